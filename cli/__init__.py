@@ -1,0 +1,64 @@
+"""The command line: one module a command, each of them options, one library call and one summary.
+
+Command modules import the library inside the function that runs, so that `tumorgen --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from tumorgen.errors import TumorgenError
+
+from .liver_mask import liver_mask
+from .phantom import phantom
+from .preview import preview
+from .replay import replay
+from .synth import synth
+from .verify import verify
+
+EPILOG = """\b
+The main job, in three lines:
+  tumorgen liver-mask in/ masks/ --model MODEL_FOLDER
+  tumorgen synth --per-scan 20 --sizes tiny,small
+  nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0
+
+\b
+No data at hand? This runs everything on a phantom:
+  tumorgen phantom demo --count 2
+  tumorgen synth --images demo/images --masks demo/masks --per-scan 5
+"""
+
+
+class _Group(click.Group):
+    """A group that turns the library's errors into one line and exit code 1; `--debug` lets them through."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TumorgenError as error:
+            if ctx.params.get("debug"):
+                raise
+            raise click.ClickException(" ".join(str(error).split())) from None
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted. What is finished stays; the same command does the rest.", err=True)
+            sys.exit(130)
+
+
+@click.group(
+    cls=_Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(package_name="tumorgen", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show a traceback instead of one line when something is wrong.")
+def main(debug: bool) -> None:
+    """Turn healthy liver CT into tumour training data for nnU-Net.
+
+    Synthetic tumours after "Label-Free Liver Tumor Segmentation" (Hu et al., CVPR 2023), each recorded in a CSV
+    manifest from which it can be made again, bit for bit.
+    """
+
+
+for _command in (liver_mask, synth, replay, verify, preview, phantom):
+    main.add_command(_command)

@@ -1,0 +1,249 @@
+"""Volumes: voxels with their place in space, and the only code that reads or writes image files.
+
+Arrays are (z, y, x). Spacing is (z, y, x) in mm. Origin, direction and points are ITK's: (x, y, z) in mm, LPS
+(3D Slicer shows RAS: negate x and y).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from .errors import TumorgenError
+
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+GEOMETRY_TOLERANCE_MM = 1e-3  # headers store spacing and origin as float32: 1e-3 mm is far above their rounding
+MAX_VOXELS = 2**31  # 4 GiB of int16: no clinical CT comes near, a corrupt header easily does
+AIR_BELOW_HU = -300.0  # a CT shows air around or in the body at about -1000 HU; fat, the next darkest, at -100
+TISSUE_ABOVE_HU = 50.0
+
+Index = tuple[int, int, int]
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where a volume's voxels are: shape, spacing (z, y, x); origin (x, y, z), direction (row-major 3 x 3) as in ITK."""
+
+    shape: Index
+    spacing_mm: Triple
+    origin_mm: Triple = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel in mm3."""
+        return float(np.prod(self.spacing_mm))
+
+    def to_mm(self, index: Triple) -> Triple:
+        """Physical point (x, y, z), LPS mm, of a continuous voxel index (z, y, x)."""
+        scaled = [i * s for i, s in zip(index[::-1], self.spacing_mm[::-1], strict=True)]
+        x, y, z = np.reshape(self.direction, (3, 3)) @ scaled + self.origin_mm
+        return float(x), float(y), float(z)
+
+    def to_index(self, point_mm: Triple) -> Triple:
+        """Continuous voxel index (z, y, x) of a physical point (x, y, z) in LPS mm."""
+        offset = np.subtract(point_mm, self.origin_mm)
+        x, y, z = np.linalg.solve(np.reshape(self.direction, (3, 3)), offset) / self.spacing_mm[::-1]
+        return float(z), float(y), float(x)
+
+    def difference(self, other: Geometry) -> str:
+        """Why two volumes do not lie on the same voxel grid, in words; empty where they do.
+
+        Corners are compared in mm, so that a tiny difference in direction counts for what it moves.
+        """
+        if self.shape != other.shape:
+            return f"shape {self.shape} against {other.shape} (z, y, x)"
+        if not np.allclose(self.spacing_mm, other.spacing_mm, rtol=0, atol=GEOMETRY_TOLERANCE_MM):
+            return f"spacing {self.spacing_mm} against {other.spacing_mm} mm (z, y, x)"
+        last = np.subtract(self.shape, 1)
+        corners = [tuple(last * np.array(pick)) for pick in np.ndindex(2, 2, 2)]
+        apart = max(float(np.linalg.norm(np.subtract(self.to_mm(c), other.to_mm(c)))) for c in corners)
+        if apart > 100 * GEOMETRY_TOLERANCE_MM:
+            return f"corners lie up to {apart:.2f} mm apart (origin or direction differs)"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """An array (z, y, x) and its geometry."""
+
+    array: NDArray[Any]
+    geometry: Geometry
+
+
+def case_name(path: Path) -> str:
+    """Name of the case in a file's name: no folder, no extension, no nnU-Net channel suffix (`_0000`)."""
+    name = path.name
+    for extension in EXTENSIONS:
+        if name.lower().endswith(extension):
+            name = name[: -len(extension)]
+            break
+    return safe_name(re.sub(r"_0000$", "", name))
+
+
+def safe_name(name: str) -> str:
+    """A case name that is safe as a file name everywhere: letters, digits, `.`, `_`, `-`; never empty, no dot first."""
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-_")
+    return cleaned or "case"
+
+
+def find_volumes(folder: Path) -> dict[str, Path]:
+    """Case name -> path of every volume in a folder (or of one file), sorted by name.
+
+    Raises
+    ------
+    TumorgenError
+        Nothing there, nothing readable by its extension, or two files with one case name.
+    """
+    if folder.is_file():
+        return {case_name(folder): folder}
+    if not folder.is_dir():
+        raise TumorgenError(f"{folder}: no such file or folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if not path.name.lower().endswith(EXTENSIONS) or path.name.startswith("."):
+            continue
+        case = case_name(path)
+        if case in found:
+            raise TumorgenError(f"{path}: case {case!r} is also {found[case].name}; rename one of them")
+        found[case] = path
+    if not found:
+        raise TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}")
+    return found
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a 3D scalar volume of any format SimpleITK reads.
+
+    Raises
+    ------
+    TumorgenError
+        Missing, unreadable or truncated file; not 3D; not scalar; absurdly large; geometry that no scanner makes.
+    """
+    reader = _open(path)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise TumorgenError(f"{path}: cannot be read ({_reason(error)}); is the file truncated?") from error
+    geometry = Geometry(image.GetSize()[::-1], image.GetSpacing()[::-1], image.GetOrigin(), image.GetDirection())
+    array = sitk.GetArrayFromImage(image)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise TumorgenError(f"{path}: holds NaN or infinite voxels; replace them first (e.g. by -1024)")
+    return Volume(array, geometry)
+
+
+def _open(path: Path) -> sitk.ImageFileReader:
+    """A reader whose header has been checked, so that no hostile header costs memory."""
+    if not path.is_file():
+        raise TumorgenError(f"{path}: no such file")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise TumorgenError(f"{path}: not a readable volume ({_reason(error)})") from error
+    size = reader.GetSize()
+    if len(size) != 3 or min(size) < 2:
+        raise TumorgenError(f"{path}: is {len(size)}D of size {size} (x, y, z); a 3D volume is needed")
+    if reader.GetNumberOfComponents() != 1:
+        raise TumorgenError(f"{path}: has {reader.GetNumberOfComponents()} values per voxel; a scalar volume is needed")
+    if int(np.prod(size, dtype=object)) > MAX_VOXELS:
+        raise TumorgenError(f"{path}: header says {size} voxels (x, y, z); no CT is that large")
+    spacing = np.array(reader.GetSpacing())
+    if not (np.isfinite(spacing).all() and (spacing > 0.01).all() and (spacing < 100).all()):
+        raise TumorgenError(f"{path}: spacing {tuple(spacing)} mm (x, y, z) is not a CT's; repair the header")
+    direction = np.reshape(reader.GetDirection(), (3, 3))
+    if not np.allclose(direction @ direction.T, np.eye(3), atol=1e-3):
+        raise TumorgenError(f"{path}: its direction is not orthonormal, which nnU-Net refuses; resample it first")
+    return reader
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of an ITK error, which is the one that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][-160:] if lines else "unknown reason"
+
+
+def read_ct(path: Path) -> Volume:
+    """Read a CT in HU, of the file's own data type.
+
+    Raises
+    ------
+    TumorgenError
+        As `read_volume`, and where the values cannot be a CT's in HU: no air, or no range.
+    """
+    volume = read_volume(path)
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if low > AIR_BELOW_HU:
+        raise TumorgenError(
+            f"{path}: not a CT in HU: its lowest value is {low:g}, so there is no air in it"
+            " (offset by 1024, windowed or normalised?)"
+        )
+    if high < TISSUE_ABOVE_HU:
+        raise TumorgenError(f"{path}: not a CT in HU: its highest value is {high:g}, so there is no tissue in it")
+    return volume
+
+
+def read_mask(path: Path, label: int | None = None) -> Volume:
+    """Read a mask as a boolean volume: voxels equal to `label`, or above zero where it is None.
+
+    Raises
+    ------
+    TumorgenError
+        As `read_volume`, and where nothing is in the mask.
+    """
+    volume = read_volume(path)
+    mask = volume.array > 0 if label is None else volume.array == label
+    if not mask.any():
+        raise TumorgenError(f"{path}: the mask is empty; check the output of liver-mask")
+    return Volume(mask, volume.geometry)
+
+
+def to_image(volume: Volume) -> sitk.Image:
+    """The SimpleITK image of a volume; its voxels are copied."""
+    array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(volume.geometry.spacing_mm[::-1])
+    image.SetOrigin(volume.geometry.origin_mm)
+    image.SetDirection(volume.geometry.direction)
+    return image
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write a volume, compressed; the file appears whole or not at all. Boolean arrays become uint8 0/1."""
+    with whole_file(path) as partial:
+        try:
+            sitk.WriteImage(to_image(volume), str(partial), useCompression=True)
+        except RuntimeError as error:
+            raise TumorgenError(f"{path}: cannot be written ({_reason(error)})") from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; what is there at the end of the block appears under `path` at once, or not at all.
+
+    The partial file lies in a hidden folder beside `path`, so that nothing that lists the folder takes it for a case.
+
+    Raises
+    ------
+    TumorgenError
+        The folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            yield partial
+            partial.replace(path)
+    except OSError as error:
+        raise TumorgenError(f"{path}: cannot be written ({error.strerror or error})") from error
