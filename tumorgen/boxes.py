@@ -1,0 +1,54 @@
+"""Boxes of voxels: three slices (z, y, x), half-open, never negative."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Box = tuple[slice, slice, slice]
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Box:
+    """Smallest box that holds all of a mask (z, y, x) that is not empty."""
+    (box,) = ndimage.find_objects(mask.view(np.uint8))
+    z, y, x = box
+    return z, y, x
+
+
+def grow(box: Box, margin: Sequence[int], shape: tuple[int, int, int]) -> Box:
+    """A box with a margin in voxels (z, y, x), clipped to an image of a shape."""
+    z, y, x = (
+        slice(max(0, s.start - int(m)), min(n, s.stop + int(m))) for s, m, n in zip(box, margin, shape, strict=True)
+    )
+    return z, y, x
+
+
+def overlap(first: Box, second: Box) -> tuple[Box, Box] | None:
+    """What two boxes of one image share, as a window of the first and as a window of the second; None for nothing."""
+    starts = [max(a.start, b.start) for a, b in zip(first, second, strict=True)]
+    stops = [min(a.stop, b.stop) for a, b in zip(first, second, strict=True)]
+    if any(start >= stop for start, stop in zip(starts, stops, strict=True)):
+        return None
+    return _window(first, starts, stops), _window(second, starts, stops)
+
+
+def _window(box: Box, starts: Sequence[int], stops: Sequence[int]) -> Box:
+    z, y, x = (slice(a - s.start, b - s.start) for a, b, s in zip(starts, stops, box, strict=True))
+    return z, y, x
+
+
+def shape_of(box: Box) -> tuple[int, int, int]:
+    """Voxels of a box along each axis."""
+    z, y, x = (s.stop - s.start for s in box)
+    return z, y, x
+
+
+def paste(target: NDArray[Any], box: Box, source: NDArray[Any], source_box: Box) -> None:
+    """Copy into an array that covers `box` what another, that covers `source_box`, knows of it."""
+    windows = overlap(box, source_box)
+    if windows:
+        target[windows[0]] = source[windows[1]]

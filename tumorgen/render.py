@@ -1,0 +1,332 @@
+"""Rendering: a scan and a plan become the changed boxes of image and label (Eq. 3 to 8). No random state, no files.
+
+Tumours are rendered in the order of the plan, each on what the ones before it left. Arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .boxes import Box, paste
+from .errors import TumorgenError
+from .plan import Plan, Tumor
+from .scan import Scan
+from .shape import Axes, Floats, Grid, extent_mm, grid_around, level
+from .texture import texture
+from .volume import Geometry, Triple
+
+LIVER, TUMOR = 1, 2  # labels; 0 is background
+NOISE_SD = 3.0  # deviations from the local mean up to 3 sigma_p are noise to the mass effect, larger ones anatomy
+_STRUCTURE_SIGMA = 1.0  # voxels
+_TRUNCATE = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """A box of the image and what it becomes: HU in the image's data type, label as uint8."""
+
+    box: Box
+    image: NDArray[Any]
+    label: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out of one tumour, measured when it had been rendered.
+
+    Attributes
+    ----------
+    volume_mm3
+        Volume of the voxels labelled tumour by this row.
+    equivalent_radius_mm
+        Radius of the sphere of that volume.
+    mean_hu, sd_hu
+        Of the image in those voxels.
+    contrast_hu
+        mean_hu - mu_p.
+    vessel_overlap
+        Fraction of those voxels that are vessel in the healthy scan.
+    clipped_fraction
+        Fraction of the tumour's voxels that the liver's edge (or the scan's) cut off.
+    box_z0 ... box_x1
+        Box of voxels that the tumour may have changed, half-open; outside a sample's boxes its image is the source.
+    """
+
+    volume_mm3: float
+    equivalent_radius_mm: float
+    mean_hu: float
+    sd_hu: float
+    contrast_hu: float
+    vessel_overlap: float
+    clipped_fraction: float
+    box_z0: int
+    box_z1: int
+    box_y0: int
+    box_y1: int
+    box_x0: int
+    box_x1: int
+
+    @property
+    def box(self) -> Box:
+        """The box as slices (z, y, x)."""
+        return slice(self.box_z0, self.box_z1), slice(self.box_y0, self.box_y1), slice(self.box_x0, self.box_x1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """What a sample changes in its scan: blocks, to be laid over it in this order, and an outcome for each tumour."""
+
+    blocks: tuple[Block, ...]
+    outcomes: tuple[Outcome, ...]
+
+    def apply(self, scan: Scan) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Whole image (the scan's data type) and whole label (uint8), (z, y, x), as new arrays."""
+        image, label = scan.image.array.copy(), scan.liver.astype(np.uint8)
+        for block in self.blocks:
+            image[block.box] = block.image
+            label[block.box] = block.label
+        return image, label
+
+
+def render(scan: Scan, plan: Plan) -> Patch:
+    """Render a plan into its scan.
+
+    Raises
+    ------
+    TumorgenError
+        The plan belongs to another scan, or a tumour's centre lies outside it.
+    """
+    plan.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
+    blocks: list[Block] = []
+    outcomes = []
+    for number, tumor in enumerate(plan.tumors):
+        try:
+            block, outcome = _render_tumor(scan, blocks, tumor, plan)
+        except TumorgenError as error:
+            raise TumorgenError(f"{plan.sample}, tumour {number}: {error}") from error
+        blocks.append(block)
+        outcomes.append(outcome)
+    return Patch(tuple(blocks), tuple(outcomes))
+
+
+def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan) -> tuple[Block, Outcome]:
+    """Render one tumour on the scan and the blocks before it."""
+    grid = tumor_grid(tumor, scan.geometry)
+    box, window = clip(grid, scan.geometry.shape)
+    before, label = _current(scan, blocks, box)
+    z, y, x = grid.axes(fine=False)
+    axes = z[window[0]], y[window[1]], x[window[2]]
+
+    shape = deformed_shape(tumor, grid)
+    soft = soft_edge(shape, tumor, grid)  # t''
+    occupied = grid.voxel_mean(shape) >= 0.5  # t'
+    rim = grid.voxel_mean(capsule_rim(soft, tumor, grid))[window]  # e'
+    alpha = grid.voxel_mean(soft)[window]
+
+    pull = Pull.of(tumor, axes, grid.spacing_mm)
+    label = pull.nearest(label)
+    liver = label > 0
+    alpha, rim = alpha * liver, rim * liver
+    tissue = pull.tissue(before, plan.sigma_p_hu)
+    after = blend(tissue, alpha, texture(tumor, grid)[window])  # Eq. 4
+    after += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
+    changed = pull.moving | (alpha > 0) | (rim > 0)
+    image = np.where(changed, to_type(after, before.dtype), before)
+
+    here = occupied[window] & liver
+    block = Block(box, image, np.where(here, TUMOR, label).astype(np.uint8))
+    return block, _measure(scan, block, here, int(np.count_nonzero(occupied)), plan.mu_p_hu)
+
+
+def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
+    """The voxels a tumour may change: its shape, the blurs around it and the reach of the mass effect.
+
+    Raises
+    ------
+    TumorgenError
+        The centre lies outside the image.
+    """
+    center = geometry.to_index(tumor.center_mm)
+    if not all(-0.5 <= c <= n - 0.5 for c, n in zip(center, geometry.shape, strict=True)):
+        raise TumorgenError(f"centre {tumor.center_mm} mm (x, y, z, LPS) lies outside the scan")
+    low, high, _ = extent_mm(tumor)
+    blur = _TRUNCATE * (tumor.sigma_c_mm + (tumor.sigma_d_mm if tumor.capsule_hu else 0.0))
+    gamma_max = tumor.gamma_max_mm if tumor.mass_effect_percent else 0.0
+    swell = 1 / (1 - tumor.mass_effect_percent / 100)
+
+    def reach(edge: float) -> float:
+        grown = min(max(edge, gamma_max), edge * swell)
+        return max(grown + blur, gamma_max)
+
+    lows = [-reach(-edge) for edge in low]
+    highs = [reach(edge) for edge in high]
+    return grid_around(center, (lows[0], lows[1], lows[2]), (highs[0], highs[1], highs[2]), geometry.spacing_mm)
+
+
+def clip(grid: Grid, shape: tuple[int, int, int]) -> tuple[Box, Box]:
+    """The part of a grid inside an image: as a box of the image, and as a window of the grid."""
+    starts = [max(0, a) for a in grid.start]
+    stops = [min(n, a + m) for n, a, m in zip(shape, grid.start, grid.shape, strict=True)]
+    z, y, x = (slice(a, b) for a, b in zip(starts, stops, strict=True))
+    k, j, i = (slice(a - o, b - o) for a, b, o in zip(starts, stops, grid.start, strict=True))
+    return (z, y, x), (k, j, i)
+
+
+def _current(scan: Scan, blocks: Sequence[Block], box: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Copies of image and label in a box as the blocks before have left them."""
+    image, label = scan.image.array[box].copy(), scan.liver[box].astype(np.uint8)
+    for block in blocks:
+        paste(image, box, block.image, block.box)
+        paste(label, box, block.label, block.box)
+    return image, label
+
+
+def deformed_shape(tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:
+    """Deformed shape t' on the fine grid, where the mass effect has moved it.
+
+    The implicit function is read where Eq. 5 pulls from; that is interpolated only where it can make a difference, near
+    the surface.
+    """
+    axes = grid.axes(fine=True)
+    q = level(tumor, axes)
+    inside = q <= 1
+    if not tumor.mass_effect_percent:
+        return inside
+    furthest = 4 / 27 * tumor.gamma_max_mm * tumor.mass_effect_percent / 100  # maximum of gamma - gamma'
+    band = 4 * furthest / min(tumor.half_axes_mm)
+    doubtful = np.nonzero((squared_distance(axes) < tumor.gamma_max_mm**2) & (np.abs(q - 1) < band))
+    source = pulled_index(tumor, axes, doubtful, grid.fine_spacing_mm)
+    inside[doubtful] = ndimage.map_coordinates(q, source, order=1, mode="nearest") <= 1
+    return inside
+
+
+def soft_edge(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> Floats:
+    """Blur of the shape with sigma_c, t'' in [0, 1], on the fine grid."""
+    return blur(shape.astype(np.float32), tumor.sigma_c_mm, grid.fine_spacing_mm)
+
+
+def capsule_rim(soft: Floats, tumor: Tumor, grid: Grid) -> Floats:
+    """Blurred edge e' on the fine grid: 1 where t'' lies in [lb, ub] (Eq. 6), blurred with sigma_d (Eq. 7)."""
+    if not tumor.capsule_hu:
+        return np.zeros_like(soft)
+    edge = (soft >= tumor.capsule_low) & (soft <= tumor.capsule_high)
+    return blur(edge.astype(np.float32), tumor.sigma_d_mm, grid.fine_spacing_mm)
+
+
+def blur(values: Floats, sigma_mm: float, spacing_mm: Triple) -> Floats:
+    """Gaussian blur of a width in mm; zero is the identity."""
+    if not sigma_mm:
+        return values
+    sigmas = [sigma_mm / s for s in spacing_mm]
+    blurred: Floats = ndimage.gaussian_filter(values, sigmas, mode="constant", truncate=_TRUNCATE)
+    return blurred
+
+
+def blend(f: Floats, alpha: Floats, t: Floats) -> Floats:
+    """Blend tissue f with texture T'' by t'': (1 - t'') f + t'' T'' (Eq. 4)."""
+    return (1 - alpha) * f + alpha * t
+
+
+def pull_factor(gamma2: NDArray[np.floating[Any]], gamma_max: float, percent: float) -> NDArray[np.floating[Any]]:
+    """Factor gamma' / gamma of Eq. 5, 1 - (1 - gamma / gamma_max)^2 I / 100, for squared distances below gamma_max squared."""
+    factor: NDArray[np.floating[Any]] = 1 - (1 - np.sqrt(gamma2) / gamma_max) ** 2 * (percent / 100)
+    return factor
+
+
+def squared_distance(axes: Axes) -> Floats:
+    """Squared distance gamma^2 from the centre in mm2 on the grid of three axes."""
+    z, y, x = (a**2 for a in axes)
+    return z[:, None, None] + y[None, :, None] + x[None, None, :]
+
+
+def pulled_index(
+    tumor: Tumor, axes: Axes, voxels: tuple[NDArray[np.int_], ...], spacing_mm: Triple
+) -> NDArray[np.float32]:
+    """Continuous index (3, n) that each of some voxels is read from under the mass effect (Eq. 5)."""
+    points = [a[v] for a, v in zip(axes, voxels, strict=True)]
+    gamma2 = points[0] ** 2 + points[1] ** 2 + points[2] ** 2
+    shift = pull_factor(gamma2, tumor.gamma_max_mm, tumor.mass_effect_percent) - 1
+    return np.stack([v + p * shift / s for v, p, s in zip(voxels, points, spacing_mm, strict=True)]).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pull:
+    """The mass effect (Eq. 5) in the voxels of one box: which of them move, and where each is read from."""
+
+    moving: NDArray[np.bool_]
+    voxels: tuple[NDArray[np.int_], ...]
+    source: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, tumor: Tumor, axes: Axes, spacing_mm: Triple) -> Pull:
+        """The pull map of a tumour on the voxels of three axes. As printed, Eq. 5 says where a voxel is read from."""
+        gamma2 = squared_distance(axes)
+        if tumor.mass_effect_percent and tumor.gamma_max_mm:
+            moving = (gamma2 < tumor.gamma_max_mm**2) & (gamma2 > 0)
+        else:
+            moving = np.zeros(gamma2.shape, bool)
+        voxels = np.nonzero(moving)
+        return cls(moving, voxels, pulled_index(tumor, axes, voxels, spacing_mm))
+
+    def nearest(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The label, moved; each voxel takes the nearest one's, so that no label is invented."""
+        moved = label.copy()
+        moved[self.moving] = label[tuple(np.rint(self.source).astype(np.intp))]
+        return moved
+
+    def tissue(self, image: NDArray[Any], noise_sd: float) -> Floats:
+        """The image in HU, moved: anatomy is read from where Eq. 5 says, the scanner's noise stays in place.
+
+        Interpolating the noise would blur it (measured: linear keeps 63 % of its standard deviation), which shows as a
+        halo around the tumour. Noise is what departs from the local mean by up to three sigma_p; edges depart by more.
+        """
+        hu = image.astype(np.float32)
+        if not self.voxels[0].size:
+            return hu
+        limit = NOISE_SD * noise_sd
+        noise = np.clip(hu - ndimage.gaussian_filter(hu, _STRUCTURE_SIGMA, truncate=_TRUNCATE), -limit, limit)
+        moved = hu.copy()
+        moved[self.moving] = (
+            ndimage.map_coordinates(hu - noise, self.source, order=1, mode="nearest") + noise[self.moving]
+        )
+        return moved
+
+
+def to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values in the image's data type: integers are rounded and kept within their range."""
+    if dtype.kind not in "iu":
+        return values.astype(dtype)
+    info = np.iinfo(dtype)
+    return np.clip(np.rint(values), info.min, info.max).astype(dtype)
+
+
+def _measure(scan: Scan, block: Block, here: NDArray[np.bool_], unclipped: int, mu_p: float) -> Outcome:
+    """Measure a rendered tumour in its block."""
+    count = int(np.count_nonzero(here))
+    volume = count * scan.geometry.voxel_volume_mm3
+    inside = block.image[here].astype(np.float64)
+    mean = float(inside.mean()) if count else float("nan")
+    vessels = np.zeros(here.shape, bool)
+    paste(vessels, block.box, scan.vessels, scan.roi)
+    z, y, x = block.box
+    return Outcome(
+        volume_mm3=round(volume, 3),
+        equivalent_radius_mm=round((3 * volume / (4 * np.pi)) ** (1 / 3), 4),
+        mean_hu=round(mean, 3),
+        sd_hu=round(float(inside.std()), 3) if count else float("nan"),
+        contrast_hu=round(mean - mu_p, 3),
+        vessel_overlap=round(float(vessels[here].mean()), 4) if count else 0.0,
+        clipped_fraction=round(1 - count / unclipped, 4) if unclipped else 0.0,
+        box_z0=z.start,
+        box_z1=z.stop,
+        box_y0=y.start,
+        box_y1=y.stop,
+        box_x0=x.start,
+        box_x1=x.stop,
+    )

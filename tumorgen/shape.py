@@ -1,0 +1,168 @@
+"""Shape of a tumour: an implicit ellipsoid, elastically deformed, evaluated on any grid without resampling.
+
+Coordinates are mm from the tumour's centre along the image's axes (z, y, x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+
+from .plan import Tumor
+from .volume import Triple
+
+FINE_MM = 1.5  # voxels longer than this are cut into equal parts, so that thick slices get partial volumes
+DEFORM_SPAN = 2.0  # control points cover -2 r to 2 r, as the authors' crop of four half-axes does
+_PROBES = 32  # samples per axis when the extent of a shape is looked for
+
+Floats = NDArray[np.float32]
+Axes = tuple[Floats, Floats, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The voxels around a tumour, whether inside the image or not, and their finer parts.
+
+    Attributes
+    ----------
+    start
+        Index (z, y, x) in the image of the first voxel; may be negative.
+    shape
+        Voxels per axis.
+    fine
+        Parts per voxel and axis.
+    spacing_mm
+        Spacing of the voxels.
+    offset_mm
+        Position of the first voxel's centre, relative to the tumour's.
+    """
+
+    start: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    fine: tuple[int, int, int]
+    spacing_mm: Triple
+    offset_mm: Triple
+
+    def axes(self, *, fine: bool) -> Axes:
+        """Coordinates in mm along z, y, x of the voxels' centres or of their fine parts'."""
+        parts = self.fine if fine else (1, 1, 1)
+        z, y, x = (
+            ((np.arange(n * k) - (k - 1) / 2) / k * s + o).astype(np.float32)
+            for n, k, s, o in zip(self.shape, parts, self.spacing_mm, self.offset_mm, strict=True)
+        )
+        return z, y, x
+
+    @property
+    def fine_spacing_mm(self) -> Triple:
+        """Spacing of the fine parts."""
+        z, y, x = (s / k for s, k in zip(self.spacing_mm, self.fine, strict=True))
+        return z, y, x
+
+    def voxel_mean(self, values: NDArray[np.float32] | NDArray[np.bool_]) -> Floats:
+        """Mean over each voxel of what was evaluated on its fine parts: the partial volume."""
+        if self.fine == (1, 1, 1):
+            return values.astype(np.float32, copy=False)
+        (z, y, x), (i, j, k) = self.shape, self.fine
+        mean: Floats = values.reshape(z, i, y, j, x, k).mean(axis=(1, 3, 5), dtype=np.float32)
+        return mean
+
+
+def grid_around(center: Triple, low_mm: Triple, high_mm: Triple, spacing_mm: Triple) -> Grid:
+    """Voxels that cover [low, high] mm (z, y, x) around a continuous voxel index (z, y, x).
+
+    It depends on nothing but its arguments: never on where the image ends.
+    """
+    start = [int(np.floor(c + lo / s)) for c, lo, s in zip(center, low_mm, spacing_mm, strict=True)]
+    stop = [int(np.ceil(c + hi / s)) + 1 for c, hi, s in zip(center, high_mm, spacing_mm, strict=True)]
+    offset = [(a - c) * s for a, c, s in zip(start, center, spacing_mm, strict=True)]
+    fine = [int(np.ceil(s / FINE_MM - 1e-6)) for s in spacing_mm]
+    shape = np.subtract(stop, start)
+    return Grid(
+        (start[0], start[1], start[2]),
+        (int(shape[0]), int(shape[1]), int(shape[2])),
+        (fine[0], fine[1], fine[2]),
+        spacing_mm,
+        (offset[0], offset[1], offset[2]),
+    )
+
+
+def displacement(tumor: Tumor) -> NDArray[np.float64]:
+    """Elastic displacement in mm, (3, p, p, p), at the control points: N(0, sigma_e), zero at the centre."""
+    points = tumor.deform_points
+    drawn = np.random.default_rng(tumor.shape_seed).normal(size=(3, points, points, points))
+    drawn[:, points // 2, points // 2, points // 2] = 0.0
+    return drawn * tumor.sigma_e_mm
+
+
+def spline_weights(positions: NDArray[np.float64], points: int) -> NDArray[np.float64]:
+    """Weights, (n, points), with which cubic spline interpolation reads a row of control points at given positions."""
+    columns = [
+        ndimage.map_coordinates(unit, positions[None], order=3, mode="nearest") for unit in np.eye(points, dtype=float)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def level(tumor: Tumor, axes: Axes) -> Floats:
+    """Radius q of the deformed ellipsoid on the grid of three axes, (z, y, x); the tumour is where q is at most 1.
+
+    q(x)^2 = sum over the axes of ((x_i + u_i(x)) / a_i)^2 with the displacement u, a cubic spline through the control
+    points. The spline is separable, so it is evaluated axis by axis.
+    """
+    scaled = [a / h for a, h in zip(axes, tumor.half_axes_mm, strict=True)]
+    if tumor.sigma_e_mm == 0:
+        z, y, x = (s.astype(np.float32) ** 2 for s in scaled)
+        q: Floats = np.sqrt(z[:, None, None] + y[None, :, None] + x[None, None, :])
+        return q
+    points = tumor.deform_points
+    coarse = displacement(tumor) / np.reshape(tumor.half_axes_mm, (3, 1, 1, 1))
+    step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
+    weights = [spline_weights(a.astype(np.float64) / step + points // 2, points).astype(np.float32) for a in axes]
+    total = np.zeros([a.size for a in axes], np.float32)
+    for axis, field in enumerate(coarse.astype(np.float32)):
+        moved = apply_separable([sparse.csr_array(w) for w in weights], field)
+        moved += scaled[axis].astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+        moved *= moved
+        total += moved
+    return np.sqrt(total, out=total)
+
+
+def apply_separable(operators: list[sparse.csr_array], values: Floats) -> Floats:
+    """Apply one matrix (out, in) along each axis of an array (z, y, x), the last axis first.
+
+    Sparse products, not BLAS: their order of summation is the same on every processor and for every number of threads,
+    so a row of the manifest gives the same bits everywhere.
+    """
+    for operator in reversed(operators):
+        values = np.moveaxis(values, 2, 0)
+        shape = values.shape
+        values = (operator @ np.ascontiguousarray(values).reshape(shape[0], -1)).reshape(-1, *shape[1:])
+    return values
+
+
+def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
+    """Lowest and highest corner (z, y, x) of the deformed shape, and its reach from the centre, in mm.
+
+    Probed on a coarse grid of its own, and widened by one step of it, so that it depends on the tumour alone.
+    """
+    half = np.array(tumor.half_axes_mm)
+    if tumor.sigma_e_mm == 0:
+        z, y, x = tumor.half_axes_mm
+        return (-z, -y, -x), (z, y, x), max(tumor.half_axes_mm)
+    bound = half + 1.2 * np.abs(displacement(tumor)).max(axis=(1, 2, 3))
+    axes = [np.linspace(-b, b, _PROBES, dtype=np.float32) for b in bound]
+    inside = level(tumor, (axes[0], axes[1], axes[2])) <= 1
+    step = 2 * bound / (_PROBES - 1)
+    corners = []
+    for axis in range(3):
+        others = tuple(i for i in range(3) if i != axis)
+        used = axes[axis][inside.any(axis=others)]
+        low, high = (used.min(), used.max()) if used.size else (0.0, 0.0)
+        corners.append((float(low - step[axis]), float(high + step[axis])))
+    squares = [a.astype(np.float64) ** 2 for a in axes]
+    distance2 = squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :]
+    reach = float(np.sqrt(distance2[inside].max(initial=0.0)) + step.max())
+    (z0, z1), (y0, y1), (x0, x1) = corners
+    return (z0, y0, x0), (z1, y1, x1), reach
