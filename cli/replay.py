@@ -1,9 +1,46 @@
 """`tumorgen replay`."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import click
 
+from .common import EXISTING, FOLDER, is_debug, jobs_option, plural, progress, tell_failures
 
-@click.command("replay")
-def replay() -> None:
-    """Not written yet."""
-    raise click.ClickException("not written yet")
+
+@click.command(
+    epilog="""\b
+Examples:
+  tumorgen replay manifests/Dataset501_SynthLiver.csv --output again/
+  tumorgen replay nnUNet_raw/Dataset501_SynthLiver/manifest.csv --sample liver_01_v0003 --output one/
+  tumorgen replay edited.csv --images ct/ --masks livers/ --output edited/    # rows of edited.tumors.csv, as edited"""
+)
+@click.argument("manifest", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--sample", "samples", multiple=True, help="Only this sample; may be given several times.")
+@click.option("--output", type=FOLDER, required=True, help="Folder of the dataset to write, in nnU-Net's raw format.")
+@click.option("--images", type=EXISTING, help="Where the scans are now, if not where the manifest says.")
+@click.option("--masks", type=EXISTING, help="Where their liver masks are now.")
+@jobs_option
+def replay(
+    manifest: Path, samples: tuple[str, ...], output: Path, images: Path | None, masks: Path | None, jobs: int
+) -> None:
+    """Render rows of a manifest again, to identical bits, from the rows and the scans alone.
+
+    MANIFEST is a table of samples; its tumours stand beside it in tumors.csv (or NAME.tumors.csv). A row that was
+    edited by hand renders as edited: centres are read from the columns in mm.
+    """
+    from tumorgen.dataset import Dataset
+    from tumorgen.replay import replay as run
+
+    report = run(
+        manifest,
+        Dataset(output),
+        samples=samples,
+        images=images,
+        masks=masks,
+        jobs=jobs,
+        start=progress("replay", "sample"),
+    )
+    click.echo(f"{output}: {plural(len(report.records), 'sample')}, {report.made} rendered now")
+    tell_failures(report.failures, debug=is_debug())

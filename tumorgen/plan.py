@@ -113,6 +113,8 @@ class Plan:
         The interval that mu_t was drawn from.
     vessels_avoided
         Whether locations were drawn clear of vessels.
+    vessel_offset_hu, sigma_a_base, sigma_a_per_hu
+        How vessels were found (Eq. 2, Table 1); what a tumour covers of them is measured with the same.
     tumors_requested
         Number drawn; the number placed is smaller where the liver has no room.
     notes
@@ -142,6 +144,9 @@ class Plan:
     mu_t_low_hu: float
     mu_t_high_hu: float
     vessels_avoided: bool
+    vessel_offset_hu: float
+    sigma_a_base: float
+    sigma_a_per_hu: float
     tumors_requested: int
     notes: str
     tumors: tuple[Tumor, ...]

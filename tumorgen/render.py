@@ -234,7 +234,7 @@ def blend(f: Floats, alpha: Floats, t: Floats) -> Floats:
 
 
 def pull_factor(gamma2: NDArray[np.floating[Any]], gamma_max: float, percent: float) -> NDArray[np.floating[Any]]:
-    """Factor gamma' / gamma of Eq. 5, 1 - (1 - gamma / gamma_max)^2 I / 100, for squared distances below gamma_max squared."""
+    """Factor gamma' / gamma of Eq. 5: 1 - (1 - gamma / gamma_max)^2 I / 100, for gamma^2 below gamma_max^2."""
     factor: NDArray[np.floating[Any]] = 1 - (1 - np.sqrt(gamma2) / gamma_max) ** 2 * (percent / 100)
     return factor
 

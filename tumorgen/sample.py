@@ -28,7 +28,7 @@ _DECIMALS = 4  # what is drawn is what is written: 0.1 um, and few enough digits
 _SEED_BITS = 32  # likewise: spreadsheets round integers of more than 15 digits
 _TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
 _TRIES = 512  # candidates looked at together before the whole set is
-_BEST_PART = 20
+_BEST_PART = 10  # where no voxel is clear of vessels: the part of the allowed ones, by clearance, to draw from
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,9 @@ def sample(scan: Scan, settings: Settings, rng: Generator, size_class: str = "sm
         mu_t_low_hu=_rounded(mu.low_hu),
         mu_t_high_hu=_rounded(mu.high_hu),
         vessels_avoided=settings.vessels.avoid,
+        vessel_offset_hu=settings.vessels.offset_hu,
+        sigma_a_base=settings.vessels.sigma_a_base,
+        sigma_a_per_hu=settings.vessels.sigma_a_per_hu,
         tumors_requested=len(drafts),
         notes=" ".join(sorted(notes)),
         tumors=tuple(tumors),
@@ -286,7 +289,8 @@ def _ring(center: Triple, radius: float, distance: Range) -> Keep:
 
     def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
         squared = np.sum((positions - center) ** 2, axis=1)
-        allowed: NDArray[np.bool_] = (squared >= (distance[0] * radius) ** 2) & (squared <= (distance[1] * radius) ** 2)
+        low, high = np.square(np.multiply(distance, radius))
+        allowed: NDArray[np.bool_] = (squared >= low) & (squared <= high)
         return allowed
 
     return keep
@@ -295,8 +299,8 @@ def _ring(center: Triple, radius: float, distance: Range) -> Keep:
 def place(scan: Scan, radius_mm: float | None, keep: Keep, rng: Generator) -> tuple[int | None, bool]:
     """Draw a candidate of a scan for a tumour of radius r, and say whether no vessel lies within r of it.
 
-    The candidates are sorted by clearance, so those with no vessel within r are the first n of them. Where none of these
-    may be taken, it is drawn from the twentieth of the allowed ones that has the most clearance: never the same one
+    The candidates are sorted by clearance: those with no vessel within r are the first n of them. Where none of these
+    may be taken, it is drawn from the tenth of the allowed ones that has the most clearance: never the same one
     voxel, never a loop without end. With `radius_mm` None vessels are not asked for. None where no voxel is allowed.
     """
     total = scan.candidates.size
@@ -325,8 +329,8 @@ def _draw_allowed(scan: Scan, count: int, keep: Keep, rng: Generator) -> int | N
     allowed = np.flatnonzero(keep(_positions(scan, tries)))
     if allowed.size:
         return int(tries[allowed[0]])
-    everything = np.flatnonzero(keep(_positions(scan, np.arange(count))))
-    return int(everything[rng.integers(everything.size)]) if everything.size else None
+    allowed = np.flatnonzero(keep(_positions(scan, np.arange(count))))
+    return int(allowed[rng.integers(allowed.size)]) if allowed.size else None
 
 
 def _positions(scan: Scan, picks: NDArray[np.int_]) -> NDArray[np.float64]:

@@ -337,3 +337,46 @@ def _build_tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any
     if len(value) != len(arguments):
         raise TumorgenError(f"{name}: {len(arguments)} values are needed, not {len(value)}")
     return tuple(_build(kind, item, name) for kind, item in zip(arguments, value, strict=True))
+
+
+STEPS: Mapping[str, tuple[str, str]] = types.MappingProxyType(
+    {
+        "vessels": ("vessels", "avoid"),
+        "elastic": ("shape", "elastic"),
+        "edge-blur": ("edge", "blur"),
+        "mass-effect": ("mass_effect", "enabled"),
+        "capsule": ("capsule", "enabled"),
+    }
+)
+
+
+def override(
+    settings: Settings,
+    *,
+    sizes: str | None = None,
+    pattern: str | None = None,
+    intensity: str | None = None,
+    without: tuple[str, ...] = (),
+) -> Settings:
+    """Settings with what the command line says on top; `sizes` is a comma-separated list, `without` names steps.
+
+    Pattern `satellite` has its main tumour of class `large` unless sizes are given.
+
+    Raises
+    ------
+    TumorgenError
+        An unknown pattern, intensity model or size class.
+    """
+    changed: dict[str, Any] = {}
+    for step in without:
+        section, switch = STEPS[step]
+        changed[section] = dataclasses.replace(changed.get(section, getattr(settings, section)), **{switch: False})
+    if pattern is not None:
+        changed["pattern"] = pattern
+        if pattern == "satellite" and settings.sizes == Settings().sizes:
+            changed["sizes"] = ("large",)
+    if sizes is not None:
+        changed["sizes"] = tuple(name.strip() for name in sizes.split(",") if name.strip())
+    if intensity is not None:
+        changed["intensity"] = dataclasses.replace(settings.intensity, model=intensity)
+    return dataclasses.replace(settings, **changed)

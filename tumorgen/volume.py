@@ -32,7 +32,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where a volume's voxels are: shape, spacing (z, y, x); origin (x, y, z), direction (row-major 3 x 3) as in ITK."""
+    """Where voxels are: shape and spacing (z, y, x); origin (x, y, z) and direction (row-major 3 x 3) as in ITK."""
 
     shape: Index
     spacing_mm: Triple

@@ -1,0 +1,57 @@
+"""What several commands share: options, the progress bar, and how failures are told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+EXISTING = click.Path(path_type=Path, exists=True)
+
+jobs_option = click.option("--jobs", type=int, default=-1, show_default=True, help="Processes; -1 is all cores.")
+
+
+def progress(description: str, unit: str) -> Callable[[int], Callable[[int], None]]:
+    """Return a function that opens a progress bar of a length, and that returns how to move it on."""
+
+    def start(total: int) -> Callable[[int], None]:
+        from tqdm import tqdm
+
+        bar = tqdm(total=total, desc=description, unit=unit, dynamic_ncols=True, disable=not total)
+
+        def move(step: int) -> None:
+            bar.update(step)
+            if bar.n >= total:
+                bar.close()
+
+        return move
+
+    return start
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 scan`, `2 scans`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def tell_failures(failures: Iterable[Any], *, debug: bool) -> None:
+    """List what could not be done, each once with its reason, and exit with 1 if there is anything."""
+    told = dict.fromkeys((failure.name, failure.reason, failure.details) for failure in failures)
+    for name, reason, details in told:
+        click.echo(f"failed: {name}: {reason}", err=True)
+        if debug and details:
+            click.echo(details, err=True)
+    if told:
+        click.echo(
+            f"{len(told)} failed; everything else is written. Mend them and run the same command again.", err=True
+        )
+        sys.exit(1)
+
+
+def is_debug() -> bool:
+    """Whether the group was given `--debug`."""
+    return bool(click.get_current_context().find_root().params.get("debug"))

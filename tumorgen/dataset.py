@@ -1,0 +1,128 @@
+"""A dataset in nnU-Net's raw format (2.x): its layout, dataset.json and splits_final.json.
+
+`DatasetXXX_Name/{imagesTr/{sample}_0000.nii.gz, labelsTr/{sample}.nii.gz, dataset.json, splits_final.json}`, and what
+tumorgen adds: `manifest.csv`, `tumors.csv`, `settings.toml`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import TumorgenError
+from .manifest import SAMPLES, Record
+from .volume import whole_file
+
+LABELS = {"background": 0, "liver": 1, "tumor": 2}
+MAX_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Paths of a dataset folder."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Table of samples."""
+        return self.folder / SAMPLES
+
+    @property
+    def settings(self) -> Path:
+        """The settings in force."""
+        return self.folder / "settings.toml"
+
+    @property
+    def images(self) -> Path:
+        """Training images."""
+        return self.folder / "imagesTr"
+
+    @property
+    def labels(self) -> Path:
+        """Training labels."""
+        return self.folder / "labelsTr"
+
+    def image(self, sample: str) -> Path:
+        """Image of a sample; `_0000` is nnU-Net's number of the channel."""
+        return self.images / f"{sample}_0000.nii.gz"
+
+    def label(self, sample: str) -> Path:
+        """Label of a sample."""
+        return self.labels / f"{sample}.nii.gz"
+
+
+def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:
+    """`DatasetXXX_Name` under a folder of raw datasets.
+
+    Raises
+    ------
+    TumorgenError
+        An id or a name that nnU-Net does not take, or an id that another dataset there has.
+    """
+    if not 1 <= dataset_id <= 999:
+        raise TumorgenError(f"dataset id {dataset_id}: nnU-Net takes 1 to 999")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise TumorgenError(f"dataset name {name!r}: letters, digits, `_` and `-` only")
+    folder = root / f"Dataset{dataset_id:03d}_{name}"
+    for other in sorted(root.glob(f"Dataset{dataset_id:03d}_*")):
+        if other.name != folder.name:
+            raise TumorgenError(f"{other}: has the id {dataset_id} already; nnU-Net takes an id once, choose another")
+    return folder
+
+
+def dataset_json(samples: int) -> dict[str, Any]:
+    """Content of dataset.json; the channel's name "CT" selects nnU-Net's CT normalisation."""
+    return {
+        "name": "Synthetic liver tumours (tumorgen)",
+        "reference": "Hu et al., Label-Free Liver Tumor Segmentation, CVPR 2023",
+        "channel_names": {"0": "CT"},
+        "labels": LABELS,
+        "numTraining": samples,
+        "file_ending": ".nii.gz",
+    }
+
+
+def splits(records: Iterable[Record], val_per_scan: int) -> list[dict[str, list[str]]]:
+    """Up to five folds grouped by scan: no scan has variants on both sides.
+
+    The scans, sorted by name, go to the folds in turn. A fold trains on all variants of the others and validates on the
+    first few variants of its own: nnU-Net predicts each of them whole at the end of training. Empty for a single scan,
+    which cannot be held out from itself.
+    """
+    variants: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for record in records:
+        variants[record.plan.case].append((record.plan.variant, record.plan.sample))
+    cases = sorted(variants)
+    if len(cases) < 2:
+        return []
+    folds = []
+    for fold in range(min(MAX_FOLDS, len(cases))):
+        held_out = set(cases[fold::MAX_FOLDS])
+        train = [sample for case in cases if case not in held_out for _, sample in sorted(variants[case])]
+        val = [sample for case in sorted(held_out) for _, sample in sorted(variants[case])[:val_per_scan]]
+        folds.append({"train": train, "val": val})
+    return folds
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON; the file appears whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def write_description(dataset: Dataset, records: Sequence[Record], val_per_scan: int) -> bool:
+    """Write dataset.json and splits_final.json for the samples that are there; False where no split is possible."""
+    write_json(dataset_json(len(records)), dataset.folder / "dataset.json")
+    folds = splits(records, val_per_scan)
+    path = dataset.folder / "splits_final.json"
+    if folds:
+        write_json(folds, path)
+    else:
+        path.unlink(missing_ok=True)
+    return bool(folds)

@@ -1,0 +1,264 @@
+"""Generation: scans times variants, fanned out over CPU cores, into one dataset with one manifest.
+
+Workers render and write samples; the parent alone writes the manifest. A sample counts as done when its row is on disk,
+so the same command again does only what is missing.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+import scipy
+from threadpoolctl import threadpool_limits
+
+from . import __version__
+from .chunked_gzip import ChunkedVolume
+from .dataset import Dataset
+from .errors import TumorgenError
+from .manifest import Files, Record, append_manifest
+from .plan import Plan
+from .render import render
+from .sample import plan_sample
+from .scan import Scan, load_scan
+from .scans import ScanRow
+from .settings import Settings, Vessels
+from .volume import Volume, find_volumes
+
+UNITS_PER_JOB = 4  # work units a process gets at least, where there is work enough, so that none waits for the last
+LARGEST_UNIT = 16  # samples; smaller units show progress sooner, larger ones prepare the scan less often
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A scan's files."""
+
+    case: str
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Samples of one scan for one process: variants to draw, or plans that are there already.
+
+    Where `image_sha256` is given, the scan must still be that one: samples of it are in the dataset already.
+    """
+
+    source: Source
+    dataset: Dataset
+    vessels: Vessels
+    settings: Settings = field(default_factory=Settings)
+    seed: int = 0
+    variants: tuple[int, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    image_sha256: str | None = None
+    mask_sha256: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return len(self.variants) + len(self.plans)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A scan or sample that could not be done, why, and how many samples that costs."""
+
+    name: str
+    reason: str
+    samples: int
+    details: str = ""
+
+
+Result = Record | Failure
+
+
+def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure]]:
+    """Scans of two folders (or files), matched by case name; images without a mask are failures.
+
+    Raises
+    ------
+    TumorgenError
+        A folder cannot be used, or no image has a mask.
+    """
+    image_files, mask_files = find_volumes(images), find_volumes(masks)
+    if images.is_file() and masks.is_file():
+        mask_files = dict.fromkeys(image_files, masks)
+    sources = [Source(c, path.resolve(), mask_files[c].resolve()) for c, path in image_files.items() if c in mask_files]
+    if not sources:
+        raise TumorgenError(
+            f"{masks}: no mask has the case name of an image in {images} ({', '.join(image_files)[:80]})"
+        )
+    missing = [
+        Failure(case, f"{path}: no mask of that name in {masks}", 0)
+        for case, path in image_files.items()
+        if case not in mask_files
+    ]
+    return sources, missing
+
+
+def sources_of_scans(rows: Iterable[ScanRow]) -> tuple[list[Source], list[Failure]]:
+    """Scans of the table that liver-mask wrote; those without a mask are failures.
+
+    Raises
+    ------
+    TumorgenError
+        No scan has a mask.
+    """
+    sources, failures = [], []
+    for row in rows:
+        if row.status == "failed":
+            failures.append(Failure(row.case, f"liver-mask found no liver ({row.reason}); no samples of it", 0))
+        else:
+            sources.append(Source(row.case, Path(row.image), Path(row.mask)))
+    if not sources:
+        raise TumorgenError(
+            "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
+        )
+    return sources, failures
+
+
+def split_units(units: Iterable[Unit], wanted: Mapping[str, Sequence[int]], jobs: int) -> list[Unit]:
+    """One unit a scan becomes units of wanted variants: whole scans where there are many, parts where there are few."""
+    units = list(units)
+    total = sum(len(wanted[unit.source.case]) for unit in units)
+    size = max(1, min(LARGEST_UNIT, -(-total // (UNITS_PER_JOB * jobs))))
+    return [
+        replace(unit, variants=tuple(variants[i : i + size]))
+        for unit in units
+        for variants in [wanted[unit.source.case]]
+        for i in range(0, len(variants), size)
+    ]
+
+
+def run(units: Sequence[Unit], jobs: int, progress: Callable[[int], None]) -> Iterator[Result]:
+    """Do units over processes and yield what became of each sample, its row on disk.
+
+    `progress` is called with the number of samples that were done since the last call.
+
+    Raises
+    ------
+    TumorgenError
+        The manifest cannot be written, or a process was killed.
+    """
+    if not units:
+        return
+    parallel = joblib.Parallel(n_jobs=min(jobs, len(units)), return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    manifest = units[0].dataset.manifest
+    try:
+        for results in parallel(joblib.delayed(run_unit)(unit) for unit in units):
+            for result in results:
+                if isinstance(result, Record):
+                    append_manifest(result, manifest)
+                progress(1 if isinstance(result, Record) else result.samples)
+                yield result
+    except joblib.externals.loky.process_executor.TerminatedWorkerError as error:
+        raise TumorgenError(
+            "a worker process was killed, probably for want of memory; what is finished stays: run the same command"
+            " again with fewer --jobs"
+        ) from error
+
+
+def run_unit(unit: Unit) -> list[Result]:
+    """Do one unit in this process: prepare the scan once, then each sample. No error escapes; each is a `Failure`."""
+    with threadpool_limits(1):
+        try:
+            scan = load_scan(unit.source.image, unit.source.mask, unit.vessels, unit.source.case)
+            _check_same(unit, scan)
+            writer = SampleWriter.of(scan, unit)
+        except Exception as error:  # whatever a hostile file provokes, it must not cost another scan its samples
+            return [_failure(unit.source.case, error, unit.size)]
+        return list(_samples(scan, unit, writer))
+
+
+def _samples(scan: Scan, unit: Unit, writer: SampleWriter) -> Iterator[Result]:
+    for variant in unit.variants:
+        yield _attempt(
+            f"{unit.source.case} variant {variant}",
+            lambda v=variant: writer.write(plan_sample(scan, unit.settings, unit.seed, v)),  # type: ignore[misc]
+        )
+    for plan in unit.plans:
+        yield _attempt(plan.sample, lambda p=plan: writer.write(p))  # type: ignore[misc]
+
+
+def _attempt(name: str, do: Callable[[], Record]) -> Result:
+    try:
+        return do()
+    except Exception as error:  # as above, for the other samples of the scan
+        return _failure(name, error, 1)
+
+
+def _failure(name: str, error: Exception, samples: int) -> Failure:
+    known = isinstance(error, TumorgenError)
+    reason = str(error) if known else f"{type(error).__name__}: {error}"
+    return Failure(name, " ".join(reason.split()), samples, "" if known else traceback.format_exc())
+
+
+def _check_same(unit: Unit, scan: Scan) -> None:
+    for what, recorded, found in (
+        (unit.source.image, unit.image_sha256, scan.image_sha256),
+        (unit.source.mask, unit.mask_sha256, scan.mask_sha256),
+    ):
+        if recorded not in (None, found):
+            raise TumorgenError(f"{what}: has changed since the dataset was begun; put it back, or begin a new dataset")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleWriter:
+    """Renders samples of one scan and writes their files. What all samples share is compressed once."""
+
+    scan: Scan
+    unit: Unit
+    image: ChunkedVolume
+    label: ChunkedVolume
+
+    @classmethod
+    def of(cls, scan: Scan, unit: Unit) -> SampleWriter:
+        """A writer for a scan's samples."""
+        label = Volume(scan.liver.astype(np.uint8), scan.geometry)
+        return cls(scan, unit, ChunkedVolume.from_volume(scan.image), ChunkedVolume.from_volume(label))
+
+    def write(self, plan: Plan) -> Record:
+        """Render a plan and write image and label; each file appears whole or not at all."""
+        patch = render(self.scan, plan)
+        dataset, source = self.unit.dataset, self.unit.source
+        image_file, label_file = dataset.image(plan.sample), dataset.label(plan.sample)
+        label_sha256 = self.label.write(label_file, [(block.box, block.label) for block in patch.blocks])
+        image_sha256 = self.image.write(image_file, [(block.box, block.image) for block in patch.blocks])
+        files = Files(
+            tumors_placed=len(plan.tumors),
+            tumor_volume_mm3=round(sum(outcome.volume_mm3 for outcome in patch.outcomes), 3),
+            source_image=str(source.image),
+            source_mask=str(source.mask),
+            image_file=image_file.relative_to(dataset.folder).as_posix(),
+            label_file=label_file.relative_to(dataset.folder).as_posix(),
+            image_sha256=image_sha256,
+            label_sha256=label_sha256,
+            tumorgen_version=__version__,
+            numpy_version=np.__version__,
+            scipy_version=scipy.__version__,
+        )
+        return Record(plan, patch.outcomes, files)
+
+
+def count_jobs(jobs: int) -> int:
+    """Number of processes; negative numbers count from the cores that this process may use, as in joblib."""
+    if jobs == 0:
+        raise TumorgenError("--jobs 0: give a number of processes, or -1 for all cores")
+    return jobs if jobs > 0 else max(1, joblib.cpu_count() + 1 + jobs)
+
+
+def done(records: Iterable[Record], dataset: Dataset) -> list[Record]:
+    """Records whose files are there."""
+    return [
+        record
+        for record in records
+        if record.files is not None
+        and (dataset.folder / record.files.image_file).is_file()
+        and (dataset.folder / record.files.label_file).is_file()
+    ]

@@ -1,0 +1,259 @@
+"""The manifest: `manifest.csv`, a row per sample, and `tumors.csv`, a row per tumour; and back again without loss.
+
+Columns derive from the fields of `Plan`, `Tumor`, `Outcome` and `Files`, so none is forgotten. Read with `csv` and the
+fields' types: pandas would turn case `001` into 1.0 and `NA` into a missing value.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import TumorgenError
+from .plan import Plan, Tumor
+from .render import Outcome
+from .volume import whole_file
+
+SAMPLES = "manifest.csv"
+TUMORS = "tumors.csv"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a sample comes from, what was written of it, and with which versions.
+
+    Attributes
+    ----------
+    tumors_placed, tumor_volume_mm3
+        Number of tumours, and the volume of all their labelled voxels.
+    source_image, source_mask
+        The scan's files, as absolute paths.
+    image_file, label_file
+        What was written, relative to the dataset's folder.
+    image_sha256, label_sha256
+        Checksums of the written files.
+    tumorgen_version, numpy_version, scipy_version
+        What rendered it: the same bits are promised for the same versions.
+    """
+
+    tumors_placed: int
+    tumor_volume_mm3: float
+    source_image: str
+    source_mask: str
+    image_file: str
+    label_file: str
+    image_sha256: str
+    label_sha256: str
+    tumorgen_version: str
+    numpy_version: str
+    scipy_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that the manifest says of a sample. What came out is None where a row, written by hand, does not say it."""
+
+    plan: Plan
+    outcomes: tuple[Outcome | None, ...]
+    files: Files | None
+
+
+def _columns(kind: type, *, without: str = "") -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind) if f.name != without)
+
+
+PLAN_COLUMNS = _columns(Plan, without="tumors")
+SAMPLE_COLUMNS = (*PLAN_COLUMNS, *_columns(Files))
+TUMOR_COLUMNS = ("sample", "tumor", *_columns(Tumor), *_columns(Outcome))
+
+
+def tumors_path(manifest: Path) -> Path:
+    """The table of tumours that belongs to a table of samples."""
+    return manifest.with_name(TUMORS) if manifest.name == SAMPLES else manifest.with_suffix(".tumors.csv")
+
+
+def sample_row(record: Record) -> dict[str, str]:
+    """Cells of a sample's row."""
+    return {**_cells(record.plan, PLAN_COLUMNS), **_cells(record.files, _columns(Files))}
+
+
+def tumor_rows(record: Record) -> Iterator[dict[str, str]]:
+    """Cells of the rows of a sample's tumours."""
+    for number, (tumor, outcome) in enumerate(zip(record.plan.tumors, record.outcomes, strict=True)):
+        key = {"sample": record.plan.sample, "tumor": str(number)}
+        yield {**key, **_cells(tumor, _columns(Tumor)), **_cells(outcome, _columns(Outcome))}
+
+
+def _cells(value: Any, columns: Sequence[str]) -> dict[str, str]:
+    """Text of each field; the shortest that reads back to the same number."""
+    return {name: "" if value is None else _cell(getattr(value, name)) for name in columns}
+
+
+def _cell(value: str | int | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def write_manifest(records: Iterable[Record], manifest: Path) -> None:
+    """Write both tables, ordered by case and variant; each appears whole or not at all.
+
+    Raises
+    ------
+    TumorgenError
+        The folder cannot be written to.
+    """
+    ordered = sorted(records, key=lambda r: (r.plan.case, r.plan.variant, r.plan.sample))
+    _write(tumors_path(manifest), TUMOR_COLUMNS, (row for record in ordered for row in tumor_rows(record)))
+    _write(manifest, SAMPLE_COLUMNS, map(sample_row, ordered))
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    with whole_file(path) as partial:
+        partial.write_text(_text(columns, rows, header=True), encoding="utf-8", newline="")
+
+
+def append_manifest(record: Record, manifest: Path) -> None:
+    """Append a sample to both tables, on disk when this returns: from then on the sample counts as done.
+
+    The tumours' rows go first, so that a sample in the table of samples has all of them.
+
+    Raises
+    ------
+    TumorgenError
+        The tables cannot be written to.
+    """
+    _append(tumors_path(manifest), TUMOR_COLUMNS, tumor_rows(record))
+    _append(manifest, SAMPLE_COLUMNS, [sample_row(record)])
+
+
+def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    try:
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_text(columns, rows, header=file.tell() == 0))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise TumorgenError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _text(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, header: bool) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def read_manifest(manifest: Path) -> list[Record]:
+    """Read both tables back; columns of what came out may be missing or empty.
+
+    Raises
+    ------
+    TumorgenError
+        A table is missing or malformed, a cell does not hold its type or lies outside its domain, a sample is there
+        twice, a tumour has no sample; said with file, row and column.
+    """
+    tumors = tumors_path(manifest)
+    return _records(manifest, _read(manifest), tumors, _read(tumors), strict=True)
+
+
+def recover_manifest(manifest: Path) -> list[Record]:
+    """Read what an interrupted run has left: whole rows of finished samples; empty where there is no manifest.
+
+    A row that was cut off and tumours whose sample never was finished are dropped.
+
+    Raises
+    ------
+    TumorgenError
+        As `read_manifest`.
+    """
+    if not manifest.exists():
+        return []
+    tumors = tumors_path(manifest)
+    texts = [_read(path) if path.exists() else "" for path in (manifest, tumors)]
+    whole = [text[: text.rfind("\n") + 1] for text in texts]
+    return _records(manifest, whole[0], tumors, whole[1], strict=False) if whole[0] else []
+
+
+def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: str, *, strict: bool) -> list[Record]:
+    samples = list(_rows(manifest, samples_text, PLAN_COLUMNS))
+    tumors: dict[str, list[tuple[Tumor, Outcome | None]]] = {row["sample"]: [] for _, row in samples}
+    if len(tumors) < len(samples):
+        raise TumorgenError(f"{manifest}: a sample stands there twice")
+    for where, row in _rows(tumors_file, tumors_text, ("sample", "tumor", *_columns(Tumor))):
+        drawn = tumors.get(row["sample"])
+        if drawn is None:
+            if strict:
+                raise TumorgenError(f"{where}: sample {row['sample']!r} is not in {manifest.name}")
+            continue
+        if row["tumor"] != str(len(drawn)):
+            raise TumorgenError(
+                f"{where}: tumor is {row['tumor']!r}, not {len(drawn)}; a sample's tumours are numbered from 0 in order"
+            )
+        drawn.append((_parse(Tumor, row, where), _parse_optional(Outcome, row, where)))
+    return [_record(row, tumors[row["sample"]], where) for where, row in samples]
+
+
+def _record(row: Mapping[str, str], drawn: Sequence[tuple[Tumor, Outcome | None]], where: str) -> Record:
+    plan = _parse(Plan, row, where, tumors=tuple(tumor for tumor, _ in drawn))
+    return Record(plan, tuple(outcome for _, outcome in drawn), _parse_optional(Files, row, where))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise TumorgenError(f"{path}: not a CSV table in UTF-8 ({error})") from error
+
+
+def _rows(path: Path, text: str, required: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each row of a table with where it stands, `file:line`."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        missing = [name for name in required if name not in (reader.fieldnames or ())]
+        if missing:
+            raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}")
+        for row in reader:
+            if None in row or None in row.values():
+                raise TumorgenError(f"{path}:{reader.line_num}: not as many cells as columns; cut off?")
+            yield f"{path}:{reader.line_num}", row
+    except csv.Error as error:
+        raise TumorgenError(f"{path}: not a CSV table ({error})") from error
+
+
+def _parse_optional(kind: type[T], row: Mapping[str, str], where: str) -> T | None:
+    """As `_parse`; None where a cell is empty or missing."""
+    return _parse(kind, row, where) if all(row.get(name) for name in _columns(kind)) else None
+
+
+def _parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
+    values = dict(given)
+    for name, hint in typing.get_type_hints(kind).items():
+        if name not in given:
+            values[name] = _value(hint, row[name].strip(), f"{where}, column {name}")
+    try:
+        return kind(**values)
+    except TumorgenError as error:
+        raise TumorgenError(f"{where}: {error}") from error
+
+
+def _value(kind: type, cell: str, where: str) -> str | int | float | bool:
+    """A cell as the type of its field."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[cell.lower()]
+        return typing.cast(str | int | float, kind(cell))
+    except (ValueError, KeyError):
+        raise TumorgenError(f"{where}: {cell[:80]!r} is not of type {kind.__name__}") from None

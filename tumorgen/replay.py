@@ -1,0 +1,124 @@
+"""Replay: rows of a manifest are rendered again, to the same bits, into a dataset of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from .dataset import Dataset
+from .errors import TumorgenError
+from .generate import LARGEST_UNIT, Source, Unit, count_jobs, done
+from .manifest import Record, read_manifest, recover_manifest, write_manifest
+from .plan import Plan
+from .settings import Vessels
+from .synth import Report, finish
+from .volume import find_volumes
+
+
+def replay(
+    manifest: Path,
+    dataset: Dataset,
+    *,
+    samples: Sequence[str] = (),
+    images: Path | None = None,
+    masks: Path | None = None,
+    val_per_scan: int = 2,
+    jobs: int = -1,
+    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
+) -> Report:
+    """Render samples of a manifest (all of them by default) from their rows and the scans alone.
+
+    The scans are those that the manifest names, or those of two folders, matched by case name.
+
+    Raises
+    ------
+    TumorgenError
+        The manifest cannot be used, a sample is not in it, a scan is not known, or the folder holds something else.
+    """
+    if dataset.folder.resolve() == manifest.parent.resolve():
+        raise TumorgenError(f"{dataset.folder}: is the dataset of the manifest; replay into another folder")
+    records = select(read_manifest(manifest), samples, manifest)
+    sources = find_sources(records, images, masks)
+    plans = _missing([record.plan for record in records], dataset)
+    units = [
+        Unit(sources[case], dataset, vessels, plans=tuple(mine[i : i + LARGEST_UNIT]))
+        for (case, vessels), mine in group(plans).items()
+        for i in range(0, len(mine), LARGEST_UNIT)
+    ]
+    return finish(dataset, units, count_jobs(jobs), start, val_per_scan, copies=None)
+
+
+def select(records: Sequence[Record], samples: Sequence[str], manifest: Path) -> list[Record]:
+    """Records of some samples, or all where none is named.
+
+    Raises
+    ------
+    TumorgenError
+        A sample is not in the manifest.
+    """
+    names = {record.plan.sample for record in records}
+    for sample in samples:
+        if sample not in names:
+            raise TumorgenError(f"{manifest}: has no sample {sample!r}; it has {', '.join(sorted(names)[:5])}, ...")
+    return [record for record in records if not samples or record.plan.sample in samples]
+
+
+def find_sources(records: Sequence[Record], images: Path | None, masks: Path | None) -> dict[str, Source]:
+    """The scan of each case: from two folders where they are given, else as the manifest says.
+
+    Raises
+    ------
+    TumorgenError
+        Only one folder is given, or a case has no scan.
+    """
+    if (images is None) != (masks is None):
+        raise TumorgenError("--images and --masks go together")
+    image_files = find_volumes(images) if images else {}
+    mask_files = find_volumes(masks) if masks else {}
+    sources = {}
+    for record in records:
+        case = record.plan.case
+        if images and masks:
+            if case not in image_files or case not in mask_files:
+                raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
+            sources[case] = Source(case, image_files[case], mask_files[case])
+        elif record.files is None:
+            raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
+        else:
+            sources[case] = Source(case, Path(record.files.source_image), Path(record.files.source_mask))
+    return sources
+
+
+def group(plans: Sequence[Plan]) -> Mapping[tuple[str, Vessels], list[Plan]]:
+    """Plans by scan and by how its vessels are found, so that each scan is prepared as it was."""
+    groups: dict[tuple[str, Vessels], list[Plan]] = {}
+    for plan in plans:
+        groups.setdefault((plan.case, vessels_of(plan)), []).append(plan)
+    return groups
+
+
+def vessels_of(plan: Plan) -> Vessels:
+    """How vessels were found for a plan."""
+    return Vessels(plan.vessels_avoided, plan.vessel_offset_hu, plan.sigma_a_base, plan.sigma_a_per_hu)
+
+
+def _missing(plans: Sequence[Plan], dataset: Dataset) -> list[Plan]:
+    """Plans that are not in the dataset yet.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds something else, or a sample of the same name that was drawn otherwise.
+    """
+    if not dataset.manifest.exists() and dataset.folder.exists() and any(dataset.folder.iterdir()):
+        raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
+    records = done(recover_manifest(dataset.manifest), dataset)
+    there = {record.plan.sample: record.plan for record in records}
+    for plan in plans:
+        if there.get(plan.sample, plan) != plan:
+            raise TumorgenError(
+                f"{dataset.folder}: holds a sample {plan.sample!r} that was drawn otherwise; choose another --output"
+            )
+    if dataset.manifest.exists():
+        write_manifest(records, dataset.manifest)
+    return [plan for plan in plans if plan.sample not in there]

@@ -1,0 +1,253 @@
+"""Verify: a dataset is proved to be what its manifest says, file by file and voxel by voxel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from . import __version__
+from .dataset import LABELS, Dataset, dataset_json
+from .errors import TumorgenError
+from .generate import Source, count_jobs
+from .manifest import Files, Record, read_manifest
+from .render import render
+from .replay import find_sources, vessels_of
+from .scan import Scan, load_scan
+from .volume import Volume, read_volume
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with which file."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verifying a dataset found: how much was looked at, and every problem."""
+
+    samples: int
+    scans: int
+    replayed: int
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+
+
+def verify(
+    folder: Path,
+    *,
+    images: Path | None = None,
+    masks: Path | None = None,
+    replays: int = 3,
+    jobs: int = -1,
+    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
+) -> Verdict:
+    """Prove a dataset: files complete, checksums, geometry, labels, untouched voxels, and some samples rendered again.
+
+    `replays` samples, spread evenly over the dataset, are rendered again; a negative number means all. The scans are
+    those that the manifest names, or those of two folders.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds no dataset of tumorgen, or its manifest cannot be read.
+    """
+    dataset = Dataset(folder)
+    if not dataset.manifest.is_file():
+        raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
+    records = read_manifest(dataset.manifest)
+    problems = [*_check_layout(dataset, records), *_check_splits(dataset, records)]
+    again = spread([record.plan.sample for record in records], replays)
+    groups = _by_scan(records)
+    tick = start(len(records))
+    work = (
+        joblib.delayed(_verify_scan)(dataset, mine, find_sources(mine, images, masks)[mine[0].plan.case], again)
+        for mine in groups
+    )
+    for mine, found in zip(groups, joblib.Parallel(count_jobs(jobs), return_as="generator")(work), strict=True):
+        problems += found
+        tick(len(mine))
+    return Verdict(len(records), len(groups), len(again), tuple(problems), tuple(_version_notes(records)))
+
+
+def spread(samples: Sequence[str], count: int) -> frozenset[str]:
+    """Some samples, spread evenly from the first to the last."""
+    if count < 0 or count >= len(samples):
+        return frozenset(samples)
+    return frozenset(samples[int(i)] for i in np.linspace(0, len(samples) - 1, count))
+
+
+def _by_scan(records: Sequence[Record]) -> list[list[Record]]:
+    """Records of each scan, as it was prepared for them."""
+    groups: dict[Any, list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.plan.case, vessels_of(record.plan)), []).append(record)
+    return list(groups.values())
+
+
+def _check_layout(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+    """Files that are missing or do not belong, and what dataset.json says."""
+    for folder, expected in (
+        (dataset.images, {dataset.image(record.plan.sample).name for record in records}),
+        (dataset.labels, {dataset.label(record.plan.sample).name for record in records}),
+    ):
+        present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        for name in sorted(expected - present):
+            yield Problem(f"{folder.name}/{name}", "is missing")
+        for name in sorted(present - expected):
+            yield Problem(f"{folder.name}/{name}", "is not in the manifest; nnU-Net would take it for a case")
+    path = dataset.folder / "dataset.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        yield Problem(path.name, f"cannot be read ({error})")
+        return
+    for key, value in dataset_json(len(records)).items():
+        if found.get(key) != value:
+            yield Problem(path.name, f"{key} is {found.get(key)!r}, not {value!r}")
+
+
+def _check_splits(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+    """No scan on both sides of a fold, no sample that is not there."""
+    path = dataset.folder / "splits_final.json"
+    if not path.exists():
+        if len({record.plan.case for record in records}) > 1:
+            yield Problem(path.name, "is missing: nnU-Net would put variants of one patient on both sides")
+        return
+    case = {record.plan.sample: record.plan.case for record in records}
+    try:
+        folds = [(set(fold["train"]), set(fold["val"])) for fold in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield Problem(path.name, f"cannot be read ({error})")
+        return
+    for number, (train, val) in enumerate(folds):
+        for sample in sorted((train | val) - set(case)):
+            yield Problem(path.name, f"fold {number} names {sample}, which is not in the manifest")
+        for shared in sorted({case.get(s) for s in train} & {case.get(s) for s in val} - {None}, key=str):
+            yield Problem(path.name, f"fold {number} has scan {shared} in training and in validation")
+
+
+def _verify_scan(dataset: Dataset, records: Sequence[Record], source: Source, again: frozenset[str]) -> list[Problem]:
+    """Problems of all samples of one scan."""
+    with threadpool_limits(1):
+        try:
+            scan = load_scan(source.image, source.mask, vessels_of(records[0].plan), source.case)
+        except TumorgenError as error:
+            return [Problem(record.plan.sample, f"its scan cannot be read: {error}") for record in records]
+        return [
+            problem
+            for record in records
+            for problem in _verify_sample(dataset, record, scan, replayed=record.plan.sample in again)
+        ]
+
+
+def _verify_sample(dataset: Dataset, record: Record, scan: Scan, *, replayed: bool) -> Iterator[Problem]:
+    plan, files = record.plan, record.files
+    try:
+        plan.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
+    except TumorgenError as error:
+        yield Problem(plan.sample, str(error))
+        return
+    outcomes = [outcome for outcome in record.outcomes if outcome is not None]
+    if files is None or len(outcomes) < len(record.outcomes) or not outcomes:
+        yield Problem(plan.sample, "its rows do not say what came out; was the manifest edited? replay it")
+        return
+    yield from _check_names(dataset, plan.sample, files)
+    image = yield from _load(dataset.image(plan.sample), files.image_sha256, scan)
+    label = yield from _load(dataset.label(plan.sample), files.label_sha256, scan)
+    if image is not None:
+        boxes = [outcome.box for outcome in outcomes]
+        yield from _check_untouched(files.image_file, image.array, scan.image.array, boxes)
+        if label is not None:
+            yield from _check_label(files.label_file, label.array, scan, boxes)
+    if replayed and image is not None and label is not None:
+        yield from _check_replay(record, scan, image, label)
+
+
+def _check_names(dataset: Dataset, sample: str, files: Files) -> Iterator[Problem]:
+    expected = dataset.image(sample), dataset.label(sample)
+    for name, path in zip((files.image_file, files.label_file), expected, strict=True):
+        if dataset.folder / name != path:
+            yield Problem(sample, f"the manifest says {name}, the sample's file is {path.relative_to(dataset.folder)}")
+
+
+def _load(path: Path, sha256: str, scan: Scan) -> Generator[Problem, None, Volume | None]:
+    """Read a file of the dataset; return None where that is not possible."""
+    name = f"{path.parent.name}/{path.name}"
+    if not path.is_file():
+        return None  # said by _check_layout
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            yield Problem(name, "its SHA-256 is not the manifest's: the file was changed")
+    try:
+        volume = read_volume(path)
+    except TumorgenError as error:
+        yield Problem(name, str(error))
+        return None
+    difference = scan.geometry.difference(volume.geometry)
+    if difference:
+        yield Problem(name, f"its geometry is not the scan's: {difference}")
+    return volume if volume.array.shape == scan.geometry.shape else None
+
+
+def _check_untouched(
+    name: str, found: NDArray[Any], source: NDArray[Any], boxes: Sequence[tuple[slice, slice, slice]]
+) -> Iterator[Problem]:
+    """Every voxel outside the recorded boxes equals the source's, bit for bit."""
+    if found.dtype != source.dtype:
+        yield Problem(name, f"its data type is {found.dtype}, the source's {source.dtype}")
+        return
+    expected = source.copy()
+    for box in boxes:
+        expected[box] = found[box]
+    differing = int(np.count_nonzero(expected != found))
+    if differing:
+        yield Problem(name, f"{differing} voxels outside the recorded boxes differ from the source")
+
+
+def _check_label(
+    name: str, found: NDArray[Any], scan: Scan, boxes: Sequence[tuple[slice, slice, slice]]
+) -> Iterator[Problem]:
+    """uint8, labels 0, 1 and 2 alone, and the liver mask outside the boxes."""
+    values = sorted(set(np.unique(found).tolist()) - set(LABELS.values()))
+    if values:
+        yield Problem(name, f"holds the labels {values[:5]}; only {sorted(LABELS.values())} are known")
+    yield from _check_untouched(name, found, scan.liver.astype(np.uint8), boxes)
+
+
+def _check_replay(record: Record, scan: Scan, image: Volume, label: Volume) -> Iterator[Problem]:
+    """Rendered again from its rows, the sample has the same bits and measures."""
+    patch = render(scan, record.plan)
+    expected_image, expected_label = patch.apply(scan)
+    sample = record.plan.sample
+    for what, found, expected in (("image", image, expected_image), ("label", label, expected_label)):
+        differing = int(np.count_nonzero(found.array != expected))
+        if differing:
+            yield Problem(sample, f"rendered again from its rows, {differing} voxels of the {what} differ")
+    for number, (recorded, measured) in enumerate(zip(record.outcomes, patch.outcomes, strict=True)):
+        if repr(recorded) != repr(measured):  # by repr, since the mean of no voxels is NaN
+            yield Problem(sample, f"tumour {number}: its row does not say what came out of it; was it edited?")
+
+
+def _version_notes(records: Sequence[Record]) -> Iterator[str]:
+    """Versions that differ from those that rendered the dataset: bits may then differ for that reason alone."""
+    now = {"tumorgen": __version__, "numpy": np.__version__, "scipy": scipy.__version__}
+    for name, version in now.items():
+        others = {getattr(r.files, f"{name}_version") for r in records if r.files} - {version}
+        if others:
+            yield f"rendered with {name} {', '.join(sorted(others))}; this is {version}: replayed bits may differ"
