@@ -32,7 +32,7 @@ def ball_volume(
     noise = ndimage.gaussian_filter(
         np.random.default_rng(seed).standard_normal(shape), [0.7 if s < 2 else 0.3 for s in spacing_mm]
     )
-    z, y, x = np.meshgrid(*[(np.arange(n) - n // 2) * s for n, s in zip(shape, spacing_mm)], indexing="ij")
+    z, y, x = np.meshgrid(*[(np.arange(n) - n // 2) * s for n, s in zip(shape, spacing_mm, strict=True)], indexing="ij")
     distance = np.sqrt(z**2 + y**2 + x**2)
     liver = distance <= LIVER_RADIUS_MM
     hu = np.where(distance <= LIVER_RADIUS_MM + 5, LIVER_HU, -1000.0) + noise * noise_sd / noise.std()
