@@ -180,7 +180,7 @@ def sample_name(case: str, variant: int) -> str:
 
 
 # Field: lowest and highest value. Wide enough for any tumour, narrow enough that no row can ask for terabytes.
-_DOMAINS: dict[str, tuple[float, float]] = {
+DOMAINS: dict[str, tuple[float, float]] = {
     "radius_mm": (0.1, 200),
     "half_axis_z_mm": (0.1, 200),
     "half_axis_y_mm": (0.1, 200),
@@ -205,7 +205,7 @@ _DOMAINS: dict[str, tuple[float, float]] = {
 
 def _check(tumor: Tumor) -> None:
     """Refuse a row that nothing can be rendered from."""
-    for name, (low, high) in _DOMAINS.items():
+    for name, (low, high) in DOMAINS.items():
         value = getattr(tumor, name)
         if not low <= value <= high:  # also catches NaN
             raise TumorgenError(f"{name} is {value}; a value from {low:g} to {high:g} is needed")

@@ -17,7 +17,8 @@ from .boxes import Box, paste
 from .errors import TumorgenError
 from .plan import Plan, Tumor
 from .scan import Scan
-from .shape import Axes, Floats, Grid, extent_mm, grid_around, level
+from .separable import Floats
+from .shape import Axes, Grid, extent_mm, grid_around, level
 from .texture import texture
 from .volume import Geometry, Triple
 
@@ -42,6 +43,8 @@ class Outcome:
 
     Attributes
     ----------
+    center_z_voxel, center_y_voxel, center_x_voxel
+        Voxel that the centre lies in.
     volume_mm3
         Volume of the voxels labelled tumour by this row.
     equivalent_radius_mm
@@ -58,6 +61,9 @@ class Outcome:
         Box of voxels that the tumour may have changed, half-open; outside a sample's boxes its image is the source.
     """
 
+    center_z_voxel: int
+    center_y_voxel: int
+    center_x_voxel: int
     volume_mm3: float
     equivalent_radius_mm: float
     mean_hu: float
@@ -141,7 +147,7 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
 
     here = occupied[window] & liver
     block = Block(box, image, np.where(here, TUMOR, label).astype(np.uint8))
-    return block, _measure(scan, block, here, int(np.count_nonzero(occupied)), plan.mu_p_hu)
+    return block, _measure(scan, tumor, block, here, int(np.count_nonzero(occupied)), plan.mu_p_hu)
 
 
 def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
@@ -306,8 +312,9 @@ def to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.clip(np.rint(values), info.min, info.max).astype(dtype)
 
 
-def _measure(scan: Scan, block: Block, here: NDArray[np.bool_], unclipped: int, mu_p: float) -> Outcome:
+def _measure(scan: Scan, tumor: Tumor, block: Block, here: NDArray[np.bool_], unclipped: int, mu_p: float) -> Outcome:
     """Measure a rendered tumour in its block."""
+    center = [round(c) for c in scan.geometry.to_index(tumor.center_mm)]
     count = int(np.count_nonzero(here))
     volume = count * scan.geometry.voxel_volume_mm3
     inside = block.image[here].astype(np.float64)
@@ -316,6 +323,9 @@ def _measure(scan: Scan, block: Block, here: NDArray[np.bool_], unclipped: int, 
     paste(vessels, block.box, scan.vessels, scan.roi)
     z, y, x = block.box
     return Outcome(
+        center_z_voxel=center[0],
+        center_y_voxel=center[1],
+        center_x_voxel=center[2],
         volume_mm3=round(volume, 3),
         equivalent_radius_mm=round((3 * volume / (4 * np.pi)) ** (1 / 3), 4),
         mean_hu=round(mean, 3),

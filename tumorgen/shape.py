@@ -9,16 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
 
 from .plan import Tumor
+from .separable import Floats, apply_separable, cubic_weights
 from .volume import Triple
 
 FINE_MM = 1.5  # voxels longer than this are cut into equal parts, so that thick slices get partial volumes
 DEFORM_SPAN = 2.0  # control points cover -2 r to 2 r, as the authors' crop of four half-axes does
 _PROBES = 32  # samples per axis when the extent of a shape is looked for
 
-Floats = NDArray[np.float32]
 Axes = tuple[Floats, Floats, Floats]
 
 
@@ -97,14 +96,6 @@ def displacement(tumor: Tumor) -> NDArray[np.float64]:
     return drawn * tumor.sigma_e_mm
 
 
-def spline_weights(positions: NDArray[np.float64], points: int) -> NDArray[np.float64]:
-    """Weights, (n, points), with which cubic spline interpolation reads a row of control points at given positions."""
-    columns = [
-        ndimage.map_coordinates(unit, positions[None], order=3, mode="nearest") for unit in np.eye(points, dtype=float)
-    ]
-    return np.stack(columns, axis=1)
-
-
 def level(tumor: Tumor, axes: Axes) -> Floats:
     """Radius q of the deformed ellipsoid on the grid of three axes, (z, y, x); the tumour is where q is at most 1.
 
@@ -117,29 +108,15 @@ def level(tumor: Tumor, axes: Axes) -> Floats:
         q: Floats = np.sqrt(z[:, None, None] + y[None, :, None] + x[None, None, :])
         return q
     points = tumor.deform_points
-    coarse = displacement(tumor) / np.reshape(tumor.half_axes_mm, (3, 1, 1, 1))
+    nodes = (displacement(tumor) / np.reshape(tumor.half_axes_mm, (3, 1, 1, 1))).astype(np.float32)
     step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
-    weights = [spline_weights(a.astype(np.float64) / step + points // 2, points).astype(np.float32) for a in axes]
+    moved = apply_separable([cubic_weights(a.astype(np.float64) / step + points // 2, points) for a in axes], nodes)
     total = np.zeros([a.size for a in axes], np.float32)
-    for axis, field in enumerate(coarse.astype(np.float32)):
-        moved = apply_separable([sparse.csr_array(w) for w in weights], field)
-        moved += scaled[axis].astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
-        moved *= moved
-        total += moved
+    for axis, field in enumerate(moved):
+        field += scaled[axis].astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+        field *= field
+        total += field
     return np.sqrt(total, out=total)
-
-
-def apply_separable(operators: list[sparse.csr_array], values: Floats) -> Floats:
-    """Apply one matrix (out, in) along each axis of an array (z, y, x), the last axis first.
-
-    Sparse products, not BLAS: their order of summation is the same on every processor and for every number of threads,
-    so a row of the manifest gives the same bits everywhere.
-    """
-    for operator in reversed(operators):
-        values = np.moveaxis(values, 2, 0)
-        shape = values.shape
-        values = (operator @ np.ascontiguousarray(values).reshape(shape[0], -1)).reshape(-1, *shape[1:])
-    return values
 
 
 def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
 
 from .plan import Tumor
-from .shape import Floats, Grid, apply_separable
+from .separable import Floats, apply_separable, cubic_weights
+from .shape import Grid
 
 _MARGIN = 4  # coarse nodes beyond the box; a cubic spline forgets its end conditions within that many
 _NEGLIGIBLE = 1e-4  # weights below this fraction of a row's norm change no HU
@@ -30,7 +30,7 @@ def texture(tumor: Tumor, grid: Grid) -> Floats:
     ]
     nodes = [operator.shape[1] for operator in operators]
     noise = np.random.default_rng(tumor.texture_seed).standard_normal(nodes, dtype=np.float32)
-    finished = apply_separable([sparse.csr_array(o) for o in operators], noise)
+    finished = apply_separable(operators, noise)
     finished *= np.float32(tumor.sigma_t_hu)
     finished += np.float32(tumor.mu_t_hu)
     return finished
@@ -44,19 +44,10 @@ def upscaling(size: int, eta: float, sigma: float) -> NDArray[np.float32]:
     radius = int(np.ceil(_TRUNCATE * sigma))
     positions = np.arange(-radius, size + radius) / eta + radius / eta + _MARGIN
     nodes = int(np.ceil(positions[-1])) + _MARGIN
-    spline = np.asarray(ndimage.spline_filter1d(np.eye(nodes), order=3, axis=0, mode="mirror"))
-    interpolation = np.zeros((positions.size, nodes))
-    first = np.floor(positions).astype(int) - 1
-    for tap, weight in enumerate(cubic_b_spline(positions - np.floor(positions))):
-        interpolation += weight[:, None] * spline[first + tap]
+    interpolation = cubic_weights(positions, nodes)
     blur = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-6)) ** 2)
     blurred = sum(w * interpolation[i : i + size] for i, w in enumerate(blur / blur.sum()))
     matrix = np.asarray(blurred)
     matrix /= np.sqrt(np.sum(matrix**2, axis=1, keepdims=True))
     matrix[np.abs(matrix) < _NEGLIGIBLE] = 0.0
     return matrix.astype(np.float32)
-
-
-def cubic_b_spline(t: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Weights of the four nodes around a position, t in [0, 1) past the second of them."""
-    return [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6]

@@ -1,0 +1,161 @@
+"""What every column of the manifest means: the one source of the schemas in `manifests/` and of `manifests/README.md`.
+
+Types and order come from the dataclasses; a test holds that no column is without a description.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from .manifest import Files
+from .plan import DOMAINS, Plan, Tumor
+from .render import Outcome
+
+DRAWN, MEASURED = "drawn", "measured"
+
+# column: (unit, meaning); the symbol is the paper's (Hu et al., CVPR 2023)
+_SAMPLE: Mapping[str, tuple[str, str]] = {
+    "sample": ("", "name of the sample, `<case>_v<variant>`; its files are named after it"),
+    "case": ("", "name of the scan"),
+    "variant": ("", "number of the sample among those of its scan, from 0"),
+    "pattern": ("", "`classes`, `single`, `multifocal` or `satellite`"),
+    "size_class": ("", "size class of the sample: a row of the size table, or `mix`"),
+    "seed": ("", "seed of the run; with case and variant it decides every draw"),
+    "source_image_sha256": ("", "SHA-256 of the healthy scan's voxels and geometry; another image is refused"),
+    "source_mask_sha256": ("", "SHA-256 of the liver mask's voxels and geometry"),
+    "shape_z": ("voxels", "size of the scan along z"),
+    "shape_y": ("voxels", "size of the scan along y"),
+    "shape_x": ("voxels", "size of the scan along x"),
+    "spacing_z_mm": ("mm", "spacing of the scan along z"),
+    "spacing_y_mm": ("mm", "spacing of the scan along y"),
+    "spacing_x_mm": ("mm", "spacing of the scan along x"),
+    "mu_p_hu": ("HU", "mu_p, mean of the parenchyma"),
+    "sigma_p_hu": ("HU", "sigma_p, standard deviation of the parenchyma; the noise that the mass effect keeps"),
+    "sigma_a": (
+        "mm",
+        "sigma_a, width of the filter that finds vessels (Eq. 1); along no axis less than as many voxels",
+    ),
+    "mu_t_low_hu": ("HU", "lower end of what mu_t was drawn from"),
+    "mu_t_high_hu": ("HU", "upper end of what mu_t was drawn from"),
+    "vessels_avoided": ("", "whether locations were drawn clear of vessels"),
+    "vessel_offset_hu": ("HU", "b of Eq. 2: vessels are brighter than the liver's mean by this"),
+    "sigma_a_base": ("mm", "constant term of sigma_a (Table 1)"),
+    "sigma_a_per_hu": ("mm/HU", "factor of sigma_p in sigma_a (Table 1)"),
+    "tumors_requested": ("", "number of tumours drawn"),
+    "notes": (
+        "",
+        "what departed from the settings, in words: `mu_t_lowered` (Table 1's interval was empty),"
+        " `vessels_unavoidable` (no place clear of vessels), `fewer_placed` (no room for every tumour)",
+    ),
+}
+_FILES: Mapping[str, tuple[str, str]] = {
+    "tumors_placed": ("", "number of tumours in the sample"),
+    "tumor_volume_mm3": ("mm3", "volume of all its tumours"),
+    "source_image": ("", "the healthy scan's file"),
+    "source_mask": ("", "the liver mask's file"),
+    "image_file": ("", "image of the sample, relative to the dataset's folder"),
+    "label_file": ("", "label of the sample, relative to the dataset's folder"),
+    "image_sha256": ("", "SHA-256 of the image's file"),
+    "label_sha256": ("", "SHA-256 of the label's file"),
+    "tumorgen_version": ("", "version of tumorgen that rendered it"),
+    "numpy_version": ("", "version of numpy; the same bits are promised for the same versions"),
+    "scipy_version": ("", "version of scipy"),
+}
+_TUMOR: Mapping[str, tuple[str, str]] = {
+    "size_class": ("", "row of the size table that it was drawn from"),
+    "center_x_mm": ("mm", "centre in space, LPS (3D Slicer shows RAS: negate x and y); rendering reads this"),
+    "center_y_mm": ("mm", "as above"),
+    "center_z_mm": ("mm", "as above"),
+    "radius_mm": ("mm", "r"),
+    "half_axis_z_mm": ("mm", "half-axis of the ellipsoid along the image's z, U(0.75 r, 1.25 r)"),
+    "half_axis_y_mm": ("mm", "the same along y"),
+    "half_axis_x_mm": ("mm", "the same along x"),
+    "sigma_e_mm": ("mm", "sigma_e, standard deviation of the elastic displacement at its control points; 0: ellipsoid"),
+    "deform_points": ("", "control points per axis, over 4 r; odd, the middle one stays in place"),
+    "shape_seed": ("", "seed of the displacement"),
+    "mu_t_hu": ("HU", "mu_t, mean of the texture"),
+    "sigma_t_hu": ("HU", "standard deviation of the texture (sigma_p)"),
+    "eta": ("voxels", "eta, coarseness of the noise grid (Eq. 3)"),
+    "sigma_b_mm": ("mm", "sigma_b, blur of the texture (Eq. 3)"),
+    "texture_seed": ("", "seed of the noise"),
+    "sigma_c_mm": ("mm", "sigma_c, blur of the edge, t' to t''; 0: hard edge"),
+    "mass_effect_percent": ("%", "I of Eq. 5; 0: no mass effect"),
+    "gamma_max_mm": ("mm", "gamma_max, reach of the mass effect (Eq. 5)"),
+    "capsule_low": ("", "lb of Eq. 6"),
+    "capsule_high": ("", "ub of Eq. 6"),
+    "capsule_hu": ("HU", "d of Eq. 8; 0: no capsule"),
+    "sigma_d_mm": ("mm", "sigma_d, blur of the capsule (Eq. 7)"),
+}
+_OUTCOME: Mapping[str, tuple[str, str]] = {
+    "center_z_voxel": ("voxels", "voxel that the centre lies in; measured, not read by rendering"),
+    "center_y_voxel": ("voxels", "as above"),
+    "center_x_voxel": ("voxels", "as above"),
+    "volume_mm3": ("mm3", "volume of the voxels that it labels tumour"),
+    "equivalent_radius_mm": ("mm", "radius of the sphere of that volume"),
+    "mean_hu": ("HU", "mean of the image in them; `nan` where there is none"),
+    "sd_hu": ("HU", "standard deviation of the image in them"),
+    "contrast_hu": ("HU", "mean_hu - mu_p"),
+    "vessel_overlap": ("", "fraction of them that is vessel in the healthy scan"),
+    "clipped_fraction": ("", "fraction of the tumour that the edge of the liver or of the scan cut off"),
+    "box_z0": ("voxels", "box of voxels that it may have changed, half-open"),
+    "box_z1": ("voxels", "as above"),
+    "box_y0": ("voxels", "as above"),
+    "box_y1": ("voxels", "as above"),
+    "box_x0": ("voxels", "as above"),
+    "box_x1": ("voxels", "as above"),
+}
+_JSON_TYPES: Mapping[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+Column = dict[str, Any]
+
+
+def sample_columns() -> list[Column]:
+    """Fields of `manifest.csv`, in Frictionless Table Schema's terms."""
+    return [*_describe(Plan, _SAMPLE, DRAWN), *_describe(Files, _FILES, MEASURED)]
+
+
+def tumor_columns() -> list[Column]:
+    """Fields of `tumors.csv`, in Frictionless Table Schema's terms."""
+    key: list[Column] = [
+        {"name": "sample", "type": "string", "description": "the sample", "origin": DRAWN},
+        {"name": "tumor", "type": "integer", "description": "number of the tumour in it, from 0", "origin": DRAWN},
+    ]
+    return [*key, *_describe(Tumor, _TUMOR, DRAWN), *_describe(Outcome, _OUTCOME, MEASURED)]
+
+
+def _describe(kind: type, meanings: Mapping[str, tuple[str, str]], origin: str) -> Iterable[Column]:
+    hints = typing.get_type_hints(kind)
+    for field in fields(kind):
+        if field.name == "tumors":
+            continue
+        unit, meaning = meanings[field.name]
+        column: Column = {"name": field.name, "type": _JSON_TYPES[hints[field.name]], "description": meaning}
+        if unit:
+            column["unit"] = unit
+        if origin == DRAWN and field.name in DOMAINS:
+            low, high = DOMAINS[field.name]
+            column["constraints"] = {"required": True, "minimum": low, "maximum": high}
+        column["origin"] = origin
+        yield column
+
+
+def sample_schema() -> dict[str, Any]:
+    """Table Schema of `manifest.csv`."""
+    return {"fields": sample_columns(), "primaryKey": ["sample"]}
+
+
+def tumor_schema() -> dict[str, Any]:
+    """Table Schema of `tumors.csv`; its `sample` refers to `manifest.csv`."""
+    reference = {"fields": ["sample"], "reference": {"resource": "manifest", "fields": ["sample"]}}
+    return {"fields": tumor_columns(), "primaryKey": ["sample", "tumor"], "foreignKeys": [reference]}
+
+
+def dictionary(columns: Iterable[Column]) -> str:
+    """Columns as a Markdown table."""
+    lines = ["| column | type | unit | | meaning |", "|---|---|---|---|---|"]
+    for c in columns:
+        lines.append(f"| `{c['name']}` | {c['type']} | {c.get('unit', '')} | {c['origin']} | {c['description']} |")
+    return "\n".join(lines)
