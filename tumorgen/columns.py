@@ -5,9 +5,12 @@ Types and order come from the dataclasses; a test holds that no column is withou
 
 from __future__ import annotations
 
+import json
+import sys
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from .manifest import Files
@@ -159,3 +162,41 @@ def dictionary(columns: Iterable[Column]) -> str:
     for c in columns:
         lines.append(f"| `{c['name']}` | {c['type']} | {c.get('unit', '')} | {c['origin']} | {c['description']} |")
     return "\n".join(lines)
+
+
+_README = """# manifests/
+
+What a run has drawn, as tables. Checked in: this dictionary, the schemas, and `recipes/`. What runs write here
+(`scans.csv`, `DatasetXXX_Name.csv`, `DatasetXXX_Name.tumors.csv`) is yours to keep under version control elsewhere; git
+ignores it in this folder.
+
+Every dataset has two tables, in its own folder and as copies here: `manifest.csv`, a row per sample, and `tumors.csv`,
+a row per tumour. `tumorgen replay` renders them again. Columns marked *drawn* are all that it reads, so a row may be
+edited by hand: move the tumour (`center_*_mm`), make it darker (`mu_t_hu`). Columns marked *measured* say what came out;
+they may be empty. Numbers are written with a point, truth values as `true` and `false`. Read the tables with the
+schemas, or as text: pandas by itself makes 1.0 of a case `001`.
+
+The schemas are [Frictionless Table Schemas](https://specs.frictionlessdata.io/table-schema/):
+`manifest.schema.json`, `tumors.schema.json`. This page and the schemas are written by `make schema`.
+
+## Samples: `manifest.csv`
+
+{samples}
+
+## Tumours: `tumors.csv`
+
+{tumors}
+"""
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the schemas and the dictionary of columns into a folder."""
+    for name, schema in (("manifest", sample_schema()), ("tumors", tumor_schema())):
+        text = json.dumps(schema, indent=2, ensure_ascii=False)
+        (folder / f"{name}.schema.json").write_text(text + "\n", encoding="utf-8")
+    readme = _README.format(samples=dictionary(sample_columns()), tumors=dictionary(tumor_columns()))
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1]))
