@@ -1,0 +1,73 @@
+# Everything that is done more than once. `make` alone lists it; each target makes the environment it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+DATASET := demo/nnUNet_raw/Dataset501_SynthLiver
+
+# One thread a process: the fast tests run in JOBS processes already. Figures are drawn to files, never to a screen, and
+# matplotlib keeps its font cache in the environment instead of in the home folder.
+FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(JOBS) --dist worksteal
+SLOW := $(BIN)/pytest -m slow --durations=10
+export MPLBACKEND ?= Agg
+export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test quick check lint format-check types format schema clean distclean
+
+help:  ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+env: $(READY)  ## Make the environment in .venv and install into it (VENV=... another folder, PYTHON=... another Python)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "tumorgen needs Python 3.11 or newer, and '$(PYTHON)' is not: say which one to use, as in 'make $(or $(MAKECMDGOALS),env) PYTHON=python3.12'" >&2; exit 1; }
+	@echo "Making the environment in $(VENV). nnU-Net brings PyTorch: a few minutes and several GB, once."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## Run everything on two phantoms, afresh: demo/ gets scans, a dataset, its proof and pictures
+	rm -rf demo
+	$(BIN)/tumorgen phantom demo --count 2
+	$(BIN)/tumorgen synth --images demo/images --masks demo/masks --output demo/nnUNet_raw --dataset-id 501 --per-scan 5
+	$(BIN)/tumorgen verify $(DATASET)
+	$(BIN)/tumorgen preview $(DATASET) --output demo/preview
+	@echo "Done. Look at demo/preview; the dataset is $(DATASET)."
+
+test: $(READY)  ## Run all tests, the fast ones first (ARGS=... for pytest)
+	$(FAST) $(ARGS)
+	$(SLOW) $(ARGS)
+
+quick: $(READY)  ## Run the fast tests only
+	$(FAST) $(ARGS)
+
+check: lint format-check types  ## Lint, check the formatting, check the types; pre-commit runs the same
+
+lint: $(READY)
+	$(BIN)/ruff check
+
+format-check: $(READY)
+	$(BIN)/ruff format --check
+
+types: $(READY)
+	$(BIN)/mypy
+
+format: $(READY)  ## Format the code and mend what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+schema: $(READY)  ## Write the dictionary of columns and the schemas in manifests/ from the code
+	$(BIN)/python -m tumorgen.columns manifests
+
+clean:  ## Remove the demo, builds and caches; data and the environment stay
+	rm -rf demo build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find cli tumorgen tests -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean  ## Remove the environment too
+	test ! -f $(READY) || rm -rf $(VENV)

@@ -1,0 +1,274 @@
+"""The package as users get it: built, installed elsewhere, its help, its make targets, and what its documents claim."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import time
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from importlib.metadata import metadata, version
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tumorgen.cli import main
+
+ROOT = Path(__file__).parents[1]
+MODULES = {path.stem for path in (ROOT / "tumorgen").glob("*.py")} - {"__init__"}
+COMMANDS = sorted(main.commands)
+HEAVY = {"SimpleITK", "batchgenerators", "joblib", "matplotlib", "nnunetv2", "numpy", "pandas", "scipy", "torch"}
+
+
+def shell(command: Sequence[str | Path], cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder; what it prints comes back, and is in the message where it fails."""
+    done = subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the project's folder holds, so that no build writes into it; with a table that a run wrote."""
+    copy = tmp_path_factory.mktemp("a checkout")
+    for entry in ROOT.iterdir():
+        if entry.is_file():
+            shutil.copy2(entry, copy)
+        elif entry.name in {"tumorgen", "cli", "manifests", "tests", "docs"}:
+            shutil.copytree(entry, copy / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "manifests" / "scans.csv").write_text("case\n")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def sdist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution."""
+    out = tmp_path_factory.mktemp("sdist")
+    build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    shell([sys.executable, "-c", build, out], cwd=checkout)
+    (archive,) = out.iterdir()
+    return archive
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution as installers do."""
+    out = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    shell([*pip, "--wheel-dir", out, sdist], cwd=out)
+    (archive,) = out.iterdir()
+    return archive
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the wheel is installed into, plainly."""
+    target = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    shell([*pip, "--target", target, wheel], cwd=target)
+    return target
+
+
+def test_sdist_holds_what_is_checked_in_and_nothing_that_a_run_wrote(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {f"tumorgen/{name}.py" for name in MODULES} <= names
+    assert {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")} <= names
+    assert {f"tests/{path.name}" for path in (ROOT / "tests").glob("*.py")} <= names
+    assert {"pyproject.toml", "LICENSE", "Makefile", "CITATION.cff", "CHANGELOG.md", "docs/development.md"} <= names
+    kept = [ROOT / "manifests" / "README.md", *(ROOT / "manifests").glob("*.schema.json")]
+    kept += [path for path in (ROOT / "manifests" / "recipes").rglob("*") if path.is_file()]
+    assert {path.relative_to(ROOT).as_posix() for path in kept if path.exists()} <= names
+    assert "manifests/scans.csv" not in names
+
+
+def test_wheel_holds_one_package_and_the_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    info = f"tumorgen-{version('tumorgen')}.dist-info"
+    assert {name.partition("/")[0] for name in names} == {"tumorgen", info}
+    assert {"tumorgen/py.typed", "tumorgen/cli/__init__.py", f"{info}/licenses/LICENSE"} <= set(names)
+
+
+def test_plain_install_imports_from_another_folder(site: Path, tmp_path: Path) -> None:
+    code = (
+        "import importlib, importlib.util, pkgutil, tumorgen, tumorgen.cli\n"
+        "for module in pkgutil.walk_packages(tumorgen.__path__, 'tumorgen.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "print(tumorgen.__file__, tumorgen.cli.__file__, importlib.util.find_spec('cli'), sep='\\n')"
+    )
+    library, commands, top_level = shell(
+        [sys.executable, "-c", code], cwd=tmp_path, PYTHONPATH=str(site)
+    ).stdout.splitlines()
+    assert Path(library) == site / "tumorgen" / "__init__.py"
+    assert Path(commands) == site / "tumorgen" / "cli" / "__init__.py"
+    assert top_level == "None"
+
+
+def test_plain_install_runs_from_another_folder(site: Path, tmp_path: Path) -> None:
+    script = site / "bin" / "tumorgen"
+    done = shell([sys.executable, script, "--version"], cwd=tmp_path, PYTHONPATH=str(site))
+    assert done.stdout == f"tumorgen {version('tumorgen')}\n"
+
+
+def test_version_is_the_same_everywhere() -> None:
+    here = version("tumorgen")
+    assert CliRunner().invoke(main, ["--version"], prog_name="tumorgen").output == f"tumorgen {here}\n"
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"] == here
+    assert str(yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"]) == here
+    assert here in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_licence_is_apache() -> None:
+    assert metadata("tumorgen")["License-Expression"] == "Apache-2.0"
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").split()[:4] == ["Apache", "License", "Version", "2.0,"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["license"] == "Apache-2.0"
+
+
+def test_citation_names_the_paper() -> None:
+    paper = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["references"][0]
+    authors = [f"{author['given-names']} {author['family-names']}" for author in paper["authors"]]
+    assert paper["title"] == "Label-Free Liver Tumor Segmentation"
+    assert (authors[0], authors[-1], len(authors)) == ("Qixin Hu", "Zongwei Zhou", 7)
+    assert paper["url"] == "https://arxiv.org/abs/2303.14869"
+
+
+def test_help_takes_less_than_a_second(tmp_path: Path) -> None:
+    script = Path(sysconfig.get_path("scripts")) / "tumorgen"
+    seconds = []
+    for _ in range(3):  # the best of three: a busy machine must not fail what the program does not cause
+        began = time.perf_counter()
+        shell([script, "--help"], cwd=tmp_path)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 1
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    """Why the test above holds on slower machines too."""
+    done = shell([sys.executable, "-c", "import sys, tumorgen.cli; print(*sys.modules)"], cwd=tmp_path)
+    assert HEAVY.isdisjoint(done.stdout.split())
+
+
+def test_commands_are_those_of_the_manual() -> None:
+    assert COMMANDS == ["liver-mask", "phantom", "preview", "replay", "synth", "verify"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_has_help_with_an_example(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"], prog_name="tumorgen")
+    assert result.exit_code == 0
+    assert re.search(rf"^ *Examples?:\n +tumorgen {name} ", result.output, re.MULTILINE), result.output
+    assert main.commands[name].get_short_help_str()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_help(name: str) -> None:
+    options = [parameter for parameter in main.commands[name].params if isinstance(parameter, click.Option)]
+    assert [option.name for option in options if not option.help] == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+class TestMake:
+    def test_help_is_the_default_and_lists_the_targets(self) -> None:
+        listed = shell(["make"], cwd=ROOT).stdout
+        assert re.findall(r"^  make ([a-z]+) ", listed, re.MULTILINE) == (
+            ["help", "env", "demo", "test", "quick", "check", "format", "schema", "clean", "distclean"]
+        )
+
+    def test_a_python_too_old_is_refused_in_one_line(self, tmp_path: Path) -> None:
+        old = tmp_path / "python3.10"
+        old.write_text("#!/bin/sh\nexit 1\n")
+        old.chmod(0o755)
+        done = subprocess.run(
+            ["make", "test", f"PYTHON={old}", f"VENV={tmp_path}/new"], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode != 0
+        assert "needs Python 3.11 or newer" in done.stderr.splitlines()[0]
+        assert not (tmp_path / "new").exists()
+
+    @pytest.mark.slow
+    def test_demo_runs_and_keeps_to_its_folder(self, checkout: Path, tmp_path: Path) -> None:
+        """As it is typed, with the environment of this test instead of a new one (--old-file: nothing is installed)."""
+        home = tmp_path / "home"
+        home.mkdir()
+        ready = f"{sys.prefix}/.installed"
+        shell(
+            ["make", "demo", f"VENV={sys.prefix}", "--old-file", ready],
+            cwd=checkout,
+            HOME=str(home),
+            MPLCONFIGDIR=str(tmp_path / "matplotlib"),
+        )
+        dataset = checkout / "demo" / "nnUNet_raw" / "Dataset501_SynthLiver"
+        assert len(list((dataset / "imagesTr").glob("*_0000.nii.gz"))) == 10
+        assert json.loads((dataset / "dataset.json").read_text())["numTraining"] == 10
+        assert list((checkout / "demo" / "preview").glob("*.png"))
+        assert list(home.iterdir()) == []
+
+
+def imported(path: Path) -> set[str]:
+    """Names of the library's modules that a module imports, at its top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "tumorgen"):
+            tail = (node.module or "").removeprefix("tumorgen").strip(".")
+            names |= {tail.split(".")[0]} if tail else {alias.name for alias in node.names}
+    return names & MODULES
+
+
+def table_of_modules() -> list[str]:
+    """Modules in the order of the table in docs/development.md."""
+    page = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+
+
+def test_development_page_has_every_module_once() -> None:
+    assert sorted(table_of_modules()) == sorted(MODULES)
+
+
+def test_arrows_run_one_way() -> None:
+    """A module imports only what stands above it in the table of docs/development.md; so there are no circles."""
+    order = [name for name in table_of_modules() if name in MODULES]
+    against = {
+        name: sorted(imported(ROOT / "tumorgen" / f"{name}.py") - set(order[: order.index(name)])) for name in order
+    }
+    assert {name: later for name, later in against.items() if later} == {}
+
+
+def test_only_liver_knows_nnunet() -> None:
+    """And it imports it where it is used: that takes seconds, and a GPU library."""
+    knows = re.compile(r"^( *)(?:from|import) (?:nnunetv2|torch)\b", re.MULTILINE)
+    found = {path.stem: knows.findall(path.read_text(encoding="utf-8")) for path in (ROOT / "tumorgen").glob("*.py")}
+    assert {name for name, indents in found.items() if indents} <= {"liver"}
+    assert "" not in found.get("liver", [])
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="not a git checkout")
+def test_files_are_tidy() -> None:
+    """What pre-commit's hygiene hooks hold for a commit, for the whole tree."""
+    listed = shell(["git", "ls-files", "-z"], cwd=ROOT).stdout.split("\0")
+    for path in (ROOT / name for name in listed if name and (ROOT / name).is_file()):
+        content = path.read_bytes()
+        assert len(content) <= 1_000_000, f"{path}: above 1 MB"
+        if b"\0" in content or not content:
+            continue
+        text = content.decode()
+        assert text.endswith("\n"), f"{path}: no newline at the end"
+        assert not text.endswith("\n\n"), f"{path}: empty lines at the end"
+        assert not re.search(r"[ \t\r]$", text, re.MULTILINE), f"{path}: white space at the end of a line"
+        if path.suffix in {".yaml", ".yml", ".cff"}:
+            yaml.safe_load(text)
+        elif path.suffix == ".json":
+            json.loads(text)
+        elif path.suffix == ".toml":
+            tomllib.loads(text)
