@@ -11,22 +11,22 @@ DATASET := demo/nnUNet_raw/Dataset501_SynthLiver
 
 # One thread a process: the fast tests run in JOBS processes already. Figures are drawn to files, never to a screen, and
 # matplotlib keeps its font cache in the environment instead of in the home folder.
-FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(JOBS) --dist worksteal
+FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
 SLOW := $(BIN)/pytest -m slow --durations=10
 export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test quick check lint format-check types format schema clean distclean
+.PHONY: help install demo test quick check lint format-check types format schema clean distclean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-env: $(READY)  ## Make the environment in .venv and install into it (VENV=... another folder, PYTHON=... another Python)
+install: $(READY)  ## Make the environment in .venv and install into it (VENV=... another folder, PYTHON=... another Python)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "tumorgen needs Python 3.11 or newer, and '$(PYTHON)' is not: say which one to use, as in 'make $(or $(MAKECMDGOALS),env) PYTHON=python3.12'" >&2; exit 1; }
+	  { echo "tumorgen needs Python 3.11 or newer, and '$(PYTHON)' is not: say which one to use, as in 'make $(or $(MAKECMDGOALS),install) PYTHON=python3.12'" >&2; exit 1; }
 	@echo "Making the environment in $(VENV). nnU-Net brings PyTorch: a few minutes and several GB, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --editable '.[dev]'
