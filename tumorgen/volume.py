@@ -19,6 +19,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from .errors import TumorgenError
+from .integrity import check_nifti
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 GEOMETRY_TOLERANCE_MM = 1e-3  # headers store spacing and origin as float32: 1e-3 mm is far above their rounding
@@ -131,6 +132,8 @@ def read_volume(path: Path) -> Volume:
         Missing, unreadable or truncated file; not 3D; not scalar; absurdly large; geometry that no scanner makes.
     """
     reader = _open(path)
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        check_nifti(path)
     try:
         image = reader.Execute()
     except RuntimeError as error:
