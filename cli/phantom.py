@@ -1,9 +1,56 @@
-"""`tumorgen phantom`."""
+"""`tumorgen phantom`: abdominal CTs with livers, for whoever has no data at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import click
 
+EPILOG = """\b
+Examples:
+  tumorgen phantom demo --count 4
+  tumorgen synth --images demo/images --masks demo/masks --per-scan 5
+\b
+  tumorgen phantom large --shape 224 512 512 --spacing 1.5 0.75 0.75   (a clinical scan's size; half a minute each)
+"""
 
-@click.command("phantom")
-def phantom() -> None:
-    """Not written yet."""
-    raise click.ClickException("not written yet")
+
+@click.command("phantom", epilog=EPILOG)
+@click.argument("output", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How many phantoms.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same phantoms.")
+@click.option(
+    "--shape", type=click.IntRange(4, 2048), nargs=3, default=(96, 224, 256), show_default=True, help="Voxels, z y x."
+)
+@click.option(
+    "--spacing",
+    "spacing_mm",
+    type=click.FloatRange(0.05, 50),
+    nargs=3,
+    default=(2.5, 1.5, 1.5),
+    show_default=True,
+    help="Size of a voxel in mm, z y x.",
+)
+@click.option(
+    "--phase",
+    type=click.Choice(["portal", "arterial", "none"]),
+    default="portal",
+    show_default=True,
+    help="Contrast phase; none is a scan without contrast.",
+)
+def phantom(output: Path, **options: Any) -> None:
+    """Write abdominal CTs of nobody, with their liver masks.
+
+    Each phantom is another patient: body, organs, vessels, attenuation and noise are drawn from the seed. They go to
+    OUT/images and OUT/masks; OUT/phantoms.csv lists them. What is there already is kept.
+    """
+    from tumorgen.phantom import write_phantoms
+
+    records = write_phantoms(output, **options)
+    volumes = [record.liver_ml for record in records]
+    phantoms = f"{len(records)} phantom{'s' if len(records) > 1 else ''}"
+    click.echo(
+        f"{phantoms} in {output}, liver {min(volumes):.0f} to {max(volumes):.0f} ml."
+        f" Next: tumorgen synth --images {output / 'images'} --masks {output / 'masks'}"
+    )
