@@ -71,8 +71,8 @@ def sdist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the source distribution as installers do."""
     out = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    shell([*pip, "--wheel-dir", out, sdist], cwd=out)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-cache-dir", "--no-index", "--no-deps"]
+    shell([*pip, "--no-build-isolation", "--wheel-dir", out, sdist], cwd=out)
     (archive,) = out.iterdir()
     return archive
 
