@@ -82,9 +82,8 @@ def synth(**options: Any) -> None:
 
 
 def _sources(images: Path | None, masks: Path | None, scans: Path) -> tuple[list[Any], list[Any]]:
-    from tumorgen.scans import read_scans
-
     from tumorgen.generate import match_sources, sources_of_scans
+    from tumorgen.scans import read_scans
 
     if (images is None) != (masks is None):
         raise click.UsageError("--images and --masks go together.")

@@ -1,0 +1,58 @@
+"""The documentation cannot lie: what it shows is run."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import ball_volume
+
+from tumorgen.cli import main
+from tumorgen.settings import from_dict
+from tumorgen.volume import Volume, write_volume
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "manifests" / "README.md"])
+
+
+def code(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def test_api_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    volume, liver = ball_volume((3.0, 3.0, 3.0))
+    write_volume(volume, Path("images/phantom_000.nii.gz"))
+    write_volume(Volume(liver, volume.geometry), Path("masks/phantom_000.nii.gz"))
+    blocks = code(ROOT / "docs" / "api.md", "python")
+    exec("\n".join(blocks), {})
+    assert Path("label.nii.gz").is_file()
+    assert blocks[0].count("\n") < 20  # the idea fits in a dozen lines and their imports
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_commands_and_options_exist(page):
+    for command, rest in re.findall(r"^ {4}tumorgen ([a-z-]+)(.*)$", page.read_text(), re.MULTILINE):
+        known = {option for p in main.commands[command].params for option in p.opts}
+        assert set(re.findall(r"--[a-z-]+", rest.split("#")[0])) <= known, f"{page.name}: tumorgen {command}{rest}"
+
+
+def test_every_command_is_documented():
+    readme = (ROOT / "README.md").read_text()
+    for name in main.commands:
+        assert f"`{name}" in readme
+
+
+def test_settings_shown_in_usage_load():
+    blocks = re.findall(r"(?:^ {4}.+\n|^\n)+", (ROOT / "docs" / "usage.md").read_text(), re.MULTILINE)
+    (example,) = [block for block in blocks if "[classes.subcentimetre]" in block]
+    assert from_dict(tomllib.loads(re.sub(r"^ {4}", "", example, flags=re.MULTILINE))).sizes == ("subcentimetre",)
