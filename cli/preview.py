@@ -1,9 +1,47 @@
 """`tumorgen preview`."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import click
 
+from .common import EXISTING, FOLDER, is_debug, jobs_option, plural, progress, tell_failures
 
-@click.command("preview")
-def preview() -> None:
-    """Not written yet."""
-    raise click.ClickException("not written yet")
+
+@click.command(
+    "preview",
+    epilog="""\b
+Examples:
+  tumorgen preview nnUNet_raw/Dataset501_SynthLiver
+  tumorgen preview nnUNet_raw/Dataset501_SynthLiver --count -1 --output pictures/   # every sample
+  tumorgen preview Dataset501_SynthLiver --images ct/ --masks livers/               # the scans have moved""",
+)
+@click.argument("dataset", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--output", type=FOLDER, help="Folder for the pictures  [default: DATASET/preview]")
+@click.option(
+    "--count",
+    type=click.IntRange(min=-1),
+    default=10,
+    show_default=True,
+    help="Samples to draw, spread evenly over the dataset; -1 is all.",
+)
+@click.option("--images", type=EXISTING, help="Where the healthy scans are now, if not where the manifest says.")
+@click.option("--masks", type=EXISTING, help="Where their liver masks are now.")
+@jobs_option
+def preview(dataset: Path, output: Path | None, count: int, images: Path | None, masks: Path | None, jobs: int) -> None:
+    """Draw a dataset: a PNG sheet per sample, healthy beside synthetic, and one overview.
+
+    A sheet shows the whole liver and a close-up of each of the largest tumours, in three planes as radiologists see
+    them, true to the scan's spacing, with the label's outlines. The overview has histograms of radii and contrast,
+    tumours per sample and per size class, and a grid of samples.
+    """
+    from tumorgen.preview import preview as run
+
+    report = run(
+        dataset, output, count=count, images=images, masks=masks, jobs=jobs, start=progress("preview", "sheet")
+    )
+    for reason in dict.fromkeys(reason for _, reason in report.without_healthy):
+        click.echo(f"note: drawn without the healthy scan: {reason}; --images and --masks say where the scans are now")
+    click.echo(f"{report.folder}: {plural(len(report.sheets), 'sheet')} and {report.overview.name}")
+    tell_failures(report.failures, debug=is_debug())
