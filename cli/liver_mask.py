@@ -1,9 +1,143 @@
 """`tumorgen liver-mask`."""
 
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
 import click
 
+from tumorgen.errors import TumorgenError
 
-@click.command("liver-mask")
-def liver_mask() -> None:
-    """Not written yet."""
-    raise click.ClickException("not written yet")
+from .common import EXISTING, FOLDER, is_debug, plural, progress, tell_failures
+
+SCANS = Path("manifests/scans.csv")
+NO_MODEL = """\
+--model is needed: the folder of a trained nnU-Net v2 model that knows the liver (plans.json, dataset.json, fold_0/).
+Where one can come from:
+  your own training: $nnUNet_results/DatasetXXX_Name/nnUNetTrainer__nnUNetPlans__3d_fullres
+  TotalSegmentator:  ~/.totalsegmentator/nnunet/results/Dataset291_TotalSegmentator_part1_organs_1559subj, which
+                     `totalseg_download_weights -t total` fetches (Dataset297_..., of `-t total_fast`, is quicker)
+  anybody's model:   unpack the zip that nnUNetv2_export_model_to_zip made
+No model at hand? `tumorgen phantom demo` makes scans that have their masks already."""
+
+
+@click.command(
+    "liver-mask",
+    epilog="""\b
+Examples:
+  tumorgen liver-mask ct/ livers/ --model nnUNet_results/Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres
+  tumorgen liver-mask ct/ livers/ --model ~/.totalsegmentator/nnunet/results/Dataset291_... --jobs 8
+  tumorgen liver-mask scan.nii.gz livers/ --model MODEL --label liver --label liver_tumor --fold 0
+\b
+Next: tumorgen synth --per-scan 20, which reads the table of scans that this writes.""",
+)
+@click.argument("source", metavar="IN", type=EXISTING)
+@click.argument("output", metavar="OUT", type=FOLDER)
+@click.option("--model", type=EXISTING, help="Folder of a trained nnU-Net v2 model that knows the liver.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    default=("liver",),
+    show_default=True,
+    help="Name of the liver's label in the model; give it again to join several.",
+)
+@click.option("--fold", "folds", multiple=True, help="Fold of the model to use; may be repeated  [default: all]")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cuda", "mps", "cpu"]),
+    default="auto",
+    show_default=True,
+    help="What to run on.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=-1), default=-1, show_default=True, help="CPU threads; -1 is all cores."
+)
+@click.option(
+    "--mirror/--no-mirror",
+    default=None,
+    help="Average over mirrored images, 8 times slower.  [default: not on the CPU]",
+)
+@click.option(
+    "--scans",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=SCANS,
+    show_default=True,
+    help="Table of scans to write; rows of other scans stay.",
+)
+@click.option("--overwrite", is_flag=True, help="Make the masks again that are there.")
+def liver_mask(source: Path, output: Path, **options: Any) -> None:
+    """Find the liver in CT scans with nnU-Net: OUT/CASE.nii.gz for each, 0 and 1, on the scan's own grid.
+
+    IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd) or one file. Each mask is the largest piece, its holes
+    filled. What looks wrong is flagged in the table of scans, not hidden: status ok, check or failed, with the reason.
+    Running the same command again does only what is missing.
+    """
+    import joblib
+
+    from tumorgen.liver import find_model, load_model
+    from tumorgen.masks import mask_scans, refuse_same_folder
+    from tumorgen.volume import find_volumes
+
+    began = time.monotonic()
+    if options["model"] is None:
+        raise click.UsageError(NO_MODEL)
+    with _usage():
+        images = find_volumes(source)
+        refuse_same_folder(images.values(), output)
+        model = find_model(options["model"], options["folds"])
+        model.values(options["labels"])
+
+    def load() -> Any:
+        click.echo(
+            f"note: loading {model.folder}; a model file is code, so use none from people you do not trust", err=True
+        )
+        return load_model(
+            model,
+            options["labels"],
+            device=options["device"],
+            threads=options["jobs"] if options["jobs"] > 0 else joblib.cpu_count(),
+            mirror=options["mirror"],
+            verbose=is_debug(),
+        )
+
+    report = mask_scans(
+        images,
+        output,
+        load,
+        table=options["scans"],
+        overwrite=options["overwrite"],
+        start=progress("liver-mask", "scan"),
+    )
+    _summarise(report, output, options["scans"], time.monotonic() - began)
+    tell_failures(report.failures, debug=is_debug())
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """What is wrong with the arguments is a usage error."""
+    try:
+        yield
+    except TumorgenError as error:
+        raise click.UsageError(" ".join(str(error).split())) from error
+
+
+def _summarise(report: Any, output: Path, scans: Path, seconds: float) -> None:
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    doubtful = report.having("check")
+    for row in doubtful:
+        click.echo(f"check: {row.case}: {row.reason}")
+    livers = len(report.rows) - len(report.failures)
+    kept = livers - report.made
+    click.echo(
+        f"{output}: {plural(livers, 'liver mask')}, {len(doubtful)} to check, {report.made} made in {seconds:.1f} s"
+        + (f", {kept} were there (--overwrite makes them again)" if kept else "")
+        + f"; listed in {scans}"
+    )
+    if livers:
+        click.echo("next:\n  tumorgen synth --per-scan 20" + ("" if scans == SCANS else f" --scans {scans}"))

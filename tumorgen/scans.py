@@ -1,0 +1,177 @@
+"""The table of scans, `manifests/scans.csv`: what `liver-mask` found in each, and what `synth` reads.
+
+Columns derive from the fields of `ScanRow`, so none is forgotten. Read with `csv` and the fields' types: pandas would
+turn case `001` into 1.0 and `NA` into a missing value.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+
+from .errors import TumorgenError
+from .volume import safe_name, whole_file
+
+SCANS = Path("manifests") / "scans.csv"
+STATUSES = ("ok", "check", "failed")
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanRow:
+    """A scan and its liver. Numbers that are not known, because the scan could not be read, are None.
+
+    Attributes
+    ----------
+    case
+        Name of the scan; no two rows share it.
+    image, mask
+        Files of the CT and of its liver mask, as absolute paths; no mask where the scan failed before there was one.
+    shape_z, shape_y, shape_x, spacing_z_mm, spacing_y_mm, spacing_x_mm
+        Voxels of the scan along each axis, and their size.
+    liver_ml, hu_mean, hu_sd
+        Volume of the liver; mean and standard deviation of the CT in it, in HU.
+    status
+        `ok`; `check` where something looks wrong; `failed` where there is no liver to use.
+    flags
+        What looks wrong: words of `tumorgen.masks.FLAGS`, separated by semicolons.
+    reason
+        The same in a sentence, or why it failed.
+    """
+
+    case: str
+    image: str
+    mask: str = ""
+    shape_z: int | None = None
+    shape_y: int | None = None
+    shape_x: int | None = None
+    spacing_z_mm: float | None = None
+    spacing_y_mm: float | None = None
+    spacing_x_mm: float | None = None
+    liver_ml: float | None = None
+    hu_mean: float | None = None
+    hu_sd: float | None = None
+    status: str
+    flags: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise TumorgenError(f"unknown status {self.status!r}; it is one of {', '.join(STATUSES)}")
+        if self.case != safe_name(self.case):
+            raise TumorgenError(f"case {self.case!r} is not safe as a file name; {safe_name(self.case)!r} would be")
+        if self.status != "failed" and not self.mask:
+            raise TumorgenError(f"case {self.case!r} has no mask; give it one, or set its status to failed")
+
+
+COLUMNS = tuple(field.name for field in fields(ScanRow))
+_REQUIRED = tuple(field.name for field in fields(ScanRow) if field.default is MISSING)
+
+
+def read_scans(path: Path = SCANS) -> list[ScanRow]:
+    """Read the table of scans.
+
+    Raises
+    ------
+    TumorgenError
+        The table is missing or malformed, a column is missing, a cell does not hold its type, a case is there twice;
+        said with file, line and column.
+    """
+    if not path.exists():
+        raise TumorgenError(
+            f"{path}: no such file; run `tumorgen liver-mask in/ out/` first or give --images and --masks"
+        )
+    rows: dict[str, ScanRow] = {}
+    for where, cells in _cells(path):
+        row = _parse(cells, where)
+        if row.case in rows:
+            raise TumorgenError(f"{where}: case {row.case!r} is there twice")
+        rows[row.case] = row
+    return list(rows.values())
+
+
+def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
+    """Write the table of scans, ordered by case; it appears whole or not at all.
+
+    Raises
+    ------
+    TumorgenError
+        The folder cannot be written to.
+    """
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in sorted(rows, key=lambda row: row.case):
+        writer.writerow({name: _text(getattr(row, name)) for name in COLUMNS})
+    with whole_file(path) as partial:
+        partial.write_text(buffer.getvalue(), encoding="utf-8", newline="")
+
+
+def record_scan(row: ScanRow, path: Path = SCANS) -> None:
+    """Put a row into the table, in the place of the one of its case; the others stay. On disk when this returns.
+
+    Raises
+    ------
+    TumorgenError
+        As `read_scans` and `write_scans`; a table that is not there yet is begun.
+    """
+    others = read_scans(path) if path.exists() else []
+    write_scans([*(other for other in others if other.case != row.case), row], path)
+
+
+def _text(value: Cell) -> str:
+    """Text of a cell; for numbers the shortest that reads back to the same one."""
+    return "" if value is None else str(value)
+
+
+def _cells(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Cells of each row with where it stands, `file:line`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error})") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        missing = [name for name in _REQUIRED if name not in (reader.fieldnames or ())]
+        if missing:
+            raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}")
+        for cells in reader:
+            if None in cells or None in cells.values():
+                raise TumorgenError(f"{path}:{reader.line_num}: not as many cells as columns; cut off?")
+            yield f"{path}:{reader.line_num}", cells
+    except csv.Error as error:
+        raise TumorgenError(f"{path}: not a CSV table ({error})") from error
+
+
+def _parse(cells: Mapping[str, str], where: str) -> ScanRow:
+    values = {
+        name: _value(hint, cells[name].strip(), f"{where}, column {name}")
+        for name, hint in typing.get_type_hints(ScanRow).items()
+        if name in cells
+    }
+    try:
+        return ScanRow(**values)  # type: ignore[arg-type]  # each is of the type of its field
+    except TumorgenError as error:
+        raise TumorgenError(f"{where}: {error}") from error
+
+
+def _value(hint: type, cell: str, where: str) -> Cell:
+    """A cell as the type of its field; what is empty and may be, as None."""
+    if hint is str:
+        return cell
+    if not cell:
+        return None
+    kind: type[int] | type[float] = typing.get_args(hint)[0]
+    try:
+        value = kind(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise TumorgenError(f"{where}: {cell[:80]!r} is not of type {kind.__name__}")
+    return value
