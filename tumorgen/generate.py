@@ -220,7 +220,7 @@ class SampleWriter:
     @classmethod
     def of(cls, scan: Scan, unit: Unit) -> SampleWriter:
         """A writer for a scan's samples."""
-        label = Volume(scan.liver.astype(np.uint8), scan.geometry)
+        label = Volume(scan.liver.view(np.uint8), scan.geometry)
         return cls(scan, unit, ChunkedVolume.from_volume(scan.image), ChunkedVolume.from_volume(label))
 
     def write(self, plan: Plan) -> Record:

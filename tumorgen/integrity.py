@@ -1,4 +1,4 @@
-"""Whether a NIfTI file is whole. ITK does not ask: it reads a truncated one without a word, zeros for what is missing.
+"""Reading NIfTI files whole. ITK does not ask whether they are: it fills up a truncated one with zeros, without a word.
 
 It also turns NaN and infinite voxels of NIfTI files into zeros, that is, into water in the middle of a lung. Both were
 seen with SimpleITK 2.5; NRRD and MetaImage files are checked by ITK itself.
@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
 from isal import igzip
 from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
 
 from .errors import TumorgenError
 
-_BLOCK = 1 << 20  # bytes; a multiple of every voxel's size
+_STEP = 1 << 20  # bytes; gzip readers make a copy of what they are asked for
 _SLACK = 1 << 20  # bytes that may follow the voxels
+_BLOCK = 1 << 24  # voxels looked at together
 
 
-def check_nifti(path: Path) -> None:
-    """Read a NIfTI file (.nii, .nii.gz) once from end to end, in bounded memory.
+def read_nifti(path: Path) -> NDArray[Any] | None:
+    """Read all voxels (z, y, x) of a 3D NIfTI file (.nii, .nii.gz), to the end, checksum included.
+
+    None where the header scales the voxels: the file is whole then, and ITK knows how to scale. The caller has made
+    sure that the header's size is sane.
 
     Raises
     ------
@@ -31,33 +36,46 @@ def check_nifti(path: Path) -> None:
         are NaN or infinite.
     """
     try:
-        voxels = nib.load(path).dataobj  # a proxy: nothing is read but the header
-        offset, dtype = int(voxels.offset), voxels.dtype
-        size = int(np.prod(voxels.shape, dtype=object)) * dtype.itemsize
+        proxy = nib.load(path).dataobj  # nothing is read but the header
     except (ImageFileError, OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error) as error:
         raise TumorgenError(f"{path}: not a readable volume ({error})") from error
+    voxels = np.empty(proxy.shape[::-1], proxy.dtype)
     opener = igzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
-            _check_voxels(file, path, offset, size, dtype)
+            _fill(voxels, file, path, int(proxy.offset))
     except (OSError, EOFError, zlib.error, igzip.BadGzipFile) as error:
         raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
+    refuse_non_finite(voxels, path)
+    plain = (proxy.slope, proxy.inter) == (1, 0)
+    return voxels.astype(voxels.dtype.newbyteorder("="), copy=False) if plain else None
 
 
-def _check_voxels(file: BinaryIO, path: Path, offset: int, size: int, dtype: np.dtype[np.generic]) -> None:
-    """Go through the voxels and what follows; at the end of the stream gzip compares its own checksum."""
-    left = size if len(file.read(offset)) == offset else -1
-    while left > 0:
-        block = file.read(min(_BLOCK, left))
-        if not block:
+def _fill(voxels: NDArray[Any], file: BinaryIO, path: Path, offset: int) -> None:
+    """Read the voxels and what follows; at the end of the stream gzip compares its own checksum."""
+    wanted = voxels.reshape(-1).view(np.uint8).data
+    done = 0 if len(file.read(offset)) == offset else -1
+    while 0 <= done < len(wanted):
+        step = file.readinto(wanted[done : done + _STEP])  # type: ignore[attr-defined]
+        if not step:
             break
-        whole = len(block) - len(block) % dtype.itemsize
-        if dtype.kind in "fc" and not np.isfinite(np.frombuffer(block[:whole], dtype)).all():
-            raise TumorgenError(f"{path}: holds NaN or infinite voxels; replace them first (e.g. by -1024)")
-        left -= len(block)
-    if left:
-        raise TumorgenError(
-            f"{path}: is truncated: its header says {size} bytes of voxels, there are fewer; copy it again"
-        )
+        done += step
+    if done < len(wanted):
+        raise TumorgenError(f"{path}: is truncated: its header says {len(wanted)} bytes of voxels; copy it again")
     if len(file.read(_SLACK)) == _SLACK:
         raise TumorgenError(f"{path}: goes on long after its last voxel; its header does not fit it")
+
+
+def refuse_non_finite(voxels: NDArray[Any], path: Path) -> None:
+    """Refuse NaN and infinite voxels.
+
+    Raises
+    ------
+    TumorgenError
+        There is one.
+    """
+    if voxels.dtype.kind not in "fc":
+        return
+    flat = voxels.reshape(-1)
+    if not all(np.isfinite(flat[i : i + _BLOCK]).all() for i in range(0, flat.size, _BLOCK)):
+        raise TumorgenError(f"{path}: holds NaN or infinite voxels; replace them first (e.g. by -1024)")

@@ -28,7 +28,8 @@ _DECIMALS = 4  # what is drawn is what is written: 0.1 um, and few enough digits
 _SEED_BITS = 32  # likewise: spreadsheets round integers of more than 15 digits
 _TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
 _TRIES = 512  # candidates looked at together before the whole set is
-_BEST_PART = 10  # where no voxel is clear of vessels: the part of the allowed ones, by clearance, to draw from
+_BLOCK = 1 << 17  # candidates looked at together when all are, to bound the memory
+_BEST_PART = 10  # where no voxel is clear of vessels: the part of the liver, by clearance, to draw from
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,20 +300,22 @@ def _ring(center: Triple, radius: float, distance: Range) -> Keep:
 def place(scan: Scan, radius_mm: float | None, keep: Keep, rng: Generator) -> tuple[int | None, bool]:
     """Draw a candidate of a scan for a tumour of radius r, and say whether no vessel lies within r of it.
 
-    The candidates are sorted by clearance: those with no vessel within r are the first n of them. Where none of these
-    may be taken, it is drawn from the tenth of the allowed ones that has the most clearance: never the same one
-    voxel, never a loop without end. With `radius_mm` None vessels are not asked for. None where no voxel is allowed.
+    The candidates are sorted by clearance: those with no vessel within r are the first n. Where none of these may be
+    taken, it is drawn from the tenth of the liver that has the most clearance, or twice that, and so on: never always
+    the same voxel, never a loop without end. With `radius_mm` None vessels are not asked for. None where no voxel is
+    allowed.
     """
     total = scan.candidates.size
     clear = total if radius_mm is None else clear_count(scan, radius_mm)
     pick = _draw_allowed(scan, clear, keep, rng)
     if pick is not None:
         return pick, True
-    allowed = np.flatnonzero(keep(_positions(scan, np.arange(total))))
-    if not allowed.size:
-        return None, False
-    best = allowed[: max(1, allowed.size // _BEST_PART)]
-    return int(best[rng.integers(best.size)]), False
+    count = max(clear, total // _BEST_PART, 1)
+    while True:
+        pick = _draw_allowed(scan, count, keep, rng)
+        if pick is not None or count == total:
+            return pick, False
+        count = min(2 * count, total)
 
 
 def clear_count(scan: Scan, radius_mm: float) -> int:
@@ -329,8 +332,9 @@ def _draw_allowed(scan: Scan, count: int, keep: Keep, rng: Generator) -> int | N
     allowed = np.flatnonzero(keep(_positions(scan, tries)))
     if allowed.size:
         return int(tries[allowed[0]])
-    allowed = np.flatnonzero(keep(_positions(scan, np.arange(count))))
-    return int(allowed[rng.integers(allowed.size)]) if allowed.size else None
+    blocks = (np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
+    everything = np.concatenate([block[keep(_positions(scan, block))] for block in blocks])
+    return int(everything[rng.integers(everything.size)]) if everything.size else None
 
 
 def _positions(scan: Scan, picks: NDArray[np.int_]) -> NDArray[np.float64]:

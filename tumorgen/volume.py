@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from .errors import TumorgenError
-from .integrity import check_nifti
+from .integrity import read_nifti, refuse_non_finite
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 GEOMETRY_TOLERANCE_MM = 1e-3  # headers store spacing and origin as float32: 1e-3 mm is far above their rounding
@@ -132,16 +132,14 @@ def read_volume(path: Path) -> Volume:
         Missing, unreadable or truncated file; not 3D; not scalar; absurdly large; geometry that no scanner makes.
     """
     reader = _open(path)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        check_nifti(path)
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise TumorgenError(f"{path}: cannot be read ({_reason(error)}); is the file truncated?") from error
-    geometry = Geometry(image.GetSize()[::-1], image.GetSpacing()[::-1], image.GetOrigin(), image.GetDirection())
-    array = sitk.GetArrayFromImage(image)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise TumorgenError(f"{path}: holds NaN or infinite voxels; replace them first (e.g. by -1024)")
+    geometry = Geometry(reader.GetSize()[::-1], reader.GetSpacing()[::-1], reader.GetOrigin(), reader.GetDirection())
+    array = read_nifti(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
+    if array is None:
+        try:
+            array = sitk.GetArrayFromImage(reader.Execute())
+        except RuntimeError as error:
+            raise TumorgenError(f"{path}: cannot be read ({_reason(error)}); is the file truncated?") from error
+        refuse_non_finite(array, path)
     return Volume(array, geometry)
 
 
