@@ -1,4 +1,4 @@
-"""Sampling: Table 1, the size table and the patterns, places clear of vessels, and draws that identity alone decides."""
+"""Sampling: Table 1, the size table, the patterns, places clear of vessels, and draws that only identity decides."""
 
 from __future__ import annotations
 
