@@ -31,9 +31,6 @@ TILTED = (0.995004, -0.099833, 0.0, 0.099833, 0.995004, 0.0, 0.0, 0.0, 1.0)
 SHAPE = (30, 36, 44)
 PLACE = (slice(6, 24), slice(8, 28), slice(10, 34))  # 18 x 20 x 24 voxels
 
-# What torch and what it brings warn of, here or there, is no concern of these tests.
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("ignore::pytest.PytestWarning")]
-
 
 def phantom(spacing=(5.0, 5.0, 5.0), direction=LPS, shape=SHAPE, place=PLACE) -> Volume:
     """Air, body at 30 HU, liver at 120 HU."""
