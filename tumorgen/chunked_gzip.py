@@ -8,7 +8,7 @@ depends on the one written before it.
     sha256 = source.write(Path("variant.nii.gz"), [(box, voxels)])
 
 Each chunk ends with a full flush (RFC 1951), so it neither refers to what is before it nor ends within a byte. The
-CRC-32 of a variant follows from that of the source, because CRC is linear over GF(2).
+CRC-32 of the whole follows from those of the chunks.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import hashlib
 import os
 import struct
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,27 +28,27 @@ import SimpleITK as sitk
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from .boxes import Box, paste
-from .volume import Volume, to_image, whole_file
+from .boxes import Box, shape_of
+from .errors import TumorgenError
+from .volume import Geometry, Volume, to_image, whole_file
 
-CHUNK = 1 << 16  # bytes
-LEVEL = 2  # isal's 0 to 3: 2 is within 4 % of zlib's size at 20 times its speed
+CHUNK = 1 << 16  # bytes; half or twice as many change neither time nor size by more than a few percent
+LEVEL = 2  # isal's 0 to 3, and its own default
 _RAW = -15  # raw deflate, 32 KiB window
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])  # no name, no time: same voxels, same bytes
 _LAST_BLOCK = b"\x03\x00"  # an empty final block
-_DIMENSIONS = slice(42, 48)  # dim[1..3] in a NIfTI-1 header
-_POLYNOMIAL = 0xEDB88320  # of CRC-32, reflected
-_MOST_BUFFERS = 1024  # IOV_MAX on every system of interest
+_DIMENSIONS = slice(42, 48)  # dim[1..3] in a NIfTI-1 header, int16
+_MOST_BUFFERS = 1024  # IOV_MAX of Linux, macOS and the BSDs
 
-Word = np.uint32
-Operator = NDArray[np.uint32]
+Voxels = NDArray[Any]
+Block = tuple[Box, Voxels]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkedVolume:
     """A volume, deflated once, of which variants are written.
 
-    It holds the voxels (by reference) and their compressed chunks: about 1.6 times the volume's own bytes for a CT.
+    It may be pickled. The voxels are held by reference: do not change them afterwards.
 
     Attributes
     ----------
@@ -57,54 +57,75 @@ class ChunkedVolume:
     voxels
         Array (z, y, x), little-endian, C-contiguous.
     chunks
-        Deflated chunks of header and voxels.
+        Header and voxels, deflated in chunks.
     checksums
-        CRC-32 of each chunk.
-    checksum
-        CRC-32 of the whole.
+        CRC-32 of each chunk's content.
+    chunk_bytes
+        Bytes of header and voxels in each chunk but the last.
     """
 
     header: bytes
-    voxels: NDArray[Any]
+    voxels: Voxels
     chunks: tuple[bytes, ...]
-    checksums: Operator
-    checksum: int
+    checksums: tuple[int, ...]
+    chunk_bytes: int
 
     @classmethod
-    def from_volume(cls, volume: Volume) -> ChunkedVolume:
-        """Deflate a volume; boolean voxels become uint8."""
-        array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
+    def from_volume(cls, volume: Volume, chunk_bytes: int = CHUNK) -> ChunkedVolume:
+        """Deflate a volume.
+
+        Its array is referenced where it is little-endian and C-contiguous, else copied; boolean becomes uint8.
+
+        Raises
+        ------
+        TumorgenError
+            NIfTI-1 as SimpleITK writes it has no such voxel type, size or geometry.
+        """
+        array = volume.array.view(np.uint8) if volume.array.dtype == bool else volume.array
         voxels = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        header = nifti_header(volume)
-        flat = voxels.reshape(-1).view(np.uint8)
-        ends = range(CHUNK - len(header), flat.size + CHUNK, CHUNK)
-        pieces = (flat[max(0, end - CHUNK) : end].tobytes() for end in ends if end - CHUNK < flat.size)
-        chunks, checksums, checksum = [], [], 0
-        for number, piece in enumerate(pieces):
-            whole = header + piece if number == 0 else piece
-            chunks.append(_deflate(whole))
-            checksums.append(isal_zlib.crc32(whole))
-            checksum = isal_zlib.crc32(whole, checksum)
-        return cls(header, voxels, tuple(chunks), np.array(checksums, Word), checksum)
+        header = nifti_header(volume.geometry, voxels)
+        chunks, checksums = [], []
+        for start in range(0, len(header) + voxels.nbytes, chunk_bytes):
+            content = _content(header, voxels, start, start + chunk_bytes)
+            chunks.append(_deflate(content))
+            checksums.append(isal_zlib.crc32(content))
+        return cls(header, voxels, tuple(chunks), tuple(checksums), chunk_bytes)
 
     @property
     def size(self) -> int:
-        """Bytes of header and voxels."""
+        """Bytes of header and voxels, not compressed."""
         return len(self.header) + self.voxels.nbytes
 
-    def write(self, path: Path, blocks: Iterable[tuple[Box, NDArray[Any]]] = ()) -> str:
-        """Write the volume with blocks laid over it, in order, as `.nii.gz`; return the file's SHA-256.
+    @property
+    def nbytes(self) -> int:
+        """Bytes held in memory: the voxels, which may be shared, and the compressed chunks."""
+        return self.size + sum(map(len, self.chunks))
 
-        The file appears whole or not at all.
+    def write(self, path: Path, blocks: Iterable[Block] = ()) -> str:
+        """Write the volume with blocks laid over it, as `.nii.gz`; the file appears whole or not at all.
+
+        Equal arguments write equal bytes, whatever was written before. Memory: the touched chunks, compressed.
+
+        Parameters
+        ----------
+        path
+            The file; its folder is made where it is missing.
+        blocks
+            Boxes (z, y, x) within the volume and their voxels, of the volume's type. A later one covers an earlier one.
+
+        Returns
+        -------
+        str
+            SHA-256 of the file, in hex.
 
         Raises
         ------
         TumorgenError
             The file cannot be written.
+        ValueError
+            A block lies outside the volume, has not the shape of its box, or a type that the volume's cannot hold.
         """
-        chunks, checksum = self._variant(list(blocks))
-        trailer = struct.pack("<II", checksum, self.size & 0xFFFFFFFF)
-        buffers = [_GZIP_HEADER, *chunks, _LAST_BLOCK, trailer]
+        buffers = list(self._buffers(list(blocks)))
         sha256 = hashlib.sha256()
         for buffer in buffers:
             sha256.update(buffer)
@@ -112,90 +133,108 @@ class ChunkedVolume:
             _write_all(file, buffers)
         return sha256.hexdigest()
 
-    def _variant(self, blocks: Sequence[tuple[Box, NDArray[Any]]]) -> tuple[list[bytes], int]:
-        """Deflated chunks of a variant, and the CRC-32 of the whole."""
-        chunks, checksums = list(self.chunks), self.checksums.copy()
-        touched = self.touched([box for box, _ in blocks])
-        for planes, numbers in self._slabs(touched):
-            slab = self.voxels[planes].copy()
-            covers = (planes, slice(0, slab.shape[1]), slice(0, slab.shape[2]))
-            for box, block in blocks:
-                paste(slab, covers, block, box)
-            for number in numbers:
-                piece = self._piece(number, slab, planes.start)
-                chunks[number], checksums[number] = _deflate(piece), isal_zlib.crc32(piece)
-        return chunks, self.checksum ^ self._shifted(touched, (checksums ^ self.checksums)[touched])
+    def touched(self, box: Box) -> NDArray[np.intp]:
+        """Numbers of the chunks that hold a voxel of a box, in order.
 
-    def touched(self, boxes: Iterable[Box]) -> NDArray[np.intp]:
-        """Numbers of the chunks that hold a voxel of some boxes, in order."""
-        _, height, width = self.voxels.shape
-        counts = np.zeros(len(self.chunks) + 1, np.intp)
-        for z, y, x in boxes:
-            rows = np.arange(z.start, z.stop)[:, None] * height + np.arange(y.start, y.stop)
-            starts = len(self.header) + (rows.ravel() * width + x.start) * self.voxels.itemsize
-            np.add.at(counts, starts // CHUNK, 1)
-            np.add.at(counts, (starts + (x.stop - x.start) * self.voxels.itemsize - 1) // CHUNK + 1, -1)
-        return np.flatnonzero(np.cumsum(counts)[:-1])
-
-    def _slabs(self, touched: NDArray[np.intp]) -> Iterator[tuple[slice, list[int]]]:
-        """Touched chunks, and the planes that hold them, grouped where the planes overlap."""
-        plane = self.voxels[0].nbytes
-        planes, numbers = slice(0, 0), list[int]()
-        for number in touched.tolist():
-            start = max(0, number * CHUNK - len(self.header)) // plane
-            stop = min(len(self.voxels), -(-((number + 1) * CHUNK - len(self.header)) // plane))
-            if numbers and start > planes.stop:
-                yield planes, numbers
-                numbers = []
-            planes = slice(planes.start if numbers else start, stop)
-            numbers.append(number)
-        if numbers:
-            yield planes, numbers
-
-    def _piece(self, number: int, slab: NDArray[Any], first: int) -> bytes:
-        """Bytes of a chunk, given the planes from `first` on that hold it."""
-        flat = slab.reshape(-1).view(np.uint8)
-        begin = number * CHUNK - len(self.header) - first * self.voxels[0].nbytes
-        voxels = flat[max(0, begin) : begin + CHUNK].tobytes()
-        return self.header[number * CHUNK :] + voxels if number * CHUNK < len(self.header) else voxels
-
-    def _shifted(self, numbers: NDArray[np.intp], differences: Operator) -> int:
-        """What a change of the CRC-32 of some chunks changes in that of the whole.
-
-        A difference goes through as many zero bytes as follow its chunk: whole chunks, and the last, shorter one.
+        A row of the box along x is a run of bytes, from one chunk to the same, the next or, where rows are long, a
+        later one. Rows that begin in a chunk less those that end before it are the rows that are in it.
         """
-        last = len(self.chunks) - 1
-        rest = self.size - last * CHUNK
-        inner = numbers < last
-        values = differences.copy()
-        values[inner] = _apply(_zeros(rest), values[inner])
-        following, operator = np.where(inner, last - 1 - numbers, 0), _zeros(CHUNK)
-        while following.any():
-            odd = following % 2 == 1
-            values[odd] = _apply(operator, values[odd])
-            following, operator = following // 2, _apply(operator, operator)
-        return int(np.bitwise_xor.reduce(values, initial=0))
+        _, height, width = self.voxels.shape
+        z, y, x = box
+        if not all(shape_of(box)):
+            return np.empty(0, np.intp)
+        rows = np.add.outer(np.arange(z.start, z.stop) * height, np.arange(y.start, y.stop)).ravel()
+        first = len(self.header) + (rows * width + x.start) * self.voxels.itemsize
+        last = first + (x.stop - x.start) * self.voxels.itemsize - 1
+        begin = np.bincount(first // self.chunk_bytes, minlength=len(self.chunks) + 1)
+        end = np.bincount(last // self.chunk_bytes + 1, minlength=len(self.chunks) + 1)
+        return np.flatnonzero(np.cumsum(begin - end))
+
+    def _buffers(self, blocks: Sequence[Block]) -> Iterator[bytes]:
+        """The file of a variant, in pieces (RFC 1952)."""
+        laid = defaultdict[int, list[Block]](list)
+        for block in blocks:
+            self._check(block)
+            for number in self.touched(block[0]).tolist():
+                laid[number].append(block)
+        yield _GZIP_HEADER
+        whole, left = 0, self.size
+        for number, (chunk, checksum) in enumerate(zip(self.chunks, self.checksums, strict=True)):
+            length = min(left, self.chunk_bytes)
+            if number in laid:
+                start = number * self.chunk_bytes
+                content = _content(self.header, self.voxels, start, start + length, laid[number])
+                chunk, checksum = _deflate(content), isal_zlib.crc32(content)
+            yield chunk
+            whole, left = isal_zlib.crc32_combine(whole, checksum, length), left - length
+        yield _LAST_BLOCK
+        yield struct.pack("<II", whole, self.size & 0xFFFFFFFF)
+
+    def _check(self, block: Block) -> None:
+        """Refuse what would be cut, stretched or rounded without a word."""
+        box, voxels = block
+        if not all(0 <= s.start <= s.stop <= n for s, n in zip(box, self.voxels.shape, strict=True)):
+            raise ValueError(f"box {box} is not within a volume of shape {self.voxels.shape}")
+        if voxels.shape != shape_of(box):
+            raise ValueError(f"block of shape {voxels.shape} for a box of shape {shape_of(box)}")
+        if not np.can_cast(voxels.dtype, self.voxels.dtype):
+            raise ValueError(f"block of {voxels.dtype} for a volume of {self.voxels.dtype}")
 
 
-def nifti_header(volume: Volume) -> bytes:
-    """What SimpleITK itself writes before the voxels of a volume: the NIfTI-1 header and four bytes.
+def nifti_header(geometry: Geometry, voxels: Voxels) -> bytes:
+    """What SimpleITK itself writes before some voxels (z, y, x): the NIfTI-1 header and four bytes.
 
     It writes a volume of two voxels a side with the same geometry; the size is all that differs.
+
+    Raises
+    ------
+    TumorgenError
+        NIfTI-1 as SimpleITK writes it has no such voxel type, size or geometry; no folder for temporary files.
     """
-    corner = Volume(np.zeros((2, 2, 2), volume.array.dtype), replace(volume.geometry, shape=(2, 2, 2)))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "header.nii"
-        sitk.WriteImage(to_image(corner), str(path))
-        content = path.read_bytes()
-    header = bytearray(content[: len(content) - corner.array.nbytes])
-    header[_DIMENSIONS] = struct.pack("<3h", *volume.array.shape[::-1])
+    if max(voxels.shape) > np.iinfo(np.int16).max:
+        raise TumorgenError(f"volume of shape {voxels.shape} (z, y, x): NIfTI-1 has at most 32767 voxels along an axis")
+    corner = np.zeros((2, 2, 2), voxels.dtype)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "header.nii"
+            sitk.WriteImage(to_image(Volume(corner, geometry)), str(path))
+            content = path.read_bytes()
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise TumorgenError(f"volume of {voxels.dtype}: cannot be written as NIfTI ({reason})") from error
+    except OSError as error:
+        raise TumorgenError(f"{tempfile.gettempdir()}: no room for temporary files ({error.strerror})") from error
+    header = bytearray(content[: len(content) - corner.nbytes])
+    header[_DIMENSIONS] = struct.pack("<3h", *voxels.shape[::-1])
     return bytes(header)
 
 
-def _deflate(piece: bytes) -> bytes:
+def _content(header: bytes, voxels: Voxels, start: int, stop: int, blocks: Sequence[Block] = ()) -> bytes:
+    """Bytes of the file from `start` to `stop`, or to its end, with blocks laid over the voxels in order."""
+    _, height, width = voxels.shape
+    row_bytes = width * voxels.itemsize
+    begin, end = max(0, start - len(header)), max(0, stop - len(header))
+    first = begin // row_bytes
+    rows = voxels.reshape(-1, width)[first : -(-end // row_bytes)]
+    if blocks:
+        rows = rows.copy()
+        _lay(rows, first, height, blocks)
+    of_voxels = rows.reshape(-1).view(np.uint8)[begin - first * row_bytes : end - first * row_bytes]
+    return header[start:stop] + of_voxels.tobytes()
+
+
+def _lay(rows: Voxels, first: int, height: int, blocks: Sequence[Block]) -> None:
+    """Lay blocks over some rows (row, x) of a volume, counted from `first` through its planes of a height."""
+    z, y = np.divmod(np.arange(first, first + len(rows)), height)
+    for (of_z, of_y, of_x), block in blocks:
+        here = np.flatnonzero((of_z.start <= z) & (z < of_z.stop) & (of_y.start <= y) & (y < of_y.stop))
+        rows[here, of_x] = block[z[here] - of_z.start, y[here] - of_y.start]
+
+
+def _deflate(content: bytes) -> bytes:
     """Deflate a chunk by itself, ended so that another can follow."""
     compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, _RAW)
-    compressed: bytes = compressor.compress(piece) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
+    compressed: bytes = compressor.compress(content) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
     return compressed
 
 
@@ -212,23 +251,3 @@ def _write_all(file: BinaryIO, buffers: Sequence[bytes]) -> None:
                 written -= len(views.pop(0))
             if views:
                 views[0] = views[0][written:]
-
-
-@cache
-def _zeros(count: int) -> Operator:
-    """How a CRC-32 changes when `count` zero bytes follow: a matrix over GF(2), a word for each of its 32 columns."""
-    bit = np.array([_POLYNOMIAL, *(1 << i for i in range(31))], Word)
-    result, power, bits = np.array([1 << i for i in range(32)], Word), bit, count * 8
-    while bits:
-        if bits & 1:
-            result = _apply(power, result)
-        power, bits = _apply(power, power), bits >> 1
-    return result
-
-
-def _apply(operator: Operator, values: Operator) -> Operator:
-    """Multiply words by a matrix over GF(2)."""
-    result = np.zeros_like(values)
-    for i, column in enumerate(operator):
-        result ^= np.where(values >> Word(i) & Word(1), column, Word(0))
-    return result

@@ -150,6 +150,8 @@ def run(units: Sequence[Unit], jobs: int, progress: Callable[[int], None]) -> It
         return
     parallel = joblib.Parallel(n_jobs=min(jobs, len(units)), return_as="generator_unordered", pre_dispatch="2*n_jobs")
     manifest = units[0].dataset.manifest
+    # Worker processes may have another working directory: joblib keeps them between calls.
+    units = [replace(unit, dataset=Dataset(unit.dataset.folder.absolute())) for unit in units]
     try:
         for results in parallel(joblib.delayed(run_unit)(unit) for unit in units):
             for result in results:

@@ -80,10 +80,10 @@ def preview(
         The folder holds no dataset of tumorgen, its manifest cannot be read or is empty, or the output folder cannot
         be used.
     """
-    dataset = Dataset(folder)
+    dataset = Dataset(folder.absolute())  # worker processes may have another working directory
     if not dataset.manifest.is_file():
         raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
-    output = output or folder / FOLDER
+    output = (output or folder / FOLDER).absolute()
     _refuse_training_folders(output, dataset)
     find_sources([], images, masks)
     records = read_manifest(dataset.manifest)

@@ -81,7 +81,7 @@ def find_sources(records: Sequence[Record], images: Path | None, masks: Path | N
         if images and masks:
             if case not in image_files or case not in mask_files:
                 raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
-            sources[case] = Source(case, image_files[case], mask_files[case])
+            sources[case] = Source(case, image_files[case].resolve(), mask_files[case].resolve())
         elif record.files is None:
             raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
         else:

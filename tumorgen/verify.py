@@ -67,18 +67,16 @@ def verify(
     TumorgenError
         The folder holds no dataset of tumorgen, or its manifest cannot be read.
     """
-    dataset = Dataset(folder)
+    dataset = Dataset(folder.absolute())  # worker processes may have another working directory
     if not dataset.manifest.is_file():
         raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
     records = read_manifest(dataset.manifest)
     problems = [*_check_layout(dataset, records), *_check_splits(dataset, records)]
     again = spread([record.plan.sample for record in records], replays)
     groups = _by_scan(records)
+    sources = find_sources(records, images, masks)
     tick = start(len(records))
-    work = (
-        joblib.delayed(_verify_scan)(dataset, mine, find_sources(mine, images, masks)[mine[0].plan.case], again)
-        for mine in groups
-    )
+    work = (joblib.delayed(_verify_scan)(dataset, mine, sources[mine[0].plan.case], again) for mine in groups)
     for mine, found in zip(groups, joblib.Parallel(count_jobs(jobs), return_as="generator")(work), strict=True):
         problems += found
         tick(len(mine))
