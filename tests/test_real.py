@@ -1,4 +1,4 @@
-"""The whole main job on real CT: every size class, proved; nnU-Net itself plans and trains; its model finds the liver."""
+"""The main job on real CT: every size class, proved; nnU-Net itself plans and trains; its model finds the liver."""
 
 from __future__ import annotations
 
