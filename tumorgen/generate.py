@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import joblib
@@ -30,7 +31,7 @@ from .settings import Settings, Vessels
 from .volume import Volume, find_volumes
 
 UNITS_PER_JOB = 4  # work units a process gets at least, where there is work enough, so that none waits for the last
-LARGEST_UNIT = 16  # samples; smaller units show progress sooner, larger ones prepare the scan less often
+LARGEST_UNIT = 16  # samples; smaller units show progress sooner and lose less when a process is killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,29 +171,26 @@ def run_unit(unit: Unit) -> list[Result]:
     """Do one unit in this process: prepare the scan once, then each sample. No error escapes; each is a `Failure`."""
     with threadpool_limits(1):
         try:
-            scan = load_scan(unit.source.image, unit.source.mask, unit.vessels, unit.source.case)
-            _check_same(unit, scan)
-            writer = SampleWriter.of(scan, unit)
+            prepared = prepare_once(unit.source, unit.vessels, _states(unit.source))
+            _check_same(unit, prepared.scan)
         except Exception as error:  # whatever a hostile file provokes, it must not cost another scan its samples
             return [_failure(unit.source.case, error, unit.size)]
-        return list(_samples(scan, unit, writer))
+        drawn = [_attempt_variant(prepared, unit, variant) for variant in unit.variants]
+        return [*drawn, *(_attempt_plan(prepared, unit, plan) for plan in unit.plans)]
 
 
-def _samples(scan: Scan, unit: Unit, writer: SampleWriter) -> Iterator[Result]:
-    for variant in unit.variants:
-        yield _attempt(
-            f"{unit.source.case} variant {variant}",
-            lambda v=variant: writer.write(plan_sample(scan, unit.settings, unit.seed, v)),  # type: ignore[misc]
-        )
-    for plan in unit.plans:
-        yield _attempt(plan.sample, lambda p=plan: writer.write(p))  # type: ignore[misc]
-
-
-def _attempt(name: str, do: Callable[[], Record]) -> Result:
+def _attempt_variant(prepared: Prepared, unit: Unit, variant: int) -> Result:
     try:
-        return do()
+        return prepared.write(plan_sample(prepared.scan, unit.settings, unit.seed, variant), unit)
     except Exception as error:  # as above, for the other samples of the scan
-        return _failure(name, error, 1)
+        return _failure(f"{unit.source.case} variant {variant}", error, 1)
+
+
+def _attempt_plan(prepared: Prepared, unit: Unit, plan: Plan) -> Result:
+    try:
+        return prepared.write(plan, unit)
+    except Exception as error:  # as above
+        return _failure(plan.sample, error, 1)
 
 
 def _failure(name: str, error: Exception, samples: int) -> Failure:
@@ -211,24 +209,17 @@ def _check_same(unit: Unit, scan: Scan) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SampleWriter:
-    """Renders samples of one scan and writes their files. What all samples share is compressed once."""
+class Prepared:
+    """A scan ready for tumours, and what all its samples share of their files, compressed once."""
 
     scan: Scan
-    unit: Unit
     image: ChunkedVolume
     label: ChunkedVolume
 
-    @classmethod
-    def of(cls, scan: Scan, unit: Unit) -> SampleWriter:
-        """A writer for a scan's samples."""
-        label = Volume(scan.liver.view(np.uint8), scan.geometry)
-        return cls(scan, unit, ChunkedVolume.from_volume(scan.image), ChunkedVolume.from_volume(label))
-
-    def write(self, plan: Plan) -> Record:
+    def write(self, plan: Plan, unit: Unit) -> Record:
         """Render a plan and write image and label; each file appears whole or not at all."""
         patch = render(self.scan, plan)
-        dataset, source = self.unit.dataset, self.unit.source
+        dataset, source = unit.dataset, unit.source
         image_file, label_file = dataset.image(plan.sample), dataset.label(plan.sample)
         label_sha256 = self.label.write(label_file, [(block.box, block.label) for block in patch.blocks])
         image_sha256 = self.image.write(image_file, [(block.box, block.image) for block in patch.blocks])
@@ -246,6 +237,28 @@ class SampleWriter:
             scipy_version=scipy.__version__,
         )
         return Record(plan, patch.outcomes, files)
+
+
+@lru_cache(maxsize=1)
+def prepare_once(source: Source, vessels: Vessels, states: tuple[tuple[int, int], ...]) -> Prepared:  # noqa: ARG001
+    """Read and prepare a scan; a process keeps the last one, so that small units cost no second preparation.
+
+    `states` tells apart what the same files hold at different times.
+
+    Raises
+    ------
+    TumorgenError
+        The scan cannot be used.
+    """
+    scan = load_scan(source.image, source.mask, vessels, source.case)
+    label = Volume(scan.liver.view(np.uint8), scan.geometry)
+    return Prepared(scan, ChunkedVolume.from_volume(scan.image), ChunkedVolume.from_volume(label))
+
+
+def _states(source: Source) -> tuple[tuple[int, int], ...]:
+    """Size and time of change of a scan's files; of a file that is not there, nothing: reading it says so."""
+    found = [path.stat() for path in (source.image, source.mask) if path.exists()]
+    return tuple((state.st_size, state.st_mtime_ns) for state in found)
 
 
 def count_jobs(jobs: int) -> int:
