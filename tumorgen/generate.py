@@ -165,6 +165,8 @@ def run(units: Sequence[Unit], jobs: int, progress: Callable[[int], None]) -> It
             "a worker process was killed, probably for want of memory; what is finished stays: run the same command"
             " again with fewer --jobs"
         ) from error
+    finally:
+        prepare_once.cache_clear()  # of this process, where it was the worker
 
 
 def run_unit(unit: Unit) -> list[Result]:
