@@ -460,3 +460,10 @@ def test_no_room_for_temporary_files_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
     with pytest.raises(TumorgenError, match=r"absent.*temporary files"):
         ChunkedVolume.from_volume(volume())
+
+
+def test_example_in_the_documentation_runs(monkeypatch, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "writer.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {})
+    assert len(list(tmp_path.glob("variant_*.nii.gz"))) == 3

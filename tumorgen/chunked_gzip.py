@@ -33,7 +33,7 @@ from .errors import TumorgenError
 from .volume import Geometry, Volume, to_image, whole_file
 
 CHUNK = 1 << 16  # bytes; half or twice as many change neither time nor size by more than a few percent
-LEVEL = 2  # isal's 0 to 3, and its own default
+LEVEL = 2  # of isal's 0 to 3; at 3 the bytes depend on the processor (docs/writer.md)
 _RAW = -15  # raw deflate, 32 KiB window
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])  # no name, no time: same voxels, same bytes
 _LAST_BLOCK = b"\x03\x00"  # an empty final block
