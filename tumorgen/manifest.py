@@ -180,8 +180,7 @@ def recover_manifest(manifest: Path) -> list[Record]:
     if not manifest.exists():
         return []
     tumors = tumors_path(manifest)
-    texts = [_read(path) if path.exists() else "" for path in (manifest, tumors)]
-    whole = [text[: text.rfind("\n") + 1] for text in texts]
+    whole = [_read(path, torn=True) if path.exists() else "" for path in (manifest, tumors)]
     return _records(manifest, whole[0], tumors, whole[1], strict=False) if whole[0] else []
 
 
@@ -209,9 +208,11 @@ def _record(row: Mapping[str, str], drawn: Sequence[tuple[Tumor, Outcome | None]
     return Record(plan, tuple(outcome for _, outcome in drawn), _parse_optional(Files, row, where))
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, *, torn: bool = False) -> str:
+    """Text of a table; of a torn one, its whole lines."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        return (content[: content.rfind(b"\n") + 1] if torn else content).decode("utf-8-sig")
     except OSError as error:
         raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ what an old row renders to. A step that is switched off has strength zero in the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from .errors import TumorgenError
 from .volume import Geometry, Triple
@@ -151,6 +151,9 @@ class Plan:
     notes: str
     tumors: tuple[Tumor, ...]
 
+    def __post_init__(self) -> None:
+        _check_domains(self)
+
     def check_fits(self, geometry: Geometry, image_sha256: str, mask_sha256: str) -> None:
         """Refuse another scan than the one the plan was drawn for.
 
@@ -181,10 +184,10 @@ def sample_name(case: str, variant: int) -> str:
 
 # Field: lowest and highest value. Wide enough for any tumour, narrow enough that no row can ask for terabytes.
 DOMAINS: dict[str, tuple[float, float]] = {
-    "radius_mm": (0.1, 200),
-    "half_axis_z_mm": (0.1, 200),
-    "half_axis_y_mm": (0.1, 200),
-    "half_axis_x_mm": (0.1, 200),
+    "radius_mm": (0.001, 100),
+    "half_axis_z_mm": (0.001, 200),
+    "half_axis_y_mm": (0.001, 200),
+    "half_axis_x_mm": (0.001, 200),
     "sigma_e_mm": (0, 100),
     "deform_points": (3, 15),
     "shape_seed": (0, 2**64 - 1),
@@ -200,15 +203,38 @@ DOMAINS: dict[str, tuple[float, float]] = {
     "capsule_high": (0, 1),
     "capsule_hu": (-1000, 1000),
     "sigma_d_mm": (0, 20),
+    "variant": (0, 2**31),
+    "seed": (0, 2**64 - 1),
+    "shape_z": (2, 2**31),
+    "shape_y": (2, 2**31),
+    "shape_x": (2, 2**31),
+    "spacing_z_mm": (0.01, 100),
+    "spacing_y_mm": (0.01, 100),
+    "spacing_x_mm": (0.01, 100),
+    "mu_p_hu": (-1000, 4000),
+    "sigma_p_hu": (0, 1000),
+    "sigma_a": (0, 100),
+    "mu_t_low_hu": (-2000, 5000),
+    "mu_t_high_hu": (-2000, 5000),
+    "vessel_offset_hu": (-1000, 1000),
+    "sigma_a_base": (0, 10),
+    "sigma_a_per_hu": (0, 1),
+    "tumors_requested": (0, 2**31),
 }
+
+
+def _check_domains(row: Tumor | Plan) -> None:
+    """Refuse numbers outside their domain, NaN among them."""
+    for field in fields(row):
+        low, high = DOMAINS.get(field.name, (-math.inf, math.inf))
+        value = getattr(row, field.name)
+        if field.name in DOMAINS and not low <= value <= high:
+            raise TumorgenError(f"{field.name} is {value}; a value from {low:g} to {high:g} is needed")
 
 
 def _check(tumor: Tumor) -> None:
     """Refuse a row that nothing can be rendered from."""
-    for name, (low, high) in DOMAINS.items():
-        value = getattr(tumor, name)
-        if not low <= value <= high:  # also catches NaN
-            raise TumorgenError(f"{name} is {value}; a value from {low:g} to {high:g} is needed")
+    _check_domains(tumor)
     if not all(map(math.isfinite, tumor.center_mm)):
         raise TumorgenError(f"centre {tumor.center_mm} is not a point")
     if tumor.deform_points % 2 == 0:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -23,7 +24,8 @@ from .texture import texture
 from .volume import Geometry, Triple
 
 LIVER, TUMOR = 1, 2  # labels; 0 is background
-NOISE_SD = 3.0  # deviations from the local mean up to 3 sigma_p are noise to the mass effect, larger ones anatomy
+NOISE_SD = 3.0  # to the mass effect, noise departs from the local mean by up to 3 sigma_p,
+EDGE_SLOPE = 0.8  # where that mean changes by less than about 0.8 sigma_p from voxel to voxel; the rest is anatomy
 _STRUCTURE_SIGMA = 1.0  # voxels
 _TRUNCATE = 3.0
 
@@ -203,13 +205,22 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:
     q = level(tumor, axes)
     inside = q <= 1
     if not tumor.mass_effect_percent:
-        return inside
+        return one_piece(inside)
     furthest = 4 / 27 * tumor.gamma_max_mm * tumor.mass_effect_percent / 100  # maximum of gamma - gamma'
     band = 4 * furthest / min(tumor.half_axes_mm)
     doubtful = np.nonzero((squared_distance(axes) < tumor.gamma_max_mm**2) & (np.abs(q - 1) < band))
     source = pulled_index(tumor, axes, doubtful, grid.fine_spacing_mm)
     inside[doubtful] = ndimage.map_coordinates(q, source, order=1, mode="nearest") <= 1
-    return inside
+    return one_piece(inside)
+
+
+def one_piece(shape: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Largest connected part of a shape: strong deformation can tear bits off, and one row is one tumour."""
+    parts, count = cc3d.connected_components(shape, connectivity=26, return_N=True)
+    if count < 2:
+        return shape
+    largest: NDArray[np.bool_] = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    return largest
 
 
 def soft_edge(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> Floats:
@@ -290,18 +301,35 @@ class Pull:
         """The image in HU, moved: anatomy is read from where Eq. 5 says, the scanner's noise stays in place.
 
         Interpolating the noise would blur it (measured: linear keeps 63 % of its standard deviation), which shows as a
-        halo around the tumour. Noise is what departs from the local mean by up to three sigma_p; edges depart by more.
+        halo around the tumour.
         """
         hu = image.astype(np.float32)
         if not self.voxels[0].size:
             return hu
-        limit = NOISE_SD * noise_sd
-        noise = np.clip(hu - ndimage.gaussian_filter(hu, _STRUCTURE_SIGMA, truncate=_TRUNCATE), -limit, limit)
+        noise = noise_of(hu, noise_sd)
         moved = hu.copy()
         moved[self.moving] = (
             ndimage.map_coordinates(hu - noise, self.source, order=1, mode="nearest") + noise[self.moving]
         )
         return moved
+
+
+def noise_of(hu: Floats, noise_sd: float) -> Floats:
+    """The part of an image that is the scanner's noise: what departs from the local mean, where that is level.
+
+    Where the local mean itself changes steeply from voxel to voxel there is an edge of the anatomy, and nothing is
+    called noise: the weight is a half at EDGE_SLOPE and falls with the fourth power of the slope.
+    """
+    if not noise_sd:
+        return np.zeros_like(hu)
+    mean = ndimage.gaussian_filter(hu, _STRUCTURE_SIGMA, truncate=_TRUNCATE)
+    slope2 = np.zeros_like(hu)
+    for axis in (axis for axis in range(3) if hu.shape[axis] > 1):
+        slope2 += np.gradient(mean, axis=axis) ** 2
+    slope2 *= np.float32(1 / (EDGE_SLOPE * noise_sd) ** 2)
+    limit = NOISE_SD * noise_sd
+    noise: Floats = np.clip(hu - mean, -limit, limit) / (1 + slope2 * slope2)
+    return noise
 
 
 def to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:

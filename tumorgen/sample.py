@@ -1,7 +1,8 @@
 """Sampling: a scan, settings and a seed become a plan. The only place where random numbers decide what a tumour is.
 
-Every draw is made whether its step is switched on or not, and what is drawn does not depend on where it is put: two
-runs with one seed that differ in one switch differ in that step alone, as an ablation needs it.
+Every draw is made whether its step is switched on or not, tumours are placed as if every step were on, and what is
+drawn does not depend on where it is put: two runs with one seed that differ in one switch differ in that step alone, as
+an ablation needs it.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def sample(scan: Scan, settings: Settings, rng: Generator, size_class: str = "sm
         sigma_a_per_hu=settings.vessels.sigma_a_per_hu,
         tumors_requested=len(drafts),
         notes=" ".join(sorted(notes)),
-        tumors=tuple(tumors),
+        tumors=tuple(_switched(tumor, settings) for tumor in tumors),
     )
 
 
@@ -190,7 +191,7 @@ def _draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p:
     sigma_e, sigma_c = _uniform(size.sigma_e_mm, rng), _uniform(settings.edge.sigma_c_mm, rng)
     eta = _uniform(settings.texture.eta, rng)
     shape_seed, texture_seed = (int(s) for s in rng.integers(2**_SEED_BITS, size=2))
-    edge, mass, capsule = settings.edge, settings.mass_effect, settings.capsule
+    mass, capsule = settings.mass_effect, settings.capsule
     return Tumor(
         size_class=name,
         center_x_mm=0.0,
@@ -200,7 +201,7 @@ def _draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p:
         half_axis_z_mm=_rounded(half_axes[0]),
         half_axis_y_mm=_rounded(half_axes[1]),
         half_axis_x_mm=_rounded(half_axes[2]),
-        sigma_e_mm=_rounded(sigma_e) if settings.shape.elastic else 0.0,
+        sigma_e_mm=_rounded(sigma_e),
         deform_points=settings.shape.deform_points,
         shape_seed=shape_seed,
         mu_t_hu=_rounded(mu.draw(rng)),
@@ -208,14 +209,28 @@ def _draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p:
         eta=_rounded(eta),
         sigma_b_mm=settings.texture.sigma_b_mm,
         texture_seed=texture_seed,
-        sigma_c_mm=_rounded(sigma_c) if edge.blur else 0.0,
-        mass_effect_percent=mass.strength_percent if mass.enabled else 0.0,
+        sigma_c_mm=_rounded(sigma_c),
+        mass_effect_percent=mass.strength_percent,
         gamma_max_mm=_rounded(mass.reach * r),
         capsule_low=capsule.low,
         capsule_high=capsule.high,
-        # The capsule lies on the blurred edge (Eq. 6): without the blur there is no edge for it to lie on.
-        capsule_hu=capsule.added_hu if capsule.enabled and edge.blur and r >= capsule.least_radius_mm else 0.0,
+        capsule_hu=capsule.added_hu if r >= capsule.least_radius_mm else 0.0,
         sigma_d_mm=capsule.sigma_d_mm,
+    )
+
+
+def _switched(tumor: Tumor, settings: Settings) -> Tumor:
+    """The tumour with the strength of each step that is off set to zero.
+
+    The capsule lies on the blurred edge (Eq. 6): without the blur there is no edge for it to lie on.
+    """
+    has_capsule = settings.capsule.enabled and settings.edge.blur
+    return replace(
+        tumor,
+        sigma_e_mm=tumor.sigma_e_mm if settings.shape.elastic else 0.0,
+        sigma_c_mm=tumor.sigma_c_mm if settings.edge.blur else 0.0,
+        mass_effect_percent=tumor.mass_effect_percent if settings.mass_effect.enabled else 0.0,
+        capsule_hu=tumor.capsule_hu if has_capsule else 0.0,
     )
 
 

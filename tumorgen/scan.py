@@ -108,7 +108,7 @@ def prepare(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str
         raise TumorgenError(f"the liver mask, of shape {liver.shape}, is empty or not of the image's shape")
     liver_box = bounding_box(liver)
     values = image.array[liver_box][liver[liver_box]].astype(np.float64)
-    mean_hu, first_sd = float(values.mean()), robust_sd(values)
+    mean_hu, first_sd = float(bulk(values).mean()), robust_sd(values)
     if not LIVER_HU[0] <= mean_hu <= LIVER_HU[1]:
         raise TumorgenError(
             f"mean in the liver mask is {mean_hu:.0f}; a liver in HU has 0 to 200: wrong mask, or not HU"
@@ -161,10 +161,13 @@ def parenchyma(hu: NDArray[np.floating[Any]]) -> tuple[float, float]:
     Voxels beyond three robust standard deviations are left out: a mask that spills into fat or lung by one voxel
     raises the plain standard deviation by a third, measured on real scans.
     """
-    hu = hu.astype(np.float64)
-    limit = OUTLIER_SD * robust_sd(hu)
-    bulk = hu[np.abs(hu - np.median(hu)) <= limit]
-    return float(bulk.mean()), float(bulk.std())
+    kept = bulk(hu.astype(np.float64))
+    return float(kept.mean()), float(kept.std())
+
+
+def bulk(hu: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values within three robust standard deviations of their median."""
+    return hu[np.abs(hu - np.median(hu)) <= OUTLIER_SD * robust_sd(hu)]
 
 
 def by_clearance(
@@ -185,7 +188,8 @@ def by_clearance(
 
 def digest(array: NDArray[Any], geometry: Geometry) -> str:
     """SHA-256 of voxels, their type and their geometry: a scan's identity, whatever its file format."""
-    place = (array.shape, array.dtype.str.lstrip("<>|="), geometry.spacing_mm, geometry.origin_mm, geometry.direction)
+    numbers = [float(n) for n in (*geometry.spacing_mm, *geometry.origin_mm, *geometry.direction)]
+    place = ([int(n) for n in array.shape], array.dtype.str.lstrip("<>|="), numbers)
     sha = hashlib.sha256(repr(place).encode())
     little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
     sha.update(np.ascontiguousarray(little_endian).view(np.uint8).data)

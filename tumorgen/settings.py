@@ -116,7 +116,7 @@ class Satellite:
     count: Count = (3, 8)
     radius: Range = (0.1, 0.3)  # of the large one's r
     distance: Range = (1.1, 1.8)  # centre to centre, of the large one's r
-    sigma_e_factor: float = 1.5
+    sigma_e_factor: float = 1.25
     deform_points: int = 7
 
 
@@ -186,45 +186,65 @@ def _check(s: Settings) -> None:
     """Refuse what no tumour can be drawn from."""
     _member("pattern", s.pattern, PATTERNS)
     _member("intensity.model", s.intensity.model, INTENSITIES)
-    known = (*s.classes, MIX)
+    _check_classes(s)
+    for points in (s.shape.deform_points, s.satellite.deform_points):
+        if not (3 <= points <= 15 and points % 2):
+            raise TumorgenError(f"deform_points is {points}; an odd number from 3 to 15 is needed")
+    for name, (low, high) in _DOMAINS.items():
+        section, key = name.split(".")
+        value = getattr(getattr(s, section), key)
+        _range(name, value if isinstance(value, tuple) else (value, value), low, high)
+    _range("capsule.low to capsule.high", (s.capsule.low, s.capsule.high), low=0, high=1)
+    contrasts = s.intensity.least_contrast_hu, s.intensity.fallback_contrast_hu
+    _range("intensity contrast", contrasts, low=0)
+
+
+_DOMAINS: Mapping[str, tuple[float, float]] = types.MappingProxyType(
+    {
+        "vessels.offset_hu": (-1000, 1000),
+        "vessels.sigma_a_base": (0, 10),
+        "vessels.sigma_a_per_hu": (0, 1),
+        "intensity.lowest_hu": (-1000, 1000),
+        "texture.eta": (1, 10),
+        "texture.sigma_b_mm": (0, 20),
+        "shape.half_axes": (0.1, 5),
+        "edge.sigma_c_mm": (0, 20),
+        "mass_effect.strength_percent": (0, 99),
+        "mass_effect.reach": (0.1, 5),
+        "capsule.least_radius_mm": (0, 1000),
+        "capsule.added_hu": (-1000, 1000),
+        "capsule.sigma_d_mm": (0, 20),
+        "multifocal.count": (1, 1000),
+        "satellite.count": (0, 1000),
+        "satellite.radius": (0.01, 1),
+        "satellite.distance": (0, 1000),
+        "satellite.sigma_e_factor": (0, 5),
+    }
+)
+
+
+def _check_classes(s: Settings) -> None:
+    """Refuse size classes that are not there, or whose tumours could not be drawn."""
     if not s.sizes:
         raise TumorgenError("sizes is empty; give at least one size class")
     for name in s.sizes:
-        _member("size class", name, known)
+        _member("size class", name, (*s.classes, MIX))
     if len(set(s.sizes)) != len(s.sizes):
         raise TumorgenError(f"sizes names a class twice: {', '.join(s.sizes)}")
-    for name in s.mix:
+    for name, count in s.mix.items():
         _member("mix", name, tuple(s.classes))
+        _range(f"mix.{name}", count, low=0)
+    if MIX in s.sizes and sum(high for _, high in s.mix.values()) == 0:
+        raise TumorgenError("mix: all its counts are zero")
+    smallest = s.satellite.radius[0] if s.pattern == "satellite" else 1.0
     for name, size in s.classes.items():
         if name == MIX:
             raise TumorgenError("classes.mix: 'mix' names the mixture of the classes; call the class something else")
         _range(f"classes.{name}.radius_mm", (0.5, size.radius_mm), high=100)
         _range(f"classes.{name}.count", size.count, low=1)
-        _range(f"classes.{name}.sigma_e_mm", size.sigma_e_mm, low=0)
-    for name, count in s.mix.items():
-        _range(f"mix.{name}", count, low=0)
-    if MIX in s.sizes and sum(high for _, high in s.mix.values()) == 0:
-        raise TumorgenError("mix: all its counts are zero")
-    _range("vessels.sigma_a_base", (s.vessels.sigma_a_base,) * 2, low=0, high=10)
-    _range("vessels.sigma_a_per_hu", (s.vessels.sigma_a_per_hu,) * 2, low=0, high=1)
-    _range("intensity contrast", (s.intensity.least_contrast_hu, s.intensity.fallback_contrast_hu), low=0)
-    _range("texture.eta", s.texture.eta, low=1, high=10)
-    _range("texture.sigma_b_mm", (s.texture.sigma_b_mm,) * 2, low=0, high=20)
-    _range("shape.half_axes", s.shape.half_axes, low=0.1, high=5)
-    for points in (s.shape.deform_points, s.satellite.deform_points):
-        if not (3 <= points <= 15 and points % 2):
-            raise TumorgenError(f"deform_points is {points}; an odd number from 3 to 15 is needed")
-    _range("edge.sigma_c_mm", s.edge.sigma_c_mm, low=0, high=20)
-    _range("mass_effect.strength_percent", (s.mass_effect.strength_percent,) * 2, low=0, high=99)
-    _range("mass_effect.reach", (s.mass_effect.reach,) * 2, low=0.1, high=5)
-    _range("capsule.low to capsule.high", (s.capsule.low, s.capsule.high), low=0, high=1)
-    _range("capsule.least_radius_mm", (s.capsule.least_radius_mm,) * 2, low=0)
-    _range("capsule.sigma_d_mm", (s.capsule.sigma_d_mm,) * 2, low=0, high=20)
-    _range("multifocal.count", s.multifocal.count, low=1)
-    _range("satellite.count", s.satellite.count, low=0)
-    _range("satellite.radius", s.satellite.radius, low=0.01, high=1)
-    _range("satellite.distance", s.satellite.distance, low=0)
-    _range("satellite.sigma_e_factor", (s.satellite.sigma_e_factor,) * 2, low=0, high=5)
+        _range(f"classes.{name}.sigma_e_mm", size.sigma_e_mm, low=0, high=20)
+        half_axes = s.shape.half_axes[0] * size.radius_mm * smallest, s.shape.half_axes[1] * size.radius_mm
+        _range(f"half-axes in mm (shape.half_axes) of classes.{name}", half_axes, low=0.001, high=200)
 
 
 def _member(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from .plan import Tumor
 from .separable import Floats, apply_separable, cubic_weights
 from .volume import Triple
 
-FINE_MM = 1.5  # voxels longer than this are cut into equal parts, so that thick slices get partial volumes
+FINE_MM = 1.6  # voxels longer than this are cut into equal parts, so that thick slices get partial volumes
 DEFORM_SPAN = 2.0  # control points cover -2 r to 2 r, as the authors' crop of four half-axes does
 _PROBES = 32  # samples per axis when the extent of a shape is looked for
 
@@ -37,6 +37,8 @@ class Grid:
         Spacing of the voxels.
     offset_mm
         Position of the first voxel's centre, relative to the tumour's.
+    below
+        Voxels before the one that is nearest to the tumour's centre.
     """
 
     start: tuple[int, int, int]
@@ -44,6 +46,7 @@ class Grid:
     fine: tuple[int, int, int]
     spacing_mm: Triple
     offset_mm: Triple
+    below: tuple[int, int, int]
 
     def axes(self, *, fine: bool) -> Axes:
         """Coordinates in mm along z, y, x of the voxels' centres or of their fine parts'."""
@@ -72,19 +75,24 @@ class Grid:
 def grid_around(center: Triple, low_mm: Triple, high_mm: Triple, spacing_mm: Triple) -> Grid:
     """Voxels that cover [low, high] mm (z, y, x) around a continuous voxel index (z, y, x).
 
-    It depends on nothing but its arguments: never on where the image ends.
+    It depends on nothing but its arguments, never on where the image ends; and its shape not on the centre, so that a
+    tumour moved by a fraction of a voxel keeps its texture.
     """
-    start = [int(np.floor(c + lo / s)) for c, lo, s in zip(center, low_mm, spacing_mm, strict=True)]
-    stop = [int(np.ceil(c + hi / s)) + 1 for c, hi, s in zip(center, high_mm, spacing_mm, strict=True)]
+    nearest = [round(c) for c in center]
+    below = [int(np.ceil(-low / s + 0.5)) for low, s in zip(low_mm, spacing_mm, strict=True)]
+    above = [int(np.ceil(high / s + 0.5)) for high, s in zip(high_mm, spacing_mm, strict=True)]
+    start = [n - b for n, b in zip(nearest, below, strict=True)]
     offset = [(a - c) * s for a, c, s in zip(start, center, spacing_mm, strict=True)]
-    fine = [int(np.ceil(s / FINE_MM - 1e-6)) for s in spacing_mm]
-    shape = np.subtract(stop, start)
+    # An odd number of parts: a voxel that is half tumour is never a tie, which would make all tumours too large.
+    fine = [int(np.ceil(s / FINE_MM - 1e-6)) // 2 * 2 + 1 for s in spacing_mm]
+    shape = np.add(below, above) + 1
     return Grid(
         (start[0], start[1], start[2]),
         (int(shape[0]), int(shape[1]), int(shape[2])),
         (fine[0], fine[1], fine[2]),
         spacing_mm,
         (offset[0], offset[1], offset[2]),
+        (below[0], below[1], below[2]),
     )
 
 

@@ -14,7 +14,11 @@ from .plan import Tumor
 from .separable import Floats, apply_separable, cubic_weights
 from .shape import Grid
 
-_MARGIN = 4  # coarse nodes beyond the box; a cubic spline forgets its end conditions within that many
+NOISE_REACH = 2.2  # r, and
+NOISE_MARGIN_MM = (
+    8.0  # around the centre noise is drawn: enough for the shape, its blurs and its mass effect, on or off
+)
+_END_NODES = 4  # nodes beyond the box; a cubic spline forgets its end conditions within that many
 _NEGLIGIBLE = 1e-4  # weights below this fraction of a row's norm change no HU
 _TRUNCATE = 4.0
 
@@ -22,32 +26,39 @@ _TRUNCATE = 4.0
 def texture(tumor: Tumor, grid: Grid) -> Floats:
     """Texture T'' in HU on all voxels (z, y, x) of the grid (Eq. 3).
 
-    It depends on the row and the grid alone, and the grid on the row and the spacing: never on where the image ends.
+    Noise is drawn around the centre in a box that r and the spacing decide: the texture depends neither on where the
+    image ends nor on which other steps are switched on.
     """
-    operators = [
-        upscaling(n, tumor.eta, tumor.sigma_b_mm / spacing)
-        for n, spacing in zip(grid.shape, grid.spacing_mm, strict=True)
-    ]
-    nodes = [operator.shape[1] for operator in operators]
+    reach = NOISE_REACH * tumor.radius_mm + NOISE_MARGIN_MM
+    operators, nodes, used = [], [], []
+    for size, below, spacing in zip(grid.shape, grid.below, grid.spacing_mm, strict=True):
+        half = max(int(np.ceil(reach / spacing)), below, size - 1 - below)
+        rows = np.arange(half - below, half - below + size)
+        matrix = upscaling(2 * half + 1, tumor.eta, tumor.sigma_b_mm / spacing, rows)
+        columns = np.flatnonzero(matrix.any(axis=0))
+        nodes.append(matrix.shape[1])
+        used.append(slice(columns[0], columns[-1] + 1))
+        operators.append(matrix[:, used[-1]])
     noise = np.random.default_rng(tumor.texture_seed).standard_normal(nodes, dtype=np.float32)
-    finished = apply_separable(operators, noise)
+    finished = apply_separable(operators, noise[tuple(used)])
     finished *= np.float32(tumor.sigma_t_hu)
     finished += np.float32(tumor.mu_t_hu)
     return finished
 
 
-def upscaling(size: int, eta: float, sigma: float) -> NDArray[np.float32]:
+def upscaling(size: int, eta: float, sigma: float, rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
     """Matrix (size, nodes) of one axis: cubic interpolation from nodes eta voxels apart, Gaussian blur, unit gain.
 
-    `sigma` is the blur in voxels. Each row has norm 1, so unit white noise on the nodes gives unit variance everywhere.
+    `sigma` is the blur in voxels; of `rows`, if given, only these are made. Each row has norm 1, so unit white noise on
+    the nodes gives unit variance everywhere.
     """
+    rows = np.arange(size) if rows is None else rows
     radius = int(np.ceil(_TRUNCATE * sigma))
-    positions = np.arange(-radius, size + radius) / eta + radius / eta + _MARGIN
-    nodes = int(np.ceil(positions[-1])) + _MARGIN
-    interpolation = cubic_weights(positions, nodes)
+    nodes = int(np.ceil((size - 1 + 2 * radius) / eta)) + 2 * _END_NODES
+    around = np.arange(rows[0] - radius, rows[-1] + radius + 1)
+    interpolation = cubic_weights((around + radius) / eta + _END_NODES, nodes)
     blur = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-6)) ** 2)
-    blurred = sum(w * interpolation[i : i + size] for i, w in enumerate(blur / blur.sum()))
-    matrix = np.asarray(blurred)
+    matrix = np.asarray(sum(w * interpolation[i : i + rows.size] for i, w in enumerate(blur / blur.sum())))
     matrix /= np.sqrt(np.sum(matrix**2, axis=1, keepdims=True))
     matrix[np.abs(matrix) < _NEGLIGIBLE] = 0.0
     return matrix.astype(np.float32)
