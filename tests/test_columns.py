@@ -8,8 +8,10 @@ from conftest import ball_scan
 
 from tumorgen import columns
 from tumorgen.manifest import SAMPLE_COLUMNS, TUMOR_COLUMNS, Files, Record, tumors_path, write_manifest
+from tumorgen.masks import FLAGS
 from tumorgen.render import render
 from tumorgen.sample import plan_sample
+from tumorgen.scans import COLUMNS as SCAN_COLUMNS
 from tumorgen.settings import Settings, load_settings
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
@@ -18,6 +20,11 @@ MANIFESTS = Path(__file__).parents[1] / "manifests"
 def test_every_column_is_described_in_order():
     assert [c["name"] for c in columns.sample_columns()] == list(SAMPLE_COLUMNS)
     assert [c["name"] for c in columns.tumor_columns()] == list(TUMOR_COLUMNS)
+    assert [c["name"] for c in columns.scan_columns()] == list(SCAN_COLUMNS)
+
+
+def test_every_flag_is_described():
+    assert all(f"`{flag}`" in columns._SCAN["flags"][1] for flag in FLAGS)
 
 
 def test_no_description_is_left_over():

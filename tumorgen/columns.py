@@ -16,6 +16,7 @@ from typing import Any
 from .manifest import Files
 from .plan import DOMAINS, Plan, Tumor
 from .render import Outcome
+from .scans import ScanRow
 
 DRAWN, MEASURED = "drawn", "measured"
 
@@ -110,6 +111,27 @@ _OUTCOME: Mapping[str, tuple[str, str]] = {
     "box_x0": ("voxels", "as above"),
     "box_x1": ("voxels", "as above"),
 }
+_SCAN: Mapping[str, tuple[str, str]] = {
+    "case": ("", "name of the scan"),
+    "image": ("", "file of the CT"),
+    "mask": ("", "file of its liver mask; empty where there is none"),
+    "shape_z": ("voxels", "size of the scan along z"),
+    "shape_y": ("voxels", "size of the scan along y"),
+    "shape_x": ("voxels", "size of the scan along x"),
+    "spacing_z_mm": ("mm", "spacing of the scan along z"),
+    "spacing_y_mm": ("mm", "spacing of the scan along y"),
+    "spacing_x_mm": ("mm", "spacing of the scan along x"),
+    "liver_ml": ("ml", "volume of the liver"),
+    "hu_mean": ("HU", "mean of the CT in it"),
+    "hu_sd": ("HU", "standard deviation of the CT in it"),
+    "status": ("", "`ok`; `check`: something looks wrong; `failed`: no liver to use"),
+    "flags": (
+        "",
+        "what looks wrong, separated by semicolons: `empty`, `volume_low` (under 500 ml), `volume_high` (over 4000 ml),"
+        " `hu_low`, `hu_high`, `cut_by_edge`, `pieces_dropped`",
+    ),
+    "reason": ("", "the same in a sentence, or why it failed"),
+}
 _JSON_TYPES: Mapping[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 Column = dict[str, Any]
@@ -129,13 +151,20 @@ def tumor_columns() -> list[Column]:
     return [*key, *_describe(Tumor, _TUMOR, DRAWN), *_describe(Outcome, _OUTCOME, MEASURED)]
 
 
+def scan_columns() -> list[Column]:
+    """Fields of `manifests/scans.csv`, in Frictionless Table Schema's terms."""
+    return list(_describe(ScanRow, _SCAN, MEASURED))
+
+
 def _describe(kind: type, meanings: Mapping[str, tuple[str, str]], origin: str) -> Iterable[Column]:
     hints = typing.get_type_hints(kind)
     for field in fields(kind):
         if field.name == "tumors":
             continue
         unit, meaning = meanings[field.name]
-        column: Column = {"name": field.name, "type": _JSON_TYPES[hints[field.name]], "description": meaning}
+        hint = hints[field.name]
+        kind_of_cell = next(t for t in (typing.get_args(hint) or (hint,)) if t in _JSON_TYPES)
+        column: Column = {"name": field.name, "type": _JSON_TYPES[kind_of_cell], "description": meaning}
         if unit:
             column["unit"] = unit
         if origin == DRAWN and field.name in DOMAINS:
@@ -154,6 +183,11 @@ def tumor_schema() -> dict[str, Any]:
     """Table Schema of `tumors.csv`; its `sample` refers to `manifest.csv`."""
     reference = {"fields": ["sample"], "reference": {"resource": "manifest", "fields": ["sample"]}}
     return {"fields": tumor_columns(), "primaryKey": ["sample", "tumor"], "foreignKeys": [reference]}
+
+
+def scan_schema() -> dict[str, Any]:
+    """Table Schema of `scans.csv`."""
+    return {"fields": scan_columns(), "primaryKey": ["case"]}
 
 
 def dictionary(columns: Iterable[Column]) -> str:
@@ -177,7 +211,11 @@ out; they may be empty. Numbers are written with a point, truth values as `true`
 schemas, or as text: pandas by itself makes 1.0 of a case `001`.
 
 The schemas are [Frictionless Table Schemas](https://specs.frictionlessdata.io/table-schema/):
-`manifest.schema.json`, `tumors.schema.json`. This page and the schemas are written by `make schema`.
+`scans.schema.json`, `manifest.schema.json`, `tumors.schema.json`. This page and they are written by `make schema`.
+
+## Scans: `scans.csv`, from `tumorgen liver-mask`
+
+{scans}
 
 ## Samples: `manifest.csv`
 
@@ -191,10 +229,11 @@ The schemas are [Frictionless Table Schemas](https://specs.frictionlessdata.io/t
 
 def write_schemas(folder: Path) -> None:
     """Write the schemas and the dictionary of columns into a folder."""
-    for name, schema in (("manifest", sample_schema()), ("tumors", tumor_schema())):
+    for name, schema in (("scans", scan_schema()), ("manifest", sample_schema()), ("tumors", tumor_schema())):
         text = json.dumps(schema, indent=2, ensure_ascii=False)
         (folder / f"{name}.schema.json").write_text(text + "\n", encoding="utf-8")
-    readme = _README.format(samples=dictionary(sample_columns()), tumors=dictionary(tumor_columns()))
+    tables = {"scans": scan_columns(), "samples": sample_columns(), "tumors": tumor_columns()}
+    readme = _README.format(**{name: dictionary(columns) for name, columns in tables.items()})
     (folder / "README.md").write_text(readme, encoding="utf-8")
 
 

@@ -1,13 +1,10 @@
 """The manifest: `manifest.csv`, a row per sample, and `tumors.csv`, a row per tumour; and back again without loss.
 
-Columns derive from the fields of `Plan`, `Tumor`, `Outcome` and `Files`, so none is forgotten. Read with `csv` and the
-fields' types: pandas would turn case `001` into 1.0 and `NA` into a missing value.
+Columns derive from the fields of `Plan`, `Tumor`, `Outcome` and `Files`, so none is forgotten.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +15,7 @@ from typing import Any, TypeVar
 from .errors import TumorgenError
 from .plan import Plan, Tumor
 from .render import Outcome
+from .table import read_text, rows_of, text_of
 from .volume import whole_file
 
 SAMPLES = "manifest.csv"
@@ -118,7 +116,7 @@ def write_manifest(records: Iterable[Record], manifest: Path) -> None:
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
     with whole_file(path) as partial:
-        partial.write_text(_text(columns, rows, header=True), encoding="utf-8", newline="")
+        partial.write_text(text_of(columns, rows), encoding="utf-8", newline="")
 
 
 def append_manifest(record: Record, manifest: Path) -> None:
@@ -138,20 +136,11 @@ def append_manifest(record: Record, manifest: Path) -> None:
 def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
     try:
         with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_text(columns, rows, header=file.tell() == 0))
+            file.write(text_of(columns, rows, header=file.tell() == 0))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise TumorgenError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _text(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, header: bool) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def read_manifest(manifest: Path) -> list[Record]:
@@ -164,7 +153,7 @@ def read_manifest(manifest: Path) -> list[Record]:
         twice, a tumour has no sample; said with file, row and column.
     """
     tumors = tumors_path(manifest)
-    return _records(manifest, _read(manifest), tumors, _read(tumors), strict=True)
+    return _records(manifest, read_text(manifest), tumors, read_text(tumors), strict=True)
 
 
 def recover_manifest(manifest: Path) -> list[Record]:
@@ -180,16 +169,16 @@ def recover_manifest(manifest: Path) -> list[Record]:
     if not manifest.exists():
         return []
     tumors = tumors_path(manifest)
-    whole = [_read(path, torn=True) if path.exists() else "" for path in (manifest, tumors)]
+    whole = [read_text(path, torn=True) if path.exists() else "" for path in (manifest, tumors)]
     return _records(manifest, whole[0], tumors, whole[1], strict=False) if whole[0] else []
 
 
 def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: str, *, strict: bool) -> list[Record]:
-    samples = list(_rows(manifest, samples_text, PLAN_COLUMNS))
+    samples = list(rows_of(manifest, samples_text, PLAN_COLUMNS))
     tumors: dict[str, list[tuple[Tumor, Outcome | None]]] = {row["sample"]: [] for _, row in samples}
     if len(tumors) < len(samples):
         raise TumorgenError(f"{manifest}: a sample stands there twice")
-    for where, row in _rows(tumors_file, tumors_text, ("sample", "tumor", *_columns(Tumor))):
+    for where, row in rows_of(tumors_file, tumors_text, ("sample", "tumor", *_columns(Tumor))):
         drawn = tumors.get(row["sample"])
         if drawn is None:
             if strict:
@@ -206,32 +195,6 @@ def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: 
 def _record(row: Mapping[str, str], drawn: Sequence[tuple[Tumor, Outcome | None]], where: str) -> Record:
     plan = _parse(Plan, row, where, tumors=tuple(tumor for tumor, _ in drawn))
     return Record(plan, tuple(outcome for _, outcome in drawn), _parse_optional(Files, row, where))
-
-
-def _read(path: Path, *, torn: bool = False) -> str:
-    """Text of a table; of a torn one, its whole lines."""
-    try:
-        content = path.read_bytes()
-        return (content[: content.rfind(b"\n") + 1] if torn else content).decode("utf-8-sig")
-    except OSError as error:
-        raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise TumorgenError(f"{path}: not a CSV table in UTF-8 ({error})") from error
-
-
-def _rows(path: Path, text: str, required: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each row of a table with where it stands, `file:line`."""
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        missing = [name for name in required if name not in (reader.fieldnames or ())]
-        if missing:
-            raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}")
-        for row in reader:
-            if None in row or None in row.values():
-                raise TumorgenError(f"{path}:{reader.line_num}: not as many cells as columns; cut off?")
-            yield f"{path}:{reader.line_num}", row
-    except csv.Error as error:
-        raise TumorgenError(f"{path}: not a CSV table ({error})") from error
 
 
 def _parse_optional(kind: type[T], row: Mapping[str, str], where: str) -> T | None:

@@ -1,20 +1,18 @@
 """The table of scans, `manifests/scans.csv`: what `liver-mask` found in each, and what `synth` reads.
 
-Columns derive from the fields of `ScanRow`, so none is forgotten. Read with `csv` and the fields' types: pandas would
-turn case `001` into 1.0 and `NA` into a missing value.
+Columns derive from the fields of `ScanRow`, so none is forgotten.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from .errors import TumorgenError
+from .table import read_text, rows_of, text_of
 from .volume import safe_name, whole_file
 
 SCANS = Path("manifests") / "scans.csv"
@@ -88,7 +86,7 @@ def read_scans(path: Path = SCANS) -> list[ScanRow]:
             f"{path}: no such file; run `tumorgen liver-mask in/ out/` first or give --images and --masks"
         )
     rows: dict[str, ScanRow] = {}
-    for where, cells in _cells(path):
+    for where, cells in rows_of(path, read_text(path), _REQUIRED):
         row = _parse(cells, where)
         if row.case in rows:
             raise TumorgenError(f"{where}: case {row.case!r} is there twice")
@@ -104,13 +102,10 @@ def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
     TumorgenError
         The folder cannot be written to.
     """
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in sorted(rows, key=lambda row: row.case):
-        writer.writerow({name: _text(getattr(row, name)) for name in COLUMNS})
+    ordered = sorted(rows, key=lambda row: row.case)
+    text = text_of(COLUMNS, ({name: _text(getattr(row, name)) for name in COLUMNS} for row in ordered))
     with whole_file(path) as partial:
-        partial.write_text(buffer.getvalue(), encoding="utf-8", newline="")
+        partial.write_text(text, encoding="utf-8", newline="")
 
 
 def record_scan(row: ScanRow, path: Path = SCANS) -> None:
@@ -128,25 +123,6 @@ def record_scan(row: ScanRow, path: Path = SCANS) -> None:
 def _text(value: Cell) -> str:
     """Text of a cell; for numbers the shortest that reads back to the same one."""
     return "" if value is None else str(value)
-
-
-def _cells(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Cells of each row with where it stands, `file:line`."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error})") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        missing = [name for name in _REQUIRED if name not in (reader.fieldnames or ())]
-        if missing:
-            raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}")
-        for cells in reader:
-            if None in cells or None in cells.values():
-                raise TumorgenError(f"{path}:{reader.line_num}: not as many cells as columns; cut off?")
-            yield f"{path}:{reader.line_num}", cells
-    except csv.Error as error:
-        raise TumorgenError(f"{path}: not a CSV table ({error})") from error
 
 
 def _parse(cells: Mapping[str, str], where: str) -> ScanRow:
