@@ -88,7 +88,7 @@ SETTINGS = st.builds(
     st.sampled_from([("small",), ("big",), ("speck",), ("mix",)]),
     st.sampled_from(["paper", "portal", "arterial"]),
     st.sets(st.sampled_from(list(STEPS))),
-).filter(lambda s: s.pattern != "satellite" or s.sizes != ("speck",))  # a tenth of a speck is no tumour
+).filter(lambda s: s.pattern != "satellite" or s.sizes[0] in ("small", "big"))  # a tenth of a speck is no tumour
 
 
 def check(scan: Scan, plan: Plan) -> None:
