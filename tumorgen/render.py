@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .boxes import Box, paste
+from .boxes import Box, bounding_box, paste
 from .errors import TumorgenError
 from .plan import Plan, Tumor
 from .scan import Scan
@@ -127,7 +127,7 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     """Render one tumour on the scan and the blocks before it."""
     grid = tumor_grid(tumor, scan.geometry)
     box, window = clip(grid, scan.geometry.shape)
-    before, label = _current(scan, blocks, box)
+    before, label_before = _current(scan, blocks, box)
     z, y, x = grid.axes(fine=False)
     axes = z[window[0]], y[window[1]], x[window[2]]
 
@@ -138,18 +138,29 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     alpha = grid.voxel_mean(soft)[window]
 
     pull = Pull.of(tumor, axes, grid.spacing_mm)
-    label = pull.nearest(label)
+    label = pull.nearest(label_before)
     liver = label > 0
     alpha, rim = alpha * liver, rim * liver
-    tissue = pull.tissue(before, plan.sigma_p_hu)
+    tissue = pull.tissue(before, plan.sigma_p_hu, alpha < 1)
     after = blend(tissue, alpha, texture(tumor, grid)[window])  # Eq. 4
     after += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
     changed = pull.moving | (alpha > 0) | (rim > 0)
     image = np.where(changed, to_type(after, before.dtype), before)
 
     here = occupied[window] & liver
-    block = Block(box, image, np.where(here, TUMOR, label).astype(np.uint8))
+    label[here] = TUMOR
+    block, here = trimmed(Block(box, image, label), (image != before) | (label != label_before), here)
     return block, _measure(scan, tumor, block, here, int(np.count_nonzero(occupied)), plan.mu_p_hu)
+
+
+def trimmed(block: Block, changed: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
+    """A block and a mask in it, without the margins in which nothing changed."""
+    if not changed.any():
+        window = slice(0, 1), slice(0, 1), slice(0, 1)
+    else:
+        window = bounding_box(changed)
+    z, y, x = (slice(b.start + w.start, b.start + w.stop) for b, w in zip(block.box, window, strict=True))
+    return Block((z, y, x), block.image[window], block.label[window]), here[window]
 
 
 def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
@@ -206,12 +217,24 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:
     inside = q <= 1
     if not tumor.mass_effect_percent:
         return one_piece(inside)
-    furthest = 4 / 27 * tumor.gamma_max_mm * tumor.mass_effect_percent / 100  # maximum of gamma - gamma'
-    band = 4 * furthest / min(tumor.half_axes_mm)
-    doubtful = np.nonzero((squared_distance(axes) < tumor.gamma_max_mm**2) & (np.abs(q - 1) < band))
+    doubtful = _near_surface(tumor, axes, q)
     source = pulled_index(tumor, axes, doubtful, grid.fine_spacing_mm)
     inside[doubtful] = ndimage.map_coordinates(q, source, order=1, mode="nearest") <= 1
     return one_piece(inside)
+
+
+def _near_surface(tumor: Tumor, axes: Axes, q: Floats) -> tuple[NDArray[np.intp], ...]:
+    """Points that the mass effect might move across the surface q = 1: it moves them as far as they are from it."""
+    strength, gamma_max = tumor.mass_effect_percent / 100, tumor.gamma_max_mm
+    steepest = 4 / min(
+        tumor.half_axes_mm
+    )  # of q per mm: 1 / a for the ellipsoid, several times that where it is folded
+    furthest = 4 / 27 * gamma_max * strength  # maximum of gamma - gamma'
+    near = np.nonzero(np.abs(q - 1) < steepest * furthest)
+    gamma = np.sqrt(sum(a[i] ** 2 for a, i in zip(axes, near, strict=True)))
+    moved = gamma * np.clip(1 - gamma / gamma_max, 0, None) ** 2 * strength
+    kept = np.abs(q[near] - 1) < steepest * moved
+    return tuple(i[kept] for i in near)
 
 
 def one_piece(shape: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -297,8 +320,8 @@ class Pull:
         moved[self.moving] = label[tuple(np.rint(self.source).astype(np.intp))]
         return moved
 
-    def tissue(self, image: NDArray[Any], noise_sd: float) -> Floats:
-        """The image in HU, moved: anatomy is read from where Eq. 5 says, the scanner's noise stays in place.
+    def tissue(self, image: NDArray[Any], noise_sd: float, visible: NDArray[np.bool_]) -> Floats:
+        """The image in HU, moved where it is visible: anatomy comes from where Eq. 5 says, noise stays in place.
 
         Interpolating the noise would blur it (measured: linear keeps 63 % of its standard deviation), which shows as a
         halo around the tumour.
@@ -307,10 +330,11 @@ class Pull:
         if not self.voxels[0].size:
             return hu
         noise = noise_of(hu, noise_sd)
+        needed = visible[self.moving]
+        there = tuple(v[needed] for v in self.voxels)
+        source = self.source[:, needed]
         moved = hu.copy()
-        moved[self.moving] = (
-            ndimage.map_coordinates(hu - noise, self.source, order=1, mode="nearest") + noise[self.moving]
-        )
+        moved[there] = ndimage.map_coordinates(hu - noise, source, order=1, mode="nearest") + noise[there]
         return moved
 
 

@@ -14,7 +14,7 @@ from .plan import Tumor
 from .separable import Floats, apply_separable, cubic_weights
 from .shape import Grid
 
-NOISE_REACH = 2.2  # r, and
+NOISE_REACH = 1.9  # r, and
 NOISE_MARGIN_MM = (
     8.0  # around the centre noise is drawn: enough for the shape, its blurs and its mass effect, on or off
 )
