@@ -155,10 +155,7 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
 
 def trimmed(block: Block, changed: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
     """A block and a mask in it, without the margins in which nothing changed."""
-    if not changed.any():
-        window = slice(0, 1), slice(0, 1), slice(0, 1)
-    else:
-        window = bounding_box(changed)
+    window = bounding_box(changed) if changed.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
     z, y, x = (slice(b.start + w.start, b.start + w.stop) for b, w in zip(block.box, window, strict=True))
     return Block((z, y, x), block.image[window], block.label[window]), here[window]
 

@@ -327,7 +327,7 @@ def place(scan: Scan, radius_mm: float | None, keep: Keep, rng: Generator) -> tu
         return pick, True
     count = max(clear, total // _BEST_PART, 1)
     while True:
-        pick = _draw_allowed(scan, count, keep, rng)
+        pick = _draw_allowed(scan, count, keep, rng, thorough=count == total)
         if pick is not None or count == total:
             return pick, False
         count = min(2 * count, total)
@@ -339,14 +339,16 @@ def clear_count(scan: Scan, radius_mm: float) -> int:
     return bisect_left(range(scan.clearance_mm.size), True, key=lambda i: bool(scan.clearance_mm[i] <= limit))
 
 
-def _draw_allowed(scan: Scan, count: int, keep: Keep, rng: Generator) -> int | None:
-    """Draw uniformly from the allowed among the first candidates: by looking at a few, or else at all."""
+def _draw_allowed(scan: Scan, count: int, keep: Keep, rng: Generator, *, thorough: bool = True) -> int | None:
+    """Draw uniformly from the allowed among the first candidates: by looking at a few, or else, if asked, at all."""
     if not count:
         return None
     tries = rng.integers(count, size=_TRIES)
     allowed = np.flatnonzero(keep(_positions(scan, tries)))
     if allowed.size:
         return int(tries[allowed[0]])
+    if not thorough:
+        return None
     blocks = (np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
     everything = np.concatenate([block[keep(_positions(scan, block))] for block in blocks])
     return int(everything[rng.integers(everything.size)]) if everything.size else None

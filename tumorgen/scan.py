@@ -119,11 +119,10 @@ def prepare(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str
     sigma_a = vessels.sigma_a_base + vessels.sigma_a_per_hu * first_sd
     sigmas = smoothing_sigma(sigma_a, image.geometry)
     roi = grow(liver_box, [int(m) for m in np.ceil(FILTER_TRUNCATE * sigmas)], image.geometry.shape)
-    hu = image.array[roi].astype(np.float32)
-    smooth = ndimage.gaussian_filter(hu, sigmas, truncate=FILTER_TRUNCATE)
     inside = liver[roi]
-    found = inside & (smooth > mean_hu + vessels.offset_hu)  # Eq. 2
-    mu_p, sigma_p = parenchyma(hu[inside & ~found] if (inside & ~found).any() else hu[inside])
+    found = find_vessels(image.array[roi], inside, sigmas, mean_hu + vessels.offset_hu)
+    rest = inside & ~found
+    mu_p, sigma_p = parenchyma(image.array[roi][rest if rest.any() else inside])
     candidates, clearance = by_clearance(inside, found, image.geometry.spacing_mm)
     return Scan(
         case=case,
@@ -141,6 +140,15 @@ def prepare(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str
     )
 
 
+def find_vessels(
+    hu: NDArray[Any], liver: NDArray[np.bool_], sigmas: NDArray[np.float64], threshold_hu: float
+) -> NDArray[np.bool_]:
+    """Vessels v: liver voxels of the smoothed scan (Eq. 1; widths in voxels) that are above a threshold (Eq. 2)."""
+    smooth = ndimage.gaussian_filter(hu.astype(np.float32), sigmas, truncate=FILTER_TRUNCATE)
+    found: NDArray[np.bool_] = liver & (smooth > threshold_hu)
+    return found
+
+
 def smoothing_sigma(sigma_a: float, geometry: Geometry) -> NDArray[np.float64]:
     """Width of Eq. 1's filter in voxels (z, y, x): sigma_a mm, but along no axis less than sigma_a voxels.
 
@@ -155,7 +163,7 @@ def robust_sd(values: NDArray[np.floating[Any]]) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
 
-def parenchyma(hu: NDArray[np.floating[Any]]) -> tuple[float, float]:
+def parenchyma(hu: NDArray[Any]) -> tuple[float, float]:
     """Return mu_p and sigma_p in HU of voxels of liver without vessels.
 
     Voxels beyond three robust standard deviations are left out: a mask that spills into fat or lung by one voxel

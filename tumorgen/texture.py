@@ -14,10 +14,9 @@ from .plan import Tumor
 from .separable import Floats, apply_separable, cubic_weights
 from .shape import Grid
 
+# Noise is drawn this far around the centre: enough for the shape, its blurs and its mass effect, be they on or off.
 NOISE_REACH = 1.9  # r, and
-NOISE_MARGIN_MM = (
-    8.0  # around the centre noise is drawn: enough for the shape, its blurs and its mass effect, on or off
-)
+NOISE_MARGIN_MM = 6.0
 _END_NODES = 4  # nodes beyond the box; a cubic spline forgets its end conditions within that many
 _NEGLIGIBLE = 1e-4  # weights below this fraction of a row's norm change no HU
 _TRUNCATE = 4.0
