@@ -31,6 +31,8 @@ def replay(
     edited by hand renders as edited: centres are read from the columns in mm.
     """
     from tumorgen.dataset import Dataset
+    from tumorgen.manifest import read_manifest
+    from tumorgen.replay import moved
     from tumorgen.replay import replay as run
 
     report = run(
@@ -42,5 +44,7 @@ def replay(
         jobs=jobs,
         start=progress("replay", "sample"),
     )
+    for note in moved(read_manifest(manifest), report.records):
+        click.echo(f"note: {note}")
     click.echo(f"{output}: {plural(len(report.records), 'sample')}, {report.made} rendered now")
     tell_failures(report.failures, debug=is_debug())

@@ -104,6 +104,16 @@ def test_a_row_moved_by_hand_renders_where_it_says(made, tmp_path):
     assert not verify(tmp_path / "out", jobs=1, replays=-1).problems
 
 
+def test_a_voxel_edited_in_vain_is_told(made, tmp_path):
+    edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0001", "0", center_x_voxel="1")
+    command = ["replay", str(edited), "--sample", "scan_0_v0001", "--output", str(tmp_path / "out"), "--jobs", "1"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0
+    assert "note: scan_0_v0001, tumour 0: rendered at voxel" in result.stdout
+    name = "imagesTr/scan_0_v0001_0000.nii.gz"
+    assert (tmp_path / "out" / name).read_bytes() == (made / "Dataset501_X" / name).read_bytes()
+
+
 def test_measured_columns_may_be_empty(made, tmp_path):
     with (made / "Dataset501_X" / "tumors.csv").open(newline="") as file:
         row = next(csv.DictReader(file))

@@ -48,6 +48,23 @@ def replay(
     return finish(dataset, units, count_jobs(jobs), start, val_per_scan, copies=None)
 
 
+def moved(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
+    """Say which tumours lie in another voxel than their row said: a centre edited in mm, or one edited in vain."""
+    was = {record.plan.sample: record.outcomes for record in before}
+    notes = []
+    for record in after:
+        for number, (old, new) in enumerate(zip(was.get(record.plan.sample, ()), record.outcomes, strict=False)):
+            if old is None or new is None:
+                continue
+            voxels = [(o.center_z_voxel, o.center_y_voxel, o.center_x_voxel) for o in (old, new)]
+            if voxels[0] != voxels[1]:
+                notes.append(
+                    f"{record.plan.sample}, tumour {number}: rendered at voxel {voxels[1]} (z, y, x), where its centre in"
+                    f" mm is; its row said {voxels[0]}, which is not read"
+                )
+    return notes
+
+
 def select(records: Sequence[Record], samples: Sequence[str], manifest: Path) -> list[Record]:
     """Records of some samples, or all where none is named.
 
