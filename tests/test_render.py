@@ -622,10 +622,6 @@ def test_a_third_tumour_is_rendered_on_what_both_before_it_left():
     assert (image[deep] == 80).all()  # the dark one lies below the bright one, also where the third moves them
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a block is trimmed to what changed, and what the row labels with it: a row twice measures nothing",
-)
 def test_a_row_that_changes_nothing_is_measured_all_the_same():
     scan = flat_scan(SHAPE)
     tumor = at(scan, ball(8.0))

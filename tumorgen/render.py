@@ -149,13 +149,14 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
 
     here = occupied[window] & liver
     label[here] = TUMOR
-    block, here = trimmed(Block(box, image, label), (image != before) | (label != label_before), here)
+    touched = (image != before) | (label != label_before) | here
+    block, here = trimmed(Block(box, image, label), touched, here)
     return block, _measure(scan, tumor, block, here, int(np.count_nonzero(occupied)), plan.mu_p_hu)
 
 
-def trimmed(block: Block, changed: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
-    """A block and a mask in it, without the margins in which nothing changed."""
-    window = bounding_box(changed) if changed.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
+def trimmed(block: Block, touched: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
+    """A block and a mask in it, without the margins that the tumour did not touch."""
+    window = bounding_box(touched) if touched.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
     z, y, x = (slice(b.start + w.start, b.start + w.stop) for b, w in zip(block.box, window, strict=True))
     return Block((z, y, x), block.image[window], block.label[window]), here[window]
 

@@ -195,7 +195,7 @@ def by_clearance(
 
 
 def digest(array: NDArray[Any], geometry: Geometry) -> str:
-    """SHA-256 of voxels, their type and their geometry: a scan's identity, whatever its file format."""
+    """SHA-256 of voxels, their type and their geometry: a scan's identity, however its file is compressed."""
     numbers = [float(n) for n in (*geometry.spacing_mm, *geometry.origin_mm, *geometry.direction)]
     place = ([int(n) for n in array.shape], array.dtype.str.lstrip("<>|="), numbers)
     sha = hashlib.sha256(repr(place).encode())
