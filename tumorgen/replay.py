@@ -59,8 +59,8 @@ def moved(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
             voxels = [(o.center_z_voxel, o.center_y_voxel, o.center_x_voxel) for o in (old, new)]
             if voxels[0] != voxels[1]:
                 notes.append(
-                    f"{record.plan.sample}, tumour {number}: rendered at voxel {voxels[1]} (z, y, x), where its centre in"
-                    f" mm is; its row said {voxels[0]}, which is not read"
+                    f"{record.plan.sample}, tumour {number}: rendered at voxel {voxels[1]} (z, y, x), where its centre"
+                    f" in mm is; its row said {voxels[0]}, which is not read"
                 )
     return notes
 
