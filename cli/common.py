@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,17 @@ def progress(description: str, unit: str) -> Callable[[int], Callable[[int], Non
         return move
 
     return start
+
+
+@contextmanager
+def as_usage_error() -> Iterator[None]:
+    """What the library refuses in this block is the command line's fault: exit code 2."""
+    from tumorgen.errors import TumorgenError
+
+    try:
+        yield
+    except TumorgenError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def plural(count: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .common import EXISTING, FOLDER, is_debug, jobs_option, plural, progress, tell_failures
+from .common import EXISTING, FOLDER, as_usage_error, is_debug, jobs_option, plural, progress, tell_failures
 
 STEPS = ("vessels", "elastic", "edge-blur", "mass-effect", "capsule")
 
@@ -63,12 +63,14 @@ def synth(**options: Any) -> None:
 
     began = time.monotonic()
     root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
-    dataset = Dataset(dataset_folder(root, options["dataset_id"], options["name"]))
+    with as_usage_error():
+        dataset = Dataset(dataset_folder(root, options["dataset_id"], options["name"]))
+        settings = _settings(options)
     sources, missing = _sources(options["images"], options["masks"], options["scans"])
     report = run(
         sources,
         dataset,
-        _settings(options),
+        settings,
         seed=options["seed"],
         per_scan=options["per_scan"],
         val_per_scan=options["val_per_scan"],

@@ -280,13 +280,13 @@ def test_bad_input_gets_a_line_each_and_costs_no_other_scan(broken, monkeypatch)
 @pytest.mark.parametrize(
     ("options", "message", "code"),
     [
-        (["--sizes", "huge"], "unknown size class 'huge'", 1),
-        (["--pattern", "spots"], "unknown pattern 'spots'", 1),
-        (["--intensity", "venous"], "unknown intensity.model 'venous'", 1),
-        (["--settings", "bad.toml"], "unknown setting 'texture.grain'", 1),
+        (["--sizes", "huge"], "unknown size class 'huge'", 2),
+        (["--pattern", "spots"], "unknown pattern 'spots'", 2),
+        (["--intensity", "venous"], "unknown intensity.model 'venous'", 2),
+        (["--settings", "bad.toml"], "unknown setting 'texture.grain'", 2),
         (["--images", "nowhere"], "does not exist", 2),
         (["--per-scan", "0"], "not in the range", 2),
-        (["--name", "../escape"], "letters, digits", 1),
+        (["--name", "../escape"], "letters, digits", 2),
         (["--jobs", "0"], "--jobs 0", 1),
     ],
 )
@@ -304,7 +304,7 @@ def test_an_id_that_is_taken_is_refused(scans, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nnUNet_raw" / "Dataset501_Other").mkdir(parents=True)
     result = CliRunner().invoke(main, ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "has the id 501 already" in result.stderr
 
 
