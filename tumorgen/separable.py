@@ -7,6 +7,7 @@ threads, so that a row of the manifest gives the same bits everywhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,18 @@ def cubic_weights(positions: NDArray[np.float64], nodes: int) -> NDArray[np.floa
     """
     positions = np.clip(positions, 0, nodes - 1)
     first = np.minimum(np.floor(positions).astype(np.intp), nodes - 2)
-    spline = np.asarray(ndimage.spline_filter1d(np.eye(nodes), order=3, axis=0, mode="mirror"))
-    mirrored = np.concatenate([spline[1:2], spline, spline[-2:-1]])  # node -1 is node 1, node n is node n - 2
+    mirrored = _spline_coefficients(nodes)
     weights = np.zeros((positions.size, nodes))
     for tap, weight in enumerate(_cubic_b_spline(positions - first)):
         weights += weight[:, None] * mirrored[first + tap]
     return weights
+
+
+@lru_cache(maxsize=256)
+def _spline_coefficients(nodes: int) -> NDArray[np.float64]:
+    """B-spline coefficients (nodes + 2, nodes) of a unit at each node, with the mirrored node before and behind."""
+    spline = np.asarray(ndimage.spline_filter1d(np.eye(nodes), order=3, axis=0, mode="mirror"))
+    return np.concatenate([spline[1:2], spline, spline[-2:-1]])  # node -1 is node 1, node n is node n - 2
 
 
 def _cubic_b_spline(t: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -5,7 +5,8 @@ Coordinates are mm from the tumour's centre along the image's axes (z, y, x).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,8 +131,15 @@ def level(tumor: Tumor, axes: Axes) -> Floats:
 def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
     """Lowest and highest corner (z, y, x) of the deformed shape, and its reach from the centre, in mm.
 
-    Probed on a coarse grid of its own, and widened by one step of it, so that it depends on the tumour alone.
+    Probed on a coarse grid of its own, and widened by one step of it, so that it depends on the shape alone. Sampling
+    and rendering ask for the same shape one after the other, so the last ones are kept.
     """
+    at_origin = replace(tumor, center_x_mm=0.0, center_y_mm=0.0, center_z_mm=0.0, mu_t_hu=0.0, texture_seed=0)
+    return _extent_mm(at_origin)
+
+
+@lru_cache(maxsize=64)
+def _extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
     half = np.array(tumor.half_axes_mm)
     if tumor.sigma_e_mm == 0:
         z, y, x = tumor.half_axes_mm
