@@ -170,7 +170,7 @@ def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
         The centre lies outside the image.
     """
     center = geometry.to_index(tumor.center_mm)
-    if not all(-0.5 <= c <= n - 0.5 for c, n in zip(center, geometry.shape, strict=True)):
+    if not all(-0.5 < c < n - 0.5 for c, n in zip(center, geometry.shape, strict=True)):
         raise TumorgenError(f"centre {tumor.center_mm} mm (x, y, z, LPS) lies outside the scan")
     low, high, _ = extent_mm(tumor)
     blur = _TRUNCATE * (tumor.sigma_c_mm + (tumor.sigma_d_mm if tumor.capsule_hu else 0.0))
@@ -224,9 +224,8 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:
 def _near_surface(tumor: Tumor, axes: Axes, q: Floats) -> tuple[NDArray[np.intp], ...]:
     """Points that the mass effect might move across the surface q = 1: it moves them as far as they are from it."""
     strength, gamma_max = tumor.mass_effect_percent / 100, tumor.gamma_max_mm
-    steepest = 4 / min(
-        tumor.half_axes_mm
-    )  # of q per mm: 1 / a for the ellipsoid, several times that where it is folded
+    # q rises by 1 / a per mm in an ellipsoid, and by several times that where strong deformation folds it.
+    steepest = 4 / min(tumor.half_axes_mm)
     furthest = 4 / 27 * gamma_max * strength  # maximum of gamma - gamma'
     near = np.nonzero(np.abs(q - 1) < steepest * furthest)
     gamma = np.sqrt(sum(a[i] ** 2 for a, i in zip(axes, near, strict=True)))
