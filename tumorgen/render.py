@@ -170,7 +170,7 @@ def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
         The centre lies outside the image.
     """
     center = geometry.to_index(tumor.center_mm)
-    if not all(-0.5 < c < n - 0.5 for c, n in zip(center, geometry.shape, strict=True)):
+    if not all(-0.5 <= c <= n - 0.5 for c, n in zip(center, geometry.shape, strict=True)):
         raise TumorgenError(f"centre {tumor.center_mm} mm (x, y, z, LPS) lies outside the scan")
     low, high, _ = extent_mm(tumor)
     blur = _TRUNCATE * (tumor.sigma_c_mm + (tumor.sigma_d_mm if tumor.capsule_hu else 0.0))
@@ -314,7 +314,9 @@ class Pull:
     def nearest(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The label, moved; each voxel takes the nearest one's, so that no label is invented."""
         moved = label.copy()
-        moved[self.moving] = label[tuple(np.rint(self.source).astype(np.intp))]
+        # A centre on the very edge of the scan pulls from half a voxel beyond it.
+        there = (np.rint(s).clip(0, n - 1).astype(np.intp) for s, n in zip(self.source, label.shape, strict=True))
+        moved[self.moving] = label[tuple(there)]
         return moved
 
     def tissue(self, image: NDArray[Any], noise_sd: float, visible: NDArray[np.bool_]) -> Floats:
