@@ -42,7 +42,7 @@ def as_usage_error() -> Iterator[None]:
     try:
         yield
     except TumorgenError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(" ".join(str(error).split())) from error
 
 
 def plural(count: int, noun: str) -> str:

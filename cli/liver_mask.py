@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tumorgen.errors import TumorgenError
-
-from .common import EXISTING, FOLDER, is_debug, plural, progress, tell_failures
+from .common import EXISTING, FOLDER, as_usage_error, is_debug, plural, progress, tell_failures
 
 SCANS = Path("manifests/scans.csv")
 NO_MODEL = """\
@@ -86,7 +82,7 @@ def liver_mask(source: Path, output: Path, **options: Any) -> None:
     began = time.monotonic()
     if options["model"] is None:
         raise click.UsageError(NO_MODEL)
-    with _usage():
+    with as_usage_error():
         images = find_volumes(source)
         refuse_same_folder(images.values(), output)
         model = find_model(options["model"], options["folds"])
@@ -115,15 +111,6 @@ def liver_mask(source: Path, output: Path, **options: Any) -> None:
     )
     _summarise(report, output, options["scans"], time.monotonic() - began)
     tell_failures(report.failures, debug=is_debug())
-
-
-@contextmanager
-def _usage() -> Iterator[None]:
-    """What is wrong with the arguments is a usage error."""
-    try:
-        yield
-    except TumorgenError as error:
-        raise click.UsageError(" ".join(str(error).split())) from error
 
 
 def _summarise(report: Any, output: Path, scans: Path, seconds: float) -> None:
