@@ -17,7 +17,7 @@ export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check lint format-check types format schema clean distclean
+.PHONY: help install demo test quick bench check lint format-check types format schema clean distclean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ test: $(READY)  ## Run all tests, the fast ones first (ARGS=... for pytest)
 
 quick: $(READY)  ## Run the fast tests only
 	$(FAST) $(ARGS)
+
+bench: $(READY)  # Measure what a variant costs: table on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
+	$(BIN)/python tests/benchmark.py $(ARGS)
 
 check: lint format-check types  ## Lint, check the formatting, check the types; pre-commit runs the same
 
