@@ -13,6 +13,7 @@ import click
 from tumorgen.errors import TumorgenError
 
 from .liver_mask import liver_mask
+from .merge import merge
 from .phantom import phantom
 from .preview import preview
 from .replay import replay
@@ -60,5 +61,5 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (liver_mask, synth, replay, verify, preview, phantom):
+for _command in (liver_mask, synth, merge, replay, verify, preview, phantom):
     main.add_command(_command)

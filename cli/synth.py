@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .common import EXISTING, FOLDER, as_usage_error, is_debug, jobs_option, plural, progress, tell_failures
+from .estimate import tell_estimate
 
 STEPS = ("vessels", "elastic", "edge-blur", "mass-effect", "capsule")
 
@@ -21,7 +23,9 @@ Examples:
   tumorgen synth --images ct/ --masks livers/ --jobs 8
   tumorgen synth --images ct/ --masks livers/ --without mass-effect --without capsule
   tumorgen synth --pattern satellite --intensity portal --dataset-id 502 --name SynthSevere
-  tumorgen synth --settings settings.toml --seed 7"""
+  tumorgen synth --settings settings.toml --seed 7
+  tumorgen synth --per-scan 1000 --estimate                # how long, how much?
+  tumorgen synth --shard 2/8                               # one of eight jobs; then: tumorgen merge"""
 )
 @click.option("--images", type=EXISTING, help="Folder of healthy CTs; with --masks, instead of manifests/scans.csv.")
 @click.option("--masks", type=EXISTING, help="Folder of their liver masks, of the same case names.")
@@ -52,6 +56,10 @@ Examples:
     help="Variants of each held-out scan that nnU-Net validates on.",
 )
 @jobs_option
+@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:8786: its workers do the work.")
+@click.option("--shard", metavar="I/N", help="Only the I-th of N shares, for batch schedulers; then `tumorgen merge`.")
+@click.option("--estimate", is_flag=True, help="Only say how long it will take and how much it will write.")
+@click.option("--force", is_flag=True, help="Begin even where the disk has not the room.")
 def synth(**options: Any) -> None:
     """Put synthetic tumours into healthy scans: N variants of each, as an nnU-Net raw dataset with a manifest.
 
@@ -59,28 +67,51 @@ def synth(**options: Any) -> None:
     does only what is missing.
     """
     from tumorgen.dataset import Dataset, dataset_folder
-    from tumorgen.synth import synth as run
+    from tumorgen.shards import parse_shard
 
-    began = time.monotonic()
     root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
     with as_usage_error():
         dataset = Dataset(dataset_folder(root, options["dataset_id"], options["name"]))
         settings = _settings(options)
+        shard = parse_shard(options["shard"]) if options["shard"] else None
     sources, missing = _sources(options["images"], options["masks"], options["scans"])
+    what = {"seed": options["seed"], "per_scan": options["per_scan"], "shard": shard}
+    with _cluster(options["scheduler"]) as cluster:
+        if options["estimate"]:
+            tell_estimate(sources, dataset, settings, cluster.workers if cluster else options["jobs"], what)
+            failures = []
+        else:
+            failures = _run(sources, dataset, settings, cluster, options, what)
+    tell_failures([*missing, *failures], debug=is_debug())
+
+
+def _run(
+    sources: list[Any], dataset: Any, settings: Any, cluster: Any, options: dict[str, Any], what: dict[str, Any]
+) -> list[Any]:
+    from tumorgen.synth import synth as run
+
+    began = time.monotonic()
     report = run(
         sources,
         dataset,
         settings,
-        seed=options["seed"],
-        per_scan=options["per_scan"],
+        **what,
         val_per_scan=options["val_per_scan"],
         jobs=options["jobs"],
+        cluster=cluster,
+        force=options["force"],
         copies=Path("manifests"),
         start=progress("synth", "sample"),
     )
-    _summarise(report, time.monotonic() - began)
-    _next(report, root, options["dataset_id"])
-    tell_failures([*missing, *report.failures], debug=is_debug())
+    _summarise(report, time.monotonic() - began, what["shard"])
+    _next(report, options["dataset_id"], what["shard"])
+    return list(report.failures)
+
+
+def _cluster(address: str | None) -> AbstractContextManager[Any]:
+    from tumorgen.cluster import connected
+
+    return connected(address) if address else nullcontext()
 
 
 def _sources(images: Path | None, masks: Path | None, scans: Path) -> tuple[list[Any], list[Any]]:
@@ -107,13 +138,14 @@ def _settings(options: dict[str, Any]) -> Any:
     )
 
 
-def _summarise(report: Any, seconds: float) -> None:
+def _summarise(report: Any, seconds: float, shard: Any) -> None:
     samples = len(report.records)
     tumors = sum(len(record.plan.tumors) for record in report.records)
     kept = samples - report.made
     click.echo(
-        f"{report.dataset.folder}: {plural(samples, 'sample')} with {plural(tumors, 'tumour')},"
-        f" {report.made} made in {seconds:.1f} s" + (f", {kept} were there" if kept else "")
+        f"{report.dataset.folder}{f', shard {shard}' if shard else ''}: {plural(samples, 'sample')}"
+        f" with {plural(tumors, 'tumour')}, {report.made} made in {seconds:.1f} s"
+        + (f", {kept} were there" if kept else "")
     )
     short = sum("fewer_placed" in record.plan.notes.split() for record in report.records)
     if short:
@@ -123,16 +155,20 @@ def _summarise(report: Any, seconds: float) -> None:
     covered = sum("vessels_unavoidable" in record.plan.notes.split() for record in report.records)
     if covered:
         click.echo(f"note: in {plural(covered, 'sample')} a tumour found no place clear of vessels (see tumors.csv)")
-    if samples and not report.has_splits:
+    if samples and not report.has_splits and not shard:
         click.echo(
             "note: one scan only, so no split by patient is possible and no splits_final.json is written;"
             " nnU-Net's own validation will be optimistic"
         )
 
 
-def _next(report: Any, root: Path, dataset_id: int) -> None:
+def _next(report: Any, dataset_id: int, shard: Any) -> None:
+    if shard:
+        click.echo(f"next, when all {shard.count} shards are done:\n  tumorgen merge {report.dataset.folder}")
+        return
     if not report.records:
         return
+    root = report.dataset.folder.parent
     setting = "" if os.environ.get("nnUNet_raw") == str(root) else f"export nnUNet_raw={root.resolve()}\n  "
     click.echo(
         f"next:\n  tumorgen verify {report.dataset.folder}\n  {setting}"

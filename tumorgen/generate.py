@@ -6,11 +6,14 @@ so the same command again does only what is missing.
 
 from __future__ import annotations
 
+import platform
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -28,10 +31,10 @@ from .sample import plan_sample
 from .scan import Scan, load_scan
 from .scans import ScanRow
 from .settings import Settings, Vessels
+from .units import cut, unit_size
 from .volume import Volume, find_volumes
 
-UNITS_PER_JOB = 4  # work units a process gets at least, where there is work enough, so that none waits for the last
-LARGEST_UNIT = 16  # samples; smaller units show progress sooner and lose less when a process is killed
+LARGEST_UNIT = 16  # samples of a replay; a run's units are as large as `units` finds best
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,9 @@ class Failure:
 
 
 Result = Record | Failure
+States = tuple[tuple[int, int], ...]
+_at_work = threading.Lock()
+_latest: list[tuple[Source, Vessels, States]] = []  # what `prepare_once` holds
 
 
 def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure]]:
@@ -127,20 +133,32 @@ def sources_of_scans(rows: Iterable[ScanRow]) -> tuple[list[Source], list[Failur
 def split_units(units: Iterable[Unit], wanted: Mapping[str, Sequence[int]], jobs: int) -> list[Unit]:
     """One unit a scan becomes units of wanted variants: whole scans where there are many, parts where there are few."""
     units = list(units)
-    total = sum(len(wanted[unit.source.case]) for unit in units)
-    size = max(1, min(LARGEST_UNIT, -(-total // (UNITS_PER_JOB * jobs))))
-    return [
-        replace(unit, variants=tuple(variants[i : i + size]))
-        for unit in units
-        for variants in [wanted[unit.source.case]]
-        for i in range(0, len(variants), size)
-    ]
+    size = unit_size([len(wanted[unit.source.case]) for unit in units], jobs)
+    return [replace(unit, variants=part) for unit in units for part in cut(wanted[unit.source.case], size)]
 
 
-def run(units: Sequence[Unit], jobs: int, progress: Callable[[int], None]) -> Iterator[Result]:
+def run(
+    units: Sequence[Unit],
+    jobs: int,
+    progress: Callable[[int], None],
+    *,
+    journal: Path | None = None,
+    backend: Any = None,
+) -> Iterator[Result]:
     """Do units over processes and yield what became of each sample, its row on disk.
 
-    `progress` is called with the number of samples that were done since the last call.
+    Parameters
+    ----------
+    units
+        The work, all of it of one dataset.
+    jobs
+        Number of processes of this machine.
+    progress
+        Called with the number of samples that were done since the last call.
+    journal
+        The table that gets the rows; by default the dataset's manifest.
+    backend
+        joblib's backend, where the work goes elsewhere (`tumorgen.cluster`).
 
     Raises
     ------
@@ -149,15 +167,22 @@ def run(units: Sequence[Unit], jobs: int, progress: Callable[[int], None]) -> It
     """
     if not units:
         return
-    parallel = joblib.Parallel(n_jobs=min(jobs, len(units)), return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    manifest = units[0].dataset.manifest
+    parallel = joblib.Parallel(
+        n_jobs=min(jobs, len(units)),
+        backend=backend,
+        return_as="generator_unordered",
+        pre_dispatch="2*n_jobs" if backend is None else "all",  # a cluster may grow
+        batch_size=1,  # a unit is a batch
+    )
+    journal = journal or units[0].dataset.manifest
     # Worker processes may have another working directory: joblib keeps them between calls.
     units = [replace(unit, dataset=Dataset(unit.dataset.folder.absolute())) for unit in units]
+    work = joblib.delayed(run_unit if backend is None else run_elsewhere)
     try:
-        for results in parallel(joblib.delayed(run_unit)(unit) for unit in units):
+        for results in parallel(work(unit) for unit in units):
             for result in results:
                 if isinstance(result, Record):
-                    append_manifest(result, manifest)
+                    append_manifest(result, journal)
                 progress(1 if isinstance(result, Record) else result.samples)
                 yield result
     except joblib.externals.loky.process_executor.TerminatedWorkerError as error:
@@ -170,15 +195,28 @@ def run(units: Sequence[Unit], jobs: int, progress: Callable[[int], None]) -> It
 
 
 def run_unit(unit: Unit) -> list[Result]:
-    """Do one unit in this process: prepare the scan once, then each sample. No error escapes; each is a `Failure`."""
-    with threadpool_limits(1):
+    """Do one unit in this process: prepare the scan once, then each sample. No error escapes; each is a `Failure`.
+
+    A process does one unit at a time, whatever threads it has, so that it holds one scan, and its thread pools (BLAS,
+    OpenMP) one thread.
+    """
+    with _at_work, threadpool_limits(1):
         try:
-            prepared = prepare_once(unit.source, unit.vessels, _states(unit.source))
+            prepared = prepare_for(unit)
             _check_same(unit, prepared.scan)
         except Exception as error:  # whatever a hostile file provokes, it must not cost another scan its samples
             return [_failure(unit.source.case, error, unit.size)]
         drawn = [_attempt_variant(prepared, unit, variant) for variant in unit.variants]
         return [*drawn, *(_attempt_plan(prepared, unit, plan) for plan in unit.plans)]
+
+
+def run_elsewhere(unit: Unit) -> list[Result]:
+    """As `run_unit`, on another machine: refuse to write where the process that keeps the manifest would not see it."""
+    folder = unit.dataset.folder
+    if not folder.is_dir():
+        reason = f"{folder}: not seen by {platform.node()}; scans and dataset must lie where all machines see them"
+        return [Failure(unit.source.case, reason, unit.size)]
+    return run_unit(unit)
 
 
 def _attempt_variant(prepared: Prepared, unit: Unit, variant: int) -> Result:
@@ -241,8 +279,23 @@ class Prepared:
         return Record(plan, patch.outcomes, files)
 
 
+def prepare_for(unit: Unit) -> Prepared:
+    """The unit's scan, prepared; the one before is let go first, so that two are never in memory together.
+
+    Raises
+    ------
+    TumorgenError
+        The scan cannot be used.
+    """
+    wanted = unit.source, unit.vessels, _states(unit.source)
+    if _latest != [wanted]:
+        prepare_once.cache_clear()
+        _latest[:] = [wanted]
+    return prepare_once(*wanted)
+
+
 @lru_cache(maxsize=1)
-def prepare_once(source: Source, vessels: Vessels, states: tuple[tuple[int, int], ...]) -> Prepared:  # noqa: ARG001
+def prepare_once(source: Source, vessels: Vessels, states: States) -> Prepared:  # noqa: ARG001
     """Read and prepare a scan; a process keeps the last one, so that small units cost no second preparation.
 
     `states` tells apart what the same files hold at different times.
@@ -257,7 +310,7 @@ def prepare_once(source: Source, vessels: Vessels, states: tuple[tuple[int, int]
     return Prepared(scan, ChunkedVolume.from_volume(scan.image), ChunkedVolume.from_volume(label))
 
 
-def _states(source: Source) -> tuple[tuple[int, int], ...]:
+def _states(source: Source) -> States:
     """Size and time of change of a scan's files; of a file that is not there, nothing: reading it says so."""
     found = [path.stat() for path in (source.image, source.mask) if path.exists()]
     return tuple((state.st_size, state.st_mtime_ns) for state in found)

@@ -6,16 +6,21 @@ Also the steps that a run shares with `replay`: both end in a dataset with a man
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cluster import Cluster
 from .dataset import Dataset, write_description
 from .errors import TumorgenError
-from .generate import Failure, Source, Unit, count_jobs, done, run, split_units
+from .generate import Failure, Result, Source, Unit, count_jobs, done, run, split_units
 from .manifest import Record, recover_manifest, tumors_path, write_manifest
+from .room import needed_bytes, refuse_without_room
 from .settings import Settings, dump_settings, load_settings, to_dict
+from .shards import Division, Shard, agree, clear, read_shards, unite
 from .volume import whole_file
+
+PARTIAL = ".partial-"  # what `volume.whole_file` begins the names of its folders with
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +57,102 @@ def synth(
     per_scan: int = 20,
     val_per_scan: int = 2,
     jobs: int = -1,
+    shard: Shard | None = None,
+    cluster: Cluster | None = None,
+    force: bool = False,
     copies: Path | None = None,
     start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
 ) -> Report:
     """Write `per_scan` variants of every scan into a dataset; what is there already is kept.
 
-    `start` is called with the number of samples to make and returns what is called as they are done. `copies` is the
-    folder that gets copies of the manifest.
+    Parameters
+    ----------
+    sources, dataset, settings, seed, per_scan
+        What is made, and where.
+    val_per_scan
+        Variants of each held-out scan that nnU-Net validates on.
+    jobs, cluster
+        Number of processes of this machine; or where the work goes instead.
+    shard
+        The part to make; its rows go to the shard's own tables, for `merge`.
+    force
+        Begin even where the disk has not the room.
+    copies
+        Folder that gets copies of the manifest.
+    start
+        Called with the number of samples to make; returns what is called as they are done.
 
     Raises
     ------
     TumorgenError
-        The folder holds another dataset or one of other settings, or cannot be written to.
+        The folder holds another dataset or one of other settings, cannot be written to, or its disk has not the room.
+    """
+    processes = cluster.workers if cluster else count_jobs(jobs)
+    todo = outstanding(sources, dataset, settings, seed=seed, per_scan=per_scan, shard=shard)
+    if not force:
+        refuse_without_room(dataset.folder, needed_bytes(sources, todo.wanted))
+    begin(dataset, settings)
+    if shard:
+        agree(dataset, Division(shard.count, seed, per_scan, val_per_scan, tuple(s.case for s in sources)))
+        journal = shard.manifest(dataset)
+        mend(journal, done(recover_manifest(journal), dataset))
+    else:
+        journal = dataset.manifest
+        mend(journal, todo.there)
+    scans = [_unit(source, dataset, settings, seed, todo.there) for source in sources]
+    units = split_units(scans, todo.wanted, processes)
+    results = do(units, processes, start, journal=journal, cluster=cluster)
+    if shard:
+        return _report(dataset, recover_manifest(journal), results, has_splits=False)
+    return describe(dataset, results, val_per_scan, copies)
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """What a run finds: records of samples that are there, and the variants of each case that it wants."""
+
+    there: tuple[Record, ...]
+    wanted: Mapping[str, tuple[int, ...]]
+
+
+def outstanding(
+    sources: Sequence[Source],
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    seed: int = 0,
+    per_scan: int = 20,
+    shard: Shard | None = None,
+) -> Outstanding:
+    """Look what an earlier run has left and what is to do; nothing is written.
+
+    Raises
+    ------
+    TumorgenError
+        As `look`; or two scans have one name.
     """
     _refuse_twins(sources)
-    records = begin(dataset, settings, seed)
-    there: dict[str, dict[int, Record]] = {source.case: {} for source in sources}
-    for record in records:
-        there.setdefault(record.plan.case, {})[record.plan.variant] = record
-    wanted = {s.case: [v for v in range(per_scan) if v not in there[s.case]] for s in sources}
-    processes = count_jobs(jobs)
-    scans = [_unit(source, dataset, settings, seed, list(there[source.case].values())) for source in sources]
-    return finish(dataset, split_units(scans, wanted, processes), processes, start, val_per_scan, copies)
+    there = look(dataset, settings, seed)
+    made = {(record.plan.case, record.plan.variant) for record in there}
+    samples = [(source.case, variant) for source in sources for variant in range(per_scan)]
+    wanted: dict[str, list[int]] = {source.case: [] for source in sources}
+    for case, variant in shard.share(samples) if shard else samples:
+        if (case, variant) not in made:
+            wanted[case].append(variant)
+    return Outstanding(tuple(there), {case: tuple(variants) for case, variants in wanted.items()})
 
 
 def _unit(source: Source, dataset: Dataset, settings: Settings, seed: int, there: Sequence[Record]) -> Unit:
     """A scan's unit, pinned to what the scan was when its first samples were made."""
-    if not there:
-        return Unit(source, dataset, settings.vessels, settings, seed)
-    known = there[0].plan
+    known = next((record.plan for record in there if record.plan.case == source.case), None)
     return Unit(
         source,
         dataset,
         settings.vessels,
         settings,
         seed,
-        image_sha256=known.source_image_sha256,
-        mask_sha256=known.source_mask_sha256,
+        image_sha256=known.source_image_sha256 if known else None,
+        mask_sha256=known.source_mask_sha256 if known else None,
     )
 
 
@@ -99,30 +163,39 @@ def _refuse_twins(sources: Sequence[Source]) -> None:
             raise TumorgenError(f"case {case!r} is there twice; rename one of the scans")
 
 
-def begin(dataset: Dataset, settings: Settings, seed: int) -> list[Record]:
-    """Make the folder ready, or read what an earlier run of the same settings has left in it.
+def look(dataset: Dataset, settings: Settings, seed: int) -> list[Record]:
+    """Read what earlier runs and shards of the same settings have left in the folder; nothing is written.
 
     Raises
     ------
     TumorgenError
         It holds something else, or was begun with other settings or another seed.
     """
-    if dataset.settings.exists():
+    found = [path.name for path in dataset.folder.iterdir()] if dataset.folder.is_dir() else []
+    if dataset.settings.exists():  # asked after the folder was listed, since other shards may be beginning
         _refuse_other_settings(load_settings(dataset.settings), settings, dataset)
-    elif dataset.folder.exists() and any(dataset.folder.iterdir()):
+    elif any(not name.startswith(PARTIAL) for name in found):
         raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
-    records = done(recover_manifest(dataset.manifest), dataset)
+    records = done(unite(recover_manifest(dataset.manifest), read_shards(dataset)), dataset)
     for record in records:
         if record.plan.seed != seed:
             raise TumorgenError(
                 f"{dataset.folder}: was begun with --seed {record.plan.seed}, not {seed}; continue with that seed,"
                 " or choose another --dataset-id or --output"
             )
+    return records
+
+
+def begin(dataset: Dataset, settings: Settings) -> None:
+    """Make the folder, with the settings in force in it.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be written to.
+    """
     with whole_file(dataset.settings) as partial:
         partial.write_text(dump_settings(settings), encoding="utf-8")
-    if dataset.manifest.exists():
-        write_manifest(records, dataset.manifest)
-    return records
 
 
 def _refuse_other_settings(before: Settings, now: Settings, dataset: Dataset) -> None:
@@ -151,8 +224,34 @@ def finish(
     val_per_scan: int,
     copies: Path | None,
 ) -> Report:
-    """Do the units, then write what describes the dataset: manifest in order, dataset.json, splits, copies."""
-    results = list(run(units, jobs, start(sum(unit.size for unit in units))))
+    """Do the units on this machine, then write what describes the dataset."""
+    return describe(dataset, do(units, jobs, start), val_per_scan, copies)
+
+
+def mend(journal: Path, records: Sequence[Record]) -> None:
+    """Write a table again, without rows that were cut off and rows of samples that are not there any more."""
+    if records or journal.exists():
+        write_manifest(records, journal)
+
+
+def do(
+    units: Sequence[Unit],
+    jobs: int,
+    start: Callable[[int], Callable[[int], None]],
+    *,
+    journal: Path | None = None,
+    cluster: Cluster | None = None,
+) -> list[Result]:
+    """Do the units and return what became of each sample (`generate.run`)."""
+    progress = start(sum(unit.size for unit in units))
+    return list(run(units, jobs, progress, journal=journal, backend=cluster.backend if cluster else None))
+
+
+def describe(dataset: Dataset, results: Sequence[Result], val_per_scan: int, copies: Path | None) -> Report:
+    """Write what describes a dataset whose rows are all in its manifest: the manifest in order, dataset.json, splits.
+
+    Then nothing that shards or killed processes left behind is needed any more.
+    """
     records = recover_manifest(dataset.manifest)
     has_splits = False
     if records:
@@ -160,13 +259,27 @@ def finish(
         has_splits = write_description(dataset, records, val_per_scan)
     if records and copies is not None:
         copy_manifest(dataset, copies)
+    records = recover_manifest(dataset.manifest)
+    if not clear(dataset, records):
+        sweep(dataset)
+    return _report(dataset, records, results, has_splits=has_splits)
+
+
+def _report(dataset: Dataset, records: Sequence[Record], results: Sequence[Result], *, has_splits: bool) -> Report:
     return Report(
         dataset,
-        tuple(recover_manifest(dataset.manifest)),
+        tuple(records),
         sum(isinstance(result, Record) for result in results),
         tuple(result for result in results if isinstance(result, Failure)),
         has_splits,
     )
+
+
+def sweep(dataset: Dataset) -> None:
+    """Remove the partial files of processes that were killed; none may be at work any more."""
+    for folder in (dataset.folder, dataset.images, dataset.labels):
+        for left in folder.glob(f"{PARTIAL}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def copy_manifest(dataset: Dataset, folder: Path) -> None:

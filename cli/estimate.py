@@ -1,0 +1,37 @@
+"""What `synth --estimate` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .common import plural
+
+
+def tell_estimate(sources: list[Any], dataset: Any, settings: Any, jobs: int, what: dict[str, Any]) -> None:
+    """Say how long a run will take and how much it will write, per class and in total."""
+    from tumorgen.estimate import estimate
+    from tumorgen.generate import count_jobs
+
+    found = estimate(sources, dataset, settings, processes=count_jobs(jobs), **what)
+    if not found.samples:
+        click.echo(f"{dataset.folder}: every sample is there already")
+        return
+    click.echo(f"one variant of each class of {found.case}, made on this machine:\n")
+    click.echo(f"{'class':<16}{'samples':>8}{'s each':>9}{'MB each':>9}{'GB':>9}")
+    for each in found.classes:
+        gb = each.samples * each.bytes / 1e9
+        click.echo(f"{each.name:<16}{each.samples:>8}{each.seconds:>9.2f}{each.bytes / 1e6:>9.1f}{gb:>9.2f}")
+    click.echo(f"{'total':<16}{found.samples:>8}{'':>18}{found.bytes / 1e9:>9.2f}\n")
+    prepared = f"{found.preparations} preparations of scans at {found.prepare_seconds:.1f} s among it"
+    click.echo(f"about {_duration(found.seconds)} with {plural(found.processes, 'core')}, {prepared}")
+    short = "; too little: it will not begin" if found.bytes > found.free_bytes else ""
+    click.echo(f"{found.free_bytes / 1e9:.1f} GB are free at {dataset.folder}{short}")
+
+
+def _duration(seconds: float) -> str:
+    """`42 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

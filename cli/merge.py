@@ -1,0 +1,40 @@
+"""`tumorgen merge`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from .common import plural
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tumorgen merge nnUNet_raw/Dataset501_SynthLiver
+\b
+  for i in 1 2 3 4; do tumorgen synth --shard $i/4 & done; wait
+  tumorgen merge nnUNet_raw/Dataset501_SynthLiver"""
+)
+@click.argument("dataset", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def merge(dataset: Path) -> None:
+    """Make one dataset of what `synth --shard` has written: manifest, dataset.json, splits.
+
+    DATASET is the dataset's folder. Once all shards are finished it holds what one run would have written. Until then
+    what is there is merged, what is missing is listed, and the exit code is 1.
+    """
+    from tumorgen.dataset import Dataset
+    from tumorgen.merge import merge as run
+
+    merged = run(Dataset(dataset), copies=Path("manifests"))
+    click.echo(f"{dataset}: {plural(len(merged.report.records), 'sample')} in the manifest")
+    for shard, samples in merged.missing.items():
+        cases = Counter(case for case, _ in samples)
+        told = ", ".join(f"{count} of {case}" for case, count in cases.most_common(3)) + (", ..." * (len(cases) > 3))
+        click.echo(f"missing: shard {shard}: {plural(len(samples), 'sample')} ({told})", err=True)
+    if merged.missing:
+        click.echo("Run the commands of these shards again, then merge again.", err=True)
+        sys.exit(1)

@@ -1,0 +1,46 @@
+"""Merge: what the shards of a run have written becomes one dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .dataset import Dataset
+from .errors import TumorgenError
+from .generate import done
+from .manifest import recover_manifest
+from .shards import Sample, Shard, read_division, read_shards, unite
+from .synth import Report, describe, mend
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge found: the dataset, and the samples that each unfinished shard has not made."""
+
+    report: Report
+    missing: dict[Shard, list[Sample]]
+
+
+def merge(dataset: Dataset, *, copies: Path | None = None) -> Merged:
+    """Join the rows of all shards, finished or not, into the manifest, and write what describes the dataset.
+
+    The tables of finished shards are removed. Once all are, the folder holds what one run would have written. A dataset
+    that has no shards is left as it is.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds no dataset of tumorgen, or nothing of it is made yet.
+    """
+    there = recover_manifest(dataset.manifest)
+    division = read_division(dataset)
+    if division is None:
+        if not there:
+            raise TumorgenError(f"{dataset.folder}: holds no shards; run `tumorgen synth --shard 1/8` and so on first")
+        return Merged(Report(dataset, tuple(there), 0, (), has_splits=True), {})
+    records = done(unite(there, read_shards(dataset)), dataset)
+    if not records:
+        raise TumorgenError(f"{dataset.folder}: its shards have made no samples yet")
+    mend(dataset.manifest, records)
+    report = describe(dataset, (), division.val_per_scan, copies)
+    return Merged(report, division.missing(report.records))
