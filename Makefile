@@ -47,7 +47,7 @@ test: $(READY)  ## Run all tests, the fast ones first (ARGS=... for pytest)
 quick: $(READY)  ## Run the fast tests only
 	$(FAST) $(ARGS)
 
-bench: $(READY)  # Measure what a variant costs: table on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
+bench: $(READY)  ## Measure what a variant costs: table on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
 	$(BIN)/python tests/benchmark.py $(ARGS)
 
 check: lint format-check types  ## Lint, check the formatting, check the types; pre-commit runs the same

@@ -167,7 +167,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_commands_are_those_of_the_manual() -> None:
-    assert COMMANDS == ["liver-mask", "phantom", "preview", "replay", "synth", "verify"]
+    assert COMMANDS == ["liver-mask", "merge", "phantom", "preview", "replay", "synth", "verify"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -189,7 +189,7 @@ class TestMake:
     def test_help_is_the_default_and_lists_the_targets(self) -> None:
         listed = shell(["make"], cwd=ROOT).stdout
         assert re.findall(r"^  make ([a-z]+) ", listed, re.MULTILINE) == (
-            ["help", "install", "demo", "test", "quick", "check", "format", "schema", "clean", "distclean"]
+            ["help", "install", "demo", "test", "quick", "bench", "check", "format", "schema", "clean", "distclean"]
         )
 
     def test_a_python_too_old_is_refused_in_one_line(self, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def estimate(
     try:
         with (
             threadpool_limits(1),
-            tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest(dataset.folder)) as folder,
+            tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest(dataset.folder.parent)) as folder,
         ):
             unit, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(folder), settings, seed)
             classes = _classes(prepared, unit, wanted, sizes)
