@@ -93,7 +93,7 @@ def _backend(client: Any, address: str) -> Any:
         """joblib's (1.6) does the work of a lone worker in this process, and waits for ever for what was lost."""
 
         def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, super().effective_n_jobs(n_jobs))
+            return max(2, int(super().effective_n_jobs(n_jobs)))
 
         def submit(self, func: Any, callback: Callable[[Any], None]) -> Future[Any]:
             future: Future[Any] = super().submit(func, callback)
