@@ -41,6 +41,21 @@ def _window(box: Box, starts: Sequence[int], stops: Sequence[int]) -> Box:
     return z, y, x
 
 
+def hull(first: Box, second: Box) -> Box:
+    """Smallest box that holds two boxes of one image; an empty one takes no room."""
+    if not all(shape_of(first)) or not all(shape_of(second)):
+        return first if all(shape_of(first)) else second
+    z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
+    return z, y, x
+
+
+def window(outer: Box, inner: Box) -> Box:
+    """A box within another, as slices of an array that covers the other; nothing for an empty one."""
+    if not all(shape_of(inner)):
+        return slice(0, 0), slice(0, 0), slice(0, 0)
+    return _window(outer, [s.start for s in inner], [s.stop for s in inner])
+
+
 def shape_of(box: Box) -> tuple[int, int, int]:
     """Voxels of a box along each axis."""
     z, y, x = (s.stop - s.start for s in box)

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .boxes import Box, bounding_box, paste
+from .boxes import Box, bounding_box, hull, paste, window
 from .errors import TumorgenError
+from .mass_effect import Pull, pulled_index, squared_distance
 from .plan import Plan, Tumor
 from .scan import Scan
 from .separable import Floats
@@ -24,9 +25,6 @@ from .texture import texture
 from .volume import Geometry, Triple
 
 LIVER, TUMOR = 1, 2  # labels; 0 is background
-NOISE_SD = 3.0  # to the mass effect, noise departs from the local mean by up to 3 sigma_p,
-EDGE_SLOPE = 0.8  # where that mean changes by less than about 0.8 sigma_p from voxel to voxel; the rest is anatomy
-_STRUCTURE_SIGMA = 1.0  # voxels
 _TRUNCATE = 3.0
 
 
@@ -125,33 +123,84 @@ def render(scan: Scan, plan: Plan) -> Patch:
 
 def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan) -> tuple[Block, Outcome]:
     """Render one tumour on the scan and the blocks before it."""
-    grid = tumor_grid(tumor, scan.geometry)
-    box, window = clip(grid, scan.geometry.shape)
+    body, pull = Body.of(tumor, scan.geometry), Pull.of(tumor, scan.geometry)
+    box = hull(body.box, pull.box)
+    here, around = window(box, body.box), window(box, pull.box)
     before, label_before = _current(scan, blocks, box)
-    z, y, x = grid.axes(fine=False)
-    axes = z[window[0]], y[window[1]], x[window[2]]
 
-    shape = deformed_shape(tumor, grid)
-    soft = soft_edge(shape, tumor, grid)  # t''
-    occupied = grid.voxel_mean(shape) >= 0.5  # t'
-    rim = grid.voxel_mean(capsule_rim(soft, tumor, grid))[window]  # e'
-    alpha = grid.voxel_mean(soft)[window]
+    label = label_before.copy()
+    label[around] = pull.nearest(label_before[around])
+    liver = label[here] > 0
+    alpha, rim = body.alpha * liver, body.rim * liver
+    tissue = before.astype(np.float32)
+    visible = np.ones(tissue.shape, bool)
+    visible[here] = alpha < 1
+    tissue[around] = pull.tissue(tissue[around], plan.sigma_p_hu, visible[around])
+    tissue[here] = blend(tissue[here], alpha, body.texture)  # Eq. 4
+    tissue[here] += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
+    changed = np.zeros(tissue.shape, bool)
+    changed[around] = pull.moving
+    changed[here] |= (alpha > 0) | (rim > 0)
+    image = np.where(changed, to_type(tissue, before.dtype), before)
 
-    pull = Pull.of(tumor, axes, grid.spacing_mm)
-    label = pull.nearest(label_before)
-    liver = label > 0
-    alpha, rim = alpha * liver, rim * liver
-    tissue = pull.tissue(before, plan.sigma_p_hu, alpha < 1)
-    after = blend(tissue, alpha, texture(tumor, grid)[window])  # Eq. 4
-    after += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
-    changed = pull.moving | (alpha > 0) | (rim > 0)
-    image = np.where(changed, to_type(after, before.dtype), before)
+    occupied = np.zeros(tissue.shape, bool)
+    occupied[here] = body.occupied & liver
+    label[occupied] = TUMOR
+    touched = (image != before) | (label != label_before) | occupied
+    block, occupied = trimmed(Block(box, image, label), touched, occupied)
+    return block, _measure(scan, tumor, block, occupied, body.voxels, plan.mu_p_hu)
 
-    here = occupied[window] & liver
-    label[here] = TUMOR
-    touched = (image != before) | (label != label_before) | here
-    block, here = trimmed(Block(box, image, label), touched, here)
-    return block, _measure(scan, tumor, block, here, int(np.count_nonzero(occupied)), plan.mu_p_hu)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """A tumour by itself, whatever it lies in, on the voxels of the scan that it may cover.
+
+    Attributes
+    ----------
+    box
+        These voxels.
+    occupied
+        Shape t': voxels of which at least half is tumour.
+    alpha
+        Soft edge t'', in [0, 1].
+    rim
+        Blurred edge e', in [0, 1].
+    texture
+        Texture T'', HU.
+    voxels
+        Number of voxels of t', those beyond the scan's edge included.
+    """
+
+    box: Box
+    occupied: NDArray[np.bool_]
+    alpha: Floats
+    rim: Floats
+    texture: Floats
+    voxels: int
+
+    @classmethod
+    def of(cls, tumor: Tumor, geometry: Geometry) -> Body:
+        """Shape, edge and texture of a tumour (Eq. 3, 6, 7).
+
+        Raises
+        ------
+        TumorgenError
+            The centre lies outside the image.
+        """
+        whole = tumor_grid(tumor, geometry)
+        shape = deformed_shape(tumor, whole)
+        grid, shape = closely_around(shape, tumor, whole)
+        soft = soft_edge(shape, tumor, grid)
+        occupied = grid.voxel_mean(shape) >= 0.5
+        box, inside = clip(grid, geometry.shape)
+        return cls(
+            box,
+            occupied[inside],
+            grid.voxel_mean(soft)[inside],
+            grid.voxel_mean(capsule_rim(soft, tumor, grid))[inside],
+            texture(tumor, grid)[inside],
+            int(np.count_nonzero(occupied)),
+        )
 
 
 def trimmed(block: Block, touched: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
@@ -162,7 +211,7 @@ def trimmed(block: Block, touched: NDArray[np.bool_], here: NDArray[np.bool_]) -
 
 
 def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
-    """The voxels a tumour may change: its shape, the blurs around it and the reach of the mass effect.
+    """The voxels that a tumour may cover: its shape, swollen by the mass effect, and the blurs around it.
 
     Raises
     ------
@@ -173,17 +222,34 @@ def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
     if not all(-0.5 <= c <= n - 0.5 for c, n in zip(center, geometry.shape, strict=True)):
         raise TumorgenError(f"centre {tumor.center_mm} mm (x, y, z, LPS) lies outside the scan")
     low, high, _ = extent_mm(tumor)
-    blur = _TRUNCATE * (tumor.sigma_c_mm + (tumor.sigma_d_mm if tumor.capsule_hu else 0.0))
     gamma_max = tumor.gamma_max_mm if tumor.mass_effect_percent else 0.0
     swell = 1 / (1 - tumor.mass_effect_percent / 100)
+    margin = _TRUNCATE * sum(blurs_mm(tumor))
 
     def reach(edge: float) -> float:
-        grown = min(max(edge, gamma_max), edge * swell)
-        return max(grown + blur, gamma_max)
+        return min(max(edge, gamma_max), edge * swell) + margin
 
     lows = [-reach(-edge) for edge in low]
     highs = [reach(edge) for edge in high]
     return grid_around(center, (lows[0], lows[1], lows[2]), (highs[0], highs[1], highs[2]), geometry.spacing_mm)
+
+
+def blurs_mm(tumor: Tumor) -> tuple[float, float]:
+    """Widths sigma_c and, with a capsule, sigma_d of the blurs around a shape, in mm."""
+    return tumor.sigma_c_mm, tumor.sigma_d_mm if tumor.capsule_hu else 0.0
+
+
+def closely_around(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[Grid, NDArray[np.bool_]]:
+    """The part of a grid that a shape on its fine parts and the blurs around it cover, and the shape on it."""
+    if not shape.any():
+        return grid, shape
+    margins = np.sum([radii(sigma, grid.fine_spacing_mm) for sigma in blurs_mm(tumor)], axis=0)
+    z, y, x = (
+        slice(max(0, b.start - m) // k, min(n, -(-(b.stop + m) // k)))
+        for b, m, k, n in zip(bounding_box(shape), margins.tolist(), grid.fine, grid.shape, strict=True)
+    )
+    fine = tuple(slice(b.start * k, b.stop * k) for b, k in zip((z, y, x), grid.fine, strict=True))
+    return grid.part((z, y, x)), shape[fine]
 
 
 def clip(grid: Grid, shape: tuple[int, int, int]) -> tuple[Box, Box]:
@@ -215,23 +281,22 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:
     inside = q <= 1
     if not tumor.mass_effect_percent:
         return one_piece(inside)
-    doubtful = _near_surface(tumor, axes, q)
+    doubtful = np.nonzero(near_surface(tumor, axes, q))
     source = pulled_index(tumor, axes, doubtful, grid.fine_spacing_mm)
     inside[doubtful] = ndimage.map_coordinates(q, source, order=1, mode="nearest") <= 1
     return one_piece(inside)
 
 
-def _near_surface(tumor: Tumor, axes: Axes, q: Floats) -> tuple[NDArray[np.intp], ...]:
+def near_surface(tumor: Tumor, axes: Axes, q: Floats) -> NDArray[np.bool_]:
     """Points that the mass effect might move across the surface q = 1: it moves them as far as they are from it."""
-    strength, gamma_max = tumor.mass_effect_percent / 100, tumor.gamma_max_mm
+    gamma = np.sqrt(squared_distance(axes))
+    moved = 1 - gamma / np.float32(tumor.gamma_max_mm)  # becomes gamma - gamma'
+    np.clip(moved, 0, None, out=moved)
+    moved *= moved
+    moved *= gamma
     # q rises by 1 / a per mm in an ellipsoid, and by several times that where strong deformation folds it.
-    steepest = 4 / min(tumor.half_axes_mm)
-    furthest = 4 / 27 * gamma_max * strength  # maximum of gamma - gamma'
-    near = np.nonzero(np.abs(q - 1) < steepest * furthest)
-    gamma = np.sqrt(sum(a[i] ** 2 for a, i in zip(axes, near, strict=True)))
-    moved = gamma * np.clip(1 - gamma / gamma_max, 0, None) ** 2 * strength
-    kept = np.abs(q[near] - 1) < steepest * moved
-    return tuple(i[kept] for i in near)
+    moved *= np.float32(tumor.mass_effect_percent / 100 * 4 / min(tumor.half_axes_mm))
+    return np.abs(q - 1) < moved
 
 
 def one_piece(shape: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -261,98 +326,18 @@ def blur(values: Floats, sigma_mm: float, spacing_mm: Triple) -> Floats:
     if not sigma_mm:
         return values
     sigmas = [sigma_mm / s for s in spacing_mm]
-    blurred: Floats = ndimage.gaussian_filter(values, sigmas, mode="constant", truncate=_TRUNCATE)
+    blurred: Floats = ndimage.gaussian_filter(values, sigmas, mode="constant", radius=radii(sigma_mm, spacing_mm))
     return blurred
+
+
+def radii(sigma_mm: float, spacing_mm: Triple) -> list[int]:
+    """How far a blur of a width in mm reaches along each axis, in voxels of a spacing."""
+    return [int(_TRUNCATE * sigma_mm / s + 0.5) for s in spacing_mm]
 
 
 def blend(f: Floats, alpha: Floats, t: Floats) -> Floats:
     """Blend tissue f with texture T'' by t'': (1 - t'') f + t'' T'' (Eq. 4)."""
     return (1 - alpha) * f + alpha * t
-
-
-def pull_factor(gamma2: NDArray[np.floating[Any]], gamma_max: float, percent: float) -> NDArray[np.floating[Any]]:
-    """Factor gamma' / gamma of Eq. 5: 1 - (1 - gamma / gamma_max)^2 I / 100, for gamma^2 below gamma_max^2."""
-    factor: NDArray[np.floating[Any]] = 1 - (1 - np.sqrt(gamma2) / gamma_max) ** 2 * (percent / 100)
-    return factor
-
-
-def squared_distance(axes: Axes) -> Floats:
-    """Squared distance gamma^2 from the centre in mm2 on the grid of three axes."""
-    z, y, x = (a**2 for a in axes)
-    return z[:, None, None] + y[None, :, None] + x[None, None, :]
-
-
-def pulled_index(
-    tumor: Tumor, axes: Axes, voxels: tuple[NDArray[np.int_], ...], spacing_mm: Triple
-) -> NDArray[np.float32]:
-    """Continuous index (3, n) that each of some voxels is read from under the mass effect (Eq. 5)."""
-    points = [a[v] for a, v in zip(axes, voxels, strict=True)]
-    gamma2 = points[0] ** 2 + points[1] ** 2 + points[2] ** 2
-    shift = pull_factor(gamma2, tumor.gamma_max_mm, tumor.mass_effect_percent) - 1
-    return np.stack([v + p * shift / s for v, p, s in zip(voxels, points, spacing_mm, strict=True)]).astype(np.float32)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pull:
-    """The mass effect (Eq. 5) in the voxels of one box: which of them move, and where each is read from."""
-
-    moving: NDArray[np.bool_]
-    voxels: tuple[NDArray[np.int_], ...]
-    source: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, tumor: Tumor, axes: Axes, spacing_mm: Triple) -> Pull:
-        """The pull map of a tumour on the voxels of three axes. As printed, Eq. 5 says where a voxel is read from."""
-        gamma2 = squared_distance(axes)
-        if tumor.mass_effect_percent and tumor.gamma_max_mm:
-            moving = (gamma2 < tumor.gamma_max_mm**2) & (gamma2 > 0)
-        else:
-            moving = np.zeros(gamma2.shape, bool)
-        voxels = np.nonzero(moving)
-        return cls(moving, voxels, pulled_index(tumor, axes, voxels, spacing_mm))
-
-    def nearest(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The label, moved; each voxel takes the nearest one's, so that no label is invented."""
-        moved = label.copy()
-        # A centre on the very edge of the scan pulls from half a voxel beyond it.
-        there = (np.rint(s).clip(0, n - 1).astype(np.intp) for s, n in zip(self.source, label.shape, strict=True))
-        moved[self.moving] = label[tuple(there)]
-        return moved
-
-    def tissue(self, image: NDArray[Any], noise_sd: float, visible: NDArray[np.bool_]) -> Floats:
-        """The image in HU, moved where it is visible: anatomy comes from where Eq. 5 says, noise stays in place.
-
-        Interpolating the noise would blur it (measured: linear keeps 63 % of its standard deviation), which shows as a
-        halo around the tumour.
-        """
-        hu = image.astype(np.float32)
-        if not self.voxels[0].size:
-            return hu
-        noise = noise_of(hu, noise_sd)
-        needed = visible[self.moving]
-        there = tuple(v[needed] for v in self.voxels)
-        source = self.source[:, needed]
-        moved = hu.copy()
-        moved[there] = ndimage.map_coordinates(hu - noise, source, order=1, mode="nearest") + noise[there]
-        return moved
-
-
-def noise_of(hu: Floats, noise_sd: float) -> Floats:
-    """The part of an image that is the scanner's noise: what departs from the local mean, where that is level.
-
-    Where the local mean itself changes steeply from voxel to voxel there is an edge of the anatomy, and nothing is
-    called noise: the weight is a half at EDGE_SLOPE and falls with the fourth power of the slope.
-    """
-    if not noise_sd:
-        return np.zeros_like(hu)
-    mean = ndimage.gaussian_filter(hu, _STRUCTURE_SIGMA, truncate=_TRUNCATE)
-    slope2 = np.zeros_like(hu)
-    for axis in (axis for axis in range(3) if hu.shape[axis] > 1):
-        slope2 += np.gradient(mean, axis=axis) ** 2
-    slope2 *= np.float32(1 / (EDGE_SLOPE * noise_sd) ** 2)
-    limit = NOISE_SD * noise_sd
-    noise: Floats = np.clip(hu - mean, -limit, limit) / (1 + slope2 * slope2)
-    return noise
 
 
 def to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:

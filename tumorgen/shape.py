@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .boxes import Box, shape_of
 from .plan import Tumor
 from .separable import Floats, apply_separable, cubic_weights
 from .volume import Triple
@@ -39,7 +40,7 @@ class Grid:
     offset_mm
         Position of the first voxel's centre, relative to the tumour's.
     below
-        Voxels before the one that is nearest to the tumour's centre.
+        Voxels before the one that is nearest to the tumour's centre; negative where the grid begins beyond it.
     """
 
     start: tuple[int, int, int]
@@ -57,6 +58,22 @@ class Grid:
             for n, k, s, o in zip(self.shape, parts, self.spacing_mm, self.offset_mm, strict=True)
         )
         return z, y, x
+
+    def part(self, box: Box) -> Grid:
+        """The voxels of a box of the grid's own indices, as a grid."""
+        z, y, x = (a + b.start for a, b in zip(self.start, box, strict=True))
+        shape = shape_of(box)
+        offset_z, offset_y, offset_x = (
+            o + b.start * s for o, b, s in zip(self.offset_mm, box, self.spacing_mm, strict=True)
+        )
+        below_z, below_y, below_x = (n - b.start for n, b in zip(self.below, box, strict=True))
+        return replace(
+            self,
+            start=(z, y, x),
+            shape=shape,
+            offset_mm=(offset_z, offset_y, offset_x),
+            below=(below_z, below_y, below_x),
+        )
 
     @property
     def fine_spacing_mm(self) -> Triple:
