@@ -14,8 +14,8 @@ from test_shape import literal_level
 
 from tumorgen.errors import TumorgenError
 from tumorgen.manifest import Files, Record, read_manifest, write_manifest
-from tumorgen.plan import Plan, Tumor
 from tumorgen.mass_effect import pull_factor
+from tumorgen.plan import Plan, Tumor
 from tumorgen.render import Outcome, blend, clip, render, to_type, tumor_grid
 from tumorgen.sample import plan_sample
 from tumorgen.scan import Scan, prepare

@@ -46,7 +46,7 @@ def test_mean_and_standard_deviation_are_those_of_the_row_at_every_voxel(spacing
 
 @pytest.mark.parametrize(("eta", "sigma"), [(1.0, 0.0), (1.1, 0.6), (1.5, 0.12), (1.3, 0.75), (2.7, 3.0)])
 def test_the_gain_of_every_voxel_is_one(eta, sigma):
-    matrix = upscaling(23, eta, sigma)
+    matrix, _ = upscaling(np.arange(-9, 14), eta, sigma)
     assert matrix.shape[0] == 23
     # Exact in theory; float32 and the weights that are dropped as negligible leave 1e-5.
     np.testing.assert_allclose(np.sqrt((matrix.astype(np.float64) ** 2).sum(axis=1)), 1.0, atol=1e-5)
@@ -86,8 +86,9 @@ def test_the_filter_is_the_literal_one_but_for_its_gain(eta, sigma):
     size = round(60 * eta) + 1
     scaled = [ndimage.zoom(impulse, size / nodes, order=3, mode="mirror") for impulse in np.eye(nodes)]
     exact = ndimage.gaussian_filter1d(np.array(scaled), sigma, axis=1).T
-    ours = upscaling(18, eta, sigma).astype(np.float64)
-    first = round(20 * eta) + int(np.ceil(4 * sigma))  # voxels of the same phase against the nodes, far from the rim
+    matrix, _ = upscaling(np.arange(18), eta, sigma)
+    ours = matrix.astype(np.float64)
+    first = round(20 * eta)  # where a node lies on a voxel, as on ours, far from the rim
     exact = exact[first : first + 18] / np.linalg.norm(exact[first : first + 18], axis=1, keepdims=True)
     # Weights below 1e-4 are dropped, beyond 4 sigma too.
     np.testing.assert_allclose(ours @ ours.T, exact @ exact.T, atol=1e-3)

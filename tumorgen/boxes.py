@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Box = tuple[slice, slice, slice]
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:
     """Smallest box that holds all of a mask (z, y, x) that is not empty."""
-    (box,) = ndimage.find_objects(mask.view(np.uint8))
-    z, y, x = box
+    over_z = np.any(mask, axis=0)
+    along = np.any(mask, axis=(1, 2)), np.any(over_z, axis=1), np.any(over_z, axis=0)
+    z, y, x = (slice(int(i[0]), int(i[-1]) + 1) for i in map(np.flatnonzero, along))
     return z, y, x
 
 

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from .boxes import Box
 from .plan import Tumor
-from .separable import Floats
+from .separable import Floats, trilinear
 from .shape import Axes
 from .volume import Geometry, Index, Triple
 
@@ -65,6 +65,8 @@ class Pull:
     def nearest(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The box's label, moved; each voxel takes the nearest one's, so that no label is invented."""
         moved = label.copy()
+        if not label.size or label.min() == label.max():
+            return moved
         # A centre on the very edge of the scan pulls from half a voxel beyond it.
         there = (np.rint(s).clip(0, n - 1).astype(np.intp) for s, n in zip(self.source, label.shape, strict=True))
         moved[self.moving] = label[tuple(there)]
@@ -80,7 +82,7 @@ class Pull:
         moved = hu.copy()
         seen = visible[self.moving]
         target = self.moving & visible
-        anatomy = ndimage.map_coordinates(hu - noise, self.source[:, seen], order=1, mode="nearest")
+        anatomy = trilinear(hu - noise, self.source[:, seen])
         moved[target] = anatomy + noise[target]
         return moved
 
@@ -139,7 +141,7 @@ def squared_slope(values: Floats) -> Floats:
     """Squared length of the gradient per voxel; `numpy.gradient` squared and summed, in half its time."""
     total = np.zeros_like(values)
     for axis in (axis for axis in range(3) if values.shape[axis] > 1):
-        v, t = np.moveaxis(values, axis, 0), np.moveaxis(total, axis, 0)
+        v, t = values.swapaxes(0, axis), total.swapaxes(0, axis)
         central = v[2:] - v[:-2]
         central *= 0.5
         central *= central

@@ -19,7 +19,7 @@ from .errors import TumorgenError
 from .mass_effect import Pull, pulled_index, squared_distance
 from .plan import Plan, Tumor
 from .scan import Scan
-from .separable import Floats
+from .separable import Floats, trilinear
 from .shape import Axes, Grid, extent_mm, grid_around, level
 from .texture import texture
 from .volume import Geometry, Triple
@@ -283,7 +283,7 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:
         return one_piece(inside)
     doubtful = np.nonzero(near_surface(tumor, axes, q))
     source = pulled_index(tumor, axes, doubtful, grid.fine_spacing_mm)
-    inside[doubtful] = ndimage.map_coordinates(q, source, order=1, mode="nearest") <= 1
+    inside[doubtful] = trilinear(q, source) <= 1
     return one_piece(inside)
 
 

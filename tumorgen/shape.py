@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .boxes import Box, shape_of
 from .plan import Tumor
-from .separable import Floats, apply_separable, cubic_weights
+from .separable import Floats, apply_separable, as_operator, cubic_weights
 from .volume import Triple
 
 FINE_MM = 1.6  # voxels longer than this are cut into equal parts, so that thick slices get partial volumes
@@ -131,18 +131,19 @@ def level(tumor: Tumor, axes: Axes) -> Floats:
     scaled = [a / h for a, h in zip(axes, tumor.half_axes_mm, strict=True)]
     if tumor.sigma_e_mm == 0:
         z, y, x = (s.astype(np.float32) ** 2 for s in scaled)
-        q: Floats = np.sqrt(z[:, None, None] + y[None, :, None] + x[None, None, :])
-        return q
+        ellipsoid: Floats = np.sqrt(z[:, None, None] + y[None, :, None] + x[None, None, :])
+        return ellipsoid
     points = tumor.deform_points
     nodes = (displacement(tumor) / np.reshape(tumor.half_axes_mm, (3, 1, 1, 1))).astype(np.float32)
     step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
-    moved = apply_separable([cubic_weights(a.astype(np.float64) / step + points // 2, points) for a in axes], nodes)
-    total = np.zeros([a.size for a in axes], np.float32)
-    for axis, field in enumerate(moved):
-        field += scaled[axis].astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+    operators = [as_operator(cubic_weights(a.astype(np.float64) / step + points // 2, points)) for a in axes]
+    q = np.zeros([a.size for a in axes], np.float32)
+    for axis, along in enumerate(scaled):
+        field = apply_separable(operators, nodes[axis])
+        field += along.astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
         field *= field
-        total += field
-    return np.sqrt(total, out=total)
+        q += field
+    return np.sqrt(q, out=q)
 
 
 def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
