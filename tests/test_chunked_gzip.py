@@ -34,7 +34,7 @@ ROTATION = tuple(Rotation.from_euler("xyz", [10, -20, 30], degrees=True).as_matr
 
 
 def volume(shape=(9, 70, 80), dtype="int16", seed=0, **place) -> Volume:
-    """Noise on a grid; by default of a bit more than one and a half chunks."""
+    """Noise on a grid; by default of a bit more than three chunks."""
     place = {"spacing_mm": (1.5, 0.75, 0.75), "origin_mm": (-190.3, -180.7, 33.3)} | place
     voxels = np.random.default_rng(seed).normal(100, 15, shape).astype(dtype)
     return Volume(voxels, Geometry(shape, **place))
@@ -110,11 +110,11 @@ def test_content_is_what_simpleitk_would_have_written(variant, chunk_bytes):
         [],
         [((0, 1), (0, 1), (0, 1))],  # the first voxel, in the chunk of the header
         [((8, 9), (69, 70), (79, 80))],  # the last, in a chunk that is not full
-        [((5, 6), (57, 58), (31, 33))],  # two voxels, one on either side of a chunk's end
-        [((5, 6), (57, 58), (0, 32))],  # up to that end (of int16)
-        [((5, 6), (57, 58), (32, 80))],  # from it on
+        [((2, 3), (62, 63), (47, 49))],  # two voxels, one on either side of a chunk's end
+        [((2, 3), (62, 63), (0, 48))],  # up to that end (of int16)
+        [((2, 3), (62, 63), (48, 80))],  # from it on
         [((0, 9), (0, 70), (0, 80))],  # everything
-        [((2, 6), (10, 60), (10, 60)), ((4, 8), (30, 70), (0, 40)), ((5, 6), (57, 58), (31, 33))],  # overlapping
+        [((2, 6), (10, 60), (10, 60)), ((4, 8), (30, 70), (0, 40)), ((2, 3), (62, 63), (47, 49))],  # overlapping
     ],
     ids=["none", "first", "last", "astride", "before", "behind", "all", "overlapping"],
 )
@@ -129,9 +129,9 @@ def test_boxes_at_the_ends_of_chunks(tmp_path, bounds, dtype):
 
 def test_those_boxes_do_lie_at_the_end_of_a_chunk():
     source = ChunkedVolume.from_volume(volume(dtype="int16"))
-    assert CHUNK == 352 + 2 * ((5 * 70 + 57) * 80 + 32)
-    assert source.touched(box_of((5, 6), (57, 58), (31, 32))).tolist() == [0]
-    assert source.touched(box_of((5, 6), (57, 58), (32, 33))).tolist() == [1]
+    assert CHUNK == 352 + 2 * ((2 * 70 + 62) * 80 + 48)
+    assert source.touched(box_of((2, 3), (62, 63), (47, 48))).tolist() == [0]
+    assert source.touched(box_of((2, 3), (62, 63), (48, 49))).tolist() == [1]
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 3])
@@ -210,9 +210,16 @@ def test_is_one_member_with_neither_name_nor_time(written):
     assert data[:10] == b"\x1f\x8b\x08" + bytes(6) + b"\xff"
 
 
-def test_hash_is_the_files(tmp_path):
-    sha256 = ChunkedVolume.from_volume(volume()).write(tmp_path / "a.nii.gz")
-    assert sha256 == hashlib.sha256((tmp_path / "a.nii.gz").read_bytes()).hexdigest()
+@pytest.mark.parametrize("z", [None, 0, 33, 34, 67, 99])
+def test_hash_is_the_files_wherever_it_begins_to_differ(tmp_path, z):
+    """The states of the hash that are kept, every 32 chunks, are here every 33 planes or so."""
+    source = volume((100, 10, 10), "uint8")
+    blocks = [] if z is None else [block_of(source, box_of((z, z + 1), (3, 4), (3, 4)))]
+    chunked = ChunkedVolume.from_volume(source, 103)
+    assert len(chunked.hashed) == 4
+    for written in (chunked, pickle.loads(pickle.dumps(chunked))):
+        sha256 = written.write(tmp_path / "a.nii.gz", blocks)
+        assert sha256 == hashlib.sha256((tmp_path / "a.nii.gz").read_bytes()).hexdigest()
 
 
 def test_beyond_4_gib_the_length_is_given_modulo_2_to_the_32(tmp_path):

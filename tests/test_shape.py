@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from tumorgen.plan import Tumor
 from tumorgen.render import render, tumor_grid
-from tumorgen.separable import cubic_weights
 from tumorgen.shape import DEFORM_SPAN, displacement, extent_mm, grid_around, level
 from tumorgen.volume import Geometry
 
@@ -87,13 +86,6 @@ def test_deformation_scales_with_sigma_e_and_depends_on_its_seed_alone():
     np.testing.assert_array_equal(2 * one, two)
     assert not np.array_equal(one, displacement(ball(sigma_e_mm=1.0, shape_seed=9)))
     np.testing.assert_array_equal(one, displacement(ball(sigma_e_mm=1.0, texture_seed=9, mu_t_hu=0.0)))
-
-
-def test_cubic_weights_are_scipys_spline():
-    values = np.random.default_rng(0).normal(size=9)
-    positions = np.linspace(-1, 9, 83)
-    expected = ndimage.map_coordinates(values, [np.clip(positions, 0, 8)], order=3, mode="mirror")
-    np.testing.assert_allclose(cubic_weights(positions, 9) @ values, expected, atol=1e-10)
 
 
 SPACINGS = [

@@ -1,6 +1,6 @@
 """NIfTI files that share most of their voxels, written for the price of what differs.
 
-A volume is deflated once, in independent chunks of 64 KiB. A variant of it deflates again only the chunks that its
+A volume is deflated once, in independent chunks of 32 KiB. A variant of it deflates again only the chunks that its
 changed boxes touch; all chunks together are one ordinary gzip member, as any reader expects it. Nothing of a variant
 depends on the one written before it.
 
@@ -18,8 +18,9 @@ import os
 import struct
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,13 +33,14 @@ from .boxes import Box, shape_of
 from .errors import TumorgenError
 from .volume import Geometry, Volume, to_image, whole_file
 
-CHUNK = 1 << 16  # bytes; half or twice as many change neither time nor size by more than a few percent
+CHUNK = 1 << 15  # bytes, deflate's window; twice as many make files 1 % smaller, and a third more to deflate again
 LEVEL = 2  # of isal's 0 to 3; at 3 the bytes depend on the processor (docs/writer.md)
 _RAW = -15  # raw deflate, 32 KiB window
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])  # no name, no time: same voxels, same bytes
 _LAST_BLOCK = b"\x03\x00"  # an empty final block
 _DIMENSIONS = slice(42, 48)  # dim[1..3] in a NIfTI-1 header, int16
 _MOST_BUFFERS = 1024  # IOV_MAX of Linux, macOS and the BSDs
+_HASHED = 32  # chunks from one state of the hash that is kept to the next
 
 Voxels = NDArray[Any]
 Block = tuple[Box, Voxels]
@@ -62,6 +64,9 @@ class ChunkedVolume:
         CRC-32 of each chunk's content.
     chunk_bytes
         Bytes of header and voxels in each chunk but the last.
+    hashed
+        SHA-256 of the file that nothing is laid over, after every 32 chunks: what a variant has in common with it, up
+        to its first touched chunk, need not be hashed again.
     """
 
     header: bytes
@@ -69,6 +74,20 @@ class ChunkedVolume:
     chunks: tuple[bytes, ...]
     checksums: tuple[int, ...]
     chunk_bytes: int
+    hashed: tuple[Any, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        states = [hashlib.sha256(_GZIP_HEADER)]
+        for start in range(0, len(self.chunks) - _HASHED, _HASHED):
+            state = states[-1].copy()
+            for chunk in self.chunks[start : start + _HASHED]:
+                state.update(chunk)
+            states.append(state)
+        object.__setattr__(self, "hashed", tuple(states))
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """States of a hash cannot be pickled; they are made anew."""
+        return ChunkedVolume, (self.header, self.voxels, self.chunks, self.checksums, self.chunk_bytes)
 
     @classmethod
     def from_volume(cls, volume: Volume, chunk_bytes: int = CHUNK) -> ChunkedVolume:
@@ -125,13 +144,16 @@ class ChunkedVolume:
         ValueError
             A block lies outside the volume, has not the shape of its box, or a type that the volume's cannot hold.
         """
-        buffers = list(self._buffers(list(blocks)))
-        sha256 = hashlib.sha256()
-        for buffer in buffers:
+        changed = self._changed(list(blocks))
+        known = min(changed, default=len(self.chunks) - 1) // _HASHED
+        buffers = list(self._buffers(changed))
+        sha256 = self.hashed[known].copy()
+        for buffer in buffers[1 + known * _HASHED :]:
             sha256.update(buffer)
         with whole_file(path) as partial, partial.open("wb") as file:
             _write_all(file, buffers)
-        return sha256.hexdigest()
+        digest: str = sha256.hexdigest()
+        return digest
 
     def touched(self, box: Box) -> NDArray[np.intp]:
         """Numbers of the chunks that hold a voxel of a box, in order.
@@ -150,21 +172,30 @@ class ChunkedVolume:
         end = np.bincount(last // self.chunk_bytes + 1, minlength=len(self.chunks) + 1)
         return np.flatnonzero(np.cumsum(begin - end))
 
-    def _buffers(self, blocks: Sequence[Block]) -> Iterator[bytes]:
-        """The file of a variant, in pieces (RFC 1952)."""
-        laid = defaultdict[int, list[Block]](list)
-        for block in blocks:
+    def _changed(self, blocks: Sequence[Block]) -> dict[int, tuple[bytes, int]]:
+        """By number, the chunks that blocks are laid over: deflated again, and the CRC-32 of their content."""
+        laid = defaultdict[int, set[int]](set)
+        for number, block in enumerate(blocks):
             self._check(block)
-            for number in self.touched(block[0]).tolist():
-                laid[number].append(block)
+            for chunk in self.touched(block[0]).tolist():
+                laid[chunk].add(number)
+        changed = {}
+        for run in _runs(sorted(laid)):
+            over = sorted(set().union(*(laid[chunk] for chunk in run)))
+            start, stop = run.start * self.chunk_bytes, min(run.stop * self.chunk_bytes, self.size)
+            content = memoryview(_content(self.header, self.voxels, start, stop, [blocks[number] for number in over]))
+            for place, chunk in enumerate(run):
+                piece = content[place * self.chunk_bytes : (place + 1) * self.chunk_bytes]
+                changed[chunk] = _deflate(piece), isal_zlib.crc32(piece)
+        return changed
+
+    def _buffers(self, changed: Mapping[int, tuple[bytes, int]]) -> Iterator[bytes]:
+        """The file of a variant (RFC 1952): header, chunk by chunk, end."""
         yield _GZIP_HEADER
         whole, left = 0, self.size
-        for number, (chunk, checksum) in enumerate(zip(self.chunks, self.checksums, strict=True)):
+        for number, same in enumerate(zip(self.chunks, self.checksums, strict=True)):
+            chunk, checksum = changed.get(number, same)
             length = min(left, self.chunk_bytes)
-            if number in laid:
-                start = number * self.chunk_bytes
-                content = _content(self.header, self.voxels, start, start + length, laid[number])
-                chunk, checksum = _deflate(content), isal_zlib.crc32(content)
             yield chunk
             whole, left = isal_zlib.crc32_combine(whole, checksum, length), left - length
         yield _LAST_BLOCK
@@ -231,7 +262,15 @@ def _lay(rows: Voxels, first: int, height: int, blocks: Sequence[Block]) -> None
         rows[here, of_x] = block[z[here] - of_z.start, y[here] - of_y.start]
 
 
-def _deflate(content: bytes) -> bytes:
+def _runs(numbers: Sequence[int]) -> Iterator[range]:
+    """Rising numbers as runs without a gap."""
+    edges = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    for a, b in pairwise([0, *edges, len(numbers)]):
+        if a < b:
+            yield range(numbers[a], numbers[b - 1] + 1)
+
+
+def _deflate(content: bytes | memoryview) -> bytes:
     """Deflate a chunk by itself, ended so that another can follow."""
     compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, _RAW)
     compressed: bytes = compressor.compress(content) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
