@@ -39,7 +39,7 @@ _RAW = -15  # raw deflate, 32 KiB window
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])  # no name, no time: same voxels, same bytes
 _LAST_BLOCK = b"\x03\x00"  # an empty final block
 _DIMENSIONS = slice(42, 48)  # dim[1..3] in a NIfTI-1 header, int16
-_MOST_BUFFERS = 1024  # IOV_MAX of Linux, macOS and the BSDs
+_MOST_BUFFERS = 64  # in one call; systems take 1024, but more at once gains nothing
 _HASHED = 32  # chunks from one state of the hash that is kept to the next
 
 Voxels = NDArray[Any]
