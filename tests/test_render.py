@@ -16,11 +16,10 @@ from tumorgen.errors import TumorgenError
 from tumorgen.manifest import Files, Record, read_manifest, write_manifest
 from tumorgen.mass_effect import pull_factor
 from tumorgen.plan import Plan, Tumor
-from tumorgen.render import Outcome, blend, clip, render, to_type, tumor_grid
+from tumorgen.render import Body, Outcome, blend, render, to_type
 from tumorgen.sample import plan_sample
 from tumorgen.scan import Scan, prepare
 from tumorgen.settings import Settings, Vessels
-from tumorgen.texture import texture
 from tumorgen.volume import Geometry, Volume
 
 SHAPE = (41, 43, 45)
@@ -35,10 +34,9 @@ def literal_mask(scan: Scan, tumor: Tumor) -> np.ndarray:
 
 def literal_texture(scan: Scan, tumor: Tumor) -> np.ndarray:
     """T'' on the whole image; outside the tumour's box it is never asked for."""
-    grid = tumor_grid(tumor, scan.geometry)
-    box, window = clip(grid, scan.geometry.shape)
+    body = Body.of(tumor, scan.geometry)
     whole = np.zeros(scan.geometry.shape)
-    whole[box] = texture(tumor, grid)[window]
+    whole[body.box] = body.texture
     return whole
 
 

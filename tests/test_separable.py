@@ -39,9 +39,11 @@ def test_endless_cubic_weights_of_a_position_do_not_depend_on_the_others():
 def test_operators_are_applied_to_each_axis():
     rng = np.random.default_rng(1)
     matrices = [rng.normal(size=shape).astype(np.float32) for shape in ((5, 3), (4, 6), (7, 2))]
-    values = rng.normal(size=(3, 6, 2)).astype(np.float32)
-    expected = np.einsum("ai,bj,ck,ijk->abc", *matrices, values)
-    np.testing.assert_allclose(apply_separable([as_operator(m) for m in matrices], values), expected, atol=1e-4)
+    values = rng.normal(size=(2, 3, 6, 2)).astype(np.float32)
+    expected = np.einsum("ai,bj,ck,nijk->nabc", *matrices, values)
+    operators = [as_operator(m) for m in matrices]
+    np.testing.assert_allclose(apply_separable(operators, values), expected, atol=1e-4)
+    np.testing.assert_array_equal(apply_separable(operators, values[0]), apply_separable(operators, values)[0])
 
 
 @given(st.tuples(*[st.integers(1, 5)] * 3), st.integers(0, 2**32 - 1))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[slice, slice, slice]
+EMPTY: Box = slice(0, 0), slice(0, 0), slice(0, 0)
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:
@@ -52,7 +53,7 @@ def hull(first: Box, second: Box) -> Box:
 def window(outer: Box, inner: Box) -> Box:
     """A box within another, as slices of an array that covers the other; nothing for an empty one."""
     if not all(shape_of(inner)):
-        return slice(0, 0), slice(0, 0), slice(0, 0)
+        return EMPTY
     return _window(outer, [s.start for s in inner], [s.stop for s in inner])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .boxes import Box
+from .boxes import EMPTY, Box
 from .plan import Tumor
 from .separable import Floats, trilinear
 from .shape import Axes
@@ -92,7 +92,7 @@ def _box_of_ball(center: Triple, half_axes: Sequence[float], shape: Index) -> Bo
     starts = [max(0, int(np.ceil(c - h))) for c, h in zip(center, half_axes, strict=True)]
     stops = [min(n, int(np.floor(c + h)) + 1) for c, h, n in zip(center, half_axes, shape, strict=True)]
     if any(a >= b for a, b in zip(starts, stops, strict=True)):
-        return slice(0, 0), slice(0, 0), slice(0, 0)
+        return EMPTY
     z, y, x = (slice(a, b) for a, b in zip(starts, stops, strict=True))
     return z, y, x
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .boxes import Box, bounding_box, hull, paste, window
+from .boxes import EMPTY, Box, bounding_box, hull, paste, window
 from .errors import TumorgenError
 from .mass_effect import Pull, pulled_index, squared_distance
 from .plan import Plan, Tumor
@@ -22,7 +22,7 @@ from .scan import Scan
 from .separable import Floats, trilinear
 from .shape import Axes, Grid, extent_mm, grid_around, level
 from .texture import texture
-from .volume import Geometry, Triple
+from .volume import Geometry, Index, Triple
 
 LIVER, TUMOR = 1, 2  # labels; 0 is background
 _TRUNCATE = 3.0
@@ -124,7 +124,7 @@ def render(scan: Scan, plan: Plan) -> Patch:
 def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan) -> tuple[Block, Outcome]:
     """Render one tumour on the scan and the blocks before it."""
     body, pull = Body.of(tumor, scan.geometry), Pull.of(tumor, scan.geometry)
-    box = hull(body.box, pull.box)
+    box = hull(hull(body.box, pull.box), _center_box(tumor, scan.geometry))
     here, around = window(box, body.box), window(box, pull.box)
     before, label_before = _current(scan, blocks, box)
 
@@ -149,6 +149,15 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     touched = (image != before) | (label != label_before) | occupied
     block, occupied = trimmed(Block(box, image, label), touched, occupied)
     return block, _measure(scan, tumor, block, occupied, body.voxels, plan.mu_p_hu)
+
+
+def _center_box(tumor: Tumor, geometry: Geometry) -> Box:
+    """The voxel that the centre lies in, so that no block is empty."""
+    index = [
+        min(max(round(c), 0), n - 1) for c, n in zip(geometry.to_index(tumor.center_mm), geometry.shape, strict=True)
+    ]
+    z, y, x = (slice(i, i + 1) for i in index)
+    return z, y, x
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,9 +196,8 @@ class Body:
         TumorgenError
             The centre lies outside the image.
         """
-        whole = tumor_grid(tumor, geometry)
-        shape = deformed_shape(tumor, whole)
-        grid, shape = closely_around(shape, tumor, whole)
+        bare = tumor_grid(tumor, geometry)
+        shape, grid = with_blurs(deformed_shape(tumor, bare), tumor, bare)
         soft = soft_edge(shape, tumor, grid)
         occupied = grid.voxel_mean(shape) >= 0.5
         box, inside = clip(grid, geometry.shape)
@@ -211,7 +219,7 @@ def trimmed(block: Block, touched: NDArray[np.bool_], here: NDArray[np.bool_]) -
 
 
 def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
-    """The voxels that a tumour may cover: its shape, swollen by the mass effect, and the blurs around it.
+    """The voxels that a tumour may occupy: its shape, swollen by the mass effect.
 
     Raises
     ------
@@ -224,38 +232,39 @@ def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
     low, high, _ = extent_mm(tumor)
     gamma_max = tumor.gamma_max_mm if tumor.mass_effect_percent else 0.0
     swell = 1 / (1 - tumor.mass_effect_percent / 100)
-    margin = _TRUNCATE * sum(blurs_mm(tumor))
 
     def reach(edge: float) -> float:
-        return min(max(edge, gamma_max), edge * swell) + margin
+        return min(max(edge, gamma_max), edge * swell)
 
-    lows = [-reach(-edge) for edge in low]
-    highs = [reach(edge) for edge in high]
+    # A shape that deformation has pulled off its centre: the box begins or ends there.
+    lows = [-reach(max(0.0, -edge)) for edge in low]
+    highs = [reach(max(0.0, edge)) for edge in high]
     return grid_around(center, (lows[0], lows[1], lows[2]), (highs[0], highs[1], highs[2]), geometry.spacing_mm)
 
 
-def blurs_mm(tumor: Tumor) -> tuple[float, float]:
-    """Widths sigma_c and, with a capsule, sigma_d of the blurs around a shape, in mm."""
-    return tumor.sigma_c_mm, tumor.sigma_d_mm if tumor.capsule_hu else 0.0
-
-
-def closely_around(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[Grid, NDArray[np.bool_]]:
-    """The part of a grid that a shape on its fine parts and the blurs around it cover, and the shape on it."""
-    if not shape.any():
-        return grid, shape
-    margins = np.sum([radii(sigma, grid.fine_spacing_mm) for sigma in blurs_mm(tumor)], axis=0)
+def with_blurs(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Grid]:
+    """A shape on the fine parts of a grid, on no more voxels than it and the blurs around it cover."""
+    box = bounding_box(shape) if shape.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
+    blurs = tumor.sigma_c_mm, tumor.sigma_d_mm if tumor.capsule_hu else 0.0
+    margins = [sum(each) for each in zip(*(radii(sigma, grid.fine_spacing_mm) for sigma in blurs), strict=True)]
     z, y, x = (
-        slice(max(0, b.start - m) // k, min(n, -(-(b.stop + m) // k)))
-        for b, m, k, n in zip(bounding_box(shape), margins.tolist(), grid.fine, grid.shape, strict=True)
+        slice((b.start - m) // k, -(-(b.stop + m) // k)) for b, m, k in zip(box, margins, grid.fine, strict=True)
     )
-    fine = tuple(slice(b.start * k, b.stop * k) for b, k in zip((z, y, x), grid.fine, strict=True))
-    return grid.part((z, y, x)), shape[fine]
+    part = grid.part((z, y, x))
+    widened = np.zeros([n * k for n, k in zip(part.shape, part.fine, strict=True)], bool)
+    place = (
+        slice(b.start - w.start * k, b.stop - w.start * k) for b, w, k in zip(box, (z, y, x), grid.fine, strict=True)
+    )
+    widened[tuple(place)] = shape[box]
+    return widened, part
 
 
-def clip(grid: Grid, shape: tuple[int, int, int]) -> tuple[Box, Box]:
-    """The part of a grid inside an image: as a box of the image, and as a window of the grid."""
+def clip(grid: Grid, shape: Index) -> tuple[Box, Box]:
+    """The part of a grid inside an image: as a box of the image, and as a window of the grid; or nothing."""
     starts = [max(0, a) for a in grid.start]
     stops = [min(n, a + m) for n, a, m in zip(shape, grid.start, grid.shape, strict=True)]
+    if any(a >= b for a, b in zip(starts, stops, strict=True)):
+        return EMPTY, EMPTY
     z, y, x = (slice(a, b) for a, b in zip(starts, stops, strict=True))
     k, j, i = (slice(a - o, b - o) for a, b, o in zip(starts, stops, grid.start, strict=True))
     return (z, y, x), (k, j, i)
@@ -279,7 +288,7 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:
     axes = grid.axes(fine=True)
     q = level(tumor, axes)
     inside = q <= 1
-    if not tumor.mass_effect_percent:
+    if not (tumor.mass_effect_percent and tumor.gamma_max_mm):
         return one_piece(inside)
     doubtful = np.nonzero(near_surface(tumor, axes, q))
     source = pulled_index(tumor, axes, doubtful, grid.fine_spacing_mm)

@@ -66,20 +66,21 @@ def _cubic_b_spline(t: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def apply_separable(operators: Sequence[sparse.csr_array], values: Floats) -> Floats:
-    """Apply an operator (out, in) to each axis of an array (z, y, x), the last axis first."""
-    for operator in reversed(operators):
-        turned = np.ascontiguousarray(np.moveaxis(values, -1, 0))
-        values = (operator @ turned.reshape(len(turned), -1)).reshape(-1, *turned.shape[1:])
-    return values  # three turns have brought the axes back into order
+    """Apply an operator (out, in) to each of the last three axes (z, y, x) of an array, the last axis first."""
+    for axis, operator in zip((-1, -2, -3), reversed(operators), strict=True):
+        turned = np.ascontiguousarray(np.moveaxis(values, axis, 0))
+        applied = (operator @ turned.reshape(len(turned), -1)).reshape(-1, *turned.shape[1:])
+        values = np.moveaxis(applied, 0, axis)
+    return values
 
 
 def as_operator(matrix: NDArray[Any]) -> sparse.csr_array:
     """A sparse matrix in float32, made directly: scipy's own way is slower than the product for a small tumour."""
-    rows, columns = np.nonzero(matrix)
-    starts = np.zeros(matrix.shape[0] + 1, np.int32)
-    np.cumsum(np.bincount(rows, minlength=matrix.shape[0]), out=starts[1:])
-    data = matrix[rows, columns].astype(np.float32)
-    return sparse.csr_array((data, columns.astype(np.int32), starts), shape=matrix.shape)
+    kept = matrix != 0
+    starts = np.zeros(len(matrix) + 1, np.int32)
+    np.cumsum(np.count_nonzero(kept, axis=1), out=starts[1:])
+    columns = np.nonzero(kept)[1].astype(np.int32)
+    return sparse.csr_array((matrix[kept].astype(np.float32), columns, starts), shape=matrix.shape)
 
 
 def trilinear(values: Floats, index: Floats) -> Floats:

@@ -138,9 +138,8 @@ def level(tumor: Tumor, axes: Axes) -> Floats:
     step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
     operators = [as_operator(cubic_weights(a.astype(np.float64) / step + points // 2, points)) for a in axes]
     q = np.zeros([a.size for a in axes], np.float32)
-    for axis, along in enumerate(scaled):
-        field = apply_separable(operators, nodes[axis])
-        field += along.astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+    for axis, field in enumerate(apply_separable(operators, nodes)):
+        field += scaled[axis].astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
         field *= field
         q += field
     return np.sqrt(q, out=q)
