@@ -6,16 +6,15 @@ Columns derive from the fields of `Plan`, `Tumor`, `Outcome` and `Files`, so non
 from __future__ import annotations
 
 import os
-import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .errors import TumorgenError
 from .plan import Plan, Tumor
 from .render import Outcome
-from .table import read_text, rows_of, text_of
+from .table import cells_of, parse, read_text, rows_of, text_of
 from .volume import whole_file
 
 SAMPLES = "manifest.csv"
@@ -80,25 +79,14 @@ def tumors_path(manifest: Path) -> Path:
 
 def sample_row(record: Record) -> dict[str, str]:
     """Cells of a sample's row."""
-    return {**_cells(record.plan, PLAN_COLUMNS), **_cells(record.files, _columns(Files))}
+    return {**cells_of(record.plan, PLAN_COLUMNS), **cells_of(record.files, _columns(Files))}
 
 
 def tumor_rows(record: Record) -> Iterator[dict[str, str]]:
     """Cells of the rows of a sample's tumours."""
     for number, (tumor, outcome) in enumerate(zip(record.plan.tumors, record.outcomes, strict=True)):
         key = {"sample": record.plan.sample, "tumor": str(number)}
-        yield {**key, **_cells(tumor, _columns(Tumor)), **_cells(outcome, _columns(Outcome))}
-
-
-def _cells(value: Any, columns: Sequence[str]) -> dict[str, str]:
-    """Text of each field; the shortest that reads back to the same number."""
-    return {name: "" if value is None else _cell(getattr(value, name)) for name in columns}
-
-
-def _cell(value: str | int | float | bool) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
+        yield {**key, **cells_of(tumor, _columns(Tumor)), **cells_of(outcome, _columns(Outcome))}
 
 
 def write_manifest(records: Iterable[Record], manifest: Path) -> None:
@@ -188,36 +176,15 @@ def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: 
             raise TumorgenError(
                 f"{where}: tumor is {row['tumor']!r}, not {len(drawn)}; a sample's tumours are numbered from 0 in order"
             )
-        drawn.append((_parse(Tumor, row, where), _parse_optional(Outcome, row, where)))
+        drawn.append((parse(Tumor, row, where), _parse_optional(Outcome, row, where)))
     return [_record(row, tumors[row["sample"]], where) for where, row in samples]
 
 
 def _record(row: Mapping[str, str], drawn: Sequence[tuple[Tumor, Outcome | None]], where: str) -> Record:
-    plan = _parse(Plan, row, where, tumors=tuple(tumor for tumor, _ in drawn))
+    plan = parse(Plan, row, where, tumors=tuple(tumor for tumor, _ in drawn))
     return Record(plan, tuple(outcome for _, outcome in drawn), _parse_optional(Files, row, where))
 
 
 def _parse_optional(kind: type[T], row: Mapping[str, str], where: str) -> T | None:
     """As `_parse`; None where a cell is empty or missing."""
-    return _parse(kind, row, where) if all(row.get(name) for name in _columns(kind)) else None
-
-
-def _parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
-    values = dict(given)
-    for name, hint in typing.get_type_hints(kind).items():
-        if name not in given:
-            values[name] = _value(hint, row[name].strip(), f"{where}, column {name}")
-    try:
-        return kind(**values)
-    except TumorgenError as error:
-        raise TumorgenError(f"{where}: {error}") from error
-
-
-def _value(kind: type, cell: str, where: str) -> str | int | float | bool:
-    """A cell as the type of its field."""
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[cell.lower()]
-        return typing.cast(str | int | float, kind(cell))
-    except (ValueError, KeyError):
-        raise TumorgenError(f"{where}: {cell[:80]!r} is not of type {kind.__name__}") from None
+    return parse(kind, row, where) if all(row.get(name) for name in _columns(kind)) else None

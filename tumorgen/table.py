@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import csv
 import io
+import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from .errors import TumorgenError
 
 Row = dict[str, str]
+T = TypeVar("T")
 
 
 def read_text(path: Path, *, torn: bool = False) -> str:
@@ -61,3 +64,42 @@ def text_of(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, header
         writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def cells_of(value: Any, columns: Sequence[str]) -> Row:
+    """Text of each field of a dataclass; the shortest that reads back to the same number. Empty cells for None."""
+    return {name: "" if value is None else _cell(getattr(value, name)) for name in columns}
+
+
+def _cell(value: str | int | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
+    """A row's cells as a dataclass, each of its field's type; `where` says where it stands.
+
+    Raises
+    ------
+    TumorgenError
+        A cell does not hold its type, or the dataclass refuses it.
+    """
+    values = dict(given)
+    for name, hint in typing.get_type_hints(kind).items():
+        if name not in given:
+            values[name] = _value(hint, row[name].strip(), f"{where}, column {name}")
+    try:
+        return kind(**values)
+    except TumorgenError as error:
+        raise TumorgenError(f"{where}: {error}") from error
+
+
+def _value(kind: type, cell: str, where: str) -> str | int | float | bool:
+    """A cell as the type of its field."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[cell.lower()]
+        return typing.cast(str | int | float, kind(cell))
+    except (ValueError, KeyError):
+        raise TumorgenError(f"{where}: {cell[:80]!r} is not of type {kind.__name__}") from None
