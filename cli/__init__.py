@@ -12,6 +12,7 @@ import click
 
 from tumorgen.errors import TumorgenError
 
+from .evaluate import evaluate
 from .liver_mask import liver_mask
 from .merge import merge
 from .phantom import phantom
@@ -61,5 +62,5 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (liver_mask, synth, merge, replay, verify, preview, phantom):
+for _command in (liver_mask, synth, merge, replay, verify, preview, evaluate, phantom):
     main.add_command(_command)

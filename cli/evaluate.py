@@ -1,0 +1,129 @@
+"""`tumorgen evaluate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .common import FOLDER, jobs_option, plural, progress
+
+CASES = click.Path(path_type=Path, exists=True, file_okay=False)
+TABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tumorgen evaluate predictions/ nnUNet_raw/Dataset501_SynthLiver/labelsTs
+  tumorgen evaluate predictions/ labels/ --manifest patients.csv      # its columns: sample, case
+  tumorgen evaluate new/ labels/ --compare old/ --output new-against-old/"""
+)
+@click.argument("predictions", type=CASES)
+@click.argument("reference", type=CASES)
+@click.option(
+    "--manifest",
+    type=TABLE,
+    help="Table that says which patient (`case`) a file (`sample`) comes from, and `dimension` and `level` where it is"
+    " of the robustness benchmark.  [default: manifest.csv beside REFERENCE, if tumorgen wrote one]",
+)
+@click.option("--compare", type=CASES, help="Predictions of another model, for paired differences.")
+@click.option("--output", type=FOLDER, default="evaluation", show_default=True, help="Folder for tables and report.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="Distance in mm within which two surfaces agree (NSD).",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstraps.")
+@jobs_option
+def evaluate(
+    predictions: Path,
+    reference: Path,
+    manifest: Path | None,
+    compare: Path | None,
+    output: Path,
+    tolerance: float,
+    seed: int,
+    jobs: int,
+) -> None:
+    """Score a model's label files against references: 0 background, 1 liver, 2 tumour.
+
+    Files of the two folders are matched by name. Written are cases.csv, lesions.csv, summary.json and report.html.
+
+    Per case: DSC, and NSD at the tolerance, of liver (tumours included) and tumour. Both empty: undefined, in no mean,
+    and counted. One of them empty: 0.
+
+    Per lesion (component of 26 neighbours): found by any overlap, and by an intersection over union above 0.5 as the
+    LiTS scorer has it; false positives, which overlap no lesion, per scan.
+
+    In sum: means, sensitivity by radius, specificity on scans without tumour, with 95 % intervals that know which
+    scans come from one patient.
+
+    A case that is missing, extra, unreadable, on another grid or holds other labels is told, counted, and in no mean;
+    then the exit code is 1.
+    """
+    from tumorgen.evaluate import evaluate as run
+    from tumorgen.evaluate import manifest_beside
+    from tumorgen.evaluation import SUMMARY, write_evaluation
+    from tumorgen.summary import summarize, write_summary
+
+    manifest = manifest or manifest_beside(reference)
+    options: dict[str, Any] = {"manifest": manifest, "tolerance_mm": tolerance, "jobs": jobs}
+    found = run(predictions, reference, **options, start=progress("evaluate", "case"))
+    other = run(compare, reference, **options, start=progress("compare", "case")) if compare else None
+    summary = summarize(found, other=other, seed=seed, tolerance_mm=tolerance, manifest=str(manifest or ""))
+    write_evaluation(found, output)
+    if other:
+        write_evaluation(other, output / "compared")
+    write_summary(summary, output / SUMMARY)
+    _tell(summary, manifest)
+    faults = [case for run in (found, other) if run for case in run.cases if not case.scored]
+    for case in faults:
+        click.echo(f"{case.status}: {case.case}: {case.reason}", err=True)
+    click.echo(f"{output}: {plural(summary['cases']['scored'], 'case')} scored, {plural(len(faults), 'fault')}")
+    if faults:
+        click.echo("what has a fault is in no figure above", err=True)
+        sys.exit(1)
+
+
+NAMES = {
+    "liver_dsc": "liver DSC",
+    "liver_nsd": "liver NSD",
+    "tumor_dsc": "tumour DSC",
+    "tumor_nsd": "tumour NSD",
+    "lesion_dsc": "lesion DSC",
+    "false_positives_per_scan": "false positives a scan",
+    "sensitivity_any": "found, any overlap",
+    "sensitivity_iou": "found, IoU > 0.5",
+}
+
+
+def _tell(summary: Mapping[str, Any], manifest: Path | None) -> None:
+    """Print the main figures, each with its interval and what it rests on."""
+    known = f"as {manifest} says" if manifest else "each case taken for one; --manifest would say"
+    click.echo(f"{plural(summary['patients'], 'patient')}, {known}\n")
+    click.echo(f"{'':<28}{'value':>7}{'95 % interval':>18}{'of':>7}")
+    for name, interval in summary["means"].items():
+        _tell_row(NAMES[name], interval, summary["undefined"].get(name, 0))
+    for rule, bins in summary["sensitivity"].items():
+        for radius, interval in bins.items():
+            _tell_row(NAMES[f"sensitivity_{rule}"] + ("" if radius == "all" else f", {radius} mm"), interval)
+    _tell_row("specificity", summary["specificity"])
+    if summary["compare"]:
+        click.echo(f"\n{'difference':<28}{'value':>7}{'95 % interval':>18}{'of':>7}{'p':>8}")
+    for name, row in (summary["compare"] or {}).items():
+        _tell_row(NAMES[name], row["difference"], p_value=row["p_value"])
+    click.echo()
+
+
+def _tell_row(name: str, interval: Mapping[str, Any], undefined: int = 0, p_value: float | None = None) -> None:
+    value, low, high = (
+        f"{interval[key]:.3f}" if interval[key] is not None else "-" for key in ("value", "low", "high")
+    )
+    told = f"{p_value:>8.2g}" if p_value is not None else f"  ({undefined} more undefined)" if undefined else ""
+    click.echo(f"{name:<28}{value:>7}{f'{low} to {high}':>18}{interval['count']:>7}{told}")
