@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from .evaluation import CaseScore, LesionScore
 from .manifest import Files
 from .plan import DOMAINS, Plan, Tumor
 from .render import Outcome
@@ -132,6 +133,48 @@ _SCAN: Mapping[str, tuple[str, str]] = {
     ),
     "reason": ("", "the same in a sentence, or why it failed"),
 }
+_EVALUATED: Mapping[str, tuple[str, str]] = {
+    "case": ("", "name of the label file, without its ending"),
+    "patient": ("", "who is resampled as one: `case` of the manifest where it lists the file, else the file's name"),
+    "dimension": ("", "what the robustness benchmark has dialled, from the manifest; empty where there is none"),
+    "level": ("", "how far; `healthy` for the control"),
+}
+_CASE: Mapping[str, tuple[str, str]] = {
+    **_EVALUATED,
+    "status": (
+        "",
+        "`scored`, or the fault: `missing_prediction`, `extra_prediction`, `other_geometry`, `unknown_labels`,"
+        " `unreadable`; a case with a fault has no scores",
+    ),
+    "reason": ("", "what is wrong, in a sentence"),
+    "reference_file": ("", "file of the reference, as given"),
+    "prediction_file": ("", "file of the prediction, as given"),
+    "liver_dsc": ("", "Dice of the liver, tumours included; `nan` where both masks are empty"),
+    "liver_nsd": ("", "normalised surface distance of the liver at the tolerance; `nan` as above"),
+    "tumor_dsc": ("", "Dice of the tumour; `nan` as above"),
+    "tumor_nsd": ("", "normalised surface distance of the tumour; `nan` as above"),
+    "reference_tumor_mm3": ("mm3", "volume of the reference's tumour"),
+    "predicted_tumor_mm3": ("mm3", "volume of the predicted tumour"),
+    "lesions": ("", "lesions of the reference: components of 26 neighbours"),
+    "detected_any": ("", "how many of them a predicted tumour voxel lies in"),
+    "detected_iou": ("", "how many of them are matched with an intersection over union above 0.5"),
+    "false_positives": ("", "predicted lesions that overlap none of the reference"),
+}
+_LESION: Mapping[str, tuple[str, str]] = {
+    **_EVALUATED,
+    "kind": ("", "`reference`, or `false_positive`: predicted where the reference has none"),
+    "lesion": ("", "number within the case and the kind, from 1"),
+    "volume_mm3": ("mm3", "its volume"),
+    "radius_mm": ("mm", "radius of the sphere of that volume"),
+    "radius_bin": ("mm", "`<5`, `5-10`, `10-20` or `>20`; 5 and 10 begin a bin, 20 ends one"),
+    "center_x_mm": ("mm", "mean of its voxels in space, LPS"),
+    "center_y_mm": ("mm", "as above"),
+    "center_z_mm": ("mm", "as above"),
+    "detected_any": ("", "a predicted tumour voxel lies in it"),
+    "detected_iou": ("", "matched with an intersection over union above 0.5"),
+    "iou": ("", "that intersection over union; 0 where nothing is matched to it"),
+    "dsc": ("", "Dice of the same match"),
+}
 _JSON_TYPES: Mapping[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 Column = dict[str, Any]
@@ -154,6 +197,16 @@ def tumor_columns() -> list[Column]:
 def scan_columns() -> list[Column]:
     """Fields of `manifests/scans.csv`, in Frictionless Table Schema's terms."""
     return list(_describe(ScanRow, _SCAN, MEASURED))
+
+
+def case_columns() -> list[Column]:
+    """Fields of an evaluation's `cases.csv`, in Frictionless Table Schema's terms."""
+    return list(_describe(CaseScore, _CASE, MEASURED))
+
+
+def lesion_columns() -> list[Column]:
+    """Fields of an evaluation's `lesions.csv`, in Frictionless Table Schema's terms."""
+    return list(_describe(LesionScore, _LESION, MEASURED))
 
 
 def _describe(kind: type, meanings: Mapping[str, tuple[str, str]], origin: str) -> Iterable[Column]:
@@ -190,6 +243,26 @@ def scan_schema() -> dict[str, Any]:
     return {"fields": scan_columns(), "primaryKey": ["case"]}
 
 
+def case_schema() -> dict[str, Any]:
+    """Table Schema of `cases.csv`."""
+    return {"fields": case_columns(), "primaryKey": ["case"]}
+
+
+def lesion_schema() -> dict[str, Any]:
+    """Table Schema of `lesions.csv`; its `case` refers to `cases.csv`."""
+    reference = {"fields": ["case"], "reference": {"resource": "cases", "fields": ["case"]}}
+    return {"fields": lesion_columns(), "primaryKey": ["case", "kind", "lesion"], "foreignKeys": [reference]}
+
+
+_SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "scans": scan_schema,
+    "manifest": sample_schema,
+    "tumors": tumor_schema,
+    "cases": case_schema,
+    "lesions": lesion_schema,
+}
+
+
 def dictionary(columns: Iterable[Column]) -> str:
     """Columns as a Markdown table."""
     lines = ["| column | type | unit | | meaning |", "|---|---|---|---|---|"]
@@ -211,7 +284,8 @@ out; they may be empty. Numbers are written with a point, truth values as `true`
 schemas, or as text: pandas by itself makes 1.0 of a case `001`.
 
 The schemas are [Frictionless Table Schemas](https://specs.frictionlessdata.io/table-schema/):
-`scans.schema.json`, `manifest.schema.json`, `tumors.schema.json`. This page and they are written by `make schema`.
+`scans.schema.json`, `manifest.schema.json`, `tumors.schema.json`, and of evaluations `cases.schema.json` and
+`lesions.schema.json`. This page and they are written by `make schema`.
 
 ## Scans: `scans.csv`, from `tumorgen liver-mask`
 
@@ -224,15 +298,24 @@ The schemas are [Frictionless Table Schemas](https://specs.frictionlessdata.io/t
 ## Tumours: `tumors.csv`
 
 {tumors}
+
+## Evaluated cases: `cases.csv`, from `tumorgen evaluate`
+
+{cases}
+
+## Evaluated lesions: `lesions.csv`
+
+{lesions}
 """
 
 
 def write_schemas(folder: Path) -> None:
     """Write the schemas and the dictionary of columns into a folder."""
-    for name, schema in (("scans", scan_schema()), ("manifest", sample_schema()), ("tumors", tumor_schema())):
-        text = json.dumps(schema, indent=2, ensure_ascii=False)
+    for name, schema in _SCHEMAS.items():
+        text = json.dumps(schema(), indent=2, ensure_ascii=False)
         (folder / f"{name}.schema.json").write_text(text + "\n", encoding="utf-8")
     tables = {"scans": scan_columns(), "samples": sample_columns(), "tumors": tumor_columns()}
+    tables |= {"cases": case_columns(), "lesions": lesion_columns()}
     readme = _README.format(**{name: dictionary(columns) for name, columns in tables.items()})
     (folder / "README.md").write_text(readme, encoding="utf-8")
 
