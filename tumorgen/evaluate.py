@@ -56,7 +56,12 @@ class _FaultError(Exception):
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
         self.status = status
-        self.reason = " ".join(reason.split())
+        self.reason = _printable(" ".join(reason.split()))
+
+
+def _printable(text: str) -> str:
+    """Text that a table can hold: bytes of a file's name that are no UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def evaluate(
@@ -117,7 +122,8 @@ def manifest_beside(reference: Path) -> Path | None:
     manifest = reference.absolute().parent / "manifest.csv"
     if not manifest.is_file():
         return None
-    columns = manifest.open(encoding="utf-8-sig", errors="replace").readline().rstrip("\r\n").split(",")
+    with manifest.open(encoding="utf-8-sig", errors="replace") as file:
+        columns = file.readline().strip().split(",")
     return manifest if {"sample", "case"} <= set(columns) else None
 
 
@@ -145,8 +151,8 @@ def score(pair: Pair, tolerance_mm: float, folder: Path) -> CaseResult:
         "level": pair.listing.level,
     }
     files: dict[str, Any] = {
-        "reference_file": str(pair.reference or ""),
-        "prediction_file": str(pair.prediction or ""),
+        "reference_file": _printable(str(pair.reference or "")),
+        "prediction_file": _printable(str(pair.prediction or "")),
     }
     with threadpool_limits(1):
         try:

@@ -32,8 +32,8 @@ def dsc(reference: Mask, prediction: Mask) -> float:
 
     nan where both are empty, for there is nothing to agree on; 0 where one is.
     """
-    total = np.count_nonzero(reference) + np.count_nonzero(prediction)
-    return 2 * np.count_nonzero(reference & prediction) / total if total else math.nan
+    total = int(np.count_nonzero(reference)) + int(np.count_nonzero(prediction))
+    return 2 * int(np.count_nonzero(reference & prediction)) / total if total else math.nan
 
 
 def nsd(reference: Mask, prediction: Mask, spacing_mm: Triple, tolerance_mm: float = TOLERANCE_MM) -> float:
