@@ -81,6 +81,7 @@ def evaluate(
     if other:
         write_evaluation(other, output / "compared")
     write_summary(summary, output / SUMMARY)
+    # here: report.html, from tumorgen.report
     _tell(summary, manifest)
     faults = [case for run in (found, other) if run for case in run.cases if not case.scored]
     for case in faults:

@@ -27,6 +27,7 @@ from .volume import Geometry, Volume, find_volumes, read_volume
 
 LIVER, TUMOR = LABELS["liver"], LABELS["tumor"]
 _BLOCK = 1 << 24  # voxels looked at together
+_TOLD = 6  # unknown labels that are looked for; five are told, the sixth says that there are more
 
 CaseResult = tuple[CaseScore, tuple[LesionScore, ...]]
 
@@ -184,21 +185,25 @@ def read_labels(path: Path) -> Volume:
         volume = read_volume(path)
     except (TumorgenError, OSError, MemoryError) as error:
         raise _FaultError("unreadable", str(error) or f"{path}: does not fit into memory") from error
-    unknown = sorted({value for values in _strange(volume.array) for value in values.tolist()})
+    unknown = _strange(volume.array)
     if unknown:
-        told = ", ".join(f"{value:g}" for value in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        told = ", ".join(f"{value:g}" for value in unknown[: _TOLD - 1]) + (", ..." if len(unknown) >= _TOLD else "")
         raise _FaultError("unknown_labels", f"{path}: holds the labels {told}; only 0, 1 and 2 are known")
     return Volume(volume.array.astype(np.uint8, copy=False), volume.geometry)
 
 
-def _strange(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Values that are no label, block by block, so that no file costs more memory than its voxels."""
-    if array.dtype == np.uint8 and array.max() <= TUMOR:
-        return
+def _strange(array: NDArray[Any]) -> list[float]:
+    """Some values that are no label, at least six if there are as many; no file costs more memory than its voxels."""
+    found: set[float] = set()
     flat = array.reshape(-1)
+    if array.dtype == np.uint8 and flat.max() <= TUMOR:
+        return []
     for first in range(0, flat.size, _BLOCK):
         block = flat[first : first + _BLOCK]
-        yield np.unique(block[(block != 0) & (block != LIVER) & (block != TUMOR)])
+        found |= set(np.unique(block[(block != 0) & (block != LIVER) & (block != TUMOR)])[:_TOLD].tolist())
+        if len(found) >= _TOLD:
+            break
+    return sorted(found)
 
 
 def _foreground(*labels: NDArray[np.uint8]) -> Box:
