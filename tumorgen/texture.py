@@ -21,7 +21,7 @@ from .plan import Tumor
 from .separable import Floats, apply_separable, as_operator, endless_cubic_weights
 from .shape import Grid
 
-_NEGLIGIBLE = 1e-4  # weights below this fraction of a row's norm change no HU
+_NEGLIGIBLE = 5e-4  # weights below this fraction of a row's norm change some hundredths of a HU
 _TRUNCATE = 4.0
 _STREAM = 64  # log2 of how far the streams of two planes are apart
 
@@ -51,8 +51,9 @@ def upscaling(voxels: NDArray[np.intp], eta: float, sigma: float) -> tuple[NDArr
     interpolation, first = endless_cubic_weights(around / eta)
     blur = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-6)) ** 2)
     matrix = np.asarray(sum(w * interpolation[i : i + voxels.size] for i, w in enumerate(blur / blur.sum())))
+    square = matrix**2
+    matrix[square < _NEGLIGIBLE**2 * square.sum(axis=1, keepdims=True)] = 0.0
     matrix /= np.sqrt(np.sum(matrix**2, axis=1, keepdims=True))
-    matrix[np.abs(matrix) < _NEGLIGIBLE] = 0.0
     return matrix.astype(np.float32), first
 
 
