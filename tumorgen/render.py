@@ -175,7 +175,7 @@ class Body:
     rim
         Blurred edge e', in [0, 1].
     texture
-        Texture T'', HU.
+        Texture T'', HU; zero in places where alpha is.
     voxels
         Number of voxels of t', those beyond the scan's edge included.
     """
@@ -199,16 +199,26 @@ class Body:
         bare = tumor_grid(tumor, geometry)
         shape, grid = with_blurs(deformed_shape(tumor, bare), tumor, bare)
         soft = soft_edge(shape, tumor, grid)
-        occupied = grid.voxel_mean(shape) >= 0.5
+        alpha, occupied = grid.voxel_mean(soft), grid.voxel_mean(shape) >= 0.5
+        rim = grid.voxel_mean(capsule_rim(soft, tumor, grid))
         box, inside = clip(grid, geometry.shape)
         return cls(
             box,
             occupied[inside],
-            grid.voxel_mean(soft)[inside],
-            grid.voxel_mean(capsule_rim(soft, tumor, grid))[inside],
-            texture(tumor, grid)[inside],
+            alpha[inside],
+            rim[inside],
+            texture_under(alpha, tumor, grid)[inside],
             int(np.count_nonzero(occupied)),
         )
+
+
+def texture_under(alpha: Floats, tumor: Tumor, grid: Grid) -> Floats:
+    """Texture T'' (Eq. 3) in the box of voxels that it shows in; zero in the others."""
+    laid = np.zeros_like(alpha)
+    if alpha.any():
+        box = bounding_box(alpha > 0)
+        laid[box] = texture(tumor, grid.part(box))
+    return laid
 
 
 def trimmed(block: Block, touched: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
