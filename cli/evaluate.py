@@ -69,7 +69,8 @@ def evaluate(
     """
     from tumorgen.evaluate import evaluate as run
     from tumorgen.evaluate import manifest_beside
-    from tumorgen.evaluation import SUMMARY, write_evaluation
+    from tumorgen.evaluation import REPORT, SUMMARY, write_evaluation
+    from tumorgen.report import images_beside, write_report
     from tumorgen.summary import summarize, write_summary
 
     manifest = manifest or manifest_beside(reference)
@@ -81,7 +82,7 @@ def evaluate(
     if other:
         write_evaluation(other, output / "compared")
     write_summary(summary, output / SUMMARY)
-    # here: report.html, from tumorgen.report
+    write_report(found, summary, output / REPORT, other=other, images=images_beside(reference, found))
     _tell(summary, manifest)
     faults = [case for run in (found, other) if run for case in run.cases if not case.scored]
     for case in faults:

@@ -1,0 +1,81 @@
+"""Plots of an evaluation: well-formed SVG with its numbers' places, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections import Counter
+
+import pytest
+from test_findings import benchmark
+from test_summary import case, evaluation, lesion
+
+from tumorgen.charts import detection_by_radius, dice_boxes, differences, robustness
+from tumorgen.evaluation import Evaluation
+from tumorgen.summary import summarize
+
+CASES = [case(f"c{n}", found=(n % 3, 0), tumor_dsc=n / 10) for n in range(10)]
+FOUND = evaluation(
+    *CASES, lesions=tuple(lesion(c, radius, detected_any=radius > 5) for c in CASES for radius in (3, 7, 15, 30))
+)
+OTHER = evaluation(*(case(c.case, tumor_dsc=0.4) for c in CASES))
+LEVELS = benchmark({("size", "2"): 0.1, ("size", "8"): 0.9, ("texture", "1"): 0.3}, healthy=0.8)
+PLOTS = {
+    "radius": lambda: detection_by_radius(summarize(FOUND)),
+    "dice": lambda: dice_boxes(FOUND, OTHER),
+    "differences": lambda: differences(FOUND, OTHER),
+    "robustness": lambda: robustness(LEVELS),
+}
+
+
+def texts(svg: str) -> list[str]:
+    return [
+        " ".join("".join(e.itertext()).split()) for e in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    ]
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_is_an_svg_that_depends_on_its_numbers_alone(name):
+    svg = PLOTS[name]()
+    assert ET.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+    assert svg == PLOTS[name]()
+    assert "<script" not in svg
+    assert "http://" not in svg.replace("http://www.w3.org/", "")
+
+
+def test_ids_of_two_plots_in_a_page_are_not_the_same():
+    ids = Counter(e.get("id") for plot in PLOTS.values() for e in ET.fromstring(plot()).iter() if e.get("id"))
+    shared = {name for name, count in ids.items() if count > 1}
+    assert not shared
+
+
+def test_every_bin_of_radii_is_named_with_its_count():
+    found = texts(PLOTS["radius"]())
+    for radius in ("<5 mm", "5-10 mm", "10-20 mm", ">20 mm"):
+        assert any(radius in text for text in found)
+    assert sum("n = 10" in text for text in found) == 4
+    assert "any overlap" in found
+
+
+def test_each_model_has_its_boxes():
+    assert {"liver, this", "tumour, other"} <= set(texts(PLOTS["dice"]()))
+    alone = texts(dice_boxes(FOUND))
+    assert "tumour" in alone
+    assert not any("other" in text for text in alone)
+
+
+def test_the_differences_are_of_cases_that_both_have():
+    fewer = evaluation(*OTHER.cases[:4])
+    assert any("4 cases" in text for text in texts(differences(FOUND, fewer)))
+
+
+def test_a_panel_for_each_dimension_and_one_for_the_control():
+    found = texts(PLOTS["robustness"]())
+    assert {"size", "texture", "control", "healthy", "2", "8"} <= set(found)
+    without = texts(robustness(benchmark({("size", "2"): 0.1})))
+    assert "control" not in without
+
+
+def test_nothing_to_draw_is_drawn_too():
+    nothing = Evaluation((), ())
+    for svg in (detection_by_radius(summarize(nothing)), dice_boxes(nothing), differences(nothing, nothing)):
+        assert ET.fromstring(svg) is not None
