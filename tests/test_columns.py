@@ -7,7 +7,7 @@ import pytest
 from conftest import ball_scan
 
 from tumorgen import columns
-from tumorgen.manifest import SAMPLE_COLUMNS, TUMOR_COLUMNS, Files, Record, tumors_path, write_manifest
+from tumorgen.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS, Files, Record, tumors_path, write_manifest
 from tumorgen.masks import FLAGS
 from tumorgen.render import render
 from tumorgen.sample import plan_sample
@@ -19,6 +19,7 @@ MANIFESTS = Path(__file__).parents[1] / "manifests"
 
 def test_every_column_is_described_in_order():
     assert [c["name"] for c in columns.sample_columns()] == list(SAMPLE_COLUMNS)
+    assert [c["name"] for c in columns.benchmark_columns()] == list(DIAL_COLUMNS)
     assert [c["name"] for c in columns.tumor_columns()] == list(TUMOR_COLUMNS)
     assert [c["name"] for c in columns.scan_columns()] == list(SCAN_COLUMNS)
 
@@ -28,8 +29,8 @@ def test_every_flag_is_described():
 
 
 def test_no_description_is_left_over():
-    described = {*columns._SAMPLE, *columns._FILES, *columns._TUMOR, *columns._OUTCOME}
-    assert described <= {*SAMPLE_COLUMNS, *TUMOR_COLUMNS}
+    described = {*columns._SAMPLE, *columns._FILES, *columns._DIAL, *columns._TUMOR, *columns._OUTCOME}
+    assert described <= {*SAMPLE_COLUMNS, *DIAL_COLUMNS, *TUMOR_COLUMNS}
 
 
 def test_what_is_checked_in_is_current(tmp_path):

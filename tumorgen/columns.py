@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .evaluation import CaseScore, LesionScore
-from .manifest import Files
+from .manifest import Dial, Files
 from .plan import DOMAINS, Plan, Tumor
 from .render import Outcome
 from .scans import ScanRow
@@ -27,7 +27,7 @@ _SAMPLE: Mapping[str, tuple[str, str]] = {
     "case": ("", "name of the scan"),
     "variant": ("", "number of the sample among those of its scan, from 0"),
     "pattern": ("", "`classes`, `single`, `multifocal` or `satellite`"),
-    "size_class": ("", "size class of the sample: a row of the size table, or `mix`"),
+    "size_class": ("", "size class of the sample: a row of the size table, or `mix`; of a benchmark, the dimension"),
     "seed": ("", "seed of the run; with case and variant it decides every draw"),
     "source_image_sha256": ("", "SHA-256 of the healthy scan's voxels and geometry; another image is refused"),
     "source_mask_sha256": ("", "SHA-256 of the liver mask's voxels and geometry"),
@@ -69,8 +69,20 @@ _FILES: Mapping[str, tuple[str, str]] = {
     "numpy_version": ("", "version of numpy; the same bits are promised for the same versions"),
     "scipy_version": ("", "version of scipy"),
 }
+_DIAL: Mapping[str, tuple[str, str]] = {
+    "dimension": (
+        "",
+        "what was dialled: `location`, `size`, `shape`, `intensity`, `texture`, or `control`; in a manifest of"
+        " `tumorgen worst` also `size_class`",
+    ),
+    "level": (
+        "",
+        "how far: a region of the liver, r in mm, sigma_e in mm, mu_t - mu_p in HU, eta, or `healthy`; in a manifest of"
+        " `tumorgen worst` the level that the sample was drawn around",
+    ),
+}
 _TUMOR: Mapping[str, tuple[str, str]] = {
-    "size_class": ("", "row of the size table that it was drawn from"),
+    "size_class": ("", "row of the size table that it was drawn from; of a benchmark, the dimension"),
     "center_x_mm": ("mm", "centre in space, LPS (3D Slicer shows RAS: negate x and y); rendering reads this"),
     "center_y_mm": ("mm", "as above"),
     "center_z_mm": ("mm", "as above"),
@@ -185,6 +197,11 @@ def sample_columns() -> list[Column]:
     return [*_describe(Plan, _SAMPLE, DRAWN), *_describe(Files, _FILES, MEASURED)]
 
 
+def benchmark_columns() -> list[Column]:
+    """Fields that the `manifest.csv` of a benchmark has at its end, in Frictionless Table Schema's terms."""
+    return list(_describe(Dial, _DIAL, DRAWN))
+
+
 def tumor_columns() -> list[Column]:
     """Fields of `tumors.csv`, in Frictionless Table Schema's terms."""
     key: list[Column] = [
@@ -232,6 +249,11 @@ def sample_schema() -> dict[str, Any]:
     return {"fields": sample_columns(), "primaryKey": ["sample"]}
 
 
+def benchmark_schema() -> dict[str, Any]:
+    """Table Schema of a benchmark's `manifest.csv`."""
+    return {"fields": [*sample_columns(), *benchmark_columns()], "primaryKey": ["sample"]}
+
+
 def tumor_schema() -> dict[str, Any]:
     """Table Schema of `tumors.csv`; its `sample` refers to `manifest.csv`."""
     reference = {"fields": ["sample"], "reference": {"resource": "manifest", "fields": ["sample"]}}
@@ -257,6 +279,7 @@ def lesion_schema() -> dict[str, Any]:
 _SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "scans": scan_schema,
     "manifest": sample_schema,
+    "benchmark": benchmark_schema,
     "tumors": tumor_schema,
     "cases": case_schema,
     "lesions": lesion_schema,
@@ -285,7 +308,8 @@ schemas, or as text: pandas by itself makes 1.0 of a case `001`.
 
 The schemas are [Frictionless Table Schemas](https://specs.frictionlessdata.io/table-schema/):
 `scans.schema.json`, `manifest.schema.json`, `tumors.schema.json`, and of evaluations `cases.schema.json` and
-`lesions.schema.json`. This page and they are written by `make schema`.
+`lesions.schema.json`; `benchmark.schema.json` is that of a benchmark's `manifest.csv`. This page and they are written
+by `make schema`.
 
 ## Scans: `scans.csv`, from `tumorgen liver-mask`
 
@@ -294,6 +318,10 @@ The schemas are [Frictionless Table Schemas](https://specs.frictionlessdata.io/t
 ## Samples: `manifest.csv`
 
 {samples}
+
+The robustness benchmark and what `tumorgen worst` writes have two more at the end:
+
+{benchmark}
 
 ## Tumours: `tumors.csv`
 
@@ -315,7 +343,7 @@ def write_schemas(folder: Path) -> None:
         text = json.dumps(schema(), indent=2, ensure_ascii=False)
         (folder / f"{name}.schema.json").write_text(text + "\n", encoding="utf-8")
     tables = {"scans": scan_columns(), "samples": sample_columns(), "tumors": tumor_columns()}
-    tables |= {"cases": case_columns(), "lesions": lesion_columns()}
+    tables |= {"benchmark": benchmark_columns(), "cases": case_columns(), "lesions": lesion_columns()}
     readme = _README.format(**{name: dictionary(columns) for name, columns in tables.items()})
     (folder / "README.md").write_text(readme, encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """A dataset in nnU-Net's raw format (2.x): its layout, dataset.json and splits_final.json.
 
 `DatasetXXX_Name/{imagesTr/{sample}_0000.nii.gz, labelsTr/{sample}.nii.gz, dataset.json, splits_final.json}`, and what
-tumorgen adds: `manifest.csv`, `tumors.csv`, `settings.toml`.
+tumorgen adds: `manifest.csv`, `tumors.csv`, `settings.toml`. A test set has `imagesTs`, `labelsTs` and no splits.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from .manifest import SAMPLES, Record
 from .volume import whole_file
 
 LABELS = {"background": 0, "liver": 1, "tumor": 2}
+TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 MAX_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Paths of a dataset folder."""
+    """Paths of a dataset folder; `part` says whether its cases are for training or a test set."""
 
     folder: Path
+    part: str = TRAINING
 
     @property
     def manifest(self) -> Path:
@@ -40,13 +42,13 @@ class Dataset:
 
     @property
     def images(self) -> Path:
-        """Training images."""
-        return self.folder / "imagesTr"
+        """Images."""
+        return self.folder / f"images{self.part}"
 
     @property
     def labels(self) -> Path:
-        """Training labels."""
-        return self.folder / "labelsTr"
+        """Labels."""
+        return self.folder / f"labels{self.part}"
 
     def image(self, sample: str) -> Path:
         """Image of a sample; `_0000` is nnU-Net's number of the channel."""
@@ -55,6 +57,12 @@ class Dataset:
     def label(self, sample: str) -> Path:
         """Label of a sample."""
         return self.labels / f"{sample}.nii.gz"
+
+
+def find_dataset(folder: Path) -> Dataset:
+    """The dataset in a folder: a test set where it has images for that and none for training."""
+    test, training = (Dataset(folder, part) for part in (TEST, TRAINING))
+    return test if test.images.is_dir() and not training.images.exists() else training
 
 
 def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:
@@ -76,14 +84,14 @@ def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:
     return folder
 
 
-def dataset_json(samples: int) -> dict[str, Any]:
-    """Content of dataset.json; the channel's name "CT" selects nnU-Net's CT normalisation."""
+def dataset_json(samples: int, part: str = TRAINING) -> dict[str, Any]:
+    """Content of dataset.json; the channel's name "CT" selects nnU-Net's CT normalisation. A test set trains none."""
     return {
         "name": "Synthetic liver tumours (tumorgen)",
         "reference": "Hu et al., Label-Free Liver Tumor Segmentation, CVPR 2023",
         "channel_names": {"0": "CT"},
         "labels": LABELS,
-        "numTraining": samples,
+        "numTraining": samples if part == TRAINING else 0,
         "file_ending": ".nii.gz",
     }
 
@@ -118,8 +126,8 @@ def write_json(value: Any, path: Path) -> None:
 
 def write_description(dataset: Dataset, records: Sequence[Record], val_per_scan: int) -> bool:
     """Write dataset.json and splits_final.json for the samples that are there; False where no split is possible."""
-    write_json(dataset_json(len(records)), dataset.folder / "dataset.json")
-    folds = splits(records, val_per_scan)
+    write_json(dataset_json(len(records), dataset.part), dataset.folder / "dataset.json")
+    folds = splits(records, val_per_scan) if dataset.part == TRAINING else []
     path = dataset.folder / "splits_final.json"
     if folds:
         write_json(folds, path)

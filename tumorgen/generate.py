@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from . import __version__
 from .chunked_gzip import ChunkedVolume
 from .dataset import Dataset
 from .errors import TumorgenError
-from .manifest import Files, Record, append_manifest
+from .manifest import Dial, Files, Record, append_manifest
 from .plan import Plan
 from .render import render
 from .sample import plan_sample
@@ -46,11 +46,21 @@ class Source:
     mask: Path
 
 
+# Scan, settings and seed -> what draws a variant; so that what is measured in a scan for it is measured once.
+Sampler = Callable[[Scan, Settings, int], Callable[[int], Plan]]
+
+
+def ordinary(scan: Scan, settings: Settings, seed: int) -> Callable[[int], Plan]:
+    """How `synth` draws variants of a scan."""
+    return partial(plan_sample, scan, settings, seed)
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """Samples of one scan for one process: variants to draw, or plans that are there already.
 
-    Where `image_sha256` is given, the scan must still be that one: samples of it are in the dataset already.
+    Where `image_sha256` is given, the scan must still be that one: samples of it are in the dataset already. `dials`
+    says what is dialled in a benchmark's samples, by their names.
     """
 
     source: Source
@@ -62,6 +72,8 @@ class Unit:
     plans: tuple[Plan, ...] = ()
     image_sha256: str | None = None
     mask_sha256: str | None = None
+    sampler: Sampler = ordinary
+    dials: Mapping[str, Dial] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -176,7 +188,7 @@ def run(
     )
     journal = journal or units[0].dataset.manifest
     # Worker processes may have another working directory: joblib keeps them between calls.
-    units = [replace(unit, dataset=Dataset(unit.dataset.folder.absolute())) for unit in units]
+    units = [replace(unit, dataset=replace(unit.dataset, folder=unit.dataset.folder.absolute())) for unit in units]
     work = joblib.delayed(run_unit if backend is None else run_elsewhere)
     try:
         for results in parallel(work(unit) for unit in units):
@@ -204,9 +216,10 @@ def run_unit(unit: Unit) -> list[Result]:
         try:
             prepared = prepare_for(unit)
             _check_same(unit, prepared.scan)
+            draw = unit.sampler(prepared.scan, unit.settings, unit.seed)
         except Exception as error:  # whatever a hostile file provokes, it must not cost another scan its samples
             return [_failure(unit.source.case, error, unit.size)]
-        drawn = [_attempt_variant(prepared, unit, variant) for variant in unit.variants]
+        drawn = [_attempt_variant(prepared, unit, draw, variant) for variant in unit.variants]
         return [*drawn, *(_attempt_plan(prepared, unit, plan) for plan in unit.plans)]
 
 
@@ -219,9 +232,9 @@ def run_elsewhere(unit: Unit) -> list[Result]:
     return run_unit(unit)
 
 
-def _attempt_variant(prepared: Prepared, unit: Unit, variant: int) -> Result:
+def _attempt_variant(prepared: Prepared, unit: Unit, draw: Callable[[int], Plan], variant: int) -> Result:
     try:
-        return prepared.write(plan_sample(prepared.scan, unit.settings, unit.seed, variant), unit)
+        return prepared.write(draw(variant), unit)
     except Exception as error:  # as above, for the other samples of the scan
         return _failure(f"{unit.source.case} variant {variant}", error, 1)
 
@@ -276,7 +289,7 @@ class Prepared:
             numpy_version=np.__version__,
             scipy_version=scipy.__version__,
         )
-        return Record(plan, patch.outcomes, files)
+        return Record(plan, patch.outcomes, files, unit.dials.get(plan.sample))
 
 
 def prepare_for(unit: Unit) -> Prepared:

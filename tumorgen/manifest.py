@@ -1,6 +1,7 @@
 """The manifest: `manifest.csv`, a row per sample, and `tumors.csv`, a row per tumour; and back again without loss.
 
-Columns derive from the fields of `Plan`, `Tumor`, `Outcome` and `Files`, so none is forgotten.
+Columns derive from the fields of `Plan`, `Tumor`, `Outcome` and `Files`, so none is forgotten. Those of `Dial` stand at
+the end of a benchmark's table of samples, and in no other.
 """
 
 from __future__ import annotations
@@ -55,12 +56,42 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class Dial:
+    """What a benchmark has dialled in a sample, and how far; empty where a row does not say it."""
+
+    dimension: str
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """A scan's files, of a sample that is planned and not yet made."""
+
+    source_image: str
+    source_mask: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """All that the manifest says of a sample. What came out is None where a row, written by hand, does not say it."""
+    """All that the manifest says of a sample. What came out is None where a row, written by hand, does not say it.
+
+    Attributes
+    ----------
+    plan, outcomes
+        What was drawn, and what came out of each tumour.
+    files
+        Where it comes from and what was written.
+    dial
+        Of a benchmark's sample; None where the table has no such columns.
+    sources
+        Where it comes from, if that is all that is known of its files.
+    """
 
     plan: Plan
     outcomes: tuple[Outcome | None, ...]
     files: Files | None
+    dial: Dial | None = None
+    sources: Sources | None = None
 
 
 def _columns(kind: type, *, without: str = "") -> tuple[str, ...]:
@@ -69,6 +100,7 @@ def _columns(kind: type, *, without: str = "") -> tuple[str, ...]:
 
 PLAN_COLUMNS = _columns(Plan, without="tumors")
 SAMPLE_COLUMNS = (*PLAN_COLUMNS, *_columns(Files))
+DIAL_COLUMNS = _columns(Dial)
 TUMOR_COLUMNS = ("sample", "tumor", *_columns(Tumor), *_columns(Outcome))
 
 
@@ -79,7 +111,15 @@ def tumors_path(manifest: Path) -> Path:
 
 def sample_row(record: Record) -> dict[str, str]:
     """Cells of a sample's row."""
-    return {**cells_of(record.plan, PLAN_COLUMNS), **cells_of(record.files, _columns(Files))}
+    row = {**cells_of(record.plan, PLAN_COLUMNS), **cells_of(record.files, _columns(Files))}
+    for known in (record.sources, record.dial):
+        row |= cells_of(known, _columns(type(known))) if known else {}
+    return row
+
+
+def sample_columns(records: Iterable[Record]) -> tuple[str, ...]:
+    """Columns of a table of samples: those of a benchmark's end with what is dialled."""
+    return (*SAMPLE_COLUMNS, *DIAL_COLUMNS) if any(record.dial for record in records) else SAMPLE_COLUMNS
 
 
 def tumor_rows(record: Record) -> Iterator[dict[str, str]]:
@@ -99,7 +139,7 @@ def write_manifest(records: Iterable[Record], manifest: Path) -> None:
     """
     ordered = sorted(records, key=lambda r: (r.plan.case, r.plan.variant, r.plan.sample))
     _write(tumors_path(manifest), TUMOR_COLUMNS, (row for record in ordered for row in tumor_rows(record)))
-    _write(manifest, SAMPLE_COLUMNS, map(sample_row, ordered))
+    _write(manifest, sample_columns(ordered), map(sample_row, ordered))
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
@@ -118,7 +158,7 @@ def append_manifest(record: Record, manifest: Path) -> None:
         The tables cannot be written to.
     """
     _append(tumors_path(manifest), TUMOR_COLUMNS, tumor_rows(record))
-    _append(manifest, SAMPLE_COLUMNS, [sample_row(record)])
+    _append(manifest, sample_columns([record]), [sample_row(record)])
 
 
 def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
@@ -182,7 +222,10 @@ def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: 
 
 def _record(row: Mapping[str, str], drawn: Sequence[tuple[Tumor, Outcome | None]], where: str) -> Record:
     plan = parse(Plan, row, where, tumors=tuple(tumor for tumor, _ in drawn))
-    return Record(plan, tuple(outcome for _, outcome in drawn), _parse_optional(Files, row, where))
+    files = _parse_optional(Files, row, where)
+    sources = None if files else _parse_optional(Sources, row, where)
+    dial = parse(Dial, row, where) if set(DIAL_COLUMNS) <= set(row) else None
+    return Record(plan, tuple(outcome for _, outcome in drawn), files, dial, sources)
 
 
 def _parse_optional(kind: type[T], row: Mapping[str, str], where: str) -> T | None:

@@ -20,7 +20,7 @@ class Tumor:
     Attributes
     ----------
     size_class
-        Row of the size table it was drawn from.
+        Row of the size table it was drawn from; of a benchmark, the dimension.
     center_x_mm, center_y_mm, center_z_mm
         Centre in space, LPS as in ITK; this is what rendering uses.
     radius_mm
@@ -102,7 +102,7 @@ class Plan:
     case, variant
         The scan and the number of the variant; with `seed` they decide every draw.
     pattern, size_class
-        Pattern and size class of the sample.
+        Pattern and size class of the sample; of a benchmark, the dimension.
     seed
         Seed of the run.
     source_image_sha256, source_mask_sha256

@@ -14,7 +14,7 @@ import joblib
 import numpy as np
 
 from .boxes import bounding_box
-from .dataset import Dataset
+from .dataset import Dataset, find_dataset
 from .errors import TumorgenError
 from .generate import Failure, count_jobs
 from .manifest import Record, read_manifest
@@ -80,7 +80,7 @@ def preview(
         The folder holds no dataset of tumorgen, its manifest cannot be read or is empty, or the output folder cannot
         be used.
     """
-    dataset = Dataset(folder.absolute())  # worker processes may have another working directory
+    dataset = find_dataset(folder.absolute())  # worker processes may have another working directory
     if not dataset.manifest.is_file():
         raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
     output = (output or folder / FOLDER).absolute()

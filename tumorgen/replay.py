@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from .dataset import Dataset
+from .dataset import TEST, Dataset
 from .errors import TumorgenError
 from .generate import LARGEST_UNIT, Source, Unit, count_jobs, done
-from .manifest import Record, read_manifest, recover_manifest, write_manifest
+from .manifest import Dial, Record, read_manifest, recover_manifest, write_manifest
 from .plan import Plan
+from .room import needed_bytes, refuse_without_room
 from .settings import Vessels
 from .synth import Report, finish
-from .volume import find_volumes
+from .volume import find_volumes, safe_name
 
 
 def replay(
@@ -24,28 +26,65 @@ def replay(
     masks: Path | None = None,
     val_per_scan: int = 2,
     jobs: int = -1,
+    training: bool = False,
+    force: bool = True,
+    copies: Path | None = None,
     start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
 ) -> Report:
     """Render samples of a manifest (all of them by default) from their rows and the scans alone.
 
     The scans are those that the manifest names, or those of two folders, matched by case name.
 
+    Parameters
+    ----------
+    manifest, dataset, samples, images, masks
+        What is rendered, into what, and from which scans.
+    val_per_scan
+        Variants of each held-out scan that nnU-Net validates on.
+    jobs
+        Number of processes.
+    training
+        Make training cases of a benchmark's samples, too; by default they are a test set again.
+    force
+        Begin even where the disk has not the room.
+    copies
+        Folder that gets copies of the manifest.
+    start
+        Called with the number of samples to make; returns what is called as they are done.
+
     Raises
     ------
     TumorgenError
-        The manifest cannot be used, a sample is not in it, a scan is not known, or the folder holds something else.
+        The manifest cannot be used, a sample is not in it, a scan is not known, or the folder holds something else; or
+        its disk has not the room.
     """
     if dataset.folder.resolve() == manifest.parent.resolve():
         raise TumorgenError(f"{dataset.folder}: is the dataset of the manifest; replay into another folder")
     records = select(read_manifest(manifest), samples, manifest)
     sources = find_sources(records, images, masks)
-    plans = _missing([record.plan for record in records], dataset)
+    if not training and any(is_test(record) for record in records):
+        dataset = replace(dataset, part=TEST)
+    plans = _missing(records, dataset)
+    if not force:
+        wanted = {case: [p.variant for p in plans if p.case == case] for case in sources}
+        refuse_without_room(dataset.folder, needed_bytes(list(sources.values()), wanted))
+    dials = {record.plan.sample: record.dial for record in records if record.dial}
     units = [
-        Unit(sources[case], dataset, vessels, plans=tuple(mine[i : i + LARGEST_UNIT]))
+        _unit(sources[case], dataset, vessels, mine[i : i + LARGEST_UNIT], dials)
         for (case, vessels), mine in group(plans).items()
         for i in range(0, len(mine), LARGEST_UNIT)
     ]
-    return finish(dataset, units, count_jobs(jobs), start, val_per_scan, copies=None)
+    return finish(dataset, units, count_jobs(jobs), start, val_per_scan, copies)
+
+
+def _unit(source: Source, dataset: Dataset, vessels: Vessels, plans: Sequence[Plan], dials: Mapping[str, Dial]) -> Unit:
+    mine = {plan.sample: dials[plan.sample] for plan in plans if plan.sample in dials}
+    return Unit(source, dataset, vessels, plans=tuple(plans), dials=mine)
+
+
+def is_test(record: Record) -> bool:
+    """Whether a sample was written as a case of a test set."""
+    return record.files is not None and record.files.image_file.startswith(f"images{TEST}/")
 
 
 def moved(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
@@ -71,9 +110,12 @@ def select(records: Sequence[Record], samples: Sequence[str], manifest: Path) ->
     Raises
     ------
     TumorgenError
-        A sample is not in the manifest.
+        A sample is not in the manifest, or one there cannot name a file.
     """
     names = {record.plan.sample for record in records}
+    for name in names:
+        if safe_name(name) != name:
+            raise TumorgenError(f"{manifest}: sample {name[:80]!r} cannot be the name of a file")
     for sample in samples:
         if sample not in names:
             raise TumorgenError(f"{manifest}: has no sample {sample!r}; it has {', '.join(sorted(names)[:5])}, ...")
@@ -99,10 +141,10 @@ def find_sources(records: Sequence[Record], images: Path | None, masks: Path | N
             if case not in image_files or case not in mask_files:
                 raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
             sources[case] = Source(case, image_files[case].resolve(), mask_files[case].resolve())
-        elif record.files is None:
-            raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
+        elif known := record.files or record.sources:
+            sources[case] = Source(case, Path(known.source_image), Path(known.source_mask))
         else:
-            sources[case] = Source(case, Path(record.files.source_image), Path(record.files.source_mask))
+            raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
     return sources
 
 
@@ -119,7 +161,7 @@ def vessels_of(plan: Plan) -> Vessels:
     return Vessels(plan.vessels_avoided, plan.vessel_offset_hu, plan.sigma_a_base, plan.sigma_a_per_hu)
 
 
-def _missing(plans: Sequence[Plan], dataset: Dataset) -> list[Plan]:
+def _missing(wanted: Sequence[Record], dataset: Dataset) -> list[Plan]:
     """Plans that are not in the dataset yet.
 
     Raises
@@ -131,6 +173,9 @@ def _missing(plans: Sequence[Plan], dataset: Dataset) -> list[Plan]:
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
     records = done(recover_manifest(dataset.manifest), dataset)
     there = {record.plan.sample: record.plan for record in records}
+    if {record.dial is None for record in (*records, *wanted)} == {True, False}:
+        raise TumorgenError(f"{dataset.folder}: samples of a benchmark do not go with others; choose another --output")
+    plans = [record.plan for record in wanted]
     for plan in plans:
         if there.get(plan.sample, plan) != plan:
             raise TumorgenError(

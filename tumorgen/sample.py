@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,6 +105,21 @@ def sample(scan: Scan, settings: Settings, rng: Generator, size_class: str = "sm
     tumors, notes = _place_all(scan, settings, drafts, places)
     if mu.lowered:
         notes.add("mu_t_lowered")
+    tumors = [switched(tumor, settings) for tumor in tumors]
+    return plan_for(scan, settings, mu, size_class, tumors, requested=len(drafts), notes=notes)
+
+
+def plan_for(
+    scan: Scan,
+    settings: Settings,
+    mu: MuRange,
+    size_class: str,
+    tumors: Sequence[Tumor],
+    *,
+    requested: int,
+    notes: Iterable[str],
+) -> Plan:
+    """Plan of tumours that were drawn for a scan; without a seed, as variant 0."""
     shape, spacing = scan.geometry.shape, scan.geometry.spacing_mm
     return Plan(
         sample=sample_name(scan.case, 0),
@@ -130,9 +145,9 @@ def sample(scan: Scan, settings: Settings, rng: Generator, size_class: str = "sm
         vessel_offset_hu=settings.vessels.offset_hu,
         sigma_a_base=settings.vessels.sigma_a_base,
         sigma_a_per_hu=settings.vessels.sigma_a_per_hu,
-        tumors_requested=len(drafts),
+        tumors_requested=requested,
         notes=" ".join(sorted(notes)),
-        tumors=tuple(_switched(tumor, settings) for tumor in tumors),
+        tumors=tuple(tumors),
     )
 
 
@@ -145,7 +160,7 @@ def _draw_pattern(settings: Settings, size_class: str, mu: MuRange, sigma_p: flo
 
     def draw(name: str, count: Count = (1, 1)) -> list[Tumor]:
         number = int(rng.integers(count[0], count[1] + 1))
-        return [_draw_tumor(settings, name, settings.classes[name], mu, sigma_p, rng) for _ in range(number)]
+        return [draw_tumor(settings, name, settings.classes[name], mu, sigma_p, rng) for _ in range(number)]
 
     if settings.pattern == "classes":
         counts = settings.mix if size_class == MIX else {size_class: settings.classes[size_class].count}
@@ -184,8 +199,8 @@ def _scaled(tumor: Tumor, factor: float) -> Tumor:
     return replace(tumor, **scaled)
 
 
-def _draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p: float, rng: Generator) -> Tumor:
-    """One tumour without a place (Table 1 and the size table)."""
+def draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p: float, rng: Generator) -> Tumor:
+    """One tumour without a place (Table 1 and the size table); what it draws of `rng` does not depend on the rest."""
     r = size.radius_mm
     half_axes = rng.uniform(*settings.shape.half_axes, size=3) * r
     sigma_e, sigma_c = _uniform(size.sigma_e_mm, rng), _uniform(settings.edge.sigma_c_mm, rng)
@@ -219,7 +234,7 @@ def _draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p:
     )
 
 
-def _switched(tumor: Tumor, settings: Settings) -> Tumor:
+def switched(tumor: Tumor, settings: Settings) -> Tumor:
     """The tumour with the strength of each step that is off set to zero.
 
     The capsule lies on the blurred edge (Eq. 6): without the blur there is no edge for it to lie on.
@@ -264,11 +279,15 @@ def _place_all(scan: Scan, settings: Settings, drafts: Sequence[Tumor], rng: Gen
             continue
         if not clear:
             notes.add("vessels_unavoidable")
-        voxel = scan.voxel(candidate)
-        x, y, z = (_rounded(c) for c in scan.geometry.to_mm(voxel))
-        tumors.append(replace(draft, center_x_mm=x, center_y_mm=y, center_z_mm=z))
-        placed.append(_Placed(_position(scan, voxel), reach))
+        tumors.append(put(scan, draft, candidate))
+        placed.append(_Placed(_position(scan, scan.voxel(candidate)), reach))
     return tumors, notes
+
+
+def put(scan: Scan, tumor: Tumor, candidate: int) -> Tumor:
+    """The tumour, centred on a candidate of the scan."""
+    x, y, z = (_rounded(c) for c in scan.geometry.to_mm(scan.voxel(candidate)))
+    return replace(tumor, center_x_mm=x, center_y_mm=y, center_z_mm=z)
 
 
 def reach_mm(tumor: Tumor) -> float:

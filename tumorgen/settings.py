@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 
@@ -22,6 +22,7 @@ from .errors import TumorgenError
 
 Range = tuple[float, float]
 Count = tuple[int, int]
+T = TypeVar("T")
 
 PATTERNS = ("classes", "single", "multifocal", "satellite")
 MIX = "mix"
@@ -265,6 +266,17 @@ def load_settings(path: Path) -> Settings:
     TumorgenError
         No such file, not TOML, an unknown key, a value of the wrong type or outside its domain.
     """
+    return load_toml(Settings, path)
+
+
+def load_toml(kind: type[T], path: Path) -> T:
+    """Read a dataclass of such values from a TOML file, as `load_settings` does.
+
+    Raises
+    ------
+    TumorgenError
+        As `load_settings`.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -272,14 +284,19 @@ def load_settings(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TumorgenError(f"{path}: not a TOML file ({error})") from error
     try:
-        return from_dict(data)
+        return typing.cast(T, _build(kind, data, ""))
     except TumorgenError as error:
         raise TumorgenError(f"{path}: {error}") from error
 
 
 def dump_settings(settings: Settings) -> str:
     """TOML text of the full settings; `load_settings` gives them back unchanged."""
-    return tomli_w.dumps(to_dict(settings))
+    return dump_toml(settings)
+
+
+def dump_toml(value: Any) -> str:
+    """TOML text of a dataclass; `load_toml` gives it back unchanged."""
+    return tomli_w.dumps(_plain(value))
 
 
 def to_dict(settings: Settings) -> dict[str, Any]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .cluster import Cluster
-from .dataset import Dataset, write_description
+from .dataset import TEST, TRAINING, Dataset, write_description
 from .errors import TumorgenError
-from .generate import Failure, Result, Source, Unit, count_jobs, done, run, split_units
-from .manifest import Record, recover_manifest, tumors_path, write_manifest
+from .generate import Failure, Result, Sampler, Source, Unit, count_jobs, done, ordinary, run, split_units
+from .manifest import Dial, Record, recover_manifest, tumors_path, write_manifest
+from .plan import sample_name
 from .room import needed_bytes, refuse_without_room
 from .settings import Settings, dump_settings, load_settings, to_dict
 from .shards import Division, Shard, agree, clear, read_shards, unite
@@ -61,6 +62,8 @@ def synth(
     cluster: Cluster | None = None,
     force: bool = False,
     copies: Path | None = None,
+    sampler: Sampler = ordinary,
+    dials: Sequence[Dial] = (),
     start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
 ) -> Report:
     """Write `per_scan` variants of every scan into a dataset; what is there already is kept.
@@ -79,6 +82,8 @@ def synth(
         Begin even where the disk has not the room.
     copies
         Folder that gets copies of the manifest.
+    sampler, dials
+        How variants are drawn, and what is dialled in each, where it is a benchmark.
     start
         Called with the number of samples to make; returns what is called as they are done.
 
@@ -99,7 +104,14 @@ def synth(
     else:
         journal = dataset.manifest
         mend(journal, todo.there)
-    scans = [_unit(source, dataset, settings, seed, todo.there) for source in sources]
+    scans = [
+        replace(
+            _unit(source, dataset, settings, seed, todo.there),
+            sampler=sampler,
+            dials={sample_name(source.case, variant): dial for variant, dial in enumerate(dials)},
+        )
+        for source in sources
+    ]
     units = split_units(scans, todo.wanted, processes)
     results = do(units, processes, start, journal=journal, cluster=cluster)
     if shard:
@@ -172,6 +184,10 @@ def look(dataset: Dataset, settings: Settings, seed: int) -> list[Record]:
         It holds something else, or was begun with other settings or another seed.
     """
     found = [path.name for path in dataset.folder.iterdir()] if dataset.folder.is_dir() else []
+    if any(replace(dataset, part=part).images.is_dir() for part in (TRAINING, TEST) if part != dataset.part):
+        raise TumorgenError(
+            f"{dataset.folder}: training cases and a test set do not go together; choose another --dataset-id"
+        )
     if dataset.settings.exists():  # asked after the folder was listed, since other shards may be beginning
         _refuse_other_settings(load_settings(dataset.settings), settings, dataset)
     elif any(not name.startswith(PARTIAL) for name in found):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from . import __version__
-from .dataset import LABELS, Dataset, dataset_json
+from .dataset import LABELS, TRAINING, Dataset, dataset_json, find_dataset
 from .errors import TumorgenError
 from .generate import Source, count_jobs
 from .manifest import Files, Record, read_manifest
@@ -67,7 +67,7 @@ def verify(
     TumorgenError
         The folder holds no dataset of tumorgen, or its manifest cannot be read.
     """
-    dataset = Dataset(folder.absolute())  # worker processes may have another working directory
+    dataset = find_dataset(folder.absolute())  # worker processes may have another working directory
     if not dataset.manifest.is_file():
         raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
     records = read_manifest(dataset.manifest)
@@ -115,7 +115,7 @@ def _check_layout(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
     except (OSError, ValueError) as error:
         yield Problem(path.name, f"cannot be read ({error})")
         return
-    for key, value in dataset_json(len(records)).items():
+    for key, value in dataset_json(len(records), dataset.part).items():
         if found.get(key) != value:
             yield Problem(path.name, f"{key} is {found.get(key)!r}, not {value!r}")
 
@@ -124,7 +124,7 @@ def _check_splits(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
     """No scan on both sides of a fold, no sample that is not there."""
     path = dataset.folder / "splits_final.json"
     if not path.exists():
-        if len({record.plan.case for record in records}) > 1:
+        if dataset.part == TRAINING and len({record.plan.case for record in records}) > 1:
             yield Problem(path.name, "is missing: nnU-Net would put variants of one patient on both sides")
         return
     case = {record.plan.sample: record.plan.case for record in records}
@@ -162,7 +162,7 @@ def _verify_sample(dataset: Dataset, record: Record, scan: Scan, *, replayed: bo
         yield Problem(plan.sample, str(error))
         return
     outcomes = [outcome for outcome in record.outcomes if outcome is not None]
-    if files is None or len(outcomes) < len(record.outcomes) or not outcomes:
+    if files is None or len(outcomes) < len(record.outcomes) or (files.tumors_placed and not outcomes):
         yield Problem(plan.sample, "its rows do not say what came out; was the manifest edited? replay it")
         return
     yield from _check_names(dataset, plan.sample, files)
