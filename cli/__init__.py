@@ -18,8 +18,10 @@ from .merge import merge
 from .phantom import phantom
 from .preview import preview
 from .replay import replay
+from .robustness import robustness
 from .synth import synth
 from .verify import verify
+from .worst import worst
 
 EPILOG = """\b
 The main job, in three lines:
@@ -62,5 +64,5 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (liver_mask, synth, merge, replay, verify, preview, evaluate, phantom):
+for _command in (liver_mask, synth, merge, replay, verify, preview, evaluate, robustness, worst, phantom):
     main.add_command(_command)

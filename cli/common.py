@@ -45,6 +45,18 @@ def as_usage_error() -> Iterator[None]:
         raise click.UsageError(" ".join(str(error).split())) from error
 
 
+def given_scans(images: Path | None, masks: Path | None, scans: Path) -> tuple[list[Any], list[Any]]:
+    """Scans of two folders, or those that liver-mask has listed; and what is missing."""
+    from tumorgen.generate import match_sources, sources_of_scans
+    from tumorgen.scans import read_scans
+
+    if (images is None) != (masks is None):
+        raise click.UsageError("--images and --masks go together.")
+    if images and masks:
+        return match_sources(images, masks)
+    return sources_of_scans(read_scans(scans))
+
+
 def plural(count: int, noun: str) -> str:
     """`1 scan`, `2 scans`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

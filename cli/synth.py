@@ -10,9 +10,22 @@ from typing import Any
 
 import click
 
-from .common import EXISTING, FOLDER, as_usage_error, is_debug, jobs_option, plural, progress, tell_failures
+from .common import (
+    EXISTING,
+    FOLDER,
+    as_usage_error,
+    given_scans,
+    is_debug,
+    jobs_option,
+    plural,
+    progress,
+    tell_failures,
+)
 from .estimate import tell_estimate
 
+TABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
+# What decides which samples there are; a manifest has decided.
+DRAWING = ("per_scan", "sizes", "pattern", "intensity", "without", "settings", "seed", "scheduler", "shard", "estimate")
 STEPS = ("vessels", "elastic", "edge-blur", "mass-effect", "capsule")
 
 
@@ -25,6 +38,7 @@ Examples:
   tumorgen synth --pattern satellite --intensity portal --dataset-id 502 --name SynthSevere
   tumorgen synth --settings settings.toml --seed 7
   tumorgen synth --per-scan 1000 --estimate                # how long, how much?
+  tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst
   tumorgen synth --shard 2/8                               # one of eight jobs; then: tumorgen merge"""
 )
 @click.option("--images", type=EXISTING, help="Folder of healthy CTs; with --masks, instead of manifests/scans.csv.")
@@ -36,6 +50,7 @@ Examples:
     show_default=True,
     help="What liver-mask wrote.",
 )
+@click.option("--from-manifest", type=TABLE, help="Render the samples of this manifest instead, as `worst` writes it.")
 @click.option("--output", type=FOLDER, help="Folder of raw datasets  [default: $nnUNet_raw, else ./nnUNet_raw]")
 @click.option("--dataset-id", type=click.IntRange(1, 999), default=501, show_default=True, help="nnU-Net's number.")
 @click.option("--name", default="SynthLiver", show_default=True, help="Name of the dataset.")
@@ -65,6 +80,8 @@ def synth(**options: Any) -> None:
 
     The scans are those that liver-mask has listed, or two folders matched by case name. Running the same command again
     does only what is missing.
+
+    With --from-manifest nothing is drawn: the samples are those of a manifest, of the very scans they were planned for.
     """
     from tumorgen.dataset import Dataset, dataset_folder
     from tumorgen.shards import parse_shard
@@ -74,7 +91,11 @@ def synth(**options: Any) -> None:
         dataset = Dataset(dataset_folder(root, options["dataset_id"], options["name"]))
         settings = _settings(options)
         shard = parse_shard(options["shard"]) if options["shard"] else None
-    sources, missing = _sources(options["images"], options["masks"], options["scans"])
+    if options["from_manifest"]:
+        _refuse_drawing()
+        tell_failures(_render(dataset, options), debug=is_debug())
+        return
+    sources, missing = given_scans(options["images"], options["masks"], options["scans"])
     what = {"seed": options["seed"], "per_scan": options["per_scan"], "shard": shard}
     with _cluster(options["scheduler"]) as cluster:
         if options["estimate"]:
@@ -83,6 +104,35 @@ def synth(**options: Any) -> None:
         else:
             failures = _run(sources, dataset, settings, cluster, options, what)
     tell_failures([*missing, *failures], debug=is_debug())
+
+
+def _refuse_drawing() -> None:
+    context = click.get_current_context()
+    for name in (*DRAWING, "scans"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} does not go with --from-manifest: its rows say it all.")
+
+
+def _render(dataset: Any, options: dict[str, Any]) -> list[Any]:
+    """Make a training set of the rows of a manifest."""
+    from tumorgen.replay import replay as run
+
+    began = time.monotonic()
+    report = run(
+        options["from_manifest"],
+        dataset,
+        images=options["images"],
+        masks=options["masks"],
+        val_per_scan=options["val_per_scan"],
+        jobs=options["jobs"],
+        training=True,
+        force=options["force"],
+        copies=Path("manifests"),
+        start=progress("synth", "sample"),
+    )
+    _summarise(report, time.monotonic() - began, None)
+    _next(report, options["dataset_id"], None)
+    return list(report.failures)
 
 
 def _run(
@@ -112,17 +162,6 @@ def _cluster(address: str | None) -> AbstractContextManager[Any]:
     from tumorgen.cluster import connected
 
     return connected(address) if address else nullcontext()
-
-
-def _sources(images: Path | None, masks: Path | None, scans: Path) -> tuple[list[Any], list[Any]]:
-    from tumorgen.generate import match_sources, sources_of_scans
-    from tumorgen.scans import read_scans
-
-    if (images is None) != (masks is None):
-        raise click.UsageError("--images and --masks go together.")
-    if images and masks:
-        return match_sources(images, masks)
-    return sources_of_scans(read_scans(scans))
 
 
 def _settings(options: dict[str, Any]) -> Any:

@@ -178,7 +178,18 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_commands_are_those_of_the_manual() -> None:
-    assert COMMANDS == ["evaluate", "liver-mask", "merge", "phantom", "preview", "replay", "synth", "verify"]
+    assert COMMANDS == [
+        "evaluate",
+        "liver-mask",
+        "merge",
+        "phantom",
+        "preview",
+        "replay",
+        "robustness",
+        "synth",
+        "verify",
+        "worst",
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,0 +1,84 @@
+"""`tumorgen worst`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .common import EXISTING, is_debug, jobs_option, plural, progress, tell_failures
+
+TABLE = click.Path(path_type=Path, dir_okay=False)
+SHOWN = 10  # cells of the ranking
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tumorgen worst evaluation/ nnUNet_raw/Dataset502_Robustness/manifest.csv
+  tumorgen worst evaluation/ nnUNet_raw/Dataset502_Robustness/manifest.csv --cells 5 --count 500
+  tumorgen worst evaluation/ manifest.csv --images ct/ --masks livers/      # new tumours in other patients
+  tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst    # then"""
+)
+@click.argument("evaluation", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("manifest", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--output", type=TABLE, default=Path("worst.csv"), show_default=True, help="The new manifest.")
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="New samples.")
+@click.option("--cells", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the worst cells.")
+@click.option("--images", type=EXISTING, help="Folder of the scans to use; with --masks, instead of the manifest's.")
+@click.option("--masks", type=EXISTING, help="Folder of their liver masks.")
+@click.option("--settings", type=EXISTING, help="TOML file with parameters of the method, as for synth.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything drawn.")
+@jobs_option
+def worst(evaluation: Path, manifest: Path, output: Path, count: int, cells: int, **options: Any) -> None:
+    """Plan new samples around what a model did worst (section 5.5).
+
+    EVALUATION is the folder that `evaluate` wrote, MANIFEST that of the samples it scored. A cell is a level of a
+    dimension of the robustness benchmark; of any other dataset, a size class. Cells are ranked by mean tumour DSC. Of
+    the worst, new samples are drawn: what was dialled lies between the neighbouring levels, all else is as synth draws
+    it.
+
+    The new manifest is rendered by `tumorgen synth --from-manifest`.
+    """
+    from tumorgen.generate import match_sources
+    from tumorgen.settings import Settings, load_settings
+    from tumorgen.worst import worst as run
+
+    images, masks = options["images"], options["masks"]
+    if (images is None) != (masks is None):
+        raise click.UsageError("--images and --masks go together.")
+    sources, missing = match_sources(images, masks) if images else ([], [])
+    report = run(
+        evaluation,
+        manifest,
+        output,
+        load_settings(options["settings"]) if options["settings"] else Settings(),
+        count=count,
+        cells=cells,
+        seed=options["seed"],
+        sources=sources,
+        jobs=options["jobs"],
+        start=progress("worst", "scan"),
+    )
+    _tell(report, output)
+    tell_failures([*missing, *report.failures], debug=is_debug())
+
+
+def _tell(report: Any, output: Path) -> None:
+    click.echo(f"{'cell':<24}{'tumour DSC':>12}{'sensitivity':>13}{'samples':>9}")
+    for number, cell in enumerate(report.cells[:SHOWN]):
+        found = "-" if math.isnan(cell.sensitivity) else f"{cell.sensitivity:.3f}"
+        name = f"{cell.dial.dimension} {cell.dial.level}"
+        mark = "  <- worst" if number < report.worst else ""
+        click.echo(f"{name:<24}{cell.tumor_dsc:>12.3f}{found:>13}{cell.cases:>9}{mark}")
+    if report.unscored:
+        click.echo(
+            f"note: {plural(report.unscored, 'sample')} of the manifest without a score, in none of these figures"
+        )
+    if report.records:
+        click.echo(
+            f"{output}: {plural(len(report.records), 'sample')} planned around {plural(report.worst, 'cell')}\n"
+            f"next:\n  tumorgen synth --from-manifest {output} --dataset-id 503 --name Worst"
+        )
