@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -149,3 +151,22 @@ def test_worst_finds_the_cells_that_were_spoilt(done):
     records = read_manifest(root / "worst.csv")
     assert {(r.dial.dimension, r.dial.level) for r in records} == {("size", "2"), ("intensity", "0"), ("shape", "9")}
     assert planned.stdout.splitlines()[1].startswith("size 2 ")
+
+
+def test_the_report_shows_it(done):
+    root, expected, summary, _, _ = done
+    page = (root / "evaluation" / "report.html").read_text(encoding="utf-8")
+    finding = re.search(r"<p class='finding'>(.*?)</p>", page)[1]
+    low, high = (summary["dimensions"]["size"]["2"]["sensitivity_any"][end] for end in ("low", "high"))
+    assert finding.startswith(f"Fails, finding fewer than half of the lesions, at size 2: 0.00 [{low:.2f}, {high:.2f}]")
+    assert "intensity" not in finding  # eroded ones are found
+    figure_6 = page[page.index("<h2>Robustness</h2>") : page.index("<h2>Faults</h2>")]
+    for name in ("location", "size", "shape", "intensity", "texture", "control"):
+        assert f">{name}</text>" in figure_6
+    assert "<td>scan_1_v0021</td><td>missing_prediction</td>" in page
+    missed = {case for case, (dial, _, _) in expected.items() if (dial.dimension, dial.level) == ("size", "2")}
+    shown = re.findall(r"<figcaption><strong>(.*?)</strong>", page)
+    assert set(shown[: len(missed)]) == missed  # the worst first
+    assert page.count("alt='slice of") == len(shown) == 8
+    for link in re.findall(r"<a href='(.*?)'", page):
+        assert (root / "evaluation" / unquote(link)).is_file()
