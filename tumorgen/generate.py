@@ -32,7 +32,7 @@ from .scan import Scan, load_scan
 from .scans import ScanRow
 from .settings import Settings, Vessels
 from .units import cut, unit_size
-from .volume import Volume, find_volumes
+from .volume import Volume, find_volumes, resolved
 
 LARGEST_UNIT = 16  # samples of a replay; a run's units are as large as `units` finds best
 
@@ -108,7 +108,7 @@ def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure
     image_files, mask_files = find_volumes(images), find_volumes(masks)
     if images.is_file() and masks.is_file():
         mask_files = dict.fromkeys(image_files, masks)
-    sources = [Source(c, path.resolve(), mask_files[c].resolve()) for c, path in image_files.items() if c in mask_files]
+    sources = [Source(c, resolved(path), resolved(mask_files[c])) for c, path in image_files.items() if c in mask_files]
     if not sources:
         raise TumorgenError(
             f"{masks}: no mask has the case name of an image in {images} ({', '.join(image_files)[:80]})"
@@ -325,7 +325,10 @@ def prepare_once(source: Source, vessels: Vessels, states: States) -> Prepared: 
 
 def _states(source: Source) -> States:
     """Size and time of change of a scan's files; of a file that is not there, nothing: reading it says so."""
-    found = [path.stat() for path in (source.image, source.mask) if path.exists()]
+    try:
+        found = [path.stat() for path in (source.image, source.mask) if path.exists()]
+    except OSError:  # no permission, a name too long
+        return ()
     return tuple((state.st_size, state.st_mtime_ns) for state in found)
 
 
@@ -342,6 +345,6 @@ def done(records: Iterable[Record], dataset: Dataset) -> list[Record]:
         record
         for record in records
         if record.files is not None
-        and (dataset.folder / record.files.image_file).is_file()
-        and (dataset.folder / record.files.label_file).is_file()
+        and dataset.image(record.plan.sample).is_file()
+        and dataset.label(record.plan.sample).is_file()
     ]

@@ -21,7 +21,7 @@ from scipy import ndimage
 from .boxes import bounding_box
 from .errors import TumorgenError
 from .scans import SCANS, ScanRow, read_scans, record_scan
-from .volume import Geometry, Volume, read_ct, write_volume
+from .volume import Geometry, Volume, read_ct, resolved, write_volume
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
@@ -245,7 +245,7 @@ def refuse_same_folder(images: Iterable[Path], output: Path) -> None:
     TumorgenError
         `output` is the folder of an image.
     """
-    if output.resolve() in {folder for path in images for folder in (path.parent.resolve(), path.resolve().parent)}:
+    if resolved(output) in {folder for path in images for folder in (resolved(path.parent), resolved(path).parent)}:
         raise TumorgenError(f"{output}: holds the images; masks need a folder of their own")
 
 

@@ -14,7 +14,7 @@ from .plan import Plan
 from .room import needed_bytes, refuse_without_room
 from .settings import Vessels
 from .synth import Report, finish
-from .volume import find_volumes, safe_name
+from .volume import find_volumes, resolved, safe_name
 
 
 def replay(
@@ -140,7 +140,7 @@ def find_sources(records: Sequence[Record], images: Path | None, masks: Path | N
         if images and masks:
             if case not in image_files or case not in mask_files:
                 raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
-            sources[case] = Source(case, image_files[case].resolve(), mask_files[case].resolve())
+            sources[case] = Source(case, resolved(image_files[case]), resolved(mask_files[case]))
         elif known := record.files or record.sources:
             sources[case] = Source(case, Path(known.source_image), Path(known.source_mask))
         else:

@@ -28,9 +28,12 @@ def sample_bytes(source: Source) -> int:
 
 
 def deflated_bytes(path: Path) -> int:
-    """Bytes of a volume's file, deflated, judged from pieces spread over it; 0 of one that is not there."""
-    with_voxels = [path, *(path.with_suffix(end) for end in (".raw", ".zraw") if path.suffix.lower() == ".mhd")]
-    return sum(_deflated_bytes(file) for file in with_voxels if file.is_file())
+    """Bytes of a volume's file, deflated, judged from pieces spread over it; 0 of one that cannot be read."""
+    try:
+        with_voxels = [path, *(path.with_suffix(end) for end in (".raw", ".zraw") if path.suffix.lower() == ".mhd")]
+        return sum(_deflated_bytes(file) for file in with_voxels if file.is_file())
+    except (OSError, ValueError):  # no permission, no name of a file: reading it says so
+        return 0
 
 
 def _deflated_bytes(path: Path) -> int:

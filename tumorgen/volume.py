@@ -6,11 +6,14 @@ Arrays are (z, y, x). Spacing is (z, y, x) in mm. Origin, direction and points a
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,17 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from .errors import TumorgenError
-from .integrity import read_nifti, refuse_non_finite
+from .headers import EXTENSIONS, extension_of, reader_of, refuse_hostile, refuse_irregular, refuse_undecodable
+from .integrity import check_stream, read_nifti, refuse_non_finite
 
-EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 GEOMETRY_TOLERANCE_MM = 1e-3  # headers store spacing and origin as float32: 1e-3 mm is far above their rounding
-MAX_VOXELS = 2**31  # 4 GiB of int16: no clinical CT comes near, a corrupt header easily does
+FARTHEST_MM = 1e6  # of an origin, from the scanner's centre; a header's float32 would not resolve voxels beyond
 AIR_BELOW_HU = -300.0  # a CT shows air around or in the body at about -1000 HU; fat, the next darkest, at -100
 TISSUE_ABOVE_HU = 50.0
+
+LONGEST_CASE = 180  # characters; with what samples add, and a suffix, within the 255 that file systems take
+LONGEST_SAMPLE = 220
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
 Index = tuple[int, int, int]
 Triple = tuple[float, float, float]
@@ -84,18 +91,37 @@ class Volume:
 
 def case_name(path: Path) -> str:
     """Name of the case in a file's name: no folder, no extension, no nnU-Net channel suffix (`_0000`)."""
-    name = path.name
-    for extension in EXTENSIONS:
-        if name.lower().endswith(extension):
-            name = name[: -len(extension)]
-            break
+    name = path.name[: len(path.name) - len(extension_of(path))]
     return safe_name(re.sub(r"_0000$", "", name))
 
 
-def safe_name(name: str) -> str:
-    """A case name that is safe as a file name everywhere: letters, digits, `.`, `_`, `-`; never empty, no dot first."""
-    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-_")
-    return cleaned or "case"
+def safe_name(name: str, longest: int = LONGEST_CASE) -> str:
+    """A case name that is safe as a file name everywhere: letters, digits, `.`, `_`, `-`; never empty, no dot first.
+
+    A letter with an accent is the same in both of Unicode's forms (macOS writes the other one); a name that Windows
+    keeps for a device (`con`, `nul`, `com1`) gets `case-` in front.
+    """
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", unicodedata.normalize("NFC", name)).strip(".-_")
+    cleaned = cleaned[:longest].rstrip(".-_") or "case"
+    return f"case-{cleaned}"[:longest].rstrip(".-_") if _DEVICES.match(cleaned) else cleaned
+
+
+def refuse_unsafe_name(name: str, what: str, longest: int = LONGEST_CASE) -> None:
+    """Refuse a name of which a file would lie elsewhere, or have another name on another system.
+
+    Raises
+    ------
+    TumorgenError
+        It is not what `safe_name` makes of it.
+    """
+    safe = safe_name(name, longest)
+    if name != safe:
+        raise TumorgenError(f"{what} {name[:80]!r} is not safe as a file name; {safe[:80]!r} would be")
+
+
+def resolved(path: Path) -> Path:
+    """The absolute path that links lead to; of links in a loop, which `Path.resolve` raises over, as far as they do."""
+    return Path(os.path.realpath(path))
 
 
 def find_volumes(folder: Path) -> dict[str, Path]:
@@ -104,36 +130,62 @@ def find_volumes(folder: Path) -> dict[str, Path]:
     Raises
     ------
     TumorgenError
-        Nothing there, nothing readable by its extension, or two files with one case name.
+        Nothing there, nothing readable by its extension, or two files with one case name; names that differ in small
+        and capital letters alone are one, as they are to Windows and macOS.
     """
-    if folder.is_file():
-        return {case_name(folder): folder}
-    if not folder.is_dir():
-        raise TumorgenError(f"{folder}: no such file or folder")
+    try:
+        if folder.is_file():
+            return {case_name(folder): folder}
+        if not folder.is_dir():
+            if folder.is_symlink() or folder.exists():
+                refuse_irregular(folder)
+            raise TumorgenError(f"{folder}: no such file or folder")
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not path.name.lower().endswith(EXTENSIONS) or path.name.startswith("."):
+    twins: dict[str, Path] = {}
+    for path in paths:
+        if not extension_of(path) or path.name.startswith("."):
             continue
         case = case_name(path)
-        if case in found:
-            raise TumorgenError(f"{path}: case {case!r} is also {found[case].name}; rename one of them")
+        twin = twins.setdefault(case.lower(), path)
+        if twin is not path:
+            raise TumorgenError(f"{path}: case {case!r} is also {twin.name}; rename one of them")
         found[case] = path
     if not found:
-        raise TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}")
+        dicom = " DICOM is not read yet: convert series first (dcm2niix)." if any(map(_is_dicom, paths[:100])) else ""
+        raise TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}.{dicom}".removesuffix("."))
     return found
 
 
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") if path.is_file() else nullcontext(BytesIO()) as file:
+            return file.read(132)[128:] == b"DICM" or path.name.upper() == "DICOMDIR"
+    except OSError:
+        return False
+
+
 def read_volume(path: Path) -> Volume:
-    """Read a 3D scalar volume of any format SimpleITK reads.
+    """Read a 3D scalar volume: NIfTI, NRRD or MetaImage, as its extension says.
 
     Raises
     ------
     TumorgenError
-        Missing, unreadable or truncated file; not 3D; not scalar; absurdly large; geometry that no scanner makes.
+        Missing, unreadable or truncated file; not 3D; not scalar; larger than the limit (`tumorgen.headers`); geometry
+        that no scanner makes; a header that names files elsewhere.
     """
+    claim = refuse_hostile(path)
     reader = _open(path)
+    if reader.GetSize() != claim.size:
+        raise TumorgenError(f"{path}: not a readable volume (its size is {claim.size}, or {reader.GetSize()})")
     geometry = Geometry(reader.GetSize()[::-1], reader.GetSpacing()[::-1], reader.GetOrigin(), reader.GetDirection())
-    array = read_nifti(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
+    array = None
+    if reader_of(path) == "NiftiImageIO":
+        array = read_nifti(path)
+    else:
+        check_stream(claim, path)
     if array is None:
         try:
             array = sitk.GetArrayFromImage(reader.Execute())
@@ -144,25 +196,23 @@ def read_volume(path: Path) -> Volume:
 
 
 def _open(path: Path) -> sitk.ImageFileReader:
-    """A reader whose header has been checked, so that no hostile header costs memory."""
-    if not path.is_file():
-        raise TumorgenError(f"{path}: no such file")
+    """A reader whose geometry has been checked."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetImageIO(reader_of(path))
     try:
+        reader.SetFileName(str(path))
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise TumorgenError(f"{path}: not a readable volume ({_reason(error)})") from error
-    size = reader.GetSize()
-    if len(size) != 3 or min(size) < 2:
-        raise TumorgenError(f"{path}: is {len(size)}D of size {size} (x, y, z); a 3D volume is needed")
     if reader.GetNumberOfComponents() != 1:
         raise TumorgenError(f"{path}: has {reader.GetNumberOfComponents()} values per voxel; a scalar volume is needed")
-    if int(np.prod(size, dtype=object)) > MAX_VOXELS:
-        raise TumorgenError(f"{path}: header says {size} voxels (x, y, z); no CT is that large")
+    if reader.GetDimension() != 3:
+        raise TumorgenError(f"{path}: is {reader.GetDimension()}D; a 3D volume is needed")
     spacing = np.array(reader.GetSpacing())
     if not (np.isfinite(spacing).all() and (spacing > 0.01).all() and (spacing < 100).all()):
-        raise TumorgenError(f"{path}: spacing {tuple(spacing)} mm (x, y, z) is not a CT's; repair the header")
+        raise TumorgenError(f"{path}: spacing {reader.GetSpacing()} mm (x, y, z) is not a CT's; repair the header")
+    if not (np.abs(reader.GetOrigin()) < FARTHEST_MM).all():
+        raise TumorgenError(f"{path}: its origin is {reader.GetOrigin()} mm (x, y, z); repair the header")
     direction = np.reshape(reader.GetDirection(), (3, 3))
     if not np.allclose(direction @ direction.T, np.eye(3), atol=1e-3):
         raise TumorgenError(f"{path}: its direction is not orthonormal, which nnU-Net refuses; resample it first")
@@ -222,6 +272,7 @@ def to_image(volume: Volume) -> sitk.Image:
 
 def write_volume(volume: Volume, path: Path) -> None:
     """Write a volume, compressed; the file appears whole or not at all. Boolean arrays become uint8 0/1."""
+    refuse_undecodable(path)
     with whole_file(path) as partial:
         try:
             sitk.WriteImage(to_image(volume), str(partial), useCompression=True)
