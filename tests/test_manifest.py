@@ -29,6 +29,7 @@ from tumorgen.manifest import (
 )
 from tumorgen.plan import DOMAINS, Plan, Tumor
 from tumorgen.render import Outcome, render
+from tumorgen.volume import safe_name
 
 FILES = Files(2, 12.5, '/data/ü, "q".nii.gz', "m.nii.gz", "i", "l", "0" * 64, "1" * 64, "0.1", "2.0", "1.11")
 
@@ -55,6 +56,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zs", "Zl"
 NAMES = st.one_of(
     TEXT, st.sampled_from(["001", "NA", "nan", "1e5", "-", "=1+1", "a,b", 'say "x"', "true", "ÄÖ", "肝臓"])
 )
+SAFE = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}[A-Za-z0-9]", fullmatch=True).map(safe_name)
 
 
 def value_of(field: dataclasses.Field, texts: st.SearchStrategy[str] = NAMES) -> st.SearchStrategy:
@@ -79,7 +81,7 @@ def values_of(kind: type, **given: st.SearchStrategy) -> st.SearchStrategy:
 
 
 TUMORS = st.lists(values_of(Tumor), max_size=3).map(tuple)
-PLANS = values_of(Plan, tumors=TUMORS)
+PLANS = values_of(Plan, tumors=TUMORS, sample=SAFE, case=SAFE)
 OUTCOMES = values_of(Outcome)
 
 
@@ -117,7 +119,7 @@ def test_outcomes_of_nothing_round_trip(tmp_path):
     assert back.outcomes[1] == record.outcomes[1]
 
 
-@pytest.mark.parametrize("case", ["001", "NA", "nan", "1e5", "null", "True", "-0"])
+@pytest.mark.parametrize("case", ["001", "NA", "nan", "1e5", "null", "True", "0"])
 def test_names_that_spreadsheets_mangle_stay_text(tmp_path, case):
     path = tmp_path / "manifest.csv"
     write_manifest([record_of(case)], path)
@@ -305,7 +307,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 def whole(tmp_path_factory) -> tuple[Path, list[Record]]:
     """Three samples, as a run appends them."""
     path = tmp_path_factory.mktemp("whole") / "manifest.csv"
-    records = [record_of("é", variant, tumors=variant) for variant in range(3)]
+    records = [record_of("e", variant, tumors=variant) for variant in range(3)]
     for record in records:
         append_manifest(record, path)
     return path, records
@@ -356,7 +358,7 @@ def test_a_torn_header_is_nothing(whole, tmp_path):
 def test_a_row_torn_within_a_letter_is_dropped(whole, tmp_path):
     path, records = whole
     text = path.read_bytes()
-    inside = text.rindex("é".encode()) + 1
+    inside = text.rindex("ü".encode()) + 1
     assert recover_manifest(cut(path, tmp_path, inside, None)) == records[:-1]
 
 

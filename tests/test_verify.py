@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import hashlib
 import json
+import os
+import random
+import re
 import shutil
 from pathlib import Path
 
@@ -12,8 +18,10 @@ from click.testing import CliRunner
 from conftest import ball_volume
 
 from tumorgen.cli import main
-from tumorgen.dataset import Dataset
+from tumorgen.dataset import Dataset, write_sums
+from tumorgen.errors import TumorgenError
 from tumorgen.generate import match_sources
+from tumorgen.manifest import SAMPLE_COLUMNS, TUMOR_COLUMNS
 from tumorgen.settings import Settings
 from tumorgen.synth import synth
 from tumorgen.verify import spread, verify
@@ -119,13 +127,41 @@ TAMPERINGS = {
     "measured cell": (lambda d: _add_one(d, "volume_mm3"), "scan_0_v0000", "does not say what came out"),
     "tumour's row removed": (lambda d: _drop_last_tumor(d), "scan_1_v0001", "rendered again|outside the recorded"),
     "patient on both sides": (lambda d: _leak(d), "splits_final.json", "in training and in validation"),
+    "a folder in a file's place": (lambda d: _replace(d / LABEL, Path.mkdir), LABEL, "is no regular file"),
+    "a pipe in a file's place": (lambda d: _replace(d / IMAGE, os.mkfifo), IMAGE, "is no regular file"),
+    "a loop of links": (lambda d: _replace(d / IMAGE, lambda p: p.symlink_to(p.name)), IMAGE, "is no regular file"),
+    "a setting": (lambda d: edit_text(d / "settings.toml", "eta", "etb"), "settings.toml", "SHA-256"),
+    "settings gone": (lambda d: (d / "settings.toml").unlink(), "settings.toml", "is missing"),
+    "checksums gone": (lambda d: (d / "SHA256SUMS").unlink(), "SHA256SUMS", "is missing"),
+    "a checksum": (lambda d: edit_text(d / "SHA256SUMS", "  tumors.csv", "  ../x"), "SHA256SUMS", "not as the run"),
+    "a checksum cut off": (
+        lambda d: (d / "SHA256SUMS").write_text((d / "SHA256SUMS").read_text()[:-90]),
+        "tumors.csv|SHA256SUMS",
+        "not in SHA256SUMS|not as the run",
+    ),
+    "checksums of no text": (lambda d: (d / "SHA256SUMS").write_bytes(b"\xff"), "SHA256SUMS", "cannot be read"),
+    "dataset.json is a list": (lambda d: (d / "dataset.json").write_text("[]"), "dataset.json", "is not nnU-Net's"),
+    "dataset.json without end": (lambda d: (d / "dataset.json").write_text("[" * 10**5), "dataset.json", "cannot be"),
+    "splits of anything": (
+        lambda d: (d / "splits_final.json").write_text('[{"train": [1, "x"], "val": [null]}]'),
+        "splits_final.json",
+        "not in the manifest",
+    ),
+    "a sample in no fold": (
+        lambda d: edit_text(d / "splits_final.json", '"scan_1_v0001"', '"scan_1_v0000"'),
+        "splits_final.json",
+        "SHA-256",
+    ),
     "splits gone": (lambda d: (d / "splits_final.json").unlink(), "splits_final.json", "is missing"),
 }
 
 
-def _add_one(folder: Path, column: str) -> None:
-    import csv
+def _replace(path: Path, make) -> None:
+    path.unlink()
+    make(path)
 
+
+def _add_one(folder: Path, column: str) -> None:
     with (folder / "tumors.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     rows[0][column] = repr(float(rows[0][column]) + 1)
@@ -153,7 +189,118 @@ def test_every_tampering_is_found(sound, tmp_path, name):
     shutil.copytree(sound, folder)
     tamper(folder)
     found = [str(problem) for problem in verify(folder, jobs=1, replays=-1).problems]
-    assert any(p.startswith(file) and any(r in p for r in reason.split("|")) for p in found), found
+    assert any(p.startswith(tuple(file.split("|"))) and any(r in p for r in reason.split("|")) for p in found), found
+
+
+# --- every cell, every byte ------------------------------------------------------------------------------------------
+
+CELLS = [("manifest.csv", column) for column in SAMPLE_COLUMNS] + [("tumors.csv", column) for column in TUMOR_COLUMNS]
+
+
+def rewrite_cell(folder: Path, table: str, column: str, row: int, change) -> None:
+    """Change a cell and nothing else of a table."""
+    with (folder / table).open(newline="") as file:
+        cells = list(csv.reader(file))
+    place = cells[0].index(column)
+    cells[1 + row][place] = change(cells[1 + row][place])
+    with (folder / table).open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(cells)
+
+
+def another(cell: str) -> str:
+    """Another cell of the same type, within its domain wherever that is possible."""
+    if cell in ("true", "false"):
+        return {"true": "false", "false": "true"}[cell]
+    if re.fullmatch(r"\d+", cell) and len(cell) < 20:
+        return str(int(cell) + 2)  # deform_points stays odd
+    try:
+        return repr(float(cell) * (1 + 1e-12) + 1e-300)  # what no rounding hides
+    except ValueError:
+        return cell + "0"
+
+
+def told(folder: Path, **options) -> list[str]:
+    """What verify says, a problem or an error a line."""
+    try:
+        return [str(problem) for problem in verify(folder, jobs=1, **options).problems]
+    except TumorgenError as error:
+        return [str(error)]
+
+
+@pytest.fixture
+def copy(sound, tmp_path) -> Path:
+    return shutil.copytree(sound, tmp_path / sound.name)
+
+
+@pytest.mark.parametrize(("table", "column"), CELLS, ids=lambda value: value)
+def test_a_change_of_any_column_is_found_without_rendering(copy, table, column):
+    rewrite_cell(copy, table, column, 1, another)
+    found = told(copy, replays=0)
+    assert any(table in line for line in found), found
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "splits_final.json", "settings.toml", "SHA256SUMS"])
+def test_a_change_of_any_byte_of_what_describes_them_is_found(copy, name):
+    path = copy / name
+    content = path.read_bytes()
+    chance = random.Random(name)
+    for _ in range(4):
+        spoiled = bytearray(content)
+        spoiled[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        path.write_bytes(spoiled)
+        found = told(copy, replays=0)
+        assert any(line.startswith((name, "SHA256SUMS")) or "SHA256SUMS" in line for line in found), found
+
+
+def regions(content: bytes) -> dict[str, tuple[int, int]]:
+    """Where the parts of a compressed file lie."""
+    length = len(content)
+    middle = {f"stream {k}": (20 + (length - 30) * k // 6, 20 + (length - 30) * (k + 1) // 6) for k in range(6)}
+    return {"gzip header": (0, 10), "first block": (10, 20), **middle, "gzip trailer": (length - 8, length)}
+
+
+@pytest.mark.parametrize("file", [IMAGE, LABEL])
+def test_a_byte_changed_in_any_region_of_a_file_is_found(copy, file):
+    content = (copy / file).read_bytes()
+    chance = random.Random(file)
+    for start, end in regions(content).values():
+        spoiled = bytearray(content)
+        spoiled[chance.randrange(start, end)] ^= 1 << chance.randrange(8)
+        (copy / file).write_bytes(spoiled)
+        found = told(copy, replays=0)
+        assert f"{file}: its SHA-256 is not the manifest's: the file was changed" in found
+
+
+@pytest.mark.parametrize("file", [IMAGE, LABEL])
+def test_a_byte_changed_in_any_field_of_the_header_is_found(copy, file):
+    content = gzip.decompress((copy / file).read_bytes())
+    chance = random.Random(file)
+    for start in range(0, 352, 16):
+        spoiled = bytearray(content)
+        spoiled[start + chance.randrange(16)] ^= 1 << chance.randrange(8)
+        (copy / file).write_bytes(gzip.compress(spoiled, 1))
+        assert f"{file}: its SHA-256 is not the manifest's: the file was changed" in told(copy, replays=0)
+
+
+def test_who_mends_the_checksums_too_is_found_out_by_rendering(copy):
+    """A forger that knows SHA256SUMS: drawn and measured cells still have to fit the voxels."""
+    for column in ("mu_t_hu", "radius_mm", "texture_seed", "volume_mm3", "mean_hu", "box_z1", "center_x_mm"):
+        folder = shutil.copytree(copy, copy.with_name(column))
+        rewrite_cell(folder, "tumors.csv", column, 0, lambda cell: str(type(_number(cell))(_number(cell) + 1)))
+        write_sums(Dataset(folder))
+        found = told(folder, replays=-1)
+        assert any("scan_0_v0000" in line for line in found), (column, found)
+
+
+def _number(cell: str) -> float | int:
+    return int(cell) if cell.isdigit() else float(cell)
+
+
+def test_sums_are_those_of_sha256sum(sound):
+    for line in (sound / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((sound / name).read_bytes()).hexdigest() == digest
+    assert len((sound / "SHA256SUMS").read_text().splitlines()) == 5
 
 
 def test_command_lists_problems_and_fails(sound, tmp_path):

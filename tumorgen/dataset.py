@@ -1,11 +1,13 @@
 """A dataset in nnU-Net's raw format (2.x): its layout, dataset.json and splits_final.json.
 
 `DatasetXXX_Name/{imagesTr/{sample}_0000.nii.gz, labelsTr/{sample}.nii.gz, dataset.json, splits_final.json}`, and what
-tumorgen adds: `manifest.csv`, `tumors.csv`, `settings.toml`. A test set has `imagesTs`, `labelsTs` and no splits.
+tumorgen adds: `manifest.csv`, `tumors.csv`, `settings.toml`, `SHA256SUMS`. A test set has `imagesTs`, `labelsTs` and no
+splits.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import defaultdict
@@ -15,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from .errors import TumorgenError
-from .manifest import SAMPLES, Record
+from .manifest import SAMPLES, TUMORS, Record
 from .volume import whole_file
 
 LABELS = {"background": 0, "liver": 1, "tumor": 2}
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 MAX_FOLDS = 5
+SUMMED = ("dataset.json", SAMPLES, "settings.toml", "splits_final.json", TUMORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,11 @@ class Dataset:
     def settings(self) -> Path:
         """The settings in force."""
         return self.folder / "settings.toml"
+
+    @property
+    def sums(self) -> Path:
+        """Checksums of what describes the samples."""
+        return self.folder / "SHA256SUMS"
 
     @property
     def images(self) -> Path:
@@ -125,7 +133,10 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def write_description(dataset: Dataset, records: Sequence[Record], val_per_scan: int) -> bool:
-    """Write dataset.json and splits_final.json for the samples that are there; False where no split is possible."""
+    """Write dataset.json and splits_final.json for the samples that are there; False where no split is possible.
+
+    And SHA256SUMS, the checksums of these and of the tables, which are final by now.
+    """
     write_json(dataset_json(len(records), dataset.part), dataset.folder / "dataset.json")
     folds = splits(records, val_per_scan) if dataset.part == TRAINING else []
     path = dataset.folder / "splits_final.json"
@@ -133,4 +144,39 @@ def write_description(dataset: Dataset, records: Sequence[Record], val_per_scan:
         write_json(folds, path)
     else:
         path.unlink(missing_ok=True)
+    write_sums(dataset)
     return bool(folds)
+
+
+def write_sums(dataset: Dataset) -> None:
+    """Write SHA256SUMS of what describes the samples, as `sha256sum --check` reads it; the manifest has the files'."""
+    there = [dataset.folder / name for name in SUMMED if (dataset.folder / name).is_file()]
+    with whole_file(dataset.sums) as partial:
+        partial.write_text("".join(f"{sha256_of(path)}  {path.name}\n" for path in there), encoding="utf-8")
+
+
+def read_sums(dataset: Dataset) -> dict[str, str]:
+    """File name -> SHA-256, as the run wrote them.
+
+    Raises
+    ------
+    TumorgenError
+        There is no SHA256SUMS, or it is not such a file.
+    """
+    try:
+        lines = dataset.sums.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise TumorgenError("is missing: the run is not finished, or it was removed") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TumorgenError(f"cannot be read ({error})") from error
+    found = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
+    sums = {match[2]: match[1] for match in found if match}
+    if len(sums) < len(lines) or not sums.keys() <= set(SUMMED):
+        raise TumorgenError("is not as the run wrote it")
+    return sums
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, fields
 
 from .errors import TumorgenError
-from .volume import Geometry, Triple
+from .volume import LONGEST_SAMPLE, Geometry, Triple, refuse_unsafe_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,8 @@ class Plan:
     tumors: tuple[Tumor, ...]
 
     def __post_init__(self) -> None:
+        refuse_unsafe_name(self.case, "case")
+        refuse_unsafe_name(self.sample, "sample", LONGEST_SAMPLE)
         _check_domains(self)
 
     def check_fits(self, geometry: Geometry, image_sha256: str, mask_sha256: str) -> None:

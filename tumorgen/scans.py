@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import TumorgenError
 from .table import read_text, rows_of, text_of
-from .volume import safe_name, whole_file
+from .volume import refuse_unsafe_name, whole_file
 
 SCANS = Path("manifests") / "scans.csv"
 STATUSES = ("ok", "check", "failed")
@@ -62,8 +62,7 @@ class ScanRow:
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise TumorgenError(f"unknown status {self.status!r}; it is one of {', '.join(STATUSES)}")
-        if self.case != safe_name(self.case):
-            raise TumorgenError(f"case {self.case!r} is not safe as a file name; {safe_name(self.case)!r} would be")
+        refuse_unsafe_name(self.case, "case")
         if self.status != "failed" and not self.mask:
             raise TumorgenError(f"case {self.case!r} has no mask; give it one, or set its status to failed")
 
@@ -88,9 +87,9 @@ def read_scans(path: Path = SCANS) -> list[ScanRow]:
     rows: dict[str, ScanRow] = {}
     for where, cells in rows_of(path, read_text(path), _REQUIRED):
         row = _parse(cells, where)
-        if row.case in rows:
+        if row.case.lower() in rows:  # to Windows and macOS, files of A and of a are the same
             raise TumorgenError(f"{where}: case {row.case!r} is there twice")
-        rows[row.case] = row
+        rows[row.case.lower()] = row
     return list(rows.values())
 
 
@@ -127,7 +126,7 @@ def _text(value: Cell) -> str:
 
 def _parse(cells: Mapping[str, str], where: str) -> ScanRow:
     values = {
-        name: _value(hint, cells[name].strip(), f"{where}, column {name}")
+        name: _value(hint, cells[name], f"{where}, column {name}")
         for name, hint in typing.get_type_hints(ScanRow).items()
         if name in cells
     }

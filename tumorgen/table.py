@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,38 @@ from .errors import TumorgenError
 
 Row = dict[str, str]
 T = TypeVar("T")
+
+# A spreadsheet computes what begins so, unless it is a number; an apostrophe in front says that it is text.
+_FORMULA = re.compile(r"[=+\-@'\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.ASCII | re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CODE = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
+
+
+def neutral(text: str) -> str:
+    r"""A cell that no spreadsheet takes for a formula, on one line; `plain` reads it back. Ordinary text stays.
+
+    What could be taken for one gets an apostrophe in front, as spreadsheets have it for text; and so does what holds
+    line ends or other control characters, or begins or ends with space. Behind the apostrophe, these characters are
+    written as codes (`\x0a`) and a backslash as two.
+    """
+    risky = _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    if not (risky or _CONTROL.search(text) or text != text.strip()):
+        return text
+    return "'" + _CONTROL.sub(_code, text.replace("\\", "\\\\"))
+
+
+def _code(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
+def plain(cell: str) -> str:
+    """The text of a cell; without the apostrophe and the codes that `neutral` has put there."""
+    cell = cell.strip()
+    if not cell.startswith("'"):
+        return cell
+    return _CODE.sub(lambda code: "\\" if code[1] == "\\" else chr(int(code[1][1:], 16)), cell[1:])
 
 
 def read_text(path: Path, *, torn: bool = False) -> str:
@@ -36,7 +69,7 @@ def read_text(path: Path, *, torn: bool = False) -> str:
 
 
 def rows_of(path: Path, text: str, required: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Each row of a table's text with where it stands, `file:line`.
+    """Each row of a table's text with where it stands, `file:line`; its cells as they were before `text_of`.
 
     Raises
     ------
@@ -51,18 +84,18 @@ def rows_of(path: Path, text: str, required: Sequence[str]) -> Iterator[tuple[st
         for row in reader:
             if None in row or None in row.values():
                 raise TumorgenError(f"{path}:{reader.line_num}: not as many cells as columns; cut off?")
-            yield f"{path}:{reader.line_num}", row
+            yield f"{path}:{reader.line_num}", {name: plain(cell) for name, cell in row.items()}
     except csv.Error as error:
         raise TumorgenError(f"{path}: not a CSV table ({error})") from error
 
 
 def text_of(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, header: bool = True) -> str:
-    """Text of rows, with a header or to be appended to one."""
+    """Text of rows, with a header or to be appended to one; no cell is a formula to a spreadsheet."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: neutral(cell) for name, cell in row.items()} for row in rows)
     return buffer.getvalue()
 
 
@@ -88,7 +121,7 @@ def parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
     values = dict(given)
     for name, hint in typing.get_type_hints(kind).items():
         if name not in given:
-            values[name] = _value(hint, row[name].strip(), f"{where}, column {name}")
+            values[name] = _value(hint, row[name], f"{where}, column {name}")
     try:
         return kind(**values)
     except TumorgenError as error:

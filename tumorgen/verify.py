@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from . import __version__
-from .dataset import LABELS, TRAINING, Dataset, dataset_json, find_dataset
+from .dataset import LABELS, SUMMED, TRAINING, Dataset, dataset_json, find_dataset, read_sums, sha256_of
 from .errors import TumorgenError
 from .generate import Source, count_jobs
 from .manifest import Files, Record, read_manifest
@@ -71,7 +70,7 @@ def verify(
     if not dataset.manifest.is_file():
         raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
     records = read_manifest(dataset.manifest)
-    problems = [*_check_layout(dataset, records), *_check_splits(dataset, records)]
+    problems = [*_check_sums(dataset), *_check_layout(dataset, records), *_check_splits(dataset, records)]
     again = spread([record.plan.sample for record in records], replays)
     groups = _by_scan(records)
     sources = find_sources(records, images, masks)
@@ -98,6 +97,23 @@ def _by_scan(records: Sequence[Record]) -> list[list[Record]]:
     return list(groups.values())
 
 
+def _check_sums(dataset: Dataset) -> Iterator[Problem]:
+    """What describes the samples is, byte for byte, what the run wrote: any cell of the tables, any setting."""
+    try:
+        sums = read_sums(dataset)
+    except TumorgenError as error:
+        yield Problem(dataset.sums.name, str(error))
+        return
+    for name in SUMMED:
+        path = dataset.folder / name
+        if path.is_file() and name not in sums:
+            yield Problem(name, f"is not in {dataset.sums.name}: it was added after the run")
+        elif name in sums and not path.is_file():
+            yield Problem(name, "is missing")
+        elif name in sums and sha256_of(path) != sums[name]:
+            yield Problem(name, f"its SHA-256 is not that in {dataset.sums.name}: it was changed after the run")
+
+
 def _check_layout(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
     """Files that are missing or do not belong, and what dataset.json says."""
     for folder, expected in (
@@ -112,8 +128,11 @@ def _check_layout(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
     path = dataset.folder / "dataset.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         yield Problem(path.name, f"cannot be read ({error})")
+        return
+    if not isinstance(found, dict):
+        yield Problem(path.name, "is not nnU-Net's")
         return
     for key, value in dataset_json(len(records), dataset.part).items():
         if found.get(key) != value:
@@ -130,11 +149,11 @@ def _check_splits(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
     case = {record.plan.sample: record.plan.case for record in records}
     try:
         folds = [(set(fold["train"]), set(fold["val"])) for fold in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield Problem(path.name, f"cannot be read ({error})")
         return
     for number, (train, val) in enumerate(folds):
-        for sample in sorted((train | val) - set(case)):
+        for sample in sorted((train | val) - set(case), key=str):
             yield Problem(path.name, f"fold {number} names {sample}, which is not in the manifest")
         for shared in sorted({case.get(s) for s in train} & {case.get(s) for s in val} - {None}, key=str):
             yield Problem(path.name, f"fold {number} has scan {shared} in training and in validation")
@@ -188,10 +207,11 @@ def _load(path: Path, sha256: str, scan: Scan) -> Generator[Problem, None, Volum
     """Read a file of the dataset; return None where that is not possible."""
     name = f"{path.parent.name}/{path.name}"
     if not path.is_file():
-        return None  # said by _check_layout
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            yield Problem(name, "its SHA-256 is not the manifest's: the file was changed")
+        if path.is_symlink() or path.exists():
+            yield Problem(name, "is no regular file")
+        return None  # of one that is missing, _check_layout has said so
+    if sha256_of(path) != sha256:
+        yield Problem(name, "its SHA-256 is not the manifest's: the file was changed")
     try:
         volume = read_volume(path)
     except TumorgenError as error:
