@@ -7,6 +7,7 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+LOWEST := $(VENV)-lowest
 DATASET := demo/nnUNet_raw/Dataset501_SynthLiver
 
 # One thread a process: the fast tests run in JOBS processes already. Figures are drawn to files, never to a screen, and
@@ -17,7 +18,8 @@ export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick bench check lint format-check types format schema clean distclean
+.PHONY: help install locked demo test quick bench corpus check lint format-check types format schema lock lowest clean \
+  distclean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +33,12 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --editable '.[dev]'
 	@touch $@
+
+locked:  ## Make the environment as requirements-dev.lock has it, version by version, hashes checked
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	@touch $(READY)
 
 demo: $(READY)  ## Run everything on two phantoms, afresh: demo/ gets scans, a dataset, its proof and pictures
 	rm -rf demo
@@ -50,6 +58,9 @@ quick: $(READY)  ## Run the fast tests only
 bench: $(READY)  ## Measure what a variant costs: table on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
 	$(BIN)/python tests/benchmark.py $(ARGS)
 
+corpus: $(READY)  ## Try broken image files by the hundred: kind of fault, tried, handled (ARGS="--mutations 2000", --lines)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/corpus.py $(ARGS)
+
 check: lint format-check types  ## Lint, check the formatting, check the types; pre-commit runs the same
 
 lint: $(READY)
@@ -67,6 +78,20 @@ format: $(READY)  ## Format the code and mend what ruff can
 
 schema: $(READY)  ## Write the dictionary of columns and the schemas in manifests/ from the code
 	$(BIN)/python -m tumorgen.columns manifests
+
+lock: $(READY)  ## Write requirements-dev.lock anew: the newest versions that pyproject.toml allows, with hashes
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	  --output-file requirements-dev.lock pyproject.toml
+
+# Only what pyproject.toml names is taken at its lowest; what that brings (PyTorch) is the newest that goes with it.
+lowest: $(READY)  ## Run the fast tests with the lowest versions that pyproject.toml allows, in an environment that goes again
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct --compile-bytecode --editable '.[dev]'
+	$(BIN)/uv pip list --python $(LOWEST)/bin/python
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile -p no:cacheprovider $(ARGS)
+	rm -rf $(LOWEST)
 
 clean:  ## Remove the demo, builds and caches; data and the environment stay
 	rm -rf demo build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

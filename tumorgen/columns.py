@@ -304,7 +304,8 @@ Every dataset has two tables, in its own folder and as copies here: `manifest.cs
 a row per tumour. `tumorgen replay` renders them again. Columns marked *drawn* are all that it reads, so a row may be
 edited by hand: move the tumour (`center_*_mm`), make it darker (`mu_t_hu`). Columns marked *measured* say what came
 out; they may be empty. Numbers are written with a point, truth values as `true` and `false`. Read the tables with the
-schemas, or as text: pandas by itself makes 1.0 of a case `001`.
+schemas, or as text: pandas by itself makes 1.0 of a case `001`. A text that a spreadsheet would take for a formula has
+an apostrophe in front, which reading takes away.
 
 The schemas are [Frictionless Table Schemas](https://specs.frictionlessdata.io/table-schema/):
 `scans.schema.json`, `manifest.schema.json`, `tumors.schema.json`, and of evaluations `cases.schema.json` and

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 PATTERNS = ("classes", "single", "multifocal", "satellite")
 MIX = "mix"
+MOST = 10**18  # of a whole number; the domains are narrower, but not all of them are asked as floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,7 @@ def load_toml(kind: type[T], path: Path) -> T:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of a number with thousands of digits too
         raise TumorgenError(f"{path}: not a TOML file ({error})") from error
     try:
         return typing.cast(T, _build(kind, data, ""))
@@ -336,10 +337,12 @@ def _build(kind: Any, value: Any, name: str) -> Any:
             raise TumorgenError(f"{name}: a table is needed, not {value!r}")
         merged = _with_default_classes(value) if name == "classes" else value
         return {key: _build(arguments[1], item, f"{name}.{key}") for key, item in merged.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int and abs(value) > MOST:
+        raise TumorgenError(f"{name}: a number of {len(str(value))} digits is out of any range")
+    if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise TumorgenError(f"{name}: {value!r} is not of type {kind.__name__}")
+        raise TumorgenError(f"{name}: {str(value)[:80]!r} is not of type {kind.__name__}")
     return value
 
 

@@ -110,11 +110,23 @@ def read_division(dataset: Dataset) -> Division | None:
     path = dataset.folder / FOLDER / DIVISION
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Division(**{**found, "cases": tuple(found["cases"])})
+        return _checked(Division(**{**found, "cases": tuple(found["cases"])}))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TumorgenError(f"{path}: cannot be read ({error})") from error
+
+
+def _checked(division: Division) -> Division:
+    """Refuse numbers that are none, and so many shards or samples that going through them would not end."""
+    for name, most in (("shards", 10**5), ("seed", 2**64), ("per_scan", 10**6), ("val_per_scan", 2**31)):
+        value = getattr(division, name)
+        if type(value) is not int or not 0 <= value <= most:
+            raise ValueError(f"{name} is {str(value)[:40]}")
+    for case in division.cases:
+        if not isinstance(case, str):
+            raise TypeError(f"a case is {str(case)[:40]}")
+    return division
 
 
 def agree(dataset: Dataset, division: Division) -> None:

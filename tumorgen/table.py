@@ -45,9 +45,9 @@ def _code(found: re.Match[str]) -> str:
 
 def plain(cell: str) -> str:
     """The text of a cell; without the apostrophe and the codes that `neutral` has put there."""
-    cell = cell.strip()
+    cell = cell.lstrip()
     if not cell.startswith("'"):
-        return cell
+        return cell.strip()
     return _CODE.sub(lambda code: "\\" if code[1] == "\\" else chr(int(code[1][1:], 16)), cell[1:])
 
 
