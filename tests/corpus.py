@@ -14,6 +14,7 @@ import gzip
 import json
 import os
 import random
+import re
 import resource
 import signal
 import struct
@@ -480,8 +481,15 @@ def _serve() -> None:
     """Read paths, one a line of JSON, and answer each; the process is told to die where it takes too long."""
     task = json.loads(sys.stdin.readline())
     for done in attempt(task["paths"], task["mask"], task["gib"]):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        print(json.dumps({**done.__dict__, "peak": peak}), flush=True)  # noqa: T201
+        print(json.dumps({**done.__dict__, "peak": _peak_mib()}), flush=True)  # noqa: T201
+
+
+def _peak_mib() -> float:
+    """The most memory that this process has held; `ru_maxrss` would count its parent's, from before it was its own."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) / 2**10
 
 
 def try_all(faults: list[Fault], mask: Path, gib: float = MEMORY_GIB) -> tuple[dict[str, Try], float]:

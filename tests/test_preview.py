@@ -24,7 +24,7 @@ from scipy import ndimage
 from tumorgen import __version__
 from tumorgen.boxes import bounding_box
 from tumorgen.cli import main
-from tumorgen.dataset import Dataset, write_description
+from tumorgen.dataset import Dataset, write_description, write_sums
 from tumorgen.errors import TumorgenError
 from tumorgen.manifest import Files, Record, read_manifest, write_manifest
 from tumorgen.overview import draw_overview, ordered_classes
@@ -244,7 +244,7 @@ def test_a_sample_without_tumours_still_has_a_sheet(base: Scan) -> None:
 
 def test_names_are_never_formulas(base: Scan) -> None:
     sheet = ball_sheet(record_of(base), (2.0, 2.0, 2.0), healthy=False)
-    odd = replace(sheet.record, plan=replace(sheet.record.plan, sample=r"a$\frac$b_v0000"))
+    odd = replace(sheet.record, plan=replace(sheet.record.plan, size_class=r"a$\frac$b"))
     pixels(draw_sheet(replace(sheet, record=odd, missing=r"x$\nonsense{$: no such file")))
     pixels(draw_overview(r"$\frac$", [odd], []))
 
@@ -330,6 +330,7 @@ def dataset(template: Path, tmp_path: Path) -> Dataset:
         for record in read_manifest(dataset.manifest)
     ]
     write_manifest(records, dataset.manifest)
+    write_sums(dataset)
     return dataset
 
 

@@ -5,6 +5,7 @@ Tumours are rendered in the order of the plan, each on what the ones before it l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from .texture import texture
 from .volume import Geometry, Index, Triple
 
 LIVER, TUMOR = 1, 2  # labels; 0 is background
+MOST_POINTS = 2**27  # of a tumour's fine grid, some GB: a cube of 35 cm at 0.7 mm; no row may ask for more
 _TRUNCATE = 3.0
 
 
@@ -234,7 +236,7 @@ def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
     Raises
     ------
     TumorgenError
-        The centre lies outside the image.
+        The centre lies outside the image, or the tumour reaches further than any liver.
     """
     center = geometry.to_index(tumor.center_mm)
     if not all(-0.5 <= c <= n - 0.5 for c, n in zip(center, geometry.shape, strict=True)):
@@ -249,7 +251,21 @@ def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
     # A shape that deformation has pulled off its centre: the box begins or ends there.
     lows = [-reach(max(0.0, -edge)) for edge in low]
     highs = [reach(max(0.0, edge)) for edge in high]
-    return grid_around(center, (lows[0], lows[1], lows[2]), (highs[0], highs[1], highs[2]), geometry.spacing_mm)
+    return _bounded(
+        grid_around(center, (lows[0], lows[1], lows[2]), (highs[0], highs[1], highs[2]), geometry.spacing_mm)
+    )
+
+
+def _bounded(grid: Grid) -> Grid:
+    """The grid, if it can be rendered: a row may ask for anything."""
+    points = math.prod(grid.shape) * math.prod(grid.fine)
+    if points > MOST_POINTS:
+        size = " x ".join(f"{n * s:.0f}" for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
+        raise TumorgenError(
+            f"it reaches over {size} mm (z, y, x), {points / MOST_POINTS:.1f} times what is rendered; lower its"
+            " half-axes, sigma_e_mm, gamma_max_mm or blurs"
+        )
+    return grid
 
 
 def with_blurs(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Grid]:
@@ -260,7 +276,7 @@ def with_blurs(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[NDAr
     z, y, x = (
         slice((b.start - m) // k, -(-(b.stop + m) // k)) for b, m, k in zip(box, margins, grid.fine, strict=True)
     )
-    part = grid.part((z, y, x))
+    part = _bounded(grid.part((z, y, x)))
     widened = np.zeros([n * k for n, k in zip(part.shape, part.fine, strict=True)], bool)
     place = (
         slice(b.start - w.start * k, b.stop - w.start * k) for b, w, k in zip(box, (z, y, x), grid.fine, strict=True)

@@ -342,7 +342,7 @@ def _build(kind: Any, value: Any, name: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise TumorgenError(f"{name}: {str(value)[:80]!r} is not of type {kind.__name__}")
+        raise TumorgenError(f"{name}: {repr(value)[:80]} is not of type {kind.__name__}")
     return value
 
 

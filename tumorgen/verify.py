@@ -250,9 +250,13 @@ def _check_label(
 
 def _check_replay(record: Record, scan: Scan, image: Volume, label: Volume) -> Iterator[Problem]:
     """Rendered again from its rows, the sample has the same bits and measures."""
-    patch = render(scan, record.plan)
-    expected_image, expected_label = patch.apply(scan)
     sample = record.plan.sample
+    try:
+        patch = render(scan, record.plan)
+    except TumorgenError as error:
+        yield Problem(sample, f"its rows cannot be rendered: {error}")
+        return
+    expected_image, expected_label = patch.apply(scan)
     for what, found, expected in (("image", image, expected_image), ("label", label, expected_label)):
         differing = int(np.count_nonzero(found.array != expected))
         if differing:
