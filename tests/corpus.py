@@ -197,6 +197,9 @@ def geometry(m: Maker) -> None:
         m.text("singular direction", "a.mha", ("TransformMatrix = 1 0 0 0 1 0 0 0 1", f"TransformMatrix = {row}"))
     for row in ("(0,0,0)", "(0,3.5,0)", "(nan,nan,nan)", "none", "(1,2)", "(1,1,0)"):
         m.text("singular direction", "a.nrrd", ("(3.5,0,0)", row))
+    for count in (4, 40, 400):  # a reader of NRRD dies over these
+        m.text("singular direction", "a.nrrd", ("(0,0,5)", "(0,0,irections: (3.5,0,0) (0,3.5,0) " * count))
+        m.text("singular direction", "a.mha", ("TransformMatrix = 1", "TransformMatrix = " + "1 " * count))
     for bad in ("nan", "inf", "1e300"):
         m.text("place NaN or absurd", "a.mha", ("Offset = -70", f"Offset = {bad}"))
         m.text("place NaN or absurd", "a.nrrd", ("origin: (-70", f"origin: ({bad}"))
@@ -364,9 +367,9 @@ def files(m: Maker) -> None:
 # --- faults by chance ------------------------------------------------------------------------------------------------
 
 
-def mutated(m: Maker, count: int) -> None:
+def mutated(m: Maker, count: int, seed: int) -> None:
     """Sound files with bytes of their headers, or anywhere, changed by chance: they may read, or get one line."""
-    chance = random.Random(SEED)
+    chance = random.Random(seed)
     names = sorted(name for name in m.bytes if not name.endswith((".raw", ".zraw", ".mhd")))
     for number in range(count):
         name = names[number % len(names)]
@@ -421,12 +424,12 @@ MUTATIONS: tuple[tuple[str, Callable[[bytearray, random.Random], None]], ...] = 
 BY_HAND = (truncated, sizes, voxels, geometry, bombs, endian, scaled, kinds, dicom, elsewhere, files)
 
 
-def make(folder: Path, mutations: int) -> list[Fault]:
+def make(folder: Path, mutations: int, seed: int = SEED) -> list[Fault]:
     """All files, in a folder."""
     maker = Maker(folder)
     for faults in BY_HAND:
         faults(maker)
-    mutated(maker, mutations)
+    mutated(maker, mutations, seed)
     return maker.faults
 
 
@@ -551,6 +554,7 @@ def main() -> int:
     """Make all files, try them, print the table and what was not handled."""
     parser = argparse.ArgumentParser(description="Broken image files by the hundred: kind of fault, tried, handled.")
     parser.add_argument("--mutations", type=int, default=600, help="files changed by chance (default 600)")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"seed of the changes (default {SEED})")
     parser.add_argument("--gib", type=float, default=MEMORY_GIB, help="address space of the process (default 3)")
     parser.add_argument("--lines", action="store_true", help="print what is said of each file")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -560,7 +564,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         _, mask = sound(Path(scratch) / "sound")
-        faults = make(Path(scratch) / "faults", options.mutations)
+        faults = make(Path(scratch) / "faults", options.mutations, options.seed)
         found, peak = try_all(faults, mask, options.gib)
         for fault in faults:
             wrong = verdict(fault, found[str(fault.path)])

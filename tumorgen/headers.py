@@ -51,6 +51,32 @@ _NRRD_TYPES = {
 }
 
 
+# What fields of text headers may hold, as far as anything is read of them.
+_REAL = r"[+-]?(?:\d{1,25}\.?\d{0,25}|\.\d{1,25})(?:[eE][+-]?\d{1,3})?"
+_VECTOR = rf"\(\s*{_REAL}\s*,\s*{_REAL}\s*,\s*{_REAL}\s*\)"
+_SHORT = r"[^\x00]{0,1000}"
+_REALS_3 = rf"{_REAL}(?:\s+{_REAL}){{2}}"
+_REALS_9 = rf"{_REAL}(?:\s+{_REAL}){{8}}"
+_WORDS_3 = r"[\w?.+-]{1,40}(?:\s+[\w?.+-]{1,40}){2}"
+_QUOTED_3 = r"(?:\"[^\"\\]{0,40}\"\s*|[\w?%/^*.+-]{1,40}\s*){3}"
+_NRRD_GRAMMAR = {
+    **dict.fromkeys(("spacedirections", "measurementframe"), rf"{_VECTOR}(?:\s*{_VECTOR}){{2}}"),
+    **dict.fromkeys(("spacings", "thicknesses", "axismins", "axismaxs", "kinds", "centers", "centerings"), _WORDS_3),
+    **dict.fromkeys(("units", "labels", "spaceunits"), _QUOTED_3),
+    "spaceorigin": _VECTOR,
+    "space": r"[A-Za-z0-9-]{1,40}",
+    "spacedimension": "3",
+}
+_NRRD_SHORT = {"type", "dimension", "sizes", "encoding", "endian", "datafile", "lineskip", "byteskip", "content"} | {
+    *("number", "min", "max", "oldmin", "oldmax", "blocksize", "sampleunits"),
+}
+_META_GRAMMAR = {
+    **dict.fromkeys(("offset", "origin", "position", "centerofrotation", "elementspacing", "elementsize"), _REALS_3),
+    **dict.fromkeys(("transformmatrix", "rotation", "orientation"), _REALS_9),
+    "anatomicalorientation": r"[A-Za-z?]{1,10}",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a header says of its voxels.
@@ -279,6 +305,7 @@ def _nrrd(path: Path) -> Claim:
         raise TumorgenError(f"{path}: not a readable volume (no header of NRRD)")
     fields = _fields(lines[1:], ":", path)
     fields = {re.sub(r"[ _-]", "", name): value for name, value in fields.items()}
+    _check_grammar(fields, _NRRD_GRAMMAR, path, others=False)
     for name in ("lineskip", "byteskip"):
         if fields.get(name, "0") != "0":
             raise TumorgenError(f"{path}: its header skips part of its data ({name}); write it anew without")
@@ -300,6 +327,7 @@ def _meta(path: Path) -> Claim:
 
     lines, length = _text_header(path, end)
     fields = _fields(lines, "=", path)
+    _check_grammar(fields, _META_GRAMMAR, path, others=True)
     if fields.get("objecttype", "image").lower() != "image":
         raise TumorgenError(f"{path}: holds a {fields['objecttype'][:40]!r}, not an image")
     if fields.get("binarydata", "true").lower() not in ("true", "1"):
@@ -340,6 +368,16 @@ def _fields(lines: Sequence[str], separator: str, path: Path) -> dict[str, str]:
             raise TumorgenError(f"{path}: its header says {name[:40]!r} twice")
         fields[name] = value.strip()
     return fields
+
+
+def _check_grammar(fields: Mapping[str, str], grammar: Mapping[str, str], path: Path, *, others: bool) -> None:
+    """Refuse values that are not what their field takes: ITK's readers crash over some of them (seen with 2.5.7)."""
+    for name, value in fields.items():
+        form = grammar.get(name, _SHORT if others or name in _NRRD_SHORT else "")
+        if not form:
+            raise TumorgenError(f"{path}: its header is damaged: it has no field {name[:40]!r}")
+        if not re.fullmatch(form, value):
+            raise TumorgenError(f"{path}: its header is damaged: {name} is {value[:80]!r}; repair it")
 
 
 def _sizes(text: str, rank: str, path: Path) -> tuple[int, ...]:
