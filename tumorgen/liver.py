@@ -236,7 +236,7 @@ def _predictor(model: Model, device: str, mirror: bool | None) -> Any:
 
 def _hint(error: Exception) -> str:
     text = " ".join(str(error).split())[:200] or type(error).__name__
-    if "nnunet trainer" in text.lower() or "trainer class" in text.lower():  # as 2.8 says it, as 2.7 does
+    if "nnunet trainer" in text.lower():
         return f"{text}; name the folder of the trainer's module in the environment variable nnUNet_extTrainer"
     return text
 
