@@ -225,7 +225,7 @@ FAULTS = {
     "cut off": (lambda p, r: cut_off(p / "b.nii.gz"), "unreadable", "cut off"),
     "text": (lambda p, r: (p / "b.nii.gz").write_text("no image"), "unreadable", "not a readable volume"),
     "empty": (lambda p, r: (r / "b.nii.gz").write_bytes(b""), "unreadable", "not a readable volume"),
-    "folder": (lambda p, r: ((p / "b.nii.gz").unlink(), (p / "b.nii.gz").mkdir()), "unreadable", "no such file"),
+    "folder": (lambda p, r: ((p / "b.nii.gz").unlink(), (p / "b.nii.gz").mkdir()), "unreadable", "a folder"),
     "not a number": (
         lambda p, r: write(p / "b.nii.gz", np.full(SHAPE, np.nan, np.float32)),
         "unreadable",

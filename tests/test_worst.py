@@ -309,5 +309,5 @@ def test_a_sample_that_names_another_folder_is_refused(made, tmp_path):
         (tmp_path / table).write_text(text)
     done = command("synth", "--from-manifest", tmp_path / "manifest.csv", "--output", tmp_path / "raw", "--jobs", 1)
     assert done.exit_code == 1
-    assert "cannot be the name of a file" in done.stderr
+    assert "is not safe as a file name" in done.stderr
     assert not (tmp_path / "raw").exists()

@@ -14,7 +14,7 @@ from .plan import Plan
 from .room import needed_bytes, refuse_without_room
 from .settings import Vessels
 from .synth import Report, finish
-from .volume import find_volumes, resolved, safe_name
+from .volume import find_volumes, resolved
 
 
 def replay(
@@ -110,12 +110,9 @@ def select(records: Sequence[Record], samples: Sequence[str], manifest: Path) ->
     Raises
     ------
     TumorgenError
-        A sample is not in the manifest, or one there cannot name a file.
+        A sample is not in the manifest.
     """
     names = {record.plan.sample for record in records}
-    for name in names:
-        if safe_name(name) != name:
-            raise TumorgenError(f"{manifest}: sample {name[:80]!r} cannot be the name of a file")
     for sample in samples:
         if sample not in names:
             raise TumorgenError(f"{manifest}: has no sample {sample!r}; it has {', '.join(sorted(names)[:5])}, ...")
