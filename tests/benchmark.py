@@ -30,7 +30,6 @@ from typing import Any, TypeVar
 
 import click
 import numpy as np
-import SimpleITK as sitk
 from joblib.externals.loky import get_reusable_executor
 
 from tumorgen.chunked_gzip import ChunkedVolume
@@ -121,6 +120,8 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
     Whatever is timed writing a file finds free memory for it (`make_room`), and files are kept until a repeat is over,
     as a run keeps them.
     """
+    import SimpleITK as sitk  # here, since the processes whose memory is measured do without it
+
     clock = Clock()
     counts: dict[str, list[int]] = {name: [] for name in effort.classes}
     scan = load_scan(case.image, case.mask, case=case.name)

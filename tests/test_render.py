@@ -263,7 +263,7 @@ def test_labels_move_with_the_image(spacing):
     shape = tuple(int(64 / s) for s in spacing)
     scan = flat_scan(shape, spacing)
     liver = offsets_mm(scan, at(scan, ball()))[2] < 8.0
-    scan = replace(scan, liver=liver)
+    scan = replace(scan, inside=liver)
     middle = [n // 2 for n in shape]
     first = at(scan, ball(6.0), (middle[0], middle[1] - 12.0 / spacing[1], middle[2]))
     pusher = at(scan, ball(1.2, gamma_max_mm=24.0, mass_effect_percent=80.0))

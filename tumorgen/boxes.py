@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[slice, slice, slice]
 EMPTY: Box = slice(0, 0), slice(0, 0), slice(0, 0)
+
+
+class Boxed(Protocol):
+    """Voxels (z, y, x) of which boxes can be had: an array, or what makes them when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of voxels along each axis."""
+        ...
+
+    def __getitem__(self, box: Box, /) -> NDArray[Any]:
+        """Voxels of a box."""
+        ...
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:

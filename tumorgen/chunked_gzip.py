@@ -14,24 +14,25 @@ CRC-32 of the whole follows from those of the chunks.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import struct
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import SimpleITK as sitk
 from isal import isal_zlib
 from numpy.typing import NDArray
 
 from .boxes import Box, shape_of
 from .errors import TumorgenError
-from .volume import Geometry, Volume, to_image, whole_file
+from .plain_nifti import DIRECTION, Plain
+from .volume import Geometry, Index, Volume, to_image, whole_file
 
 CHUNK = 1 << 15  # bytes, deflate's window; twice as many make files 1 % smaller, and a third more to deflate again
 LEVEL = 2  # of isal's 0 to 3; at 3 the bytes depend on the processor (docs/writer.md)
@@ -50,20 +51,25 @@ Block = tuple[Box, Voxels]
 class ChunkedVolume:
     """A volume, deflated once, of which variants are written.
 
-    It may be pickled. The voxels are held by reference: do not change them afterwards.
+    It may be pickled. The voxels are held by reference: do not change them afterwards. Those that are not held
+    (`keep_planes`) are inflated again where they are asked for.
 
     Attributes
     ----------
     header
         What precedes the voxels in the file: SimpleITK's own.
     voxels
-        Array (z, y, x), little-endian, C-contiguous.
+        Planes that are held: array (z, y, x), little-endian, C-contiguous.
     chunks
         Header and voxels, deflated in chunks.
     checksums
         CRC-32 of each chunk's content.
     chunk_bytes
         Bytes of header and voxels in each chunk but the last.
+    shape
+        Of the whole volume, (z, y, x).
+    first
+        Number of the first plane that is held.
     hashed
         SHA-256 of the file that nothing is laid over, after every 32 chunks: what a variant has in common with it, up
         to its first touched chunk, need not be hashed again.
@@ -74,6 +80,8 @@ class ChunkedVolume:
     chunks: tuple[bytes, ...]
     checksums: tuple[int, ...]
     chunk_bytes: int
+    shape: Index
+    first: int = 0
     hashed: tuple[Any, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -87,7 +95,8 @@ class ChunkedVolume:
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         """States of a hash cannot be pickled; they are made anew."""
-        return ChunkedVolume, (self.header, self.voxels, self.chunks, self.checksums, self.chunk_bytes)
+        held = self.header, self.voxels, self.chunks, self.checksums, self.chunk_bytes, self.shape, self.first
+        return ChunkedVolume, held
 
     @classmethod
     def from_volume(cls, volume: Volume, chunk_bytes: int = CHUNK) -> ChunkedVolume:
@@ -104,21 +113,51 @@ class ChunkedVolume:
         voxels = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         header = nifti_header(volume.geometry, voxels)
         chunks, checksums = [], []
+        whole = voxels.reshape(-1).view(np.uint8)
         for start in range(0, len(header) + voxels.nbytes, chunk_bytes):
-            content = _content(header, voxels, start, start + chunk_bytes)
+            begin, end = max(0, start - len(header)), max(0, start + chunk_bytes - len(header))
+            content = header[start : start + chunk_bytes] + whole[begin:end].tobytes()
             chunks.append(_deflate(content))
             checksums.append(isal_zlib.crc32(content))
-        return cls(header, voxels, tuple(chunks), tuple(checksums), chunk_bytes)
+        z, y, x = voxels.shape
+        return cls(header, voxels, tuple(chunks), tuple(checksums), chunk_bytes, (z, y, x))
+
+    def keep_planes(self, planes: slice) -> ChunkedVolume:
+        """The same volume, with nothing but these planes held as voxels, in an array of their own.
+
+        What is read and written stays the same; outside these planes it takes longer.
+        """
+        voxels = self[planes, slice(0, self.shape[1]), slice(0, self.shape[2])]
+        return replace(self, voxels=voxels, first=planes.start)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the voxels."""
+        return self.voxels.dtype
+
+    def __getitem__(self, box: Box) -> Voxels:
+        """Voxels of a box (z, y, x) of the volume, in an array of their own."""
+        z, y, x = box
+        height = self.shape[1]
+        voxels = np.empty(shape_of(box), self.dtype)
+        for plane, number in zip(voxels, range(z.start, z.stop), strict=True):
+            plane[:] = self._rows(number * height + y.start, number * height + y.stop)[:, x]
+        return voxels
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Voxels:
+        """All voxels."""
+        z, y, x = (slice(0, n) for n in self.shape)
+        return self[z, y, x].astype(dtype or self.dtype, copy=False)
 
     @property
     def size(self) -> int:
         """Bytes of header and voxels, not compressed."""
-        return len(self.header) + self.voxels.nbytes
+        return len(self.header) + math.prod(self.shape) * self.voxels.itemsize
 
     @property
     def nbytes(self) -> int:
         """Bytes held in memory: the voxels, which may be shared, and the compressed chunks."""
-        return self.size + sum(map(len, self.chunks))
+        return len(self.header) + self.voxels.nbytes + sum(map(len, self.chunks))
 
     def write(self, path: Path, blocks: Iterable[Block] = ()) -> str:
         """Write the volume with blocks laid over it, as `.nii.gz`; the file appears whole or not at all.
@@ -161,7 +200,7 @@ class ChunkedVolume:
         A row of the box along x is a run of bytes, from one chunk to the same, the next or, where rows are long, a
         later one. Rows that begin in a chunk less those that end before it are the rows that are in it.
         """
-        _, height, width = self.voxels.shape
+        _, height, width = self.shape
         z, y, x = box
         if not all(shape_of(box)):
             return np.empty(0, np.intp)
@@ -183,11 +222,35 @@ class ChunkedVolume:
         for run in _runs(sorted(laid)):
             over = sorted(set().union(*(laid[chunk] for chunk in run)))
             start, stop = run.start * self.chunk_bytes, min(run.stop * self.chunk_bytes, self.size)
-            content = memoryview(_content(self.header, self.voxels, start, stop, [blocks[number] for number in over]))
+            content = memoryview(self._content(start, stop, [blocks[number] for number in over]))
             for place, chunk in enumerate(run):
                 piece = content[place * self.chunk_bytes : (place + 1) * self.chunk_bytes]
                 changed[chunk] = _deflate(piece), isal_zlib.crc32(piece)
         return changed
+
+    def _content(self, start: int, stop: int, blocks: Sequence[Block]) -> bytes:
+        """Bytes of the file from `start` to `stop` with blocks laid over the voxels in order."""
+        _, height, width = self.shape
+        row_bytes = width * self.voxels.itemsize
+        begin, end = max(0, start - len(self.header)), stop - len(self.header)
+        first = begin // row_bytes
+        rows = self._rows(first, -(-end // row_bytes)).copy()
+        _lay(rows, first, height, blocks)
+        of_voxels = rows.reshape(-1).view(np.uint8)[begin - first * row_bytes : end - first * row_bytes]
+        return self.header[start:stop] + of_voxels.tobytes()
+
+    def _rows(self, first: int, last: int) -> Voxels:
+        """Rows (row, x) of the volume, counted through its planes: of the planes that are held, or inflated."""
+        _, height, width = self.shape
+        held = self.first * height
+        if held <= first and last <= held + len(self.voxels) * height:
+            return self.voxels.reshape(-1, width)[first - held : last - held]
+        row_bytes = width * self.voxels.itemsize
+        begin, end = (len(self.header) + row * row_bytes for row in (first, last))
+        chunks = range(begin // self.chunk_bytes, -(-end // self.chunk_bytes))
+        content = b"".join(_inflate(chunk) for chunk in self.chunks[chunks.start : chunks.stop])
+        offset = begin - chunks.start * self.chunk_bytes
+        return np.frombuffer(content, self.dtype, (last - first) * width, offset).reshape(-1, width)
 
     def _buffers(self, changed: Mapping[int, tuple[bytes, int]]) -> Iterator[bytes]:
         """The file of a variant (RFC 1952): header, chunk by chunk, end."""
@@ -204,8 +267,8 @@ class ChunkedVolume:
     def _check(self, block: Block) -> None:
         """Refuse what would be cut, stretched or rounded without a word."""
         box, voxels = block
-        if not all(0 <= s.start <= s.stop <= n for s, n in zip(box, self.voxels.shape, strict=True)):
-            raise ValueError(f"box {box} is not within a volume of shape {self.voxels.shape}")
+        if not all(0 <= s.start <= s.stop <= n for s, n in zip(box, self.shape, strict=True)):
+            raise ValueError(f"box {box} is not within a volume of shape {self.shape}")
         if voxels.shape != shape_of(box):
             raise ValueError(f"block of shape {voxels.shape} for a box of shape {shape_of(box)}")
         if not np.can_cast(voxels.dtype, self.voxels.dtype):
@@ -215,7 +278,8 @@ class ChunkedVolume:
 def nifti_header(geometry: Geometry, voxels: Voxels) -> bytes:
     """What SimpleITK itself writes before some voxels (z, y, x): the NIfTI-1 header and four bytes.
 
-    It writes a volume of two voxels a side with the same geometry; the size is all that differs.
+    Where `plain_nifti` does not know it, SimpleITK writes a volume of two voxels a side with the same geometry; the
+    size is all that differs.
 
     Raises
     ------
@@ -224,6 +288,12 @@ def nifti_header(geometry: Geometry, voxels: Voxels) -> bytes:
     """
     if max(voxels.shape) > np.iinfo(np.int16).max:
         raise TumorgenError(f"volume of shape {voxels.shape} (z, y, x): NIfTI-1 has at most 32767 voxels along an axis")
+    z, y, x = voxels.shape
+    plain = Plain((z, y, x), geometry.spacing_mm, geometry.origin_mm, voxels.dtype).pack()
+    if plain and geometry.direction == DIRECTION:
+        return plain
+    import SimpleITK as sitk
+
     corner = np.zeros((2, 2, 2), voxels.dtype)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -238,20 +308,6 @@ def nifti_header(geometry: Geometry, voxels: Voxels) -> bytes:
     header = bytearray(content[: len(content) - corner.nbytes])
     header[_DIMENSIONS] = struct.pack("<3h", *voxels.shape[::-1])
     return bytes(header)
-
-
-def _content(header: bytes, voxels: Voxels, start: int, stop: int, blocks: Sequence[Block] = ()) -> bytes:
-    """Bytes of the file from `start` to `stop`, or to its end, with blocks laid over the voxels in order."""
-    _, height, width = voxels.shape
-    row_bytes = width * voxels.itemsize
-    begin, end = max(0, start - len(header)), max(0, stop - len(header))
-    first = begin // row_bytes
-    rows = voxels.reshape(-1, width)[first : -(-end // row_bytes)]
-    if blocks:
-        rows = rows.copy()
-        _lay(rows, first, height, blocks)
-    of_voxels = rows.reshape(-1).view(np.uint8)[begin - first * row_bytes : end - first * row_bytes]
-    return header[start:stop] + of_voxels.tobytes()
 
 
 def _lay(rows: Voxels, first: int, height: int, blocks: Sequence[Block]) -> None:
@@ -275,6 +331,12 @@ def _deflate(content: bytes | memoryview) -> bytes:
     compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, _RAW)
     compressed: bytes = compressor.compress(content) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
     return compressed
+
+
+def _inflate(chunk: bytes) -> bytes:
+    """What was deflated."""
+    content: bytes = isal_zlib.decompressobj(_RAW).decompress(chunk)
+    return content
 
 
 def _write_all(file: BinaryIO, buffers: Sequence[bytes]) -> None:

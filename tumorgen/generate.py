@@ -319,8 +319,13 @@ def prepare_once(source: Source, vessels: Vessels, states: States) -> Prepared: 
         The scan cannot be used.
     """
     scan = load_scan(source.image, source.mask, vessels, source.case)
-    label = Volume(scan.liver.view(np.uint8), scan.geometry)
-    return Prepared(scan, ChunkedVolume.from_volume(scan.image), ChunkedVolume.from_volume(label))
+    planes = scan.roi[0]
+    label = ChunkedVolume.from_volume(Volume(scan.liver, scan.geometry)).keep_planes(planes)
+    scan = replace(scan, inside=label)
+    image = ChunkedVolume.from_volume(scan.image).keep_planes(slice(0, 0))
+    scan = replace(scan, hu=image)  # and with it the whole CT is let go, before planes are made of the chunks
+    image = image.keep_planes(planes)
+    return Prepared(replace(scan, hu=image), image, label)
 
 
 def _states(source: Source) -> States:

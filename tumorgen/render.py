@@ -298,7 +298,7 @@ def clip(grid: Grid, shape: Index) -> tuple[Box, Box]:
 
 def _current(scan: Scan, blocks: Sequence[Block], box: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Copies of image and label in a box as the blocks before have left them."""
-    image, label = scan.image.array[box].copy(), scan.liver[box].astype(np.uint8)
+    image, label = scan.hu[box].copy(), scan.inside[box].astype(np.uint8)
     for block in blocks:
         paste(image, box, block.image, block.box)
         paste(label, box, block.label, block.box)

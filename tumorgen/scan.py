@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .boxes import Box, bounding_box, grow, shape_of
+from .boxes import Box, Boxed, bounding_box, grow, shape_of
 from .errors import TumorgenError
 from .settings import Vessels
 from .volume import Geometry, Index, Volume, case_name, read_ct, read_mask
@@ -33,10 +33,12 @@ class Scan:
     ----------
     case
         Name of the scan; seeds and sample names derive from it.
-    image
-        The CT, (z, y, x), HU, in the file's own data type.
-    liver
-        Boolean liver mask l of the same shape.
+    geometry
+        Geometry of the CT.
+    hu
+        The CT, (z, y, x), HU, in the file's own data type: the array, or what gives boxes of it.
+    inside
+        Liver mask l of the same shape, boolean or 0 and 1: likewise.
     image_sha256, mask_sha256
         Digests of voxels and geometry, which pin a plan to its scan.
     roi
@@ -54,8 +56,9 @@ class Scan:
     """
 
     case: str
-    image: Volume
-    liver: NDArray[np.bool_]
+    geometry: Geometry
+    hu: Boxed
+    inside: Boxed
     image_sha256: str
     mask_sha256: str
     roi: Box
@@ -67,9 +70,14 @@ class Scan:
     clearance_mm: NDArray[np.float32]
 
     @property
-    def geometry(self) -> Geometry:
-        """Geometry of the image."""
-        return self.image.geometry
+    def image(self) -> Volume:
+        """The whole CT."""
+        return Volume(np.asarray(self.hu), self.geometry)
+
+    @property
+    def liver(self) -> NDArray[np.bool_]:
+        """The whole liver mask, boolean."""
+        return np.asarray(self.inside).view(bool)
 
     def voxel(self, candidate: int) -> Index:
         """Voxel index (z, y, x) in the whole image of the n-th candidate."""
@@ -126,8 +134,9 @@ def prepare(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str
     candidates, clearance = by_clearance(inside, found, image.geometry.spacing_mm)
     return Scan(
         case=case,
-        image=image,
-        liver=liver,
+        geometry=image.geometry,
+        hu=image.array,
+        inside=liver,
         image_sha256=digest(image.array, image.geometry),
         mask_sha256=digest(liver, image.geometry),
         roi=roi,

@@ -1,7 +1,7 @@
 """Volumes: voxels with their place in space, and the only code that reads or writes image files.
 
-Arrays are (z, y, x). Spacing is (z, y, x) in mm. Origin, direction and points are ITK's: (x, y, z) in mm, LPS
-(3D Slicer shows RAS: negate x and y).
+SimpleITK is imported only where a file needs it (`plain_nifti`). Arrays are (z, y, x). Spacing is (z, y, x) in mm.
+Origin, direction and points are ITK's: (x, y, z) in mm, LPS (3D Slicer shows RAS: negate x and y).
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from .errors import TumorgenError
-from .headers import EXTENSIONS, extension_of, reader_of, refuse_hostile, refuse_irregular, refuse_undecodable
+from .headers import EXTENSIONS, Claim, extension_of, reader_of, refuse_hostile, refuse_irregular, refuse_undecodable
 from .integrity import check_stream, read_nifti, refuse_non_finite
+from .plain_nifti import DIRECTION, read_plain
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 GEOMETRY_TOLERANCE_MM = 1e-3  # headers store spacing and origin as float32: 1e-3 mm is far above their rounding
 FARTHEST_MM = 1e6  # of an origin, from the scanner's centre; a header's float32 would not resolve voxels beyond
@@ -177,6 +180,18 @@ def read_volume(path: Path) -> Volume:
         that no scanner makes; a header that names files elsewhere.
     """
     claim = refuse_hostile(path)
+    plain = read_plain(path)
+    if plain:
+        array = read_nifti(path)
+        if array is not None:
+            return Volume(array, Geometry(plain.shape, plain.spacing_mm, plain.origin_mm, DIRECTION))
+    return _read_with_itk(path, claim)
+
+
+def _read_with_itk(path: Path, claim: Claim) -> Volume:
+    """Read any volume; SimpleITK says what its header means."""
+    import SimpleITK as sitk
+
     reader = _open(path)
     if reader.GetSize() != claim.size:
         raise TumorgenError(f"{path}: not a readable volume (its size is {claim.size}, or {reader.GetSize()})")
@@ -197,6 +212,8 @@ def read_volume(path: Path) -> Volume:
 
 def _open(path: Path) -> sitk.ImageFileReader:
     """A reader whose geometry has been checked."""
+    import SimpleITK as sitk
+
     reader = sitk.ImageFileReader()
     reader.SetImageIO(reader_of(path))
     try:
@@ -262,6 +279,8 @@ def read_mask(path: Path, label: int | None = None) -> Volume:
 
 def to_image(volume: Volume) -> sitk.Image:
     """The SimpleITK image of a volume; its voxels are copied."""
+    import SimpleITK as sitk
+
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(volume.geometry.spacing_mm[::-1])
@@ -272,6 +291,8 @@ def to_image(volume: Volume) -> sitk.Image:
 
 def write_volume(volume: Volume, path: Path) -> None:
     """Write a volume, compressed; the file appears whole or not at all. Boolean arrays become uint8 0/1."""
+    import SimpleITK as sitk
+
     refuse_undecodable(path)
     with whole_file(path) as partial:
         try:
