@@ -101,7 +101,7 @@ def test_a_scan_is_prepared_once_a_worker(scans, tmp_path, monkeypatch, count, p
 def test_a_process_holds_one_scan(scans, tmp_path, monkeypatch) -> None:
     """The scan before is gone when the next is read."""
     units = [Unit(source, Dataset(tmp_path), Settings().vessels) for source in sources_of(scans)]
-    kept, load = [weakref.ref(prepare_for(units[0]).scan.image.array)], generate.load_scan
+    kept, load = [weakref.ref(prepare_for(units[0]).scan.hu.voxels)], generate.load_scan
     monkeypatch.setattr(generate, "load_scan", lambda *a: (kept.append(kept[0]()), load(*a))[1])
     prepare_for(units[1])
     assert kept[1] is None
