@@ -5,7 +5,9 @@ Command modules import the library inside the function that runs, so that `tumor
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -36,19 +38,34 @@ No data at hand? This runs everything on a phantom:
 """
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
+    raise _Terminated
+
+
 class _Group(click.Group):
     """A group that turns the library's errors into one line and exit code 1; `--debug` lets them through."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except TumorgenError as error:
             if ctx.params.get("debug"):
                 raise
             raise click.ClickException(" ".join(str(error).split())) from None
-        except KeyboardInterrupt:
-            click.echo("\nInterrupted. What is finished stays; the same command does the rest.", err=True)
-            sys.exit(130)
+        except KeyboardInterrupt as interruption:
+            terminated = isinstance(interruption, _Terminated)
+            with suppress(ValueError):
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only tear the goodbye apart
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            what = "Terminated" if terminated else "Interrupted"
+            click.echo(f"\n{what}. What is finished stays; the same command does the rest.", err=True)
+            sys.exit(143 if terminated else 130)
 
 
 @click.group(

@@ -74,6 +74,9 @@ Examples:
 @click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:8786: its workers do the work.")
 @click.option("--shard", metavar="I/N", help="Only the I-th of N shares, for batch schedulers; then `tumorgen merge`.")
 @click.option("--estimate", is_flag=True, help="Only say how long it will take and how much it will write.")
+@click.option(
+    "--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Append a JSON line per sample to it."
+)
 @click.option("--force", is_flag=True, help="Begin even where the disk has not the room.")
 def synth(**options: Any) -> None:
     """Put synthetic tumours into healthy scans: N variants of each, as an nnU-Net raw dataset with a manifest.
@@ -151,6 +154,7 @@ def _run(
         cluster=cluster,
         force=options["force"],
         copies=Path("manifests"),
+        log_file=options["log_file"],
         start=progress("synth", "sample"),
     )
     _summarise(report, time.monotonic() - began, what["shard"])

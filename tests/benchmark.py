@@ -205,7 +205,7 @@ def run_units(case: Case, dataset: Dataset, size_class: str, variants: Iterable[
     """
     settings = Settings(sizes=(size_class,))
     unit = Unit(case.source, dataset, settings.vessels, settings, seed=0, variants=tuple(variants))
-    results = run_unit(unit)
+    results = [result for result, _ in run_unit(unit)]
     records = [result for result in results if isinstance(result, Record)]
     if len(records) < len(results):
         raise RuntimeError(f"{case.name}, {size_class}: {results}")

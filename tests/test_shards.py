@@ -98,6 +98,7 @@ def test_a_shard_writes_no_manifest_and_no_description(scans, tmp_path) -> None:
     files = {path.relative_to(tmp_path / NAME).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {
         "settings.toml",
+        "provenance.json",
         "shards/division.json",
         "shards/2-of-3.csv",
         "shards/2-of-3.tumors.csv",

@@ -6,10 +6,15 @@ so the same command again does only what is missing.
 
 from __future__ import annotations
 
+import errno
+import os
 import platform
+import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -34,6 +39,8 @@ from .settings import Settings, Vessels
 from .units import cut, unit_size
 from .volume import Volume, find_volumes, resolved
 
+ORPHAN_S = 0.2  # how often a worker looks whether the run that it works for is still there
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # what the next sample would meet as well
 LARGEST_UNIT = 16  # samples of a replay; a run's units are as large as `units` finds best
 
 
@@ -74,6 +81,7 @@ class Unit:
     mask_sha256: str | None = None
     sampler: Sampler = ordinary
     dials: Mapping[str, Dial] = field(default_factory=dict)
+    parent: int | None = None  # the process that waits for it
 
     @property
     def size(self) -> int:
@@ -83,16 +91,18 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A scan or sample that could not be done, why, and how many samples that costs."""
+    """A scan or sample that could not be done, why, how many samples that costs, and whether all others would fail."""
 
     name: str
     reason: str
     samples: int
     details: str = ""
+    ends_run: bool = False
 
 
 Result = Record | Failure
 States = tuple[tuple[int, int], ...]
+_watched: set[int] = set()  # processes that this one will not outlive
 _at_work = threading.Lock()
 _latest: list[tuple[Source, Vessels, States]] = []  # what `prepare_once` holds
 
@@ -156,6 +166,7 @@ def run(
     *,
     journal: Path | None = None,
     backend: Any = None,
+    watch: Callable[[Result, float], None] = lambda result, seconds: None,  # noqa: ARG005
 ) -> Iterator[Result]:
     """Do units over processes and yield what became of each sample, its row on disk.
 
@@ -171,11 +182,13 @@ def run(
         The table that gets the rows; by default the dataset's manifest.
     backend
         joblib's backend, where the work goes elsewhere (`tumorgen.cluster`).
+    watch
+        Called with what became of each sample and the seconds it took.
 
     Raises
     ------
     TumorgenError
-        The manifest cannot be written, or a process was killed.
+        The manifest cannot be written, the disk is full, the folder has vanished, or a process was killed.
     """
     if not units:
         return
@@ -190,12 +203,17 @@ def run(
     # Worker processes may have another working directory: joblib keeps them between calls.
     units = [replace(unit, dataset=replace(unit.dataset, folder=unit.dataset.folder.absolute())) for unit in units]
     work = joblib.delayed(run_unit if backend is None else run_elsewhere)
+    folder = _folders(units[0].dataset)
     try:
-        for results in parallel(work(unit) for unit in units):
-            for result in results:
+        for results in parallel(work(replace(unit, parent=os.getpid())) for unit in units):
+            for result, seconds in results:
+                _refuse_vanished(units[0].dataset, folder)
                 if isinstance(result, Record):
                     append_manifest(result, journal)
                 progress(1 if isinstance(result, Record) else result.samples)
+                watch(result, seconds)
+                if isinstance(result, Failure) and result.ends_run:
+                    raise TumorgenError(f"{result.reason}; what is finished stays: the same command does the rest")
                 yield result
     except joblib.externals.loky.process_executor.TerminatedWorkerError as error:
         raise TumorgenError(
@@ -206,29 +224,75 @@ def run(
         prepare_once.cache_clear()  # of this process, where it was the worker
 
 
-def run_unit(unit: Unit) -> list[Result]:
+def _folders(dataset: Dataset) -> os.stat_result:
+    """Make the folders of a dataset's files; workers make none, so that a dataset that vanishes stays away."""
+    try:
+        for folder in (dataset.images, dataset.labels):
+            folder.mkdir(parents=True, exist_ok=True)
+        return dataset.folder.stat()
+    except OSError as error:
+        raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror})") from error
+
+
+def _refuse_vanished(dataset: Dataset, before: os.stat_result) -> None:
+    try:
+        if os.path.samestat(dataset.folder.stat(), before):
+            return
+    except OSError:
+        pass
+    raise TumorgenError(f"{dataset.folder}: has vanished or was replaced during the run; nothing more is written")
+
+
+def _end_with(parent: int | None) -> None:
+    """Have this worker end when the run that it works for has ended, by whatever: nobody would record what it makes."""
+    if parent is None or os.getppid() != parent or parent in _watched:
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN_S)
+        os._exit(1)
+
+    _watched.add(parent)
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the run ends its workers without their word
+    threading.Thread(target=watch, daemon=True, name="orphan").start()
+
+
+Timed = tuple[Result, float]  # seconds
+
+
+def run_unit(unit: Unit) -> list[Timed]:
     """Do one unit in this process: prepare the scan once, then each sample. No error escapes; each is a `Failure`.
 
     A process does one unit at a time, whatever threads it has, so that it holds one scan, and its thread pools (BLAS,
     OpenMP) one thread.
     """
+    _end_with(unit.parent)
     with _at_work, threadpool_limits(1):
+        began = time.monotonic()
         try:
             prepared = prepare_for(unit)
             _check_same(unit, prepared.scan)
             draw = unit.sampler(prepared.scan, unit.settings, unit.seed)
         except Exception as error:  # whatever a hostile file provokes, it must not cost another scan its samples
-            return [_failure(unit.source.case, error, unit.size)]
-        drawn = [_attempt_variant(prepared, unit, draw, variant) for variant in unit.variants]
-        return [*drawn, *(_attempt_plan(prepared, unit, plan) for plan in unit.plans)]
+            return [(_failure(unit.source.case, error, unit.size), time.monotonic() - began)]
+        attempts = [partial(_attempt_variant, prepared, unit, draw, variant) for variant in unit.variants]
+        attempts += [partial(_attempt_plan, prepared, unit, plan) for plan in unit.plans]
+        return [_timed(attempt) for attempt in attempts]
 
 
-def run_elsewhere(unit: Unit) -> list[Result]:
+def _timed(attempt: Callable[[], Result]) -> Timed:
+    began = time.monotonic()
+    return attempt(), time.monotonic() - began
+
+
+def run_elsewhere(unit: Unit) -> list[Timed]:
     """As `run_unit`, on another machine: refuse to write where the process that keeps the manifest would not see it."""
     folder = unit.dataset.folder
     if not folder.is_dir():
         reason = f"{folder}: not seen by {platform.node()}; scans and dataset must lie where all machines see them"
-        return [Failure(unit.source.case, reason, unit.size)]
+        return [(Failure(unit.source.case, reason, unit.size), 0.0)]
     return run_unit(unit)
 
 
@@ -249,7 +313,8 @@ def _attempt_plan(prepared: Prepared, unit: Unit, plan: Plan) -> Result:
 def _failure(name: str, error: Exception, samples: int) -> Failure:
     known = isinstance(error, TumorgenError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
-    return Failure(name, " ".join(reason.split()), samples, "" if known else traceback.format_exc())
+    full = any(isinstance(e, OSError) and e.errno in FULL for e in (error, error.__cause__))
+    return Failure(name, " ".join(reason.split()), samples, "" if known else traceback.format_exc(), ends_run=full)
 
 
 def _check_same(unit: Unit, scan: Scan) -> None:
@@ -273,6 +338,8 @@ class Prepared:
         """Render a plan and write image and label; each file appears whole or not at all."""
         patch = render(self.scan, plan)
         dataset, source = unit.dataset, unit.source
+        if not (dataset.images.is_dir() and dataset.labels.is_dir()):
+            raise TumorgenError(f"{dataset.folder}: has vanished")
         image_file, label_file = dataset.image(plan.sample), dataset.label(plan.sample)
         label_sha256 = self.label.write(label_file, [(block.box, block.label) for block in patch.blocks])
         image_sha256 = self.image.write(image_file, [(block.box, block.image) for block in patch.blocks])

@@ -8,6 +8,7 @@ from pathlib import Path
 from .dataset import Dataset
 from .errors import TumorgenError
 from .generate import done
+from .lock import locked
 from .manifest import recover_manifest
 from .shards import Sample, Shard, read_division, read_shards, unite
 from .synth import Report, describe, mend
@@ -30,8 +31,14 @@ def merge(dataset: Dataset, *, copies: Path | None = None) -> Merged:
     Raises
     ------
     TumorgenError
-        The folder holds no dataset of tumorgen, or nothing of it is made yet.
+        The folder holds no dataset of tumorgen, nothing of it is made yet, or a run or a shard is writing to it.
     """
+    with locked(dataset.folder):
+        return _merge(dataset, copies)
+
+
+def _merge(dataset: Dataset, copies: Path | None) -> Merged:
+    """As `merge`, of a folder that is locked."""
     there = recover_manifest(dataset.manifest)
     division = read_division(dataset)
     if division is None:

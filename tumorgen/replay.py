@@ -9,6 +9,7 @@ from pathlib import Path
 from .dataset import TEST, Dataset
 from .errors import TumorgenError
 from .generate import LARGEST_UNIT, Source, Unit, count_jobs, done
+from .lock import LOCK, locked
 from .manifest import Dial, Record, read_manifest, recover_manifest, write_manifest
 from .plan import Plan
 from .room import needed_bytes, refuse_without_room
@@ -64,17 +65,18 @@ def replay(
     sources = find_sources(records, images, masks)
     if not training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
-    plans = _missing(records, dataset)
-    if not force:
-        wanted = {case: [p.variant for p in plans if p.case == case] for case in sources}
-        refuse_without_room(dataset.folder, needed_bytes(list(sources.values()), wanted))
-    dials = {record.plan.sample: record.dial for record in records if record.dial}
-    units = [
-        _unit(sources[case], dataset, vessels, mine[i : i + LARGEST_UNIT], dials)
-        for (case, vessels), mine in group(plans).items()
-        for i in range(0, len(mine), LARGEST_UNIT)
-    ]
-    return finish(dataset, units, count_jobs(jobs), start, val_per_scan, copies)
+    with locked(dataset.folder):
+        plans = _missing(records, dataset)
+        if not force:
+            wanted = {case: [p.variant for p in plans if p.case == case] for case in sources}
+            refuse_without_room(dataset.folder, needed_bytes(list(sources.values()), wanted))
+        dials = {record.plan.sample: record.dial for record in records if record.dial}
+        units = [
+            _unit(sources[case], dataset, vessels, mine[i : i + LARGEST_UNIT], dials)
+            for (case, vessels), mine in group(plans).items()
+            for i in range(0, len(mine), LARGEST_UNIT)
+        ]
+        return finish(dataset, units, count_jobs(jobs), start, val_per_scan, copies)
 
 
 def _unit(source: Source, dataset: Dataset, vessels: Vessels, plans: Sequence[Plan], dials: Mapping[str, Dial]) -> Unit:
@@ -166,7 +168,7 @@ def _missing(wanted: Sequence[Record], dataset: Dataset) -> list[Plan]:
     TumorgenError
         The folder holds something else, or a sample of the same name that was drawn otherwise.
     """
-    if not dataset.manifest.exists() and dataset.folder.exists() and any(dataset.folder.iterdir()):
+    if not dataset.manifest.exists() and any(not p.name.startswith(LOCK) for p in dataset.folder.iterdir()):
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
     records = done(recover_manifest(dataset.manifest), dataset)
     there = {record.plan.sample: record.plan for record in records}

@@ -5,17 +5,24 @@ Also the steps that a run shares with `replay`: both end in a dataset with a man
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from .cluster import Cluster
 from .dataset import TEST, TRAINING, Dataset, write_description
 from .errors import TumorgenError
 from .generate import Failure, Result, Sampler, Source, Unit, count_jobs, done, ordinary, run, split_units
+from .lock import LOCK, locked
+from .log import Log, opened
 from .manifest import Dial, Record, recover_manifest, tumors_path, write_manifest
 from .plan import sample_name
+from .provenance import begin_provenance, finish_provenance, refuse_other_versions, versions
 from .room import needed_bytes, refuse_without_room
 from .settings import Settings, dump_settings, load_settings, to_dict
 from .shards import Division, Shard, agree, clear, read_shards, unite
@@ -64,6 +71,7 @@ def synth(
     copies: Path | None = None,
     sampler: Sampler = ordinary,
     dials: Sequence[Dial] = (),
+    log_file: Path | None = None,
     start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
 ) -> Report:
     """Write `per_scan` variants of every scan into a dataset; what is there already is kept.
@@ -84,19 +92,62 @@ def synth(
         Folder that gets copies of the manifest.
     sampler, dials
         How variants are drawn, and what is dialled in each, where it is a benchmark.
+    log_file
+        Gets a line per sample (`log`).
     start
         Called with the number of samples to make; returns what is called as they are done.
 
     Raises
     ------
     TumorgenError
-        The folder holds another dataset or one of other settings, cannot be written to, or its disk has not the room.
+        The folder holds another dataset or one of other settings or versions, another run writes to it, it cannot be
+        written to, or its disk has not the room.
     """
+    with locked(dataset.folder, str(shard or "")), opened(log_file) if log_file else nullcontext() as log:
+        return _synth(
+            sources,
+            dataset,
+            settings,
+            seed=seed,
+            per_scan=per_scan,
+            val_per_scan=val_per_scan,
+            jobs=jobs,
+            shard=shard,
+            cluster=cluster,
+            force=force,
+            copies=copies,
+            sampler=sampler,
+            dials=dials,
+            log=log,
+            start=start,
+        )
+
+
+def _synth(
+    sources: Sequence[Source],
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    seed: int,
+    per_scan: int,
+    val_per_scan: int,
+    jobs: int,
+    shard: Shard | None,
+    cluster: Cluster | None,
+    force: bool,
+    copies: Path | None,
+    sampler: Sampler,
+    dials: Sequence[Dial],
+    log: Log | None,
+    start: Callable[[int], Callable[[int], None]],
+) -> Report:
+    """As `synth`, of a folder that is locked."""
     processes = cluster.workers if cluster else count_jobs(jobs)
     todo = outstanding(sources, dataset, settings, seed=seed, per_scan=per_scan, shard=shard)
     if not force:
         refuse_without_room(dataset.folder, needed_bytes(sources, todo.wanted))
     begin(dataset, settings)
+    begin_provenance(dataset, settings, seed, per_scan, val_per_scan)
     if shard:
         agree(dataset, Division(shard.count, seed, per_scan, val_per_scan, tuple(s.case for s in sources)))
         journal = shard.manifest(dataset)
@@ -113,7 +164,9 @@ def synth(
         for source in sources
     ]
     units = split_units(scans, todo.wanted, processes)
-    results = do(units, processes, start, journal=journal, cluster=cluster)
+    if log:
+        log.add(status="begin", command=sys.argv, process=os.getpid(), seed=seed, versions=versions())
+    results = do(units, processes, start, journal=journal, cluster=cluster, log=log)
     if shard:
         return _report(dataset, recover_manifest(journal), results, has_splits=False)
     return describe(dataset, results, val_per_scan, copies)
@@ -190,7 +243,8 @@ def look(dataset: Dataset, settings: Settings, seed: int) -> list[Record]:
         )
     if dataset.settings.exists():  # asked after the folder was listed, since other shards may be beginning
         _refuse_other_settings(load_settings(dataset.settings), settings, dataset)
-    elif any(not name.startswith(PARTIAL) for name in found):
+        refuse_other_versions(dataset)
+    elif any(not name.startswith((PARTIAL, LOCK)) for name in found):
         raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
     records = done(unite(recover_manifest(dataset.manifest), read_shards(dataset)), dataset)
     for record in records:
@@ -257,10 +311,15 @@ def do(
     *,
     journal: Path | None = None,
     cluster: Cluster | None = None,
+    log: Log | None = None,
 ) -> list[Result]:
     """Do the units and return what became of each sample (`generate.run`)."""
     progress = start(sum(unit.size for unit in units))
-    return list(run(units, jobs, progress, journal=journal, backend=cluster.backend if cluster else None))
+    backend = cluster.backend if cluster else None
+    if log is None or not units:
+        return list(run(units, jobs, progress, journal=journal, backend=backend))
+    watch = partial(log.sample, units[0].dataset)
+    return list(run(units, jobs, progress, journal=journal, backend=backend, watch=watch))
 
 
 def describe(dataset: Dataset, results: Sequence[Result], val_per_scan: int, copies: Path | None) -> Report:
@@ -273,6 +332,7 @@ def describe(dataset: Dataset, results: Sequence[Result], val_per_scan: int, cop
     if records:
         write_manifest(records, dataset.manifest)
         has_splits = write_description(dataset, records, val_per_scan)
+        finish_provenance(dataset, records)
     if records and copies is not None:
         copy_manifest(dataset, copies)
     records = recover_manifest(dataset.manifest)

@@ -317,6 +317,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
             partial = Path(folder) / path.name
             yield partial
+            _to_disk(partial)
             partial.replace(path)
+        _to_disk(path.parent)
     except OSError as error:
         raise TumorgenError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _to_disk(path: Path) -> None:
+    """Have what a file or a folder holds survive a power cut (fsync)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,25 @@
+"""A hundred real kills at random moments lose nothing, tear nothing and change nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KILLS = 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for orphans in /proc")
+def test_a_hundred_kills_leave_the_dataset_of_an_uninterrupted_run(tmp_path) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("kills.py")), str(tmp_path), "--kills", str(KILLS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
+    found = json.loads(done.stdout)
+    assert found["kills"] == KILLS
+    for fault in ("lost", "torn", "duplicate", "different", "left running", "left over", "wrong exit code"):
+        assert found[fault] == 0, (fault, done.stdout, done.stderr)
