@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -49,23 +50,38 @@ def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
 class _Group(click.Group):
     """A group that turns the library's errors into one line and exit code 1; `--debug` lets them through."""
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with _goodbye():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
-        with suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGTERM, _terminate)
         try:
-            return super().invoke(ctx)
+            with _goodbye():
+                return super().invoke(ctx)
         except TumorgenError as error:
             if ctx.params.get("debug"):
                 raise
             raise click.ClickException(" ".join(str(error).split())) from None
-        except KeyboardInterrupt as interruption:
-            terminated = isinstance(interruption, _Terminated)
-            with suppress(ValueError):
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only tear the goodbye apart
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            what = "Terminated" if terminated else "Interrupted"
-            click.echo(f"\n{what}. What is finished stays; the same command does the rest.", err=True)
-            sys.exit(143 if terminated else 130)
+
+
+@contextmanager
+def _goodbye() -> Iterator[None]:
+    """End on Ctrl-C and SIGTERM with one line and the shell's exit code for them."""
+    before = signal.getsignal(signal.SIGTERM)
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        terminated = isinstance(interruption, _Terminated)
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only tear the goodbye apart
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        what = "Terminated" if terminated else "Interrupted"
+        click.echo(f"\n{what}. What is finished stays; the same command does the rest.", err=True)
+        sys.exit(143 if terminated else 130)
+    with suppress(ValueError, TypeError):
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(

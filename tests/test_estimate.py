@@ -170,4 +170,4 @@ def test_the_disk_that_counts_is_the_outputs(sources, tmp_path, monkeypatch) -> 
     asked = []
     monkeypatch.setattr(room.shutil, "disk_usage", lambda path: asked.append(path) or Usage(1, 1, 10**12))
     synth(sources[:1], Dataset(tmp_path / "a" / "b" / "D"), SETTINGS, per_scan=1, jobs=1)
-    assert asked == [tmp_path]
+    assert asked == [tmp_path / "a" / "b" / "D"]

@@ -338,7 +338,7 @@ class Prepared:
         """Render a plan and write image and label; each file appears whole or not at all."""
         patch = render(self.scan, plan)
         dataset, source = unit.dataset, unit.source
-        if not (dataset.images.is_dir() and dataset.labels.is_dir()):
+        if unit.parent is not None and not (dataset.images.is_dir() and dataset.labels.is_dir()):
             raise TumorgenError(f"{dataset.folder}: has vanished")
         image_file, label_file = dataset.image(plan.sample), dataset.label(plan.sample)
         label_sha256 = self.label.write(label_file, [(block.box, block.label) for block in patch.blocks])

@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,9 +33,9 @@ def locked(folder: Path, shard: str = "") -> Iterator[None]:
     TumorgenError
         Another process holds it, or it cannot be written to or locked.
     """
-    new = not folder.exists()
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     with ExitStack() as held:
-        held.callback(lambda: new and _remove_empty(folder))
+        held.callback(_remove_empty, new)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(_held(folder / LOCK, fcntl.LOCK_SH if shard else fcntl.LOCK_EX))
@@ -46,9 +46,10 @@ def locked(folder: Path, shard: str = "") -> Iterator[None]:
         yield
 
 
-def _remove_empty(folder: Path) -> None:
+def _remove_empty(folders: Sequence[Path]) -> None:
     with suppress(OSError):
-        folder.rmdir()
+        for folder in folders:
+            folder.rmdir()
 
 
 @contextmanager

@@ -1,0 +1,83 @@
+"""One run at a time writes to a dataset, or several shards of one; no crash leaves the lock behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tumorgen.errors import TumorgenError
+from tumorgen.lock import locked
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from tumorgen.lock import locked
+with locked(Path(sys.argv[1]), sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def held(folder: Path, shard: str = "") -> subprocess.Popen[str]:
+    """Another process that holds the folder."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), shard], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize(("first", "second"), [("", ""), ("", "1/2"), ("1/2", ""), ("1/2", "1/2")])
+def test_the_second_is_refused_and_told_who_holds_it(tmp_path, first, second) -> None:
+    process = held(tmp_path, first)
+    try:
+        with pytest.raises(
+            TumorgenError, match=rf"another run is writing to it \(process {process.pid} on .+, since 2"
+        ):
+            locked(tmp_path, second).__enter__()
+    finally:
+        end(process)
+
+
+def test_shards_share(tmp_path) -> None:
+    process = held(tmp_path, "1/2")
+    with locked(tmp_path, "2/2"):
+        pass
+    with pytest.raises(TumorgenError, match="another run"):  # the first still holds it
+        locked(tmp_path).__enter__()
+    end(process)
+
+
+def test_a_killed_holder_holds_nobody_up(tmp_path) -> None:
+    end(held(tmp_path))
+    assert (tmp_path / ".lock").exists()
+    with locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_that_it_made_is_removed_and_no_other(tmp_path) -> None:
+    with locked(tmp_path / "new"):
+        assert (tmp_path / "new" / ".lock").exists()
+    assert not (tmp_path / "new").exists()
+    with locked(tmp_path / "used"):
+        (tmp_path / "used" / "file").touch()
+    assert os.listdir(tmp_path / "used") == ["file"]
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / ".lock").symlink_to(precious)
+    with pytest.raises(TumorgenError, match="cannot be locked"):
+        locked(tmp_path / "folder").__enter__()
+    assert precious.read_text() == "mine"
