@@ -1,3 +1,4 @@
+# ruff: noqa: T201
 """Real processes killed at random moments: what is left is whole and true, and the same command does the rest.
 
     python tests/kills.py FOLDER [--kills 100] [--seed 0]
@@ -195,7 +196,7 @@ def main_(folder: Path, kills: int, seed: int) -> dict[str, int]:
         if done == SAMPLES[0] * SAMPLES[1] or hit == kills:
             again = run_whole(root)
             counts["different"] += sum(again.get(n) != whole.get(n) for n in {**again, **whole})
-            left = [p for p in Dataset(root / NAME).folder.rglob(".*")]
+            left = list(Dataset(root / NAME).folder.rglob(".*"))
             counts["left over"] += len(left)
             shutil.rmtree(root)
             root.mkdir()

@@ -18,7 +18,6 @@ def test_a_hundred_kills_leave_the_dataset_of_an_uninterrupted_run(tmp_path) -> 
     command = [sys.executable, str(Path(__file__).with_name("kills.py")), str(tmp_path), "--kills", str(KILLS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    print(done.stdout)
     found = json.loads(done.stdout)
     assert found["kills"] == KILLS
     for fault in ("lost", "torn", "duplicate", "different", "left running", "left over", "wrong exit code"):

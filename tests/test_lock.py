@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -70,7 +69,7 @@ def test_an_empty_folder_that_it_made_is_removed_and_no_other(tmp_path) -> None:
     assert not (tmp_path / "new").exists()
     with locked(tmp_path / "used"):
         (tmp_path / "used" / "file").touch()
-    assert os.listdir(tmp_path / "used") == ["file"]
+    assert list((tmp_path / "used").iterdir()) == [tmp_path / "used" / "file"]
 
 
 def test_a_link_in_its_place_is_not_followed(tmp_path) -> None:

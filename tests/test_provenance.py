@@ -68,7 +68,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_same_command_does_the_rest
 
     real_write = generate.Prepared.write
     monkeypatch.setattr(generate.Prepared, "write", full)
-    with pytest.raises(TumorgenError, match="No space left on device.; what is finished stays"):
+    with pytest.raises(TumorgenError, match=r"No space left on device.; what is finished stays"):
         make(root, per_scan=4)
     monkeypatch.undo()
     assert real is generate.append_manifest
