@@ -80,8 +80,9 @@ def _goodbye() -> Iterator[None]:
         what = "Terminated" if terminated else "Interrupted"
         click.echo(f"\n{what}. What is finished stays; the same command does the rest.", err=True)
         sys.exit(143 if terminated else 130)
-    with suppress(ValueError, TypeError):
-        signal.signal(signal.SIGTERM, before)
+    finally:
+        if signal.getsignal(signal.SIGTERM) is _terminate:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 @click.group(
