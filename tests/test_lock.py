@@ -58,8 +58,27 @@ def test_shards_share(tmp_path) -> None:
 def test_a_killed_holder_holds_nobody_up(tmp_path) -> None:
     end(held(tmp_path))
     assert (tmp_path / ".lock").exists()
-    with locked(tmp_path):
-        pass
+    with locked(tmp_path) as hold:
+        assert hold.interrupted
+    assert not list(tmp_path.iterdir())
+    with locked(tmp_path) as hold:
+        assert not hold.interrupted
+
+
+def test_a_shard_that_was_killed_is_remembered(tmp_path) -> None:
+    end(held(tmp_path, "1/2"))
+    with locked(tmp_path, "2/2") as hold:
+        assert not hold.interrupted  # by itself
+    with locked(tmp_path) as hold:
+        assert hold.interrupted
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_that_ends_in_the_middle_leaves_its_lock(tmp_path) -> None:
+    with locked(tmp_path) as hold:
+        hold.unfinished = True
+    with locked(tmp_path) as hold:
+        assert hold.interrupted
     assert not list(tmp_path.iterdir())
 
 

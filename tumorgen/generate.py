@@ -341,8 +341,10 @@ class Prepared:
         if unit.parent is not None and not (dataset.images.is_dir() and dataset.labels.is_dir()):
             raise TumorgenError(f"{dataset.folder}: has vanished")
         image_file, label_file = dataset.image(plan.sample), dataset.label(plan.sample)
-        label_sha256 = self.label.write(label_file, [(block.box, block.label) for block in patch.blocks])
-        image_sha256 = self.image.write(image_file, [(block.box, block.image) for block in patch.blocks])
+        labels = [(block.box, block.label) for block in patch.blocks]
+        images = [(block.box, block.image) for block in patch.blocks]
+        label_sha256 = self.label.write(label_file, labels, durable=False)
+        image_sha256 = self.image.write(image_file, images, durable=False)
         files = Files(
             tumors_placed=len(plan.tumors),
             tumor_volume_mm3=round(sum(outcome.volume_mm3 for outcome in patch.outcomes), 3),

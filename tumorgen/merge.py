@@ -11,7 +11,7 @@ from .generate import done
 from .lock import locked
 from .manifest import recover_manifest
 from .shards import Sample, Shard, read_division, read_shards, unite
-from .synth import Report, describe, mend
+from .synth import Report, describe, mend, put_right
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,9 @@ def merge(dataset: Dataset, *, copies: Path | None = None) -> Merged:
     TumorgenError
         The folder holds no dataset of tumorgen, nothing of it is made yet, or a run or a shard is writing to it.
     """
-    with locked(dataset.folder):
+    with locked(dataset.folder) as hold:
+        if hold.interrupted:
+            put_right(dataset)
         return _merge(dataset, copies)
 
 

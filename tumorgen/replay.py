@@ -14,7 +14,7 @@ from .manifest import Dial, Record, read_manifest, recover_manifest, write_manif
 from .plan import Plan
 from .room import needed_bytes, refuse_without_room
 from .settings import Vessels
-from .synth import Report, finish
+from .synth import Report, finish, put_right
 from .volume import find_volumes, resolved
 
 
@@ -65,7 +65,9 @@ def replay(
     sources = find_sources(records, images, masks)
     if not training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
-    with locked(dataset.folder):
+    with locked(dataset.folder) as hold:
+        if hold.interrupted:
+            put_right(dataset)
         plans = _missing(records, dataset)
         if not force:
             wanted = {case: [p.variant for p in plans if p.case == case] for case in sources}
@@ -76,7 +78,7 @@ def replay(
             for (case, vessels), mine in group(plans).items()
             for i in range(0, len(mine), LARGEST_UNIT)
         ]
-        return finish(dataset, units, count_jobs(jobs), start, val_per_scan, copies)
+        return finish(dataset, units, count_jobs(jobs), start, hold, val_per_scan, copies)
 
 
 def _unit(source: Source, dataset: Dataset, vessels: Vessels, plans: Sequence[Plan], dials: Mapping[str, Dial]) -> Unit:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from .cluster import Cluster
 from .dataset import TEST, TRAINING, Dataset, write_description
+from .durable import remove_torn, settle
 from .errors import TumorgenError
 from .generate import Failure, Result, Sampler, Source, Unit, count_jobs, done, ordinary, run, split_units
-from .lock import LOCK, locked
+from .lock import LOCK, Hold, locked
 from .log import Log, opened
 from .manifest import Dial, Record, recover_manifest, tumors_path, write_manifest
 from .plan import sample_name
@@ -103,7 +104,7 @@ def synth(
         The folder holds another dataset or one of other settings or versions, another run writes to it, it cannot be
         written to, or its disk has not the room.
     """
-    with locked(dataset.folder, str(shard or "")), opened(log_file) if log_file else nullcontext() as log:
+    with locked(dataset.folder, str(shard or "")) as hold, opened(log_file) if log_file else nullcontext() as log:
         return _synth(
             sources,
             dataset,
@@ -119,6 +120,7 @@ def synth(
             sampler=sampler,
             dials=dials,
             log=log,
+            hold=hold,
             start=start,
         )
 
@@ -139,9 +141,12 @@ def _synth(
     sampler: Sampler,
     dials: Sequence[Dial],
     log: Log | None,
+    hold: Hold,
     start: Callable[[int], Callable[[int], None]],
 ) -> Report:
     """As `synth`, of a folder that is locked."""
+    if hold.interrupted:
+        put_right(dataset)
     processes = cluster.workers if cluster else count_jobs(jobs)
     todo = outstanding(sources, dataset, settings, seed=seed, per_scan=per_scan, shard=shard)
     if not force:
@@ -166,10 +171,17 @@ def _synth(
     units = split_units(scans, todo.wanted, processes)
     if log:
         log.add(status="begin", command=sys.argv, process=os.getpid(), seed=seed, versions=versions())
-    results = do(units, processes, start, journal=journal, cluster=cluster, log=log)
+    results = do(units, processes, start, hold, journal=journal, cluster=cluster, log=log)
     if shard:
         return _report(dataset, recover_manifest(journal), results, has_splits=False)
     return describe(dataset, results, val_per_scan, copies)
+
+
+def put_right(dataset: Dataset) -> None:
+    """After a run that did not come to its end: what is there is made durable, and what is torn is made again."""
+    there = unite(recover_manifest(dataset.manifest), read_shards(dataset))
+    torn = set(remove_torn(dataset, there))
+    settle(dataset, (record for record in there if record.plan.sample not in torn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,11 +303,12 @@ def finish(
     units: Sequence[Unit],
     jobs: int,
     start: Callable[[int], Callable[[int], None]],
+    hold: Hold,
     val_per_scan: int,
     copies: Path | None,
 ) -> Report:
     """Do the units on this machine, then write what describes the dataset."""
-    return describe(dataset, do(units, jobs, start), val_per_scan, copies)
+    return describe(dataset, do(units, jobs, start, hold), val_per_scan, copies)
 
 
 def mend(journal: Path, records: Sequence[Record]) -> None:
@@ -308,18 +321,23 @@ def do(
     units: Sequence[Unit],
     jobs: int,
     start: Callable[[int], Callable[[int], None]],
+    hold: Hold,
     *,
     journal: Path | None = None,
     cluster: Cluster | None = None,
     log: Log | None = None,
 ) -> list[Result]:
-    """Do the units and return what became of each sample (`generate.run`)."""
+    """Do the units and return what became of each sample (`generate.run`), its files on disk by then."""
     progress = start(sum(unit.size for unit in units))
-    backend = cluster.backend if cluster else None
-    if log is None or not units:
-        return list(run(units, jobs, progress, journal=journal, backend=backend))
-    watch = partial(log.sample, units[0].dataset)
-    return list(run(units, jobs, progress, journal=journal, backend=backend, watch=watch))
+    if not units:
+        return []
+    dataset, backend = units[0].dataset, cluster.backend if cluster else None
+    watch = {"watch": partial(log.sample, dataset)} if log else {}
+    hold.unfinished = True
+    results = list(run(units, jobs, progress, journal=journal, backend=backend, **watch))
+    settle(dataset, (result for result in results if isinstance(result, Record)))
+    hold.unfinished = False
+    return results
 
 
 def describe(dataset: Dataset, results: Sequence[Result], val_per_scan: int, copies: Path | None) -> Report:

@@ -302,10 +302,11 @@ def write_volume(volume: Volume, path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A path to write to; what is there at the end of the block appears under `path` at once, or not at all.
 
     The partial file lies in a hidden folder beside `path`, so that nothing that lists the folder takes it for a case.
+    If `durable` it is on disk when this returns; else a power cut may take it within the next half minute.
 
     Raises
     ------
@@ -317,15 +318,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
             partial = Path(folder) / path.name
             yield partial
-            _to_disk(partial)
+            if durable:
+                to_disk(partial)
             partial.replace(path)
-        _to_disk(path.parent)
+        if durable:
+            to_disk(path.parent)
     except OSError as error:
         raise TumorgenError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Have what a file or a folder holds survive a power cut (fsync)."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows syncs no folders
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

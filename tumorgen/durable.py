@@ -1,0 +1,65 @@
+"""Durability: what a machine that goes down may leave of a run, and how it is put right.
+
+A row of the manifest is on disk when it counts. Images and labels are not waited for one by one, which would take two
+to three times as long as writing them: they are synced together when a run ends (`settle`). A run that did not get that
+far leaves its lock, and the next one compares what is there with the rows' checksums (`remove_torn`), which also finds
+what a disk has lost for other reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from .dataset import Dataset, sha256_of
+from .errors import TumorgenError
+from .manifest import Record
+from .volume import to_disk
+
+
+def settle(dataset: Dataset, records: Iterable[Record]) -> None:
+    """Have images and labels of samples survive a power cut.
+
+    Raises
+    ------
+    TumorgenError
+        The disk has not taken them.
+    """
+    folders = set()
+    try:
+        for path in _files(dataset, records):
+            to_disk(path)
+            folders.add(path.parent)
+        for folder in folders:
+            to_disk(folder)
+    except OSError as error:
+        raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror or error})") from error
+
+
+def remove_torn(dataset: Dataset, records: Iterable[Record]) -> list[str]:
+    """Remove images and labels that are not what their rows say, so that they are made again; return their samples."""
+    torn = []
+    for record in records:
+        files = record.files
+        if files is None:
+            continue
+        wanted = {files.image_file: files.image_sha256, files.label_file: files.label_sha256}
+        bad = [dataset.folder / name for name, sha256 in wanted.items() if not _is(dataset.folder / name, sha256)]
+        for path in bad:
+            path.unlink(missing_ok=True)
+        if bad:
+            torn.append(record.plan.sample)
+    return torn
+
+
+def _is(path: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(path) == sha256
+    except OSError:
+        return False
+
+
+def _files(dataset: Dataset, records: Iterable[Record]) -> Iterable[Path]:
+    for record in records:
+        if record.files is not None:
+            yield from (dataset.folder / record.files.image_file, dataset.folder / record.files.label_file)
