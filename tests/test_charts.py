@@ -57,9 +57,11 @@ def test_every_bin_of_radii_is_named_with_its_count():
 
 
 def test_each_model_has_its_boxes():
-    assert {"liver, this", "tumour, other"} <= set(texts(PLOTS["dice"]()))
+    both = texts(PLOTS["dice"]())
+    assert {"liver", "tumour"} <= set(both)
+    assert both.count("this") == both.count("other") == 2
     alone = texts(dice_boxes(FOUND))
-    assert "tumour" in alone
+    assert {"liver", "tumour"} <= set(alone)
     assert not any("other" in text for text in alone)
 
 
@@ -71,8 +73,41 @@ def test_the_differences_are_of_cases_that_both_have():
 def test_a_panel_for_each_dimension_and_one_for_the_control():
     found = texts(PLOTS["robustness"]())
     assert {"size", "texture", "control", "healthy", "2", "8"} <= set(found)
+    assert {
+        "scans without tumour",
+        "specificity",
+        "fails: lesions found, or specificity, below 0.5",
+        "radius, mm",
+    } <= set(found)
     without = texts(robustness(benchmark({("size", "2"): 0.1})))
     assert "control" not in without
+
+
+@pytest.mark.parametrize(
+    "name", ["$\\frac$", "</text><script>alert(1)</script>", "url(#a) #1b1f24", "$x$", "_", "z" * 99]
+)
+def test_names_of_levels_are_drawn_as_they_are(name):
+    """Dollars are no formula, markup is text, and what looks like an id or a colour stays."""
+    svg = robustness(benchmark({(name, name): 0.1, ("size", "2"): 0.1}))
+    shown = name if len(name) <= 40 else name[:39] + "\u2026"
+    assert texts(svg).count(shown) == 2  # title and tick
+    assert "<script" not in svg
+
+
+def test_the_livers_axis_begins_below_its_values():
+    close = evaluation(*(case(f"c{n}", liver_dsc=0.95 + n / 1000) for n in range(10)))
+    shown = texts(dice_boxes(close))
+    assert "0.90" in shown
+    assert "0.80" not in shown
+    assert texts(dice_boxes(evaluation(case("a", liver_dsc=0.2)))).count("0.0") == 2
+
+
+def test_axes_have_the_pages_colours():
+    for plot in PLOTS.values():
+        svg = plot()
+        assert "var(--ink, #1b1f24)" in svg
+        assert svg.count("#1b1f24") == svg.count("var(--ink, #1b1f24)")
+        assert "#000000" not in svg
 
 
 def test_nothing_to_draw_is_drawn_too():

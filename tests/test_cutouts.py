@@ -10,7 +10,7 @@ import pytest
 from matplotlib import image as mpl_image
 from matplotlib.colors import to_rgb
 
-from tumorgen.cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout, slice_to_show
+from tumorgen.cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout, slice_to_show, window_of
 from tumorgen.errors import TumorgenError
 from tumorgen.volume import Geometry, Volume, write_volume
 
@@ -59,11 +59,27 @@ def test_both_outlines_are_where_the_tumours_are(tmp_path, with_image):
     reference = save(tmp_path, "r.nii.gz", label(HERE))
     prediction = save(tmp_path, "p.nii.gz", label(THERE))
     image = save(tmp_path, "i.nii.gz", np.full(SHAPE, 60, np.int16)) if with_image else None
-    png = draw_cutout(reference, prediction, image)
-    truth, found = where(png, REFERENCE_COLOR), where(png, PREDICTION_COLOR)
-    # The liver and 12 mm around it: the whole slice. Centres at rows 14 and 26 of 40, columns 14 and 34 of 50.
-    np.testing.assert_allclose(truth, (14 / 40, 14 / 50), atol=0.03)
-    np.testing.assert_allclose(found, (26 / 40, 34 / 50), atol=0.03)
+    cutout = draw_cutout(reference, prediction, image)
+    truth, found = where(cutout.png, REFERENCE_COLOR), where(cutout.png, PREDICTION_COLOR)
+    # 90 mm around the middle of both, which is voxel edge (20, 24); their own middles are edges (14, 14), (26, 34).
+    np.testing.assert_allclose(truth, (0.5 - 6 / 90, 0.5 - 10 / 90), atol=0.01)
+    np.testing.assert_allclose(found, (0.5 + 6 / 90, 0.5 + 10 / 90), atol=0.01)
+    assert not cutout.without_ct
+
+
+@pytest.mark.parametrize(
+    ("tumor", "side_mm"),
+    [
+        (np.s_[4:7, 10:18, 10:18], 90.0),  # a small one: some liver around it
+        (np.s_[4:7, 8:32, 5:45], 100.0),  # a large one, 40 mm: two and a half times its width
+        (np.s_[4:4, 0:0, 0:0], 90.0),  # none: the liver
+    ],
+)
+def test_the_picture_is_a_square_of_mm(tumor, side_mm):
+    reference = Volume(label(tumor), Geometry(SHAPE, SPACING))
+    window = window_of(reference, label())
+    for low, high in (window.across_mm, window.vertical_mm):
+        assert high - low == pytest.approx(side_mm)
 
 
 def test_a_file_that_is_turned_is_turned_back(tmp_path):
@@ -78,12 +94,30 @@ def test_a_file_that_is_turned_is_turned_back(tmp_path):
     assert plain == flipped
 
 
-def test_an_image_of_another_size_is_not_shown(tmp_path):
+def test_a_ct_that_does_not_fit_or_cannot_be_read_is_left_out_and_said(tmp_path):
     reference, prediction = save(tmp_path, "r.nii.gz", label(HERE)), save(tmp_path, "p.nii.gz", label(THERE))
     small = np.full((5, 6, 7), 60, np.int16)
-    write_volume(Volume(small, Geometry(small.shape, SPACING)), tmp_path / "i.nii.gz")
+    write_volume(Volume(small, Geometry(small.shape, SPACING)), tmp_path / "small.nii.gz")
+    shifted = Geometry(SHAPE, SPACING, (0.0, 5.0, 0.0))
+    write_volume(Volume(np.full(SHAPE, 60, np.int16), shifted), tmp_path / "shifted.nii.gz")
+    (tmp_path / "broken.nii.gz").write_bytes(b"no volume")
     alone = draw_cutout(reference, prediction, None)
-    assert draw_cutout(reference, prediction, tmp_path / "i.nii.gz") == alone
+    for name, why in (
+        ("small", "does not fit"),
+        ("shifted", "does not fit"),
+        ("broken", "broken"),
+        ("none", "no such"),
+    ):
+        cutout = draw_cutout(reference, prediction, tmp_path / f"{name}.nii.gz")
+        assert cutout.png == alone.png
+        assert why in cutout.without_ct
+
+
+def test_labels_that_do_not_lie_on_one_grid_are_not_drawn(tmp_path):
+    reference = save(tmp_path, "r.nii.gz", label(HERE))
+    turned = save(tmp_path, "p.nii.gz", label(THERE), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))
+    with pytest.raises(TumorgenError, match=r"p\.nii\.gz: does not fit"):
+        draw_cutout(reference, turned, None)
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path):

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,7 +20,7 @@ from test_findings import benchmark
 from test_summary import case, evaluation, faulty, lesion
 
 from tumorgen.cli import main
-from tumorgen.evaluation import CaseScore, Evaluation
+from tumorgen.evaluation import RADIUS_BINS, CaseScore, Evaluation
 from tumorgen.report import images_beside, write_report
 from tumorgen.summary import summarize
 from tumorgen.volume import Geometry, Volume, safe_name, write_volume
@@ -61,6 +62,26 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
+NAMES = {
+    "liver DSC": "liver_dsc",
+    "liver NSD": "liver_nsd",
+    "tumour DSC": "tumor_dsc",
+    "tumour NSD": "tumor_nsd",
+    "DSC of a lesion": "lesion_dsc",
+    "false positives per scan": "false_positives_per_scan",
+    "lesions found, any overlap": "sensitivity_any",
+    "lesions found, IoU > 0.5": "sensitivity_iou",
+}
+
+
+def numbers(found: dict[str, float]) -> list[str]:
+    """An estimate as a table shows it: a minus is a minus, not a hyphen; a dash where there is none."""
+    if found["value"] is None:
+        return ["\N{EN DASH}"] * 2
+    shown = [f"{found['value']:.3f}", f"{found['low']:.3f} to {found['high']:.3f}"]
+    return [text.replace("-", "\u2212") for text in shown]
+
+
 def report(folder: Path, found: Evaluation, **more: object) -> Page:
     write_report(found, summarize(found, other=more.get("other")), folder / "report.html", **more)
     return Page(folder / "report.html")
@@ -71,46 +92,85 @@ def test_tables_hold_the_summarys_numbers(tmp_path):
     found = evaluation(*cases, lesions=tuple(lesion(c, 7.0, detected_any=c.lesions > 1) for c in cases))
     summary = summarize(found)
     rows = {row[0]: row[1:] for row in report(tmp_path, found).rows}
-    for name, key in (("tumour DSC", "tumor_dsc"), ("false positives a scan", "false_positives_per_scan")):
-        of = summary["means"][key]
-        assert rows[name] == [f"{of['value']:.3f}", f"{of['low']:.3f} to {of['high']:.3f}", "10", ""]
-    of = summary["sensitivity"]["any"]["5-10"]
-    assert rows["lesions found, any overlap, 5-10 mm"][:3] == [
-        f"{of['value']:.3f}",
-        f"{of['low']:.3f} to {of['high']:.3f}",
-        "10",
-    ]
-    assert rows["lesions found, any overlap, >20 mm"][2] == "0"
+    told = {
+        **{name: summary["means"][key] for name, key in NAMES.items() if key in summary["means"]},
+        "lesions found, any overlap": summary["sensitivity"]["any"]["all"],
+        "lesions found, IoU > 0.5": summary["sensitivity"]["iou"]["all"],
+    }
+    assert len(told) == 8
+    for name, of in told.items():
+        assert rows[name] == [*numbers(of), str(of["count"]), ""]
+    for radius in RADIUS_BINS:
+        any_overlap, iou = (summary["sensitivity"][rule][radius] for rule in ("any", "iou"))
+        assert rows[f"{radius} mm"] == [str(any_overlap["count"]), *numbers(any_overlap), *numbers(iou)]
+    assert rows[">20 mm"] == ["0", *"\N{EN DASH}" * 4]
+    assert rows["specificity, scans without tumour"] == [*"\N{EN DASH}" * 2, "0", ""]
 
 
 def test_faults_are_listed(tmp_path):
     page = report(tmp_path, evaluation(case("a"), faulty("b", "unreadable")))
     assert ["this", "b", "unreadable", "so it is"] in page.rows
     assert "1 case scored" in page.text
-    assert "1 fault, in no figure" in page.text
+    assert "<b>1 case with a fault</b>, in no figure" in page.text
 
 
 def test_a_comparison_and_a_benchmark_have_their_sections(tmp_path):
     cases = [case(f"c{n}", tumor_dsc=0.1 * n) for n in range(8)]
-    page = report(tmp_path, evaluation(*cases), other=evaluation(*(case(c.case, tumor_dsc=0.2) for c in cases)))
+    theirs = [case(c.case, tumor_dsc=0.6, prediction_file=f"old/{c.case}.nii.gz") for c in cases]
+    other = evaluation(*theirs, faulty("x", "unreadable"))
+    page = report(tmp_path, evaluation(*cases), other=other)
+    assert "the other model is <b>old</b> (1 case with a fault)" in page.text
+    rows = {row[0]: row[1:] for row in page.rows}
+    of = summarize(evaluation(*cases), other=other)["compare"]
+    for name in ("tumour DSC", "false positives per scan", "lesions found, IoU > 0.5"):
+        row = of[NAMES[name]]
+        assert rows[name] == [
+            *numbers(row["difference"]),
+            f"{row['p_value']:.3f}",
+            f"{row['difference']['count']}",
+            "8",
+        ]
+    assert rows["tumour DSC"][0].startswith("\u2212")  # a worse model
     assert "Against the other model" in page.text
     assert "Robustness" not in page.text
     summary = benchmark({("size", "2"): 0.1, ("size", "8"): 0.9})
     write_report(evaluation(*cases), summary, tmp_path / "b.html")
-    assert "Fails, finding fewer than half of the lesions, at size 2: 0.10" in (tmp_path / "b.html").read_text()
+    assert "Fails, finding fewer than half of the lesions, at size 2 mm: 0.10" in (tmp_path / "b.html").read_text()
+
+
+def test_a_level_without_any_scored_case_is_told(tmp_path):
+    lost = replace(faulty("a", "missing_prediction"), dimension="size", level="2")
+    page = report(tmp_path, evaluation(lost, case("b", dimension="size", level="8")))
+    assert "Without any scored case, so in no plot: size 2 mm." in page.text
+    assert "Without any scored case, so in no plot: size 2 mm." in report(tmp_path, evaluation(lost)).text
 
 
 @pytest.mark.parametrize(
-    "found", [evaluation(), evaluation(faulty("a", "unreadable")), evaluation(case("a", clean=True))], ids=str
+    "found",
+    [
+        evaluation(),
+        evaluation(faulty("a", "unreadable")),
+        evaluation(case("a", clean=True)),
+        evaluation(case("a", dimension="control", level="healthy", clean=True)),
+    ],
+    ids=["no case", "no scored case", "no lesion", "the control alone"],
 )
-def test_there_may_be_nothing_to_tell(tmp_path, found):
-    assert "Evaluation" in report(tmp_path, found).text
+@pytest.mark.parametrize("compared", [False, True])
+def test_there_may_be_nothing_to_tell(tmp_path, found, compared):
+    assert "Evaluation" in report(tmp_path, found, **({"other": found} if compared else {})).text
 
 
 def test_names_are_escaped(tmp_path):
-    found = evaluation(case(HOSTILE, tumor_dsc=0.1), faulty(HOSTILE + "2", "unreadable"))
-    page = report(tmp_path, found)
+    """Whatever comes from a file or from a table: cases, patients, dimensions, levels, reasons, paths."""
+    at = {"patient": HOSTILE, "dimension": HOSTILE, "level": HOSTILE, "prediction_file": f"{HOSTILE}/{HOSTILE}.nii.gz"}
+    cases = [case(HOSTILE, tumor_dsc=0.1, **at), replace(faulty(HOSTILE + "2", "unreadable"), reason=HOSTILE)]
+    found = evaluation(*cases, lesions=(lesion(cases[0]),))
+    summary = summarize(found, other=found, manifest=f"{HOSTILE}.csv")
+    write_report(found, summary, tmp_path / "report.html", other=found)
+    page = Page(tmp_path / "report.html")
     assert "script" not in page.tags
+    assert "<script" not in page.text
+    assert ["this", HOSTILE + "2", "unreadable", HOSTILE] in page.rows
     assert html.escape(HOSTILE) in page.text
 
 
@@ -144,6 +204,16 @@ def test_links_lead_to_the_files_whatever_they_are_called(tmp_path):
         assert not link.startswith("/")
         assert (tmp_path / "out" / unquote(link)).is_file()
     assert page.tags.count("img") == 1
+    assert "no CT" not in page.text
+
+
+def test_a_ct_that_does_not_fit_is_not_drawn_and_said(tmp_path):
+    found = evaluation(with_files(tmp_path, "a"))
+    shifted = Geometry(SHAPE, SPACING, (0.0, 0.0, 40.0))
+    write_volume(Volume(np.full(SHAPE, 60, np.int16), shifted), tmp_path / "ct.nii.gz")
+    page = report(tmp_path, found, images={"a": tmp_path / "ct.nii.gz"})
+    assert page.tags.count("img") == 1
+    assert re.search(r"no CT: .*ct\.nii\.gz: does not fit the labels", page.text)
 
 
 def test_a_file_that_is_gone_costs_its_picture_only(tmp_path):
@@ -171,7 +241,7 @@ QUIET = [
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome on PATH; Debian: apt-get install chromium")
 def test_a_browser_shows_plots_pictures_and_links(tmp_path, monkeypatch):
     """The report of the command itself, of the benchmark's layout, as Chromium lays it out."""
     for number in range(3):

@@ -158,7 +158,9 @@ def test_the_report_shows_it(done):
     page = (root / "evaluation" / "report.html").read_text(encoding="utf-8")
     finding = re.search(r"<p class='finding'>(.*?)</p>", page)[1]
     low, high = (summary["dimensions"]["size"]["2"]["sensitivity_any"][end] for end in ("low", "high"))
-    assert finding.startswith(f"Fails, finding fewer than half of the lesions, at size 2: 0.00 [{low:.2f}, {high:.2f}]")
+    assert finding.startswith(
+        f"Fails, finding fewer than half of the lesions, at size 2 mm: 0.00 [{low:.2f}, {high:.2f}]"
+    )
     assert "intensity" not in finding  # eroded ones are found
     figure_6 = page[page.index("<h2>Robustness</h2>") : page.index("<h2>Faults</h2>")]
     for name in ("location", "size", "shape", "intensity", "texture", "control"):

@@ -1,4 +1,4 @@
-"""Cutouts: the axial slice of a case in which reference and prediction disagree most, as a small PNG.
+"""Cutouts: the axial slice of a case in which reference and prediction disagree most, as a small square PNG.
 
 Arrays are (z, y, x). The slice is shown as radiologists look: from the feet, the patient's right on the left.
 """
@@ -6,6 +6,7 @@ Arrays are (z, y, x). The slice is shown as radiologists look: from the feet, th
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +17,61 @@ from numpy.typing import NDArray
 
 from .boxes import bounding_box
 from .dataset import LABELS
-from .panels import WINDOW_HU
-from .views import to_lps
+from .errors import TumorgenError
+from .panels import WINDOW_HU, Panel, Side, draw_panel, scale_bar, side_letters
+from .views import PLANES, Window, cut, to_lps
 from .volume import Volume, read_volume
 
 REFERENCE_COLOR, PREDICTION_COLOR = "#56b4e9", "#e69f00"  # Okabe and Ito's, bright on grey
-_MARGIN_MM = 12.0
-_INCHES, _DPI = 3.2, 110
+_AXIAL = PLANES[0]
+_LEAST_MM = 90.0  # side of a picture: enough of the liver to know where one is
+_ROOM = 2.5  # side of a picture, in parts of what it shows
+_INCHES, _DPI = 2.6, 150
 _LIVER, _TUMOR = LABELS["liver"], LABELS["tumor"]
 
 
-def draw_cutout(reference: Path, prediction: Path, image: Path | None) -> bytes:
-    """PNG of a case: CT if there is one, else the liver's shape; outlines of both tumours, the prediction's dashed.
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """A picture as the bytes of a PNG, and why it has no CT although there is one; empty where it has, or none is."""
+
+    png: bytes
+    without_ct: str
+
+
+def draw_cutout(reference: Path, prediction: Path, image: Path | None) -> Cutout:
+    """Draw a case: CT if there is one, else the liver's shape; outlines of both tumours, the prediction's dashed.
+
+    A CT that cannot be read, or does not lie on the labels' grid, is left out: outlines in the wrong place would be
+    worse than none.
 
     Raises
     ------
     TumorgenError
-        A file cannot be read.
+        One of the label files cannot be read, or they do not lie on the same grid.
     """
-    truth, found = (to_lps(read_volume(path)) for path in (reference, prediction))
-    ct = to_lps(read_volume(image)) if image else None
-    index = slice_to_show(truth.array, found.array)
-    of_truth, of_found = (volume.array[index] for volume in (truth, found))
-    rows, columns = _shown(of_truth, of_found, truth)
-    if ct is not None and ct.array.shape == truth.array.shape:
-        low, high = WINDOW_HU
-        ground = (np.clip(ct.array[index][rows, columns], low, high).astype(np.float32) - low) / (high - low)
-    else:
-        ground = 0.25 + 0.25 * (of_truth[rows, columns] >= _LIVER)
-    return _draw(ground, of_truth[rows, columns], of_found[rows, columns], truth.geometry.spacing_mm[1:])
+    truth, found = (read_volume(path) for path in (reference, prediction))
+    difference = truth.geometry.difference(found.geometry)
+    if difference:
+        raise TumorgenError(f"{prediction}: does not fit {reference}: {difference}")
+    ct, without = _read_ct(image, truth) if image else (None, "")
+    ground = to_lps(ct).array if ct else _shape(to_lps(truth).array)
+    return Cutout(_draw(ground, to_lps(truth), to_lps(found)), without)
+
+
+def _read_ct(path: Path, label: Volume) -> tuple[Volume | None, str]:
+    """The CT, or why it cannot be shown."""
+    try:
+        ct = read_volume(path)
+    except TumorgenError as error:
+        return None, str(error)
+    difference = ct.geometry.difference(label.geometry)
+    return (None, f"{path}: does not fit the labels: {difference}") if difference else (ct, "")
+
+
+def _shape(label: NDArray[Any]) -> NDArray[np.float32]:
+    """The liver in two shades of grey, as HU within the CT window."""
+    low, high = WINDOW_HU
+    return np.where(label >= _LIVER, 0.5, 0.25).astype(np.float32) * (high - low) + low
 
 
 def slice_to_show(reference: NDArray[Any], prediction: NDArray[Any]) -> int:
@@ -56,27 +83,42 @@ def slice_to_show(reference: NDArray[Any], prediction: NDArray[Any]) -> int:
     return len(reference) // 2
 
 
-def _shown(truth: NDArray[Any], found: NDArray[Any], volume: Volume) -> tuple[slice, slice]:
-    """Rows and columns of a slice that hold everything that is labelled, with a margin."""
-    labelled = (truth > 0) | (found > 0)
-    if not labelled.any():
-        return slice(None), slice(None)
-    _, rows, columns = bounding_box(labelled[None])
-    margins = [int(np.ceil(_MARGIN_MM / s)) for s in volume.geometry.spacing_mm[1:]]
-    y, x = (slice(max(0, s.start - m), s.stop + m) for s, m in zip((rows, columns), margins, strict=True))
-    return y, x
+def window_of(reference: Volume, prediction: NDArray[Any]) -> Window:
+    """The square that is shown: both tumours of the slice in its middle; without tumour the liver, else all."""
+    index = slice_to_show(reference.array, prediction)
+    truth, found = reference.array[index], prediction[index]
+    masks = ((truth == _TUMOR) | (found == _TUMOR), (truth >= _LIVER) | (found >= _LIVER))
+    shown = next((mask for mask in masks if mask.any()), np.ones_like(masks[0]))
+    _, rows, columns = bounding_box(shown[None])
+    spacing = reference.geometry.spacing_mm[1:]
+    longest = max((s.stop - s.start) * mm for s, mm in zip((rows, columns), spacing, strict=True))
+    side = max(_LEAST_MM, _ROOM * longest if masks[0].any() else 1.1 * longest)
+    center = (float(index), *((s.start + s.stop - 1) / 2 for s in (rows, columns)))
+    return Window.around(_AXIAL, center, (side, side), reference.geometry)
 
 
-def _draw(ground: NDArray[Any], truth: NDArray[Any], found: NDArray[Any], spacing_mm: tuple[float, ...]) -> bytes:
-    figure = Figure(figsize=(_INCHES, _INCHES * ground.shape[0] * spacing_mm[0] / (ground.shape[1] * spacing_mm[1])))
+def _draw(ground: NDArray[Any], truth: Volume, found: Volume) -> bytes:
+    window = window_of(truth, found.array)
+    figure = Figure(figsize=(_INCHES, _INCHES))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.imshow(ground, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="bilinear")
-    for label, color, style in ((truth, REFERENCE_COLOR, "solid"), (found, PREDICTION_COLOR, "dashed")):
-        mask = (label == _TUMOR).astype(np.float32)
-        if mask.any() and not mask.all():
-            axes.contour(mask, levels=[0.5], colors=[color], linewidths=[1.4], linestyles=[style])
+    draw_panel(axes, Panel(window, Side(ground, None), truth.geometry))
+    for label, color, style in ((truth, REFERENCE_COLOR, "solid"), (found, PREDICTION_COLOR, (0, (2, 1.5)))):
+        part = cut(label.array, truth.geometry, window)
+        mask = np.pad(part.values == _TUMOR, 1).astype(np.float32)  # closes what ends with the image
+        if mask.any():
+            across, vertical = (_widened(mm) for mm in (part.across_mm, part.vertical_mm))
+            axes.contour(across, vertical, mask, levels=[0.5], colors=[color], linewidths=[1.6], linestyles=[style])
+    axes.set_xlim(window.across_mm)
+    axes.set_ylim(window.vertical_mm[::-1])
+    side_letters(axes, _AXIAL)
+    scale_bar(axes, window.across_mm[1] - window.across_mm[0])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "tumorgen"})
     return buffer.getvalue()
+
+
+def _widened(positions_mm: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Positions of a row of voxels, and of one more at either end."""
+    step = positions_mm[1] - positions_mm[0]
+    return np.concatenate([[positions_mm[0] - step], positions_mm, [positions_mm[-1] + step]])

@@ -10,9 +10,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .evaluation import CaseScore, Evaluation
+from .page import MINUS, shorten
 
 CONTROL = "control"  # the dimension of healthy scans
 FAILS = 0.5  # a model fails where it finds less than half of the lesions, or less than half of healthy scans healthy
+UNITS = {"size": "mm", "shape": "mm", "intensity": "HU"}  # r, sigma_e, mu_t - mu_p; location and texture have none
+RULE = (
+    f"a model fails at a level of the benchmark where any predicted tumour voxel touches fewer than {FAILS:.0%} of the"
+    " lesions; the worst three are spelled out, worst first; where there is none, the weakest level is told; and it is"
+    f" told that tumours are predicted in healthy scans where specificity is below {FAILS:.0%}"
+)
 _TOLD = 3  # cells
 
 Summary = Mapping[str, Any]
@@ -29,13 +36,41 @@ def where_it_fails(summary: Summary) -> str:
     if not cells:
         return ""
     if failing:
-        told = "; ".join(f"{dimension} {level}: {_interval(found)}" for dimension, level, found in failing[:_TOLD])
+        told = "; ".join(
+            f"{cell_name(dimension, level)}: {_interval(found)}" for dimension, level, found in failing[:_TOLD]
+        )
         more = f"; and {len(failing) - _TOLD} more" if len(failing) > _TOLD else ""
         line = f"Fails, finding fewer than half of the lesions, at {told}{more}."
     else:
         dimension, level, found = cells[0]
-        line = f"Finds at least half of the lesions at every level; weakest at {dimension} {level}: {_interval(found)}."
+        weakest = f"{cell_name(dimension, level)}: {_interval(found)}"
+        line = f"Finds at least half of the lesions at every level; weakest at {weakest}."
     return line + _of_healthy(summary)
+
+
+def cell_name(dimension: str, level: str) -> str:
+    """A level of a dimension in words, a number with its unit: `size 2 mm`."""
+    unit = UNITS.get(dimension, "")
+    return f"{shorten(dimension, 40)} {level_name(level)}" + (f" {unit}" if unit and _is_number(level) else "")
+
+
+def level_name(level: str) -> str:
+    """A level as it is shown: a number with its minus, a word as it is, of at most 40 letters."""
+    return level.replace("-", MINUS) if _is_number(level) else shorten(level, 40)
+
+
+def _is_number(level: str) -> bool:
+    try:
+        return math.isfinite(float(level))
+    except ValueError:
+        return False
+
+
+def levels_without_score(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Dimension and level of the cells of a benchmark of which no case is scored, so that no summary holds them."""
+    cells = dict.fromkeys((case.dimension, case.level) for case in evaluation.cases if case.dimension)
+    scored = {(case.dimension, case.level) for case in evaluation.cases if case.scored}
+    return [cell for cell in cells if cell not in scored]
 
 
 def _sensitivities(summary: Summary) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
