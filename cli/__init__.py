@@ -16,6 +16,7 @@ import click
 from tumorgen.errors import TumorgenError
 
 from .evaluate import evaluate
+from .healthy import healthy
 from .liver_mask import liver_mask
 from .merge import merge
 from .phantom import phantom
@@ -23,6 +24,7 @@ from .preview import preview
 from .replay import replay
 from .robustness import robustness
 from .synth import synth
+from .trainer_path import trainer_path
 from .verify import verify
 from .worst import worst
 
@@ -98,5 +100,18 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (liver_mask, synth, merge, replay, verify, preview, evaluate, robustness, worst, phantom):
+for _command in (
+    liver_mask,
+    synth,
+    merge,
+    replay,
+    verify,
+    preview,
+    healthy,
+    trainer_path,
+    evaluate,
+    robustness,
+    worst,
+    phantom,
+):
     main.add_command(_command)

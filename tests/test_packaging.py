@@ -180,6 +180,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 def test_commands_are_those_of_the_manual() -> None:
     assert COMMANDS == [
         "evaluate",
+        "healthy",
         "liver-mask",
         "merge",
         "phantom",
@@ -187,6 +188,7 @@ def test_commands_are_those_of_the_manual() -> None:
         "replay",
         "robustness",
         "synth",
+        "trainer-path",
         "verify",
         "worst",
     ]

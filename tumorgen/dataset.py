@@ -92,10 +92,12 @@ def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:
     return folder
 
 
-def dataset_json(samples: int, part: str = TRAINING) -> dict[str, Any]:
+def dataset_json(
+    samples: int, name: str = "Synthetic liver tumours (tumorgen)", part: str = TRAINING
+) -> dict[str, Any]:
     """Content of dataset.json; the channel's name "CT" selects nnU-Net's CT normalisation. A test set trains none."""
     return {
-        "name": "Synthetic liver tumours (tumorgen)",
+        "name": name,
         "reference": "Hu et al., Label-Free Liver Tumor Segmentation, CVPR 2023",
         "channel_names": {"0": "CT"},
         "labels": LABELS,
@@ -114,16 +116,22 @@ def splits(records: Iterable[Record], val_per_scan: int) -> list[dict[str, list[
     variants: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for record in records:
         variants[record.plan.case].append((record.plan.variant, record.plan.sample))
-    cases = sorted(variants)
-    if len(cases) < 2:
+    return [
+        {
+            "train": [sample for case in train for _, sample in sorted(variants[case])],
+            "val": [sample for case in held_out for _, sample in sorted(variants[case])[:val_per_scan]],
+        }
+        for train, held_out in folds(variants)
+    ]
+
+
+def folds(cases: Iterable[str]) -> list[tuple[list[str], list[str]]]:
+    """Up to five times (cases to train on, cases held out), each sorted; none for a single case."""
+    ordered = sorted(cases)
+    if len(ordered) < 2:
         return []
-    folds = []
-    for fold in range(min(MAX_FOLDS, len(cases))):
-        held_out = set(cases[fold::MAX_FOLDS])
-        train = [sample for case in cases if case not in held_out for _, sample in sorted(variants[case])]
-        val = [sample for case in sorted(held_out) for _, sample in sorted(variants[case])[:val_per_scan]]
-        folds.append({"train": train, "val": val})
-    return folds
+    held_out = [ordered[fold::MAX_FOLDS] for fold in range(min(MAX_FOLDS, len(ordered)))]
+    return [([case for case in ordered if case not in held], held) for held in held_out]
 
 
 def write_json(value: Any, path: Path) -> None:
@@ -137,15 +145,20 @@ def write_description(dataset: Dataset, records: Sequence[Record], val_per_scan:
 
     And SHA256SUMS, the checksums of these and of the tables, which are final by now.
     """
-    write_json(dataset_json(len(records), dataset.part), dataset.folder / "dataset.json")
-    folds = splits(records, val_per_scan) if dataset.part == TRAINING else []
+    write_json(dataset_json(len(records), part=dataset.part), dataset.folder / "dataset.json")
+    has_splits = write_splits(dataset, splits(records, val_per_scan) if dataset.part == TRAINING else [])
+    write_sums(dataset)
+    return has_splits
+
+
+def write_splits(dataset: Dataset, split: Sequence[dict[str, list[str]]]) -> bool:
+    """Write splits_final.json; where there is no split, remove what an earlier run wrote, and say False."""
     path = dataset.folder / "splits_final.json"
-    if folds:
-        write_json(folds, path)
+    if split:
+        write_json(split, path)
     else:
         path.unlink(missing_ok=True)
-    write_sums(dataset)
-    return bool(folds)
+    return bool(split)
 
 
 def write_sums(dataset: Dataset) -> None:

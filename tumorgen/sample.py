@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .boxes import shape_of
+from .boxes import Box, shape_of
 from .errors import TumorgenError
 from .plan import Plan, Tumor, sample_name
 from .scan import Scan
@@ -89,8 +89,12 @@ def plan_sample(scan: Scan, settings: Settings, seed: int, variant: int) -> Plan
     return replace(plan, seed=seed, variant=variant, sample=sample_name(scan.case, variant))
 
 
-def sample(scan: Scan, settings: Settings, rng: Generator, size_class: str = "small") -> Plan:
+def sample(
+    scan: Scan, settings: Settings, rng: Generator, size_class: str = "small", *, region: Box | None = None
+) -> Plan:
     """Draw one plan of a size class (or `mix`) for a scan.
+
+    With a `region` (z, y, x) the centres lie in it; satellites lie around their main tumour wherever that puts them.
 
     Raises
     ------
@@ -102,7 +106,7 @@ def sample(scan: Scan, settings: Settings, rng: Generator, size_class: str = "sm
     draws, places = rng.spawn(2)
     mu = mu_range(settings, scan.mu_p_hu)
     drafts = _draw_pattern(settings, size_class, mu, scan.sigma_p_hu, draws)
-    tumors, notes = _place_all(scan, settings, drafts, places)
+    tumors, notes = _place_all(scan, settings, drafts, places, region)
     if mu.lowered:
         notes.add("mu_t_lowered")
     tumors = [switched(tumor, settings) for tumor in tumors]
@@ -261,7 +265,9 @@ class _Placed:
     reach_mm: float
 
 
-def _place_all(scan: Scan, settings: Settings, drafts: Sequence[Tumor], rng: Generator) -> tuple[list[Tumor], set[str]]:
+def _place_all(
+    scan: Scan, settings: Settings, drafts: Sequence[Tumor], rng: Generator, region: Box | None
+) -> tuple[list[Tumor], set[str]]:
     """Give every tumour a place, in order; those that find no room are left out, which the notes say."""
     tumors: list[Tumor] = []
     placed: list[_Placed] = []
@@ -272,7 +278,7 @@ def _place_all(scan: Scan, settings: Settings, drafts: Sequence[Tumor], rng: Gen
         if cluster and placed:
             keep = _ring(placed[0].position_mm, drafts[0].radius_mm, settings.satellite.distance)
         else:
-            keep = _apart(placed, reach)
+            keep = _apart(placed, reach, within=_bounds_mm(scan, region) if region else None)
         candidate, clear = place(scan, draft.radius_mm if settings.vessels.avoid else None, keep, rng)
         if candidate is None:
             notes.add("fewer_placed")
@@ -305,13 +311,23 @@ def _position(scan: Scan, voxel: Index) -> Triple:
 
 # Tells which of some positions (n, 3), (z, y, x) mm, are allowed.
 Keep = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
+Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]  # lowest and highest position (z, y, x) mm
 
 
-def _apart(placed: Sequence[_Placed], reach: float) -> Keep:
-    """Clear of every tumour that has a place."""
+def _bounds_mm(scan: Scan, region: Box) -> Bounds:
+    """First and last position of a region's voxels along each axis."""
+    spacing = scan.geometry.spacing_mm
+    low = [s.start * mm for s, mm in zip(region, spacing, strict=True)]
+    return np.array(low), np.array([(s.stop - 1) * mm for s, mm in zip(region, spacing, strict=True)])
+
+
+def _apart(placed: Sequence[_Placed], reach: float, within: Bounds | None = None) -> Keep:
+    """Clear of every tumour that has a place, and within bounds where there are any."""
 
     def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
         free = np.ones(len(positions), bool)
+        if within is not None:
+            free &= np.all((positions >= within[0]) & (positions <= within[1]), axis=1)
         for other in placed:
             free &= np.sum((positions - other.position_mm) ** 2, axis=1) >= (reach + other.reach_mm) ** 2
         return free

@@ -134,7 +134,7 @@ def _check_layout(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
     if not isinstance(found, dict):
         yield Problem(path.name, "is not nnU-Net's")
         return
-    for key, value in dataset_json(len(records), dataset.part).items():
+    for key, value in dataset_json(len(records), part=dataset.part).items():
         if found.get(key) != value:
             yield Problem(path.name, f"{key} is {found.get(key)!r}, not {value!r}")
 
