@@ -18,8 +18,8 @@ export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install locked demo test quick bench corpus check lint format-check types format schema lock lowest clean \
-  distclean
+.PHONY: help install locked demo test quick bench bench-patches corpus check lint format-check types format schema \
+  lock lowest clean distclean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,9 @@ bench: $(READY)  ## Measure what a variant costs: table on stdout, benchmark.jso
 
 corpus: $(READY)  ## Try broken image files by the hundred: kind of fault, tried, handled (ARGS="--mutations 2000", --lines)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/corpus.py $(ARGS)
+
+bench-patches: $(READY)  ## Measure what tumours on the fly cost nnU-Net's data loader (ARGS=--write puts it into docs/training.md)
+	$(BIN)/python tests/benchmark_patches.py $(ARGS)
 
 check: lint format-check types  ## Lint, check the formatting, check the types; pre-commit runs the same
 

@@ -1,0 +1,187 @@
+"""What tumours drawn on the fly cost nnU-Net's data loader: `make bench-patches`. No test; pytest leaves it alone.
+
+Patches are cut from a preprocessed phantom of clinical size by nnU-Net's own loader, with and without tumours in turn,
+so that a machine which is busy with something else slows both alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from nnunet_runs import _plans
+
+from tumorgen.phantom import write_phantoms
+from tumorgen.preprocessed import Frame, Normalization, TumorCases, fresh, measure_all
+from tumorgen.settings import Settings
+from tumorgen.volume import read_ct, read_mask
+
+SHAPE, SPACING_MM = (224, 512, 512), (1.5, 0.75, 0.75)
+PATCH, BATCH = [128, 128, 128], 2  # what nnU-Net plans for such scans on a GPU of 8 to 12 GB
+PROPERTIES = {"mean": 100.0, "std": 30.0, "percentile_00_5": -20.0, "percentile_99_5": 200.0}
+LABELS = {"background": 0, "liver": 1, "tumor": 2}
+CLASSES = ("tiny", "small", "medium", "large", "mix")
+NAME, PAGE = "Dataset502_HealthyLiver", Path(__file__).parents[1] / "docs" / "training.md"
+BEGIN, END = "<!-- patches: begin -->", "<!-- patches: end -->"
+
+
+def preprocess(folder: Path, scans: Path, shape: tuple[int, int, int]) -> Path:
+    """What nnU-Net's preprocessing makes of a phantom at its own spacing, without the minutes that it takes."""
+    from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
+
+    write_phantoms(scans, shape=shape, spacing_mm=SPACING_MM)
+    image, mask = (scans / kind / "phantom_000.nii.gz" for kind in ("images", "masks"))
+    data = Normalization.of(PROPERTIES).to_values(read_ct(image).array)[None]
+    seg = read_mask(mask).array[None].astype(np.int16)
+    places = np.argwhere(seg == 1)
+    dataset = folder / NAME
+    (dataset / "nnUNetPlans_3d_fullres").mkdir(parents=True)
+    sizes: dict[str, Any] = {}
+    for suffix, bytes_per_voxel in (("", 4), ("_seg", 2)):
+        blocks, chunks = comp_blosc2_params(data.shape, PATCH, bytes_per_voxel)
+        sizes |= {f"blocks{suffix}": blocks, f"chunks{suffix}": chunks}
+    about = {"spacing": list(SPACING_MM), "class_locations": {1: places[:: max(1, len(places) // 10000)], 2: []}}
+    nnUNetDatasetBlosc2.save_case(data, seg, about, str(dataset / "nnUNetPlans_3d_fullres" / "phantom"), **sizes)
+    plans = _plans(SPACING_MM, "SimpleITKIO")
+    plans["dataset_name"] = NAME
+    plans["foreground_intensity_properties_per_channel"] = {"0": PROPERTIES}
+    plans["configurations"]["3d_fullres"] |= {"patch_size": PATCH, "batch_size": BATCH, "batch_dice": False}
+    texts = {
+        "nnUNetPlans.json": plans,
+        "dataset.json": {"channel_names": {"0": "CT"}, "labels": LABELS, "numTraining": 1},
+        "splits_final.json": [{"train": ["phantom"], "val": ["phantom"]}],
+    }
+    for name, content in texts.items():
+        (dataset / name).write_text(json.dumps(content))
+    return dataset
+
+
+def seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def measure_cuts(dataset: Path, patches: int) -> dict[str, Any]:
+    """Milliseconds that a patch takes without augmentation: plain, and what each size class adds."""
+    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    plans, about = (json.loads((dataset / name).read_text()) for name in ("nnUNetPlans.json", "dataset.json"))
+    frame = Frame.of(plans, "3d_fullres", about)
+    plain = nnUNetDatasetBlosc2(str(dataset / "nnUNetPlans_3d_fullres"))
+    measured = dataset / "nnUNetPlans_3d_fullres_tumorgen"
+    once = seconds(lambda: measure_all(plain, measured, frame, Settings(), 1))
+    labels = PlansManager(plans).get_label_manager(about)
+    np.random.seed(0)  # noqa: NPY002  # nnU-Net draws from it
+
+    def loader(cases: Any) -> Any:
+        return nnUNetDataLoader(cases, 1, PATCH, PATCH, labels, oversample_foreground_percent=1.0)
+
+    loaders = {"plain": loader(plain)}
+    for name in CLASSES:
+        settings = Settings(sizes=(name,))
+        loaders[name] = loader(TumorCases(plain, measured, frame, settings, fresh(settings)))
+    times: dict[str, list[float]] = {name: [] for name in loaders}
+    for turn in range(patches + 1):  # the first is thrown away: modules are loaded, pages read
+        for name, each in loaders.items():
+            took = 1000 * seconds(lambda each=each: next(each))
+            times[name] += [took] if turn else []
+    base = statistics.median(times["plain"])
+    added = {name: sorted(t - base for t in times[name]) for name in CLASSES}
+    return {
+        "prepare_s": once,
+        "plain_ms": base,
+        "added_ms": {name: statistics.median(values) for name, values in added.items()},
+        "added_p90_ms": {name: values[int(0.9 * (len(values) - 1))] for name, values in added.items()},
+    }
+
+
+def measure_loaders(batches: int) -> dict[str, list[float]]:
+    """Patches per second of one process of nnU-Net's loader, augmentation included, without and with tumours."""
+    import torch
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    from tumorgen.trainers.nnUNetTrainerTumorgen import nnUNetTrainerTumorgen
+
+    torch.set_num_threads(1)
+    dataset = Path(os.environ["nnUNet_preprocessed"]) / NAME
+    plans, about = (json.loads((dataset / name).read_text()) for name in ("nnUNetPlans.json", "dataset.json"))
+    loaders = {}
+    for name, kind in (("without", nnUNetTrainer), ("with", nnUNetTrainerTumorgen)):
+        trainer = kind({**plans, "continue_training": False}, "3d_fullres", 0, about, torch.device("cpu"))
+        trainer.batch_size = BATCH
+        loaders[name], _ = trainer.get_dataloaders()
+    rates: dict[str, list[float]] = {name: [] for name in loaders}
+    for _ in range(batches):
+        for name, loader in loaders.items():
+            rates[name].append(BATCH / seconds(lambda loader=loader: next(loader)))
+    return rates
+
+
+def report(cuts: dict[str, Any], rates: dict[str, list[float]], patches: int, batches: int) -> str:
+    """Both in Markdown."""
+    lines = ["| size class | ms a patch adds: median | 90 of 100 below |", "|---|---|---|"]
+    lines += [f"| `{name}` | {cuts['added_ms'][name]:.0f} | {cuts['added_p90_ms'][name]:.0f} |" for name in CLASSES]
+    without, with_tumors = (BATCH * len(rates[k]) / sum(BATCH / r for r in rates[k]) for k in ("without", "with"))
+    return "\n".join(
+        [
+            f"Patches of {' x '.join(map(str, PATCH))} voxels, every one centred on foreground, from a phantom of"
+            f" {' x '.join(map(str, SHAPE))} voxels; {patches} of each class. Cutting alone takes {cuts['plain_ms']:.0f} ms"
+            f" a patch; measuring the case took {cuts['prepare_s']:.1f} s, once.",
+            "",
+            *lines,
+            "",
+            f"With nnU-Net's augmentation, one data-loading process (all classes, batches of {BATCH}, {batches} batches):"
+            f" {without:.2f} patches a second without tumours, {with_tumors:.2f} with them.",
+            "",
+        ]
+    )
+
+
+@contextlib.contextmanager
+def surroundings(folder: Path) -> Iterator[None]:
+    """nnU-Net's folders, no data-loading processes, and none of its prints."""
+    os.environ |= {
+        "nnUNet_raw": str(folder / "raw"),
+        "nnUNet_preprocessed": str(folder / "preprocessed"),
+        "nnUNet_results": str(folder / "results"),
+        "nnUNet_n_proc_DA": "0",
+        "nnUNet_def_n_proc": "1",
+    }
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@click.command(help="Measure what tumours on the fly cost nnU-Net's data loader; the table goes to stdout.")
+@click.option("--patches", type=click.IntRange(1), default=40, show_default=True, help="Of each size class.")
+@click.option("--batches", type=click.IntRange(1), default=15, show_default=True, help="Of each loader.")
+@click.option("--shape", type=click.IntRange(40), nargs=3, default=SHAPE, show_default=True, help="Of the phantom.")
+@click.option("--write", is_flag=True, help="Also write it into docs/training.md.")
+def main(patches: int, batches: int, shape: tuple[int, int, int], write: bool) -> None:
+    scans = Path(tempfile.gettempdir()) / f"tumorgen-benchmark-patches-{'-'.join(map(str, shape))}"
+    with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder, surroundings(Path(folder)):
+        dataset = preprocess(Path(folder) / "preprocessed", scans, shape)
+        text = report(measure_cuts(dataset, patches), measure_loaders(batches), patches, batches)
+    if write:
+        page = PAGE.read_text(encoding="utf-8")
+        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+    click.echo(text, nl=False)
+
+
+if __name__ == "__main__":
+    main()
