@@ -131,7 +131,9 @@ def measure_loaders(batches: int) -> dict[str, list[float]]:
     return rates
 
 
-def report(cuts: dict[str, Any], rates: dict[str, list[float]], patches: int, batches: int) -> str:
+def report(
+    cuts: dict[str, Any], rates: dict[str, list[float]], shape: tuple[int, int, int], patches: int, batches: int
+) -> str:
     """Both in Markdown."""
     lines = ["| size class | ms a patch adds: median | 90 of 100 below |", "|---|---|---|"]
     lines += [f"| `{name}` | {cuts['added_ms'][name]:.0f} | {cuts['added_p90_ms'][name]:.0f} |" for name in CLASSES]
@@ -139,13 +141,13 @@ def report(cuts: dict[str, Any], rates: dict[str, list[float]], patches: int, ba
     return "\n".join(
         [
             f"Patches of {' x '.join(map(str, PATCH))} voxels, every one centred on foreground, from a phantom of"
-            f" {' x '.join(map(str, SHAPE))} voxels; {patches} of each class. Cutting alone takes {cuts['plain_ms']:.0f} ms"
-            f" a patch; measuring the case took {cuts['prepare_s']:.1f} s, once.",
+            f" {' x '.join(map(str, shape))} voxels; {patches} of each class. Cutting alone takes"
+            f" {cuts['plain_ms']:.0f} ms a patch; measuring the case took {cuts['prepare_s']:.1f} s, once.",
             "",
             *lines,
             "",
-            f"With nnU-Net's augmentation, one data-loading process (all classes, batches of {BATCH}, {batches} batches):"
-            f" {without:.2f} patches a second without tumours, {with_tumors:.2f} with them.",
+            f"With nnU-Net's augmentation, one data-loading process (all classes, batches of {BATCH}, {batches}"
+            f" batches): {without:.2f} patches a second without tumours, {with_tumors:.2f} with them.",
             "",
         ]
     )
@@ -175,7 +177,7 @@ def main(patches: int, batches: int, shape: tuple[int, int, int], write: bool) -
     scans = Path(tempfile.gettempdir()) / f"tumorgen-benchmark-patches-{'-'.join(map(str, shape))}"
     with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder, surroundings(Path(folder)):
         dataset = preprocess(Path(folder) / "preprocessed", scans, shape)
-        text = report(measure_cuts(dataset, patches), measure_loaders(batches), patches, batches)
+        text = report(measure_cuts(dataset, patches), measure_loaders(batches), shape, patches, batches)
     if write:
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.partition(BEGIN)[0], page.partition(END)[2]
