@@ -18,7 +18,7 @@ export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install locked demo test quick bench bench-patches corpus check lint format-check types format schema \
+.PHONY: help install locked demo test quick bench bench-patches study corpus check lint format-check types format schema \
   lock lowest clean distclean
 
 help:  ## List these targets
@@ -63,6 +63,9 @@ corpus: $(READY)  ## Try broken image files by the hundred: kind of fault, tried
 
 bench-patches: $(READY)  ## Measure what tumours on the fly cost nnU-Net's data loader (ARGS=--write puts it into docs/training.md)
 	$(BIN)/python tests/benchmark_patches.py $(ARGS)
+
+study: $(READY)  ## Train on few and many variants and on the fly: the toy of docs/study.md (ARGS=... for more)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/study.py $(ARGS)
 
 check: lint format-check types  ## Lint, check the formatting, check the types; pre-commit runs the same
 

@@ -115,7 +115,8 @@ def test_wheel_holds_one_package_and_the_licence(wheel: Path) -> None:
         names = archive.namelist()
     info = f"tumorgen-{version('tumorgen')}.dist-info"
     assert {name.partition("/")[0] for name in names} == {"tumorgen", info}
-    assert {"tumorgen/py.typed", "tumorgen/cli/__init__.py", f"{info}/licenses/LICENSE"} <= set(names)
+    trainer = "tumorgen/trainers/nnUNetTrainerTumorgen.py"
+    assert {"tumorgen/py.typed", "tumorgen/cli/__init__.py", trainer, f"{info}/licenses/LICENSE"} <= set(names)
 
 
 def test_plain_install_imports_from_another_folder(site: Path, tmp_path: Path) -> None:
@@ -213,8 +214,8 @@ class TestMake:
     def test_help_is_the_default_and_lists_the_targets(self) -> None:
         listed = shell(["make"], cwd=ROOT).stdout
         assert re.findall(r"^  make ([a-z]+) ", listed, re.MULTILINE) == [
-            *("help", "install", "locked", "demo", "test", "quick", "bench", "corpus", "check", "format", "schema"),
-            *("lock", "lowest", "clean", "distclean"),
+            *("help", "install", "locked", "demo", "test", "quick", "bench", "corpus", "study", "check", "format"),
+            *("schema", "lock", "lowest", "clean", "distclean"),
         ]
 
     def test_a_python_too_old_is_refused_in_one_line(self, tmp_path: Path) -> None:

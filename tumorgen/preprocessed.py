@@ -336,7 +336,7 @@ class TumorCases:
         image: Any = _Voxels(data, lambda _, values: to_hu(values), np.float32)
         liver: Any = _Voxels(seg, lambda _, values: values > 0, bool)
         geometry = Geometry(image.shape, found.pop("spacing_mm"))
-        return Scan(case=identifier, image=Volume(image, geometry), liver=liver, **found)
+        return Scan(case=identifier, geometry=geometry, hu=image, inside=liver, **found)
 
 
 def hidden_share(settings: Settings, scan_mu_hu: float, scan_sigma_hu: float, normalization: Normalization) -> float:

@@ -1,0 +1,272 @@
+"""Does diversity pay? One small network trained on few and many variants of each scan, and on the fly: `make study`.
+
+No test; pytest leaves it alone. `docs/study.md` says what it shows and what it does not.
+
+Offline sets are those of `synth`, variant for variant: a training on V variants cuts its patches from the plans of
+variants 0 to V-1 of each scan. They are rendered when they are cut, which gives the voxels that a set on disk has.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import SimpleITK as sitk
+from numpy.random import Generator
+
+from tumorgen.boxes import Box, paste
+from tumorgen.intervals import mean, proportion
+from tumorgen.lesions import find_lesions, radius_of
+from tumorgen.overlap import dsc
+from tumorgen.phantom import phantom
+from tumorgen.plan import Plan
+from tumorgen.render import TUMOR, render
+from tumorgen.sample import plan_sample
+from tumorgen.scan import Scan
+from tumorgen.settings import Capsule, Intensity, Settings, load_settings
+from tumorgen.transform import draw, prepare_arrays, render_box, tumor_voxels
+from tumorgen.volume import find_volumes, read_ct, read_mask, to_image
+
+FIELD_MM = (230.0, 290.0, 310.0)  # the whole liver of any phantom
+SMALL_MM = 10.0  # a small lesion: the radius of a sphere of its volume is below this
+TRAIN_SEED, TEST_SEED = 1, 1001
+ON_THE_FLY = 0  # in place of a number of variants
+BATCH = 4
+# Tumours that a few hundred steps can learn at 5 mm: 40 HU or more below the parenchyma, without the bright capsule.
+SETTINGS = Settings(
+    sizes=("small", "medium"), intensity=Intensity(least_contrast_hu=40), capsule=Capsule(enabled=False)
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained; the defaults are the toy for two CPU cores."""
+
+    spacing_mm: float = 5.0
+    scans: int = 4
+    held_out: int = 8
+    variants_of_held_out: int = 3
+    iterations: int = 300
+    patch: int = 16
+    features: tuple[int, ...] = (8, 16, 32)
+    device: str = "cpu"
+    repeats: int = 1
+
+
+@dataclass
+class Source:
+    """Where patches come from: some scans, and a number of variants of each, or new tumours every time."""
+
+    scans: Sequence[Scan]
+    settings: Settings
+    variants: int
+    rng: Generator
+    plans: dict[tuple[int, int], Plan] = field(default_factory=dict)
+
+    def plan(self, number: int) -> Plan:
+        """A plan of a scan: one of its variants, or a new one."""
+        if self.variants == ON_THE_FLY:
+            return draw(self.scans[number], self.settings, self.rng)
+        key = number, int(self.rng.integers(self.variants))
+        if key not in self.plans:
+            self.plans[key] = plan_sample(self.scans[number], self.settings, TRAIN_SEED, key[1])
+        return self.plans[key]
+
+    def patch(self, size: int, on_tumor: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Image in HU and label of a patch, around a tumour's voxel or any of the liver's, turned over at random."""
+        number = int(self.rng.integers(len(self.scans)))
+        scan, plan = self.scans[number], self.plan(number)
+        places = tumor_voxels(plan, scan.geometry, self.rng, 1) if on_tumor else ()
+        center = places[0] if len(places) else scan.voxel(int(self.rng.integers(scan.candidates.size)))
+        z, y, x = (
+            slice(start, start + size)
+            for start in np.clip(np.array(center) - size // 2, 0, np.array(scan.geometry.shape) - size)
+        )
+        box: Box = z, y, x
+        image, label = scan.image.array[box].astype(np.float32), scan.liver[box].astype(np.uint8)
+        for block in render_box(scan, plan, box):
+            paste(image, box, block.image, block.box)
+            paste(label, box, block.label, block.box)
+        flips = tuple(axis for axis in range(3) if self.rng.random() < 0.5)
+        return np.flip(image, flips), np.flip(label, flips)
+
+
+def normalized(hu: np.ndarray) -> np.ndarray:
+    return (np.clip(hu, -100, 250) - 100) / 50
+
+
+def train(source: Source, setting: Setting, seed: int) -> Any:
+    """A small U-Net from nnU-Net's building blocks, with nnU-Net's loss.
+
+    With batch norm, since it sees whole images when it is tested: instance norm would measure another mixture of
+    tissue in them than in patches.
+    """
+    import torch
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+    from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+    from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+
+    torch.manual_seed(seed)
+    stages = len(setting.features)
+    network = PlainConvUNet(
+        1, stages, setting.features, torch.nn.Conv3d, 3, [1] + [2] * (stages - 1), 2, 3, 2, conv_bias=True,
+        norm_op=torch.nn.BatchNorm3d, norm_op_kwargs={"affine": True}, nonlin=torch.nn.LeakyReLU,
+    ).to(setting.device)  # fmt: skip
+    dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
+    loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, setting.iterations, 0.9)
+    for _ in range(setting.iterations):
+        patches = [source.patch(setting.patch, on_tumor=number > 0) for number in range(BATCH)]
+        images = np.stack([normalized(image) for image, _ in patches])[:, None].astype(np.float32)
+        labels = np.stack([label for _, label in patches])[:, None].astype(np.int64)
+        optimizer.zero_grad()
+        loss(
+            network(torch.from_numpy(images).to(setting.device)), torch.from_numpy(labels).to(setting.device)
+        ).backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def predict(network: Any, image: np.ndarray, setting: Setting) -> np.ndarray:
+    """Labels of a whole image, padded to what the strides need."""
+    import torch
+
+    step = 2 ** (len(setting.features) - 1)
+    padding = [(0, -n % step) for n in image.shape]
+    values = np.pad(normalized(image), padding, mode="edge").astype(np.float32)[None, None]
+    with torch.no_grad():
+        found = network(torch.from_numpy(values).to(setting.device)).argmax(1)[0].cpu().numpy()
+    z, y, x = image.shape
+    return found[:z, :y, :x]
+
+
+Case = tuple[str, np.ndarray, np.ndarray, float]  # patient, image in HU, label, volume of a voxel in mm3
+
+
+def score(network: Any, cases: Sequence[Case], setting: Setting) -> dict[str, Any]:
+    """Dice of the tumour, sensitivity and false positives per scan, with 95 % intervals over patients.
+
+    Counted within the liver, which is taken as known: a network this small has seen little else.
+    """
+    dices, patients, hits, owners, false = [], [], [], [], []
+    for patient, image, label, voxel_mm3 in cases:
+        found = (predict(network, image, setting) == TUMOR) & (label > 0)
+        lesions, made_up = find_lesions(label == TUMOR, found)
+        dices.append(dsc(label == TUMOR, found))
+        patients.append(patient)
+        false.append(len(made_up))
+        small = [lesion.detected_any for lesion in lesions if radius_of(lesion.voxels * voxel_mm3) < SMALL_MM]
+        hits += small
+        owners += [patient] * len(small)
+    rng = np.random.default_rng(0)
+    return {
+        "dice": mean(dices, patients, rng),
+        "sensitivity_small": proportion(hits, owners),
+        "false_positives": mean(false, patients, rng),
+    }
+
+
+def healthy_scans(setting: Setting) -> tuple[list[Scan], list[Scan]]:
+    """Phantoms to train on and to test on: different patients."""
+    shape = tuple(round(mm / setting.spacing_mm) for mm in FIELD_MM)
+    scans = []
+    for number in range(setting.scans + setting.held_out):
+        drawn = phantom(np.random.default_rng([77, number]), shape=shape, spacing_mm=(setting.spacing_mm,) * 3)
+        spacing = drawn.image.geometry.spacing_mm
+        scans.append(prepare_arrays(drawn.image.array, drawn.liver.array, spacing, case=f"phantom_{number:03d}"))
+    return scans[: setting.scans], scans[setting.scans :]
+
+
+def synthetic_cases(scans: Sequence[Scan], settings: Settings, setting: Setting) -> list[Case]:
+    """Held-out scans with tumours of another seed."""
+    cases = []
+    for scan in scans:
+        for variant in range(setting.variants_of_held_out):
+            image, label = render(scan, plan_sample(scan, settings, TEST_SEED, variant)).apply(scan)
+            cases.append((scan.case, image, label, scan.geometry.voxel_volume_mm3))
+    return cases
+
+
+def real_cases(folder: Path, spacing_mm: float) -> list[Case]:
+    """Annotated scans of a raw dataset of nnU-Net's (label 2 is tumour), resampled to the study's spacing."""
+    images, labels = find_volumes(folder / "imagesTr"), find_volumes(folder / "labelsTr")
+
+    def resampled(image: sitk.Image, interpolator: int, outside: float) -> np.ndarray:
+        size = [max(2, round(n * s / spacing_mm)) for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+        grid = (image.GetOrigin(), [spacing_mm] * 3, image.GetDirection(), outside)
+        return sitk.GetArrayFromImage(sitk.Resample(image, size, sitk.Transform(), interpolator, *grid))
+
+    cases = []
+    for case, path in images.items():
+        liver, tumor = (to_image(read_mask(labels[case], value)) for value in (None, TUMOR))
+        image = resampled(to_image(read_ct(path)), sitk.sitkLinear, -1024.0)
+        known, inside = (resampled(mask, sitk.sitkNearestNeighbor, 0.0) > 0 for mask in (tumor, liver))
+        label = np.where(known, TUMOR, inside).astype(np.uint8)
+        cases.append((case, image, label, spacing_mm**3))
+    return cases
+
+
+def interval(value: Any, digits: int = 2) -> str:
+    return f"{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
+
+
+@click.command(help="Train on 1, 5, 20 and 100 variants of each scan and on the fly; the table goes to stdout.")
+@click.option("--variants", default="0,1,5,20,100", show_default=True, help="0 is on the fly.")
+@click.option("--iterations", type=click.IntRange(1), default=Setting.iterations, show_default=True)
+@click.option(
+    "--spacing", type=click.FloatRange(1), default=Setting.spacing_mm, show_default=True, help="mm, isotropic."
+)
+@click.option("--scans", type=click.IntRange(1), default=Setting.scans, show_default=True, help="To train on.")
+@click.option("--held-out", type=click.IntRange(1), default=Setting.held_out, show_default=True, help="To test on.")
+@click.option("--patch", type=click.IntRange(8), default=Setting.patch, show_default=True, help="Voxels along an edge.")
+@click.option("--features", default="8,16,32", show_default=True, help="Channels of each stage of the network.")
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each, other seeds.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--real", type=click.Path(path_type=Path, exists=True), help="Raw nnU-Net dataset with real tumours.")
+@click.option("--settings", "settings_path", type=click.Path(path_type=Path, exists=True), help="Instead of the toy's.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), default=Path("study.json"), show_default=True)
+def main(
+    variants: str,
+    spacing: float,
+    features: str,
+    real: Path | None,
+    settings_path: Path | None,
+    json_path: Path,
+    **options: Any,
+) -> None:
+    stages = tuple(int(number) for number in features.split(","))
+    setting = Setting(spacing_mm=spacing, features=stages, **options)
+    settings = load_settings(settings_path) if settings_path else SETTINGS
+    training, held_out = healthy_scans(setting)
+    cases = {"synthetic": synthetic_cases(held_out, settings, setting)}
+    if real:
+        cases["real"] = real_cases(real, spacing)
+    results = []
+    click.echo("| variants per scan | seed | tested on | Dice | sensitivity, small | false positives a scan | s |")
+    click.echo("|---|---|---|---|---|---|---|")
+    for seed in range(setting.repeats):
+        for number in (int(text) for text in variants.split(",")):
+            began = time.monotonic()
+            source = Source(training, settings, number, np.random.default_rng([seed, 5]))
+            network = train(source, setting, seed)
+            took = time.monotonic() - began
+            for name, tested in cases.items():
+                scores = score(network, tested, setting)
+                label = str(number) if number else "on the fly"
+                cells = (*(interval(scores[key]) for key in ("dice", "sensitivity_small", "false_positives")),)
+                click.echo(f"| {label} | {seed} | {name} | {' | '.join(cells)} | {took:.0f} |")
+                values = {key: [value.value, value.low, value.high, value.count] for key, value in scores.items()}
+                results.append({"variants": number, "seed": seed, "tested_on": name, "seconds": took, **values})
+    json_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

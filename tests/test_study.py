@@ -1,0 +1,78 @@
+"""The study trains and judges what it says, on scans so small that its figures mean nothing: none is asserted."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import study
+from click.testing import CliRunner
+from conftest import ball_volume
+from study import ON_THE_FLY, Setting, Source, real_cases, synthetic_cases
+
+from tumorgen.render import TUMOR, render
+from tumorgen.sample import plan_sample
+from tumorgen.settings import Settings
+from tumorgen.transform import prepare_arrays
+from tumorgen.volume import Volume, write_volume
+
+SMALL = Settings(sizes=("small",))
+TINY = Setting(scans=1, held_out=1)
+
+
+@pytest.fixture(scope="module")
+def scan():
+    volume, liver = ball_volume((5.0, 5.0, 5.0))
+    return prepare_arrays(volume.array, liver, (5.0, 5.0, 5.0), case="ball")
+
+
+def test_an_offline_training_sees_its_variants_and_no_others(scan):
+    source = Source([scan], SMALL, 3, np.random.default_rng(0))
+    seen = [source.plan(0) for _ in range(40)]
+    expected = [plan_sample(scan, SMALL, study.TRAIN_SEED, variant) for variant in range(3)]
+    assert all(plan in expected for plan in seen)
+    assert all(plan in seen for plan in expected)
+
+
+def test_on_the_fly_no_plan_comes_twice(scan):
+    source = Source([scan], SMALL, ON_THE_FLY, np.random.default_rng(0))
+    plans = [source.plan(0) for _ in range(10)]
+    assert len({plan.tumors for plan in plans}) == 10
+
+
+def test_a_patch_is_cut_from_what_a_set_on_disk_holds(scan):
+    """With one variant, every patch lies somewhere, perhaps mirrored, in the rendered variant."""
+    _, label = render(scan, plan_sample(scan, SMALL, study.TRAIN_SEED, 0)).apply(scan)
+    source = Source([scan], SMALL, 1, np.random.default_rng(0))
+    counts = [int((source.patch(16, on_tumor=True)[1] == TUMOR).sum()) for _ in range(8)]
+    assert min(counts) > 0
+    assert max(counts) <= (label == TUMOR).sum()
+
+
+def test_held_out_tumours_are_of_another_seed(scan):
+    for _, _, label, _ in synthetic_cases([scan], SMALL, TINY):
+        own = (render(scan, plan_sample(scan, SMALL, study.TRAIN_SEED, v)).apply(scan)[1] for v in range(3))
+        assert not any(np.array_equal(label, each) for each in own)
+
+
+def test_real_cases_are_resampled(tmp_path):
+    volume, liver = ball_volume((5.0, 2.5, 2.5))
+    label = liver.astype(np.uint8)
+    label[:, :, : liver.shape[2] // 2] *= TUMOR
+    write_volume(volume, tmp_path / "imagesTr" / "a_0000.nii.gz")
+    write_volume(Volume(label, volume.geometry), tmp_path / "labelsTr" / "a.nii.gz")
+    ((case, image, tumor, voxel_mm3),) = real_cases(tmp_path, 5.0)
+    assert (case, image.shape, voxel_mm3) == ("a", (28, 28, 28), 125.0)
+    truth = (label == TUMOR).sum() * volume.geometry.voxel_volume_mm3
+    assert (tumor == TUMOR).sum() * voxel_mm3 == pytest.approx(truth, rel=0.05)
+
+
+@pytest.mark.slow
+def test_study_runs_and_tells_every_training(tmp_path):
+    arguments = ["--variants", "1,0", "--iterations", "2", "--spacing", "8", "--scans", "1", "--held-out", "1"]
+    done = CliRunner().invoke(study.main, [*arguments, "--patch", "12", "--json", str(tmp_path / "study.json")])
+    assert done.exit_code == 0, done.output
+    results = json.loads((tmp_path / "study.json").read_text())
+    assert [result["variants"] for result in results] == [1, 0]
+    assert "| on the fly | 0 | synthetic |" in done.output
