@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from isal import igzip, isal_zlib
+from isal import igzip, igzip_lib
 
 SIZE = 352  # bytes: the header and four that announce no extension
 _SIZES, _TYPES, _SPACING, _OFFSET = 40, 70, 76, 268  # where in it they are
@@ -84,5 +84,5 @@ def read_plain(path: Path) -> Plain | None:
     try:
         with (igzip.open if name.endswith(".gz") else open)(path, "rb") as file:
             return unpack(file.read(SIZE))
-    except (OSError, EOFError, zlib.error, isal_zlib.error):
+    except (OSError, EOFError, zlib.error, igzip_lib.IsalError):
         return None

@@ -30,7 +30,7 @@ from .sample import mu_range, plan_sample
 from .scan import Scan
 from .settings import Settings
 from .transform import draw, prepare_arrays, render_box, tumor_voxels
-from .volume import Geometry, Triple, Volume, whole_file
+from .volume import Geometry, Triple, whole_file
 
 _ARRAYS = ("vessels", "candidates", "clearance_mm")
 _NUMBERS = ("mu_p_hu", "sigma_p_hu", "sigma_a", "image_sha256", "mask_sha256")

@@ -48,7 +48,7 @@ class Regions:
     def of(scan: Scan) -> Regions:
         """Measure a scan's regions."""
         spacing = scan.geometry.spacing_mm
-        depth = edt.edt(scan.liver[scan.roi], anisotropy=spacing, black_border=True, parallel=1)
+        depth = edt.edt(scan.inside[scan.roi].astype(bool), anisotropy=spacing, black_border=True, parallel=1)
         return Regions(scan, split(_lps_mm(scan)), depth.ravel()[scan.candidates])
 
 

@@ -84,7 +84,7 @@ def patch_with_tumors(
     image, label
         New arrays of the box's shape: HU in the case's data type; 0, 1 liver, 2 tumour.
     """
-    image, label = scan.image.array[box].copy(), scan.liver[box].astype(np.uint8)
+    image, label = scan.hu[box].copy(), scan.inside[box].astype(np.uint8)
     if not label.any():
         return image, label
     for block in render_box(scan, draw(scan, settings or Settings(), rng, box), box):
