@@ -9,6 +9,7 @@ what a disk has lost for other reasons.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from .dataset import Dataset, sha256_of
@@ -18,7 +19,7 @@ from .volume import to_disk
 
 
 def settle(dataset: Dataset, records: Iterable[Record]) -> None:
-    """Have images and labels of samples survive a power cut.
+    """Have images and labels of samples survive a power cut. One that is gone by now is made again by the next run.
 
     Raises
     ------
@@ -28,8 +29,9 @@ def settle(dataset: Dataset, records: Iterable[Record]) -> None:
     folders = set()
     try:
         for path in _files(dataset, records):
-            to_disk(path)
-            folders.add(path.parent)
+            with suppress(FileNotFoundError):
+                to_disk(path)
+                folders.add(path.parent)
         for folder in folders:
             to_disk(folder)
     except OSError as error:

@@ -43,7 +43,7 @@ def read_nifti(path: Path) -> NDArray[Any] | None:
     try:
         with opener(path, "rb") as file:
             _fill(voxels, file, path, int(proxy.offset))
-    except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:
+    except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
     refuse_non_finite(voxels, path)
     plain = (proxy.slope, proxy.inter) == (1, 0)

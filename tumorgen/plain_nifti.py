@@ -84,5 +84,5 @@ def read_plain(path: Path) -> Plain | None:
     try:
         with (igzip.open if name.endswith(".gz") else open)(path, "rb") as file:
             return unpack(file.read(SIZE))
-    except (OSError, EOFError, zlib.error, igzip_lib.IsalError):
+    except (OSError, EOFError, zlib.error, igzip_lib.IsalError):  # type: ignore[misc]
         return None
