@@ -18,8 +18,8 @@ from tumorgen.cli import main
 from tumorgen.cluster import connected
 from tumorgen.dataset import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generate import match_sources
-from tumorgen.settings import Settings
+from tumorgen.generate import Unit, match_sources, run_elsewhere
+from tumorgen.settings import Settings, Vessels
 from tumorgen.synth import synth
 from tumorgen.volume import Volume, write_volume
 
@@ -141,13 +141,13 @@ def test_as_typed(scans, at_home, tmp_path, monkeypatch) -> None:
     assert tree(Path("raw") / "Dataset501_SynthLiver") == at_home
 
 
-def test_workers_that_do_not_see_the_folder_write_nothing(scans, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("tumorgen.synth.begin", lambda dataset, settings: None)  # which makes the folder
-    with workers(1) as local, connected(local.scheduler_address) as found:
-        report = make(scans, tmp_path / "D", cluster=found)
-    assert (report.made, len(report.failures)) == (0, 3)
-    assert all("not seen by" in failure.reason for failure in report.failures)
-    assert list(tmp_path.rglob("*.nii.gz")) == []
+def test_a_worker_that_does_not_see_the_folder_writes_nothing(scans, tmp_path) -> None:
+    sources, _ = match_sources(scans / "images", scans / "masks")
+    unit = Unit(sources[0], Dataset(tmp_path / "seen elsewhere"), Vessels(), variants=(0, 1))
+    ((failure, _),) = run_elsewhere(unit)
+    assert failure.samples == 2
+    assert "not seen by" in failure.reason
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_workers_of_another_version_are_refused(monkeypatch) -> None:
