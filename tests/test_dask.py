@@ -78,12 +78,12 @@ def dies_at(writing: int) -> None:
 
     write, calls = ChunkedVolume.write, []
 
-    def doomed(self: ChunkedVolume, path: Path, blocks: object) -> str:
+    def doomed(self: ChunkedVolume, path: Path, blocks: object, **options: bool) -> str:
         calls.append(path)
         if len(calls) == 2 * writing:
             (path.parent / ".partial-doomed").mkdir()  # as a write that is cut off leaves it
             os.kill(os.getpid(), signal.SIGKILL)
-        return write(self, path, blocks)
+        return write(self, path, blocks, **options)
 
     ChunkedVolume.write = doomed  # type: ignore[method-assign]
 
