@@ -49,7 +49,7 @@ KINDS = (
     ("parent of 2 SIGTERM", 2, signal.SIGTERM),
 )
 PROMISED = {signal.SIGTERM: 143, signal.SIGINT: 130}
-PATIENCE_S = 3.0  # for what a killed parent leaves running
+PATIENCE_S = 10.0  # for what a killed parent leaves running: a worker may be importing
 
 
 def fork(root: Path, jobs: int) -> int:
@@ -116,7 +116,9 @@ def kill_once(root: Path, kind: tuple[str, int, int], rng: np.random.Generator, 
             if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 break
             time.sleep(0.002)
-    time.sleep(rng.uniform(0, 0.15))
+        time.sleep(rng.uniform(0, 0.15))
+    else:
+        time.sleep(rng.uniform(0, 2.0 if jobs > 1 else 0.15))  # worker processes begin to import, too
     targets = {"worker": lambda: workers(process)[:1], "all": lambda: [process, *members(process)]}
     for target in targets.get(what.split()[0], lambda: [process])():
         try:

@@ -14,9 +14,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,6 @@ class Failure:
 
 Result = Record | Failure
 States = tuple[tuple[int, int], ...]
-_watched: set[int] = set()  # processes that this one will not outlive
 _at_work = threading.Lock()
 _latest: list[tuple[Source, Vessels, States]] = []  # what `prepare_once` holds
 
@@ -192,20 +192,16 @@ def run(
     """
     if not units:
         return
-    parallel = joblib.Parallel(
-        n_jobs=min(jobs, len(units)),
-        backend=backend,
-        return_as="generator_unordered",
-        pre_dispatch="2*n_jobs" if backend is None else "all",  # a cluster may grow
-        batch_size=1,  # a unit is a batch
-    )
+    parallel = _parallel(units, jobs, backend)
     journal = journal or units[0].dataset.manifest
     # Worker processes may have another working directory: joblib keeps them between calls.
     units = [replace(unit, dataset=replace(unit.dataset, folder=unit.dataset.folder.absolute())) for unit in units]
     work = joblib.delayed(run_unit if backend is None else run_elsewhere)
     folder = _folders(units[0].dataset)
     try:
-        for results in parallel(work(replace(unit, parent=os.getpid())) for unit in units):
+        with _interrupted_later():  # the workers begin here
+            everything = parallel(work(replace(unit, parent=os.getpid())) for unit in units)
+        for results in everything:
             for result, seconds in results:
                 _refuse_vanished(units[0].dataset, folder)
                 if isinstance(result, Record):
@@ -243,19 +239,43 @@ def _refuse_vanished(dataset: Dataset, before: os.stat_result) -> None:
     raise TumorgenError(f"{dataset.folder}: has vanished or was replaced during the run; nothing more is written")
 
 
-def _end_with(parent: int | None) -> None:
-    """Have this worker end when the run that it works for has ended, by whatever: nobody would record what it makes."""
-    if parent is None or os.getppid() != parent or parent in _watched:
+def _parallel(units: Sequence[Unit], jobs: int, backend: Any) -> Any:
+    """The call of units by joblib; processes of this machine do not outlive this one."""
+    jobs = min(jobs, len(units))
+    elsewhere = backend is not None
+    ours: dict[str, Any] = {"backend": "loky", "initializer": _end_with, "initargs": (os.getpid(),)}
+    return joblib.Parallel(
+        n_jobs=jobs,
+        return_as="generator_unordered",
+        pre_dispatch="all" if elsewhere else "2*n_jobs",  # a cluster may grow
+        batch_size=1,  # a unit is a batch
+        **({"backend": backend} if elsewhere else ours if jobs > 1 else {}),
+    )
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Hold Ctrl-C back; processes begun meanwhile never hear it: it goes to all, and the run ends them itself."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
         return
+    resource_tracker.ensure_running()  # which would let it through again, were it begun in the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(parent: int) -> None:
+    """Have this worker end when the run that it works for has ended, by whatever: nobody would record what it makes."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(ORPHAN_S)
         os._exit(1)
 
-    _watched.add(parent)
-    with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the run ends its workers without their word
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True, name="orphan").start()
 
 
@@ -268,7 +288,6 @@ def run_unit(unit: Unit) -> list[Timed]:
     A process does one unit at a time, whatever threads it has, so that it holds one scan, and its thread pools (BLAS,
     OpenMP) one thread.
     """
-    _end_with(unit.parent)
     with _at_work, threadpool_limits(1):
         began = time.monotonic()
         try:
