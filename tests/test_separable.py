@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from tumorgen.separable import apply_separable, as_operator, cubic_weights, endless_cubic_weights, trilinear
+from tumorgen.separable import (
+    apply_separable,
+    as_operator,
+    cubic_weights,
+    endless_cubic_weights,
+    gaussian,
+    spread,
+    trilinear,
+)
 
 
 def test_cubic_weights_are_scipys_spline():
@@ -19,21 +27,22 @@ def test_cubic_weights_are_scipys_spline():
 
 
 def test_endless_cubic_weights_are_scipys_spline_far_from_its_ends():
-    values = np.random.default_rng(0).normal(size=121)
-    positions = np.linspace(-7.3, 11.9, 40)
-    weights, first = endless_cubic_weights(positions)
-    ours = weights @ values[60 + first :][: weights.shape[1]]
-    expected = ndimage.map_coordinates(values, [positions + 60], order=3, mode="mirror")
-    np.testing.assert_allclose(ours, expected, atol=5e-4)  # a spline forgets within eight nodes, but for 5e-5
+    rng = np.random.default_rng(0)
+    values, starts, shares = rng.normal(size=121), np.linspace(-7.3, 8.1, 40), rng.normal(size=(40, 6))
+    weights, first = endless_cubic_weights(starts, 0.7, shares)
+    ours = [w @ values[60 + f :][: w.size] for w, f in zip(weights, first, strict=True)]
+    positions = 60 + starts[:, None] + 0.7 * np.arange(6)
+    expected = (shares * ndimage.map_coordinates(values, [positions], order=3, mode="mirror")).sum(axis=1)
+    np.testing.assert_allclose(ours, expected, atol=1e-3)  # a spline forgets within eight nodes, but for 5e-5
 
 
-def test_endless_cubic_weights_of_a_position_do_not_depend_on_the_others():
-    positions = np.linspace(-7.3, 11.9, 40)
-    weights, first = endless_cubic_weights(positions)
-    for number, position in enumerate(positions):
-        alone, start = endless_cubic_weights(np.array([position]))
-        np.testing.assert_array_equal(weights[number, start - first :][: alone.size], alone[0])
-        assert np.count_nonzero(weights[number]) == np.count_nonzero(alone)
+def test_endless_cubic_weights_of_a_sum_do_not_depend_on_the_others():
+    starts, shares = np.linspace(-7.3, 11.9, 40), np.random.default_rng(0).normal(size=(40, 6))
+    weights, first = endless_cubic_weights(starts, 0.7, shares)
+    for number in range(40):
+        alone, its_first = endless_cubic_weights(starts[[number]], 0.7, shares[[number]])
+        np.testing.assert_array_equal(weights[[number]], alone)
+        assert its_first == first[number]
 
 
 def test_operators_are_applied_to_each_axis():
@@ -44,6 +53,30 @@ def test_operators_are_applied_to_each_axis():
     operators = [as_operator(m) for m in matrices]
     np.testing.assert_allclose(apply_separable(operators, values), expected, atol=1e-4)
     np.testing.assert_array_equal(apply_separable(operators, values[0]), apply_separable(operators, values)[0])
+
+
+SIGMAS = st.tuples(*[st.sampled_from([0.0, 0.3, 1.0, 2.6])] * 3)
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3), SIGMAS, st.sampled_from(["constant", "reflect"]))
+def test_gaussian_is_scipys_bit_for_bit(shape, sigmas, mode):
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    radii = [int(3 * s + 0.5) for s in sigmas]
+    expected = ndimage.gaussian_filter(values, sigmas, mode=mode, radius=radii)
+    np.testing.assert_array_equal(gaussian(values, sigmas, radii, mode), expected)
+
+
+@given(st.tuples(*[st.integers(0, 6)] * 3), st.tuples(*[st.integers(1, 7)] * 3), SIGMAS)
+def test_what_spreads_from_a_box_is_the_blur_of_the_whole_bit_for_bit(starts, sizes, sigmas):
+    box = tuple(slice(a, a + n) for a, n in zip(starts, sizes, strict=True))
+    values = np.zeros((14, 13, 15), np.float32)
+    values[box] = np.random.default_rng(0).random(values[box].shape, np.float32)
+    radii = [int(3 * s + 0.5) for s in sigmas]
+    expected = gaussian(values, sigmas, radii, "constant")
+    over = spread(values, box, sigmas, radii)
+    np.testing.assert_array_equal(values, expected)
+    values[over] = 0
+    assert not values.any()
 
 
 @given(st.tuples(*[st.integers(1, 5)] * 3), st.integers(0, 2**32 - 1))

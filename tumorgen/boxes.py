@@ -29,7 +29,7 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box:
     """Smallest box that holds all of a mask (z, y, x) that is not empty."""
     over_z = np.any(mask, axis=0)
     along = np.any(mask, axis=(1, 2)), np.any(over_z, axis=1), np.any(over_z, axis=0)
-    z, y, x = (slice(int(i[0]), int(i[-1]) + 1) for i in map(np.flatnonzero, along))
+    z, y, x = (slice(int(i[0]), int(i[-1]) + 1) for (i,) in (a.nonzero() for a in along))
     return z, y, x
 
 

@@ -11,18 +11,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .boxes import EMPTY, Box
 from .plan import Tumor
-from .separable import Floats, trilinear
+from .separable import Floats, gaussian, trilinear
 from .shape import Axes
 from .volume import Geometry, Index, Triple
 
 NOISE_SD = 3.0  # noise departs from the local mean by up to 3 sigma_p,
 EDGE_SLOPE = 0.8  # where that mean changes by less than about 0.8 sigma_p from voxel to voxel; the rest is anatomy
-_STRUCTURE_SIGMA = 1.0  # voxels
-_TRUNCATE = 3.0
+_STRUCTURE_SIGMA, _STRUCTURE_RADIUS = 1.0, 3  # voxels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,14 +123,14 @@ def noise_of(hu: Floats, noise_sd: float) -> Floats:
     """
     if not noise_sd:
         return np.zeros_like(hu)
-    mean = ndimage.gaussian_filter(hu, _STRUCTURE_SIGMA, truncate=_TRUNCATE)
+    mean = gaussian(hu, [_STRUCTURE_SIGMA] * 3, [_STRUCTURE_RADIUS] * 3, "reflect")
     weight = squared_slope(mean)
     weight *= np.float32(1 / (EDGE_SLOPE * noise_sd) ** 2)
     weight *= weight
     weight += 1
     noise: Floats = np.subtract(hu, mean, out=mean)
     limit = np.float32(NOISE_SD * noise_sd)
-    np.clip(noise, -limit, limit, out=noise)
+    np.minimum(np.maximum(noise, -limit, out=noise), limit, out=noise)
     noise /= weight
     return noise
 

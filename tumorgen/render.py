@@ -13,14 +13,13 @@ from typing import Any
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .boxes import EMPTY, Box, bounding_box, hull, paste, window
 from .errors import TumorgenError
 from .mass_effect import Pull, pulled_index, squared_distance
 from .plan import Plan, Tumor
 from .scan import Scan
-from .separable import Floats, trilinear
+from .separable import Floats, spread, trilinear
 from .shape import Axes, Grid, extent_mm, grid_around, level
 from .texture import texture
 from .volume import Geometry, Index, Triple
@@ -199,10 +198,10 @@ class Body:
             The centre lies outside the image.
         """
         bare = tumor_grid(tumor, geometry)
-        shape, grid = with_blurs(deformed_shape(tumor, bare), tumor, bare)
-        soft = soft_edge(shape, tumor, grid)
+        shape, within, grid = with_blurs(deformed_shape(tumor, bare), tumor, bare)
+        soft, within = soft_edge(shape, within, tumor, grid)
         alpha, occupied = grid.voxel_mean(soft), grid.voxel_mean(shape) >= 0.5
-        rim = grid.voxel_mean(capsule_rim(soft, tumor, grid))
+        rim = grid.voxel_mean(capsule_rim(soft, within, tumor, grid))
         box, inside = clip(grid, geometry.shape)
         return cls(
             box,
@@ -268,8 +267,8 @@ def _bounded(grid: Grid) -> Grid:
     return grid
 
 
-def with_blurs(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Grid]:
-    """A shape on the fine parts of a grid, on no more voxels than it and the blurs around it cover."""
+def with_blurs(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Box, Grid]:
+    """A shape on the fine parts of a grid, its box there, and that grid: no more voxels than it and its blurs cover."""
     box = bounding_box(shape) if shape.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
     blurs = tumor.sigma_c_mm, tumor.sigma_d_mm if tumor.capsule_hu else 0.0
     margins = [sum(each) for each in zip(*(radii(sigma, grid.fine_spacing_mm) for sigma in blurs), strict=True)]
@@ -278,11 +277,11 @@ def with_blurs(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[NDAr
     )
     part = _bounded(grid.part((z, y, x)))
     widened = np.zeros([n * k for n, k in zip(part.shape, part.fine, strict=True)], bool)
-    place = (
-        slice(b.start - w.start * k, b.stop - w.start * k) for b, w, k in zip(box, (z, y, x), grid.fine, strict=True)
+    k, j, i = (
+        slice(b.start - w.start * n, b.stop - w.start * n) for b, w, n in zip(box, (z, y, x), grid.fine, strict=True)
     )
-    widened[tuple(place)] = shape[box]
-    return widened, part
+    widened[k, j, i] = shape[box]
+    return widened, (k, j, i), part
 
 
 def clip(grid: Grid, shape: Index) -> tuple[Box, Box]:
@@ -326,7 +325,7 @@ def near_surface(tumor: Tumor, axes: Axes, q: Floats) -> NDArray[np.bool_]:
     """Points that the mass effect might move across the surface q = 1: it moves them as far as they are from it."""
     gamma = np.sqrt(squared_distance(axes))
     moved = 1 - gamma / np.float32(tumor.gamma_max_mm)  # becomes gamma - gamma'
-    np.clip(moved, 0, None, out=moved)
+    np.maximum(moved, 0, out=moved)
     moved *= moved
     moved *= gamma
     # q rises by 1 / a per mm in an ellipsoid, and by several times that where strong deformation folds it.
@@ -343,26 +342,24 @@ def one_piece(shape: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return largest
 
 
-def soft_edge(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> Floats:
-    """Blur of the shape with sigma_c, t'' in [0, 1], on the fine grid."""
-    return blur(shape.astype(np.float32), tumor.sigma_c_mm, grid.fine_spacing_mm)
+def soft_edge(shape: NDArray[np.bool_], within: Box, tumor: Tumor, grid: Grid) -> tuple[Floats, Box]:
+    """Blur of the shape with sigma_c, t'' in [0, 1], on the fine grid, and the box that it is in."""
+    soft = shape.astype(np.float32)
+    return soft, blur(soft, within, tumor.sigma_c_mm, grid.fine_spacing_mm)
 
 
-def capsule_rim(soft: Floats, tumor: Tumor, grid: Grid) -> Floats:
+def capsule_rim(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
     """Blurred edge e' on the fine grid: 1 where t'' lies in [lb, ub] (Eq. 6), blurred with sigma_d (Eq. 7)."""
-    if not tumor.capsule_hu:
-        return np.zeros_like(soft)
-    edge = (soft >= tumor.capsule_low) & (soft <= tumor.capsule_high)
-    return blur(edge.astype(np.float32), tumor.sigma_d_mm, grid.fine_spacing_mm)
+    rim = np.zeros_like(soft)
+    if tumor.capsule_hu:
+        rim[within] = (soft[within] >= tumor.capsule_low) & (soft[within] <= tumor.capsule_high)
+        blur(rim, within, tumor.sigma_d_mm, grid.fine_spacing_mm)
+    return rim
 
 
-def blur(values: Floats, sigma_mm: float, spacing_mm: Triple) -> Floats:
-    """Gaussian blur of a width in mm; zero is the identity."""
-    if not sigma_mm:
-        return values
-    sigmas = [sigma_mm / s for s in spacing_mm]
-    blurred: Floats = ndimage.gaussian_filter(values, sigmas, mode="constant", radius=radii(sigma_mm, spacing_mm))
-    return blurred
+def blur(values: Floats, within: Box, sigma_mm: float, spacing_mm: Triple) -> Box:
+    """Gaussian blur of a width in mm, in place, of values in a box; return the box after it. Zero changes nothing."""
+    return spread(values, within, [sigma_mm / s for s in spacing_mm], radii(sigma_mm, spacing_mm))
 
 
 def radii(sigma_mm: float, spacing_mm: Triple) -> list[int]:

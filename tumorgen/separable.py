@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy import ndimage, sparse
 
-Floats = NDArray[np.float32]
+from .boxes import Box, grow
 
+Floats = NDArray[np.float32]
+Beyond = Literal["constant", "reflect"]  # what lies past the ends: zeros, or the values mirrored
+
+_NO_BLUR = 1e-15  # scipy's own bound
 _MEMORY = 8  # nodes; beyond them a cubic spline has forgotten a value but for 5e-5 of it
 # B-spline coefficients of a unit at a node, there and around: sqrt(3) z^|k| with z = sqrt(3) - 2 (Unser 1999).
 _UNIT = np.sqrt(3) * (np.sqrt(3) - 2) ** np.abs(np.arange(-_MEMORY, _MEMORY + 1))
@@ -28,10 +32,8 @@ def cubic_weights(positions: NDArray[np.float64], nodes: int) -> NDArray[np.floa
     """
     positions = np.clip(positions, 0, nodes - 1)
     first = np.minimum(np.floor(positions).astype(np.intp), nodes - 2)
-    mirrored = _spline_coefficients(nodes)
-    weights = np.zeros((positions.size, nodes))
-    for tap, weight in enumerate(_cubic_b_spline(positions - first)):
-        weights += weight[:, None] * mirrored[first + tap]
+    splines = _spline_coefficients(nodes)[first + np.arange(4)[:, None]]
+    weights: NDArray[np.float64] = (_cubic_b_spline(positions - first)[:, :, None] * splines).sum(axis=0)
     return weights
 
 
@@ -42,45 +44,93 @@ def _spline_coefficients(nodes: int) -> NDArray[np.float64]:
     return np.concatenate([spline[1:2], spline, spline[-2:-1]])  # node -1 is node 1, node n is node n - 2
 
 
-def endless_cubic_weights(positions: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-    """Matrix (positions, nodes) of cubic spline interpolation in an endless row of nodes, and its first node's number.
+def endless_cubic_weights(
+    starts: NDArray[np.float64], step: float, shares: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Weights (n, nodes) of an endless row of nodes in sums of cubic spline interpolations, and each sum's first node.
 
-    Positions are in nodes and rise. The weights of a position do not depend on which others are asked for.
+    A sum takes its m `shares` (n, m) of the values at `starts`, in nodes, and every `step` nodes beyond. Its weights do
+    not depend on which others are asked for.
     """
+    sums, terms = shares.shape
+    positions = starts[:, None] + step * np.arange(terms)
     before = np.floor(positions).astype(np.intp)
-    first, last = int(before[0]) - 1 - _MEMORY, int(before[-1]) + 2 + _MEMORY
-    nodes = last - first + 1
-    of_unit = np.zeros(2 * nodes + _UNIT.size)
-    of_unit[nodes : nodes + _UNIT.size] = _UNIT
-    # Row by row: where in `of_unit` node `first` is, if the unit is at the node before the one before the position.
-    places = np.arange(nodes) + (nodes + _MEMORY + first + 1 - before)[:, None]
-    weights = np.zeros((positions.size, nodes))
-    for tap, weight in enumerate(_cubic_b_spline(positions - before)):
-        weights += weight[:, None] * of_unit[places - tap]
-    return weights, first
+    first = before[:, 0] - 1
+    reach = int(step * (terms - 1)) + 5  # nodes whose B-splines the terms of a sum may meet
+    taps = _cubic_b_spline(positions - before) * shares
+    places = np.arange(4)[:, None, None] + (before - 1 - first[:, None] + reach * np.arange(sums)[:, None])
+    splines = np.bincount(places.ravel(), taps.ravel(), sums * reach).reshape(sums, reach)
+    return (_from_splines(reach) @ splines.T).T, first - _MEMORY
 
 
-def _cubic_b_spline(t: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Weights of the four nodes around a position, t in [0, 1] past the second of them."""
-    return [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6]
+@lru_cache(maxsize=256)
+def _from_splines(splines: int) -> sparse.csr_array:
+    """What unit values at nodes add to B-splines in an endless row, (splines + 2 _MEMORY, splines), transposed."""
+    matrix = np.zeros((splines + _UNIT.size - 1, splines))
+    for spline, weights in enumerate(matrix.T):
+        weights[spline : spline + _UNIT.size] = _UNIT
+    return as_operator(matrix, np.float64)
+
+
+def _cubic_b_spline(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights (4, ...) of the four nodes around a position, t in [0, 1] past the second of them."""
+    u = 1 - t
+    t2, u2 = t * t, u * u
+    return np.stack([u2 * u / 6, (3 * t - 6) * t2 / 6 + 2 / 3, (3 * u - 6) * u2 / 6 + 2 / 3, t2 * t / 6])
 
 
 def apply_separable(operators: Sequence[sparse.csr_array], values: Floats) -> Floats:
     """Apply an operator (out, in) to each of the last three axes (z, y, x) of an array, the last axis first."""
-    for axis, operator in zip((-1, -2, -3), reversed(operators), strict=True):
-        turned = np.ascontiguousarray(np.moveaxis(values, axis, 0))
-        applied = (operator @ turned.reshape(len(turned), -1)).reshape(-1, *turned.shape[1:])
-        values = np.moveaxis(applied, 0, axis)
+    on_z, on_y, on_x = operators
+    *batch, z, y, x = values.shape
+    turned = _applied(on_x, values.reshape(-1, z, y, x).transpose(3, 0, 1, 2))  # now (x, batch, z, y)
+    turned = _applied(on_y, turned.transpose(3, 1, 2, 0))  # (y, batch, z, x)
+    turned = _applied(on_z, turned.transpose(2, 1, 0, 3))  # (z, batch, y, x)
+    return turned.transpose(1, 0, 2, 3).reshape(*batch, *(o.shape[0] for o in operators))
+
+
+def _applied(operator: sparse.csr_array, values: Floats) -> Floats:
+    """An operator applied to the first axis; its columns lie in a row, as the product wants them."""
+    applied: Floats = operator @ np.ascontiguousarray(values).reshape(len(values), -1)
+    return applied.reshape(-1, *values.shape[1:])
+
+
+def as_operator(matrix: NDArray[Any], dtype: DTypeLike = np.float32) -> sparse.csr_array:
+    """A sparse matrix, made directly: scipy's own way is slower than the product for a small tumour."""
+    rows, columns = np.nonzero(matrix)
+    starts = np.searchsorted(rows, np.arange(len(matrix) + 1)).astype(np.int32)
+    values = matrix[rows, columns].astype(dtype)
+    return sparse.csr_array((values, columns.astype(np.int32), starts), shape=matrix.shape)
+
+
+def gaussian(values: Floats, sigmas: Sequence[float], radii: Sequence[int], mode: Beyond) -> Floats:
+    """Gaussian blur; bit for bit `scipy.ndimage.gaussian_filter`, which makes the kernel of every axis anew.
+
+    `sigmas` and `radii`, how far it reaches, are in voxels (z, y, x).
+    """
+    for axis, (sigma, radius) in enumerate(zip(sigmas, radii, strict=True)):
+        if sigma > _NO_BLUR:
+            values = ndimage.correlate1d(values, _kernel(sigma, radius), axis, mode=mode)
     return values
 
 
-def as_operator(matrix: NDArray[Any]) -> sparse.csr_array:
-    """A sparse matrix in float32, made directly: scipy's own way is slower than the product for a small tumour."""
-    kept = matrix != 0
-    starts = np.zeros(len(matrix) + 1, np.int32)
-    np.cumsum(np.count_nonzero(kept, axis=1), out=starts[1:])
-    columns = np.nonzero(kept)[1].astype(np.int32)
-    return sparse.csr_array((matrix[kept].astype(np.float32), columns, starts), shape=matrix.shape)
+def spread(values: Floats, within: Box, sigmas: Sequence[float], radii: Sequence[int]) -> Box:
+    """Blur, in place, values that are zero outside a box, as zeros follow them; return the box that they spread over.
+
+    The same bits as `gaussian` in "constant" mode, which blurs all the zeros too.
+    """
+    for axis, (sigma, radius) in enumerate(zip(sigmas, radii, strict=True)):
+        if sigma > _NO_BLUR:
+            within = grow(within, [radius if axis == i else 0 for i in range(3)], values.shape)
+            values[within] = ndimage.correlate1d(values[within], _kernel(sigma, radius), axis, mode="constant")
+    return within
+
+
+@lru_cache(maxsize=256)
+def _kernel(sigma: float, radius: int) -> NDArray[np.float64]:
+    weights: NDArray[np.float64] = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
+    weights /= weights.sum()
+    return weights
 
 
 def trilinear(values: Floats, index: Floats) -> Floats:
@@ -91,8 +141,8 @@ def trilinear(values: Floats, index: Floats) -> Floats:
     flat = np.zeros(index.shape[1], np.int32)
     fractions, steps = [], []
     for i, n, step in zip(index, values.shape, (values.shape[1] * values.shape[2], values.shape[2], 1), strict=True):
-        low = np.clip(np.floor(i), 0, max(n - 2, 0))
-        fractions.append(np.clip(i - low, 0, 1))
+        low = np.minimum(np.maximum(np.floor(i), 0), max(n - 2, 0))
+        fractions.append(np.minimum(np.maximum(i - low, 0), 1))
         steps.append(step if n > 1 else 0)
         flat += low.astype(np.int32) * np.int32(step)
     voxels = values.ravel()

@@ -67,13 +67,8 @@ class Grid:
             o + b.start * s for o, b, s in zip(self.offset_mm, box, self.spacing_mm, strict=True)
         )
         below_z, below_y, below_x = (n - b.start for n, b in zip(self.below, box, strict=True))
-        return replace(
-            self,
-            start=(z, y, x),
-            shape=shape,
-            offset_mm=(offset_z, offset_y, offset_x),
-            below=(below_z, below_y, below_x),
-        )
+        offset, below = (offset_z, offset_y, offset_x), (below_z, below_y, below_x)
+        return Grid((z, y, x), shape, self.fine, self.spacing_mm, offset, below)
 
     @property
     def fine_spacing_mm(self) -> Triple:
@@ -136,7 +131,8 @@ def level(tumor: Tumor, axes: Axes) -> Floats:
     points = tumor.deform_points
     nodes = (displacement(tumor) / np.reshape(tumor.half_axes_mm, (3, 1, 1, 1))).astype(np.float32)
     step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
-    operators = [as_operator(cubic_weights(a.astype(np.float64) / step + points // 2, points)) for a in axes]
+    weights = cubic_weights(np.concatenate(axes).astype(np.float64) / step + points // 2, points)
+    operators = [as_operator(w) for w in np.split(weights, np.cumsum([a.size for a in axes[:2]]))]
     q = np.zeros([a.size for a in axes], np.float32)
     for axis, field in enumerate(apply_separable(operators, nodes)):
         field += scaled[axis].astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from .plan import Tumor
-from .separable import Floats, apply_separable, as_operator, endless_cubic_weights
+from .separable import Floats, apply_separable, endless_cubic_weights
 from .shape import Grid
 
 _NEGLIGIBLE = 5e-4  # weights below this fraction of a row's norm change some hundredths of a HU
@@ -28,33 +30,46 @@ _STREAM = 64  # log2 of how far the streams of two planes are apart
 
 def texture(tumor: Tumor, grid: Grid) -> Floats:
     """Texture T'' in HU on all voxels (z, y, x) of the grid (Eq. 3)."""
-    operators, needed = [], []
-    for size, below, spacing in zip(grid.shape, grid.below, grid.spacing_mm, strict=True):
-        matrix, first = upscaling(np.arange(-below, size - below), tumor.eta, tumor.sigma_b_mm / spacing)
-        used = np.flatnonzero(matrix.any(axis=0))
-        operators.append(as_operator(matrix[:, used[0] : used[-1] + 1]))
-        needed.append(range(first + int(used[0]), first + int(used[-1]) + 1))
-    finished = apply_separable(operators, white_noise(tumor.texture_seed, needed))
+    voxels = [range(-below, size - below) for size, below in zip(grid.shape, grid.below, strict=True)]
+    operators, nodes = upscaling(voxels, tumor.eta, [tumor.sigma_b_mm / s for s in grid.spacing_mm])
+    finished = apply_separable(operators, white_noise(tumor.texture_seed, nodes))
     finished *= np.float32(tumor.sigma_t_hu)
     finished += np.float32(tumor.mu_t_hu)
     return finished
 
 
-def upscaling(voxels: NDArray[np.intp], eta: float, sigma: float) -> tuple[NDArray[np.float32], int]:
-    """Matrix (voxels, nodes) of one axis: cubic interpolation from nodes eta voxels apart, Gaussian blur, unit gain.
+def upscaling(
+    voxels: Sequence[range], eta: float, sigmas: Sequence[float]
+) -> tuple[list[sparse.csr_array], list[range]]:
+    """Operators (voxels, nodes) of axes: cubic interpolation from nodes eta voxels apart, Gaussian blur, unit gain.
 
-    `voxels` are consecutive and counted from that of node 0; `sigma` is the blur in voxels. Each row has norm 1, so
-    unit white noise on the nodes gives unit variance everywhere. With the matrix comes the number of its first node.
+    Voxels are counted from that of node 0; `sigmas` are the blurs in voxels. Each row has norm 1, so unit white noise
+    on the nodes gives unit variance everywhere; and it does not depend on which other voxels are asked for. With the
+    operators come the nodes that each reads.
     """
-    radius = int(np.ceil(_TRUNCATE * sigma))
-    around = np.arange(voxels[0] - radius, voxels[-1] + radius + 1)
-    interpolation, first = endless_cubic_weights(around / eta)
-    blur = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-6)) ** 2)
-    matrix = np.asarray(sum(w * interpolation[i : i + voxels.size] for i, w in enumerate(blur / blur.sum())))
-    square = matrix**2
-    matrix[square < _NEGLIGIBLE**2 * square.sum(axis=1, keepdims=True)] = 0.0
-    matrix /= np.sqrt(np.sum(matrix**2, axis=1, keepdims=True))
-    return matrix.astype(np.float32), first
+    sizes = [len(v) for v in voxels]
+    radius = int(np.ceil(_TRUNCATE * max(sigmas)))
+    around = np.arange(-radius, radius + 1)
+    sigma = np.repeat(sigmas, sizes)[:, None]
+    blur = np.exp(-0.5 * (around / np.maximum(sigma, 1e-6)) ** 2)
+    blur[np.abs(around) > np.ceil(_TRUNCATE * sigma)] = 0.0
+    weights, first = endless_cubic_weights(
+        (np.concatenate([np.arange(v.start, v.stop) for v in voxels]) - radius) / eta, 1 / eta, blur
+    )
+    square = weights**2
+    kept = square >= _NEGLIGIBLE**2 * square.sum(axis=1, keepdims=True)
+    weights /= np.sqrt(np.sum(square, axis=1, where=kept, keepdims=True))
+    values, columns = weights[kept].astype(np.float32), (first[:, None] + np.arange(weights.shape[1]))[kept]
+    starts = np.concatenate([[0], np.cumsum(np.count_nonzero(kept, axis=1))])
+    begins = np.cumsum([0, *sizes])
+    of_axis = starts[begins]
+    lowest, highest = (ufunc.reduceat(columns, of_axis[:-1]) for ufunc in (np.minimum, np.maximum))
+    operators, nodes = [], [range(low, high + 1) for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)]
+    for used, rows, entries in zip(nodes, pairwise(begins), pairwise(of_axis), strict=True):
+        here, its_starts = slice(*entries), starts[rows[0] : rows[1] + 1] - entries[0]
+        parts = values[here], (columns[here] - used[0]).astype(np.int32), its_starts.astype(np.int32)
+        operators.append(sparse.csr_array(parts, shape=(its_starts.size - 1, len(used))))
+    return operators, nodes
 
 
 def white_noise(seed: int, nodes: Sequence[range]) -> Floats:

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,9 +64,7 @@ class Geometry:
 
     def to_index(self, point_mm: Triple) -> Triple:
         """Continuous voxel index (z, y, x) of a physical point (x, y, z) in LPS mm."""
-        offset = np.subtract(point_mm, self.origin_mm)
-        x, y, z = np.linalg.solve(np.reshape(self.direction, (3, 3)), offset) / self.spacing_mm[::-1]
-        return float(z), float(y), float(x)
+        return _index_of(self, point_mm)
 
     def difference(self, other: Geometry) -> str:
         """Why two volumes do not lie on the same voxel grid, in words; empty where they do.
@@ -82,6 +81,14 @@ class Geometry:
         if apart > 100 * GEOMETRY_TOLERANCE_MM:
             return f"corners lie up to {apart:.2f} mm apart (origin or direction differs)"
         return ""
+
+
+@lru_cache(maxsize=64)
+def _index_of(geometry: Geometry, point_mm: Triple) -> Triple:
+    """Where a point lies; every step of a tumour's rendering asks for its centre."""
+    offset = np.subtract(point_mm, geometry.origin_mm)
+    x, y, z = np.linalg.solve(np.reshape(geometry.direction, (3, 3)), offset) / geometry.spacing_mm[::-1]
+    return float(z), float(y), float(x)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
