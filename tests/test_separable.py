@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from tumorgen.separable import (
+    Operator,
     apply_separable,
     as_operator,
     cubic_weights,
@@ -53,6 +54,20 @@ def test_operators_are_applied_to_each_axis():
     operators = [as_operator(m) for m in matrices]
     np.testing.assert_allclose(apply_separable(operators, values), expected, atol=1e-4)
     np.testing.assert_array_equal(apply_separable(operators, values[0]), apply_separable(operators, values)[0])
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 2**32 - 1))
+def test_a_product_is_that_of_scipys_sparse_matrices_bit_for_bit(sizes, seed):
+    rows, width, vectors = sizes
+    rng = np.random.default_rng(seed)
+    kept = sparse.random_array((rows, width), density=0.6, rng=rng, dtype=np.float32).tocsr()
+    right = rng.normal(size=(width, vectors)).astype(np.float32)
+    # As several operators share their values: what is before the first row and after the last plays no part.
+    values, columns = (np.concatenate([[7], a, [7]]).astype(a.dtype) for a in (kept.data, kept.indices))
+    operator = Operator(values, columns.astype(np.int32), (kept.indptr + 1).astype(np.int32), width)
+    assert operator.shape == kept.shape
+    np.testing.assert_array_equal(operator @ right, kept @ right)
+    np.testing.assert_array_equal(operator.checked() @ right, kept @ right)
 
 
 SIGMAS = st.tuples(*[st.sampled_from([0.0, 0.3, 1.0, 2.6])] * 3)

@@ -7,6 +7,7 @@ threads, so that a row of the manifest gives the same bits everywhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from .boxes import Box, grow
 Floats = NDArray[np.float32]
 Beyond = Literal["constant", "reflect"]  # what lies past the ends: zeros, or the values mirrored
 
+# Not scipy's public interface, and without its checks: for a small tumour they take longer than the product.
+_csr_matvecs: Any = getattr(getattr(sparse, "_sparsetools", None), "csr_matvecs", None)
 _NO_BLUR = 1e-15  # scipy's own bound
 _MEMORY = 8  # nodes; beyond them a cubic spline has forgotten a value but for 5e-5 of it
 # B-spline coefficients of a unit at a node, there and around: sqrt(3) z^|k| with z = sqrt(3) - 2 (Unser 1999).
@@ -64,7 +67,7 @@ def endless_cubic_weights(
 
 
 @lru_cache(maxsize=256)
-def _from_splines(splines: int) -> sparse.csr_array:
+def _from_splines(splines: int) -> Operator:
     """What unit values at nodes add to B-splines in an endless row, (splines + 2 _MEMORY, splines), transposed."""
     matrix = np.zeros((splines + _UNIT.size - 1, splines))
     for spline, weights in enumerate(matrix.T):
@@ -79,7 +82,49 @@ def _cubic_b_spline(t: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([u2 * u / 6, (3 * t - 6) * t2 / 6 + 2 / 3, (3 * u - 6) * u2 / 6 + 2 / 3, t2 * t / 6])
 
 
-def apply_separable(operators: Sequence[sparse.csr_array], values: Floats) -> Floats:
+@dataclass(frozen=True, slots=True, eq=False)
+class Operator:
+    """A sparse matrix by rows: row i has `values` at `columns`, both from starts[i] to starts[i + 1].
+
+    The product is bit for bit that of `scipy.sparse.csr_array`, with or without its checks.
+    """
+
+    values: NDArray[np.floating[Any]]
+    columns: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.starts.size - 1, self.width
+
+    def __matmul__(self, vectors: NDArray[Any]) -> NDArray[Any]:
+        """Apply it to columns (width, n) of its own data type."""
+        if _csr_matvecs is None:
+            checked: NDArray[Any] = self.checked() @ vectors
+            return checked
+        out = np.zeros((self.shape[0], vectors.shape[1]), self.values.dtype)
+        matrix = self.starts, self.columns, self.values
+        _csr_matvecs(*self.shape, vectors.shape[1], *matrix, vectors.ravel(), out.ravel())
+        return out
+
+    def checked(self) -> sparse.csr_array:
+        """As a sparse matrix of scipy."""
+        used = slice(self.starts[0], self.starts[-1])
+        parts = self.values[used], self.columns[used], self.starts - self.starts[0]
+        return sparse.csr_array(parts, shape=self.shape)
+
+
+def as_operator(matrix: NDArray[Any], dtype: DTypeLike = np.float32) -> Operator:
+    """A small matrix, most of whose entries are not zero."""
+    rows, width = matrix.shape
+    columns = np.tile(np.arange(width, dtype=np.int32), rows)
+    starts = np.arange(0, rows * width + 1, width, dtype=np.int32)
+    return Operator(matrix.astype(dtype).ravel(), columns, starts, width)
+
+
+def apply_separable(operators: Sequence[Operator], values: Floats) -> Floats:
     """Apply an operator (out, in) to each of the last three axes (z, y, x) of an array, the last axis first."""
     on_z, on_y, on_x = operators
     *batch, z, y, x = values.shape
@@ -89,18 +134,10 @@ def apply_separable(operators: Sequence[sparse.csr_array], values: Floats) -> Fl
     return turned.transpose(1, 0, 2, 3).reshape(*batch, *(o.shape[0] for o in operators))
 
 
-def _applied(operator: sparse.csr_array, values: Floats) -> Floats:
+def _applied(operator: Operator, values: Floats) -> Floats:
     """An operator applied to the first axis; its columns lie in a row, as the product wants them."""
     applied: Floats = operator @ np.ascontiguousarray(values).reshape(len(values), -1)
     return applied.reshape(-1, *values.shape[1:])
-
-
-def as_operator(matrix: NDArray[Any], dtype: DTypeLike = np.float32) -> sparse.csr_array:
-    """A sparse matrix, made directly: scipy's own way is slower than the product for a small tumour."""
-    rows, columns = np.nonzero(matrix)
-    starts = np.searchsorted(rows, np.arange(len(matrix) + 1)).astype(np.int32)
-    values = matrix[rows, columns].astype(dtype)
-    return sparse.csr_array((values, columns.astype(np.int32), starts), shape=matrix.shape)
 
 
 def gaussian(values: Floats, sigmas: Sequence[float], radii: Sequence[int], mode: Beyond) -> Floats:

@@ -17,10 +17,9 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from .plan import Tumor
-from .separable import Floats, apply_separable, endless_cubic_weights
+from .separable import Floats, Operator, apply_separable, endless_cubic_weights
 from .shape import Grid
 
 _NEGLIGIBLE = 5e-4  # weights below this fraction of a row's norm change some hundredths of a HU
@@ -38,9 +37,7 @@ def texture(tumor: Tumor, grid: Grid) -> Floats:
     return finished
 
 
-def upscaling(
-    voxels: Sequence[range], eta: float, sigmas: Sequence[float]
-) -> tuple[list[sparse.csr_array], list[range]]:
+def upscaling(voxels: Sequence[range], eta: float, sigmas: Sequence[float]) -> tuple[list[Operator], list[range]]:
     """Operators (voxels, nodes) of axes: cubic interpolation from nodes eta voxels apart, Gaussian blur, unit gain.
 
     Voxels are counted from that of node 0; `sigmas` are the blurs in voxels. Each row has norm 1, so unit white noise
@@ -59,16 +56,17 @@ def upscaling(
     square = weights**2
     kept = square >= _NEGLIGIBLE**2 * square.sum(axis=1, keepdims=True)
     weights /= np.sqrt(np.sum(square, axis=1, where=kept, keepdims=True))
-    values, columns = weights[kept].astype(np.float32), (first[:, None] + np.arange(weights.shape[1]))[kept]
-    starts = np.concatenate([[0], np.cumsum(np.count_nonzero(kept, axis=1))])
+    columns = (first[:, None] + np.arange(weights.shape[1]))[kept]
+    starts = np.zeros(len(weights) + 1, np.int32)
+    np.cumsum(np.count_nonzero(kept, axis=1), out=starts[1:])
     begins = np.cumsum([0, *sizes])
     of_axis = starts[begins]
     lowest, highest = (ufunc.reduceat(columns, of_axis[:-1]) for ufunc in (np.minimum, np.maximum))
-    operators, nodes = [], [range(low, high + 1) for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)]
-    for used, rows, entries in zip(nodes, pairwise(begins), pairwise(of_axis), strict=True):
-        here, its_starts = slice(*entries), starts[rows[0] : rows[1] + 1] - entries[0]
-        parts = values[here], (columns[here] - used[0]).astype(np.int32), its_starts.astype(np.int32)
-        operators.append(sparse.csr_array(parts, shape=(its_starts.size - 1, len(used))))
+    values, columns = weights[kept].astype(np.float32), (columns - np.repeat(lowest, np.diff(of_axis))).astype(np.int32)
+    operators, nodes = [], []
+    for low, high, (begin, end) in zip(lowest.tolist(), highest.tolist(), pairwise(begins), strict=True):
+        operators.append(Operator(values, columns, starts[begin : end + 1], high + 1 - low))
+        nodes.append(range(low, high + 1))
     return operators, nodes
 
 
