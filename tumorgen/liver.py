@@ -69,7 +69,7 @@ class Model:
 
 
 def find_model(path: Path, folds: Sequence[str] = ()) -> Model:
-    """Find a trained model in its folder, or in the only `TRAINER__PLANS__CONFIGURATION` folder of a folder.
+    """Find a trained model in its folder, or in the only `TRAINER__PLANS__CONFIGURATION` folder one or two below.
 
     Parameters
     ----------
@@ -104,9 +104,10 @@ def _model_folder(path: Path) -> Path:
 
     if is_model(path):
         return path
-    inside = [folder for folder in sorted(path.glob("*__*__*")) if is_model(folder)]
+    inside = [f for depth in ("", "*/") for f in sorted(path.glob(f"{depth}*__*__*")) if is_model(f)]
     if len(inside) > 1:
-        raise TumorgenError(f"{path}: holds several models; give one of {', '.join(folder.name for folder in inside)}")
+        names = ", ".join(str(folder.relative_to(path)) for folder in inside[:8])
+        raise TumorgenError(f"{path}: holds several models; give one of {names}")
     if not inside:
         raise TumorgenError(
             f"{path}: not an nnU-Net v2 model; a model is the folder with plans.json, dataset.json and fold_0/"
