@@ -30,7 +30,7 @@ from .worst import worst
 
 EPILOG = """\b
 The main job, in three lines:
-  tumorgen liver-mask in/ masks/ --model MODEL_FOLDER
+  tumorgen liver-mask in/ masks/ --model MODEL
   tumorgen synth --per-scan 20 --sizes tiny,small
   nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,12 @@ from .common import EXISTING, FOLDER, as_usage_error, is_debug, plural, progress
 
 SCANS = Path("manifests/scans.csv")
 NO_MODEL = """\
---model is needed: the folder of a trained nnU-Net v2 model that knows the liver (plans.json, dataset.json, fold_0/).
+--model is needed: a trained nnU-Net v2 model that knows the liver, a folder (plans.json, dataset.json, fold_0/) or zip.
 Where one can come from:
   your own training: $nnUNet_results/DatasetXXX_Name/nnUNetTrainer__nnUNetPlans__3d_fullres
   TotalSegmentator:  ~/.totalsegmentator/nnunet/results/Dataset291_TotalSegmentator_part1_organs_1559subj, which
                      `totalseg_download_weights -t total` fetches (Dataset297_..., of `-t total_fast`, is quicker)
-  anybody's model:   unpack the zip that nnUNetv2_export_model_to_zip made
+  anybody's model:   the zip that nnUNetv2_export_model_to_zip made
 No model at hand? `tumorgen phantom demo` makes scans that have their masks already."""
 
 
@@ -27,13 +29,14 @@ No model at hand? `tumorgen phantom demo` makes scans that have their masks alre
 Examples:
   tumorgen liver-mask ct/ livers/ --model nnUNet_results/Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres
   tumorgen liver-mask ct/ livers/ --model ~/.totalsegmentator/nnunet/results/Dataset291_... --jobs 8
+  tumorgen liver-mask dicom/ livers/ --model exported.zip      (images become livers/images/CASE.nii.gz)
   tumorgen liver-mask scan.nii.gz livers/ --model MODEL --label liver --label liver_tumor --fold 0
 \b
 Next: tumorgen synth --per-scan 20, which reads the table of scans that this writes.""",
 )
 @click.argument("source", metavar="IN", type=EXISTING)
 @click.argument("output", metavar="OUT", type=FOLDER)
-@click.option("--model", type=EXISTING, help="Folder of a trained nnU-Net v2 model that knows the liver.")
+@click.option("--model", type=EXISTING, help="Trained nnU-Net v2 model that knows the liver: a folder or a zip.")
 @click.option(
     "--label",
     "labels",
@@ -69,28 +72,56 @@ Next: tumorgen synth --per-scan 20, which reads the table of scans that this wri
 def liver_mask(source: Path, output: Path, **options: Any) -> None:
     """Find the liver in CT scans with nnU-Net: OUT/CASE.nii.gz for each, 0 and 1, on the scan's own grid.
 
-    IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd) or one file. Each mask is the largest piece, its holes
-    filled. What looks wrong is flagged in the table of scans, not hidden: status ok, check or failed, with the reason.
-    Running the same command again does only what is missing.
+    IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd), one volume, or a folder that has DICOM series in it or
+    below, one a folder or mixed. Each mask is the largest piece, its holes filled. What looks wrong is flagged in the
+    table of scans, not hidden: status ok, check or failed, with the reason. Running the same command again does only
+    what is missing.
     """
-    import joblib
+    from tumorgen.dicom import find_scans
+    from tumorgen.liver import find_model
+    from tumorgen.masks import refuse_same_folder
+    from tumorgen.model_zip import unpacked
 
-    from tumorgen.liver import find_model, load_model
-    from tumorgen.masks import mask_scans, refuse_same_folder
-    from tumorgen.volume import find_volumes
-
-    began = time.monotonic()
     if options["model"] is None:
         raise click.UsageError(NO_MODEL)
-    with as_usage_error():
-        images = find_volumes(source)
-        refuse_same_folder(images.values(), output)
-        model = find_model(options["model"], options["folds"])
-        model.values(options["labels"])
+    with ExitStack() as held:
+        with as_usage_error():
+            folder = held.enter_context(unpacked(options["model"]))
+            with _as_given(folder, options["model"]):
+                model = find_model(folder, options["folds"])
+                model.values(options["labels"])
+            refuse_same_folder([source / "any" if source.is_dir() else source], output)
+            found = find_scans(source)
+            for line in found.skipped:
+                click.echo(f"skipped: {line}", err=True)
+            found.refuse_nothing(source)
+        with _as_given(folder, options["model"]):
+            _run(found, output, model, options)
+
+
+@contextmanager
+def _as_given(folder: Path, given: Path) -> Iterator[None]:
+    """What is said of a model names it as the user did, not the folder that a zip was unpacked to."""
+    from tumorgen.errors import TumorgenError
+
+    try:
+        yield
+    except TumorgenError as error:
+        raise TumorgenError(str(error).replace(str(folder), str(given))) from error
+
+
+def _run(found: Any, output: Path, model: Any, options: dict[str, Any]) -> None:
+    import joblib
+
+    from tumorgen.liver import load_model
+    from tumorgen.masks import mask_scans
+
+    began = time.monotonic()
 
     def load() -> Any:
         click.echo(
-            f"note: loading {model.folder}; a model file is code, so use none from people you do not trust", err=True
+            f"note: loading {options['model']}; a model file is code, so use none from people you do not trust",
+            err=True,
         )
         return load_model(
             model,
@@ -102,9 +133,10 @@ def liver_mask(source: Path, output: Path, **options: Any) -> None:
         )
 
     report = mask_scans(
-        images,
+        found.volumes,
         output,
         load,
+        series=found.series,
         table=options["scans"],
         overwrite=options["overwrite"],
         start=progress("liver-mask", "scan"),

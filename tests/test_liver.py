@@ -8,6 +8,8 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,14 @@ def test_a_fold_can_be_chosen(tmp_path):
     assert find_model(folder, ["3"]).folds == ("3",)
     with pytest.raises(TumorgenError, match="no weights of fold 7; there are 0, 1, 2, 3, 4"):
         find_model(folder, ["7"])
+
+
+def test_so_will_one_around_its_dataset(tmp_path):
+    folder = bare_model(tmp_path / "results" / "Dataset003_Liver" / "nnUNetTrainer__nnUNetPlans__3d_fullres")
+    assert find_model(tmp_path / "results").folder == folder
+    bare_model(tmp_path / "results" / "Dataset004_Spleen" / "nnUNetTrainer__nnUNetPlans__3d_fullres")
+    with pytest.raises(TumorgenError, match=r"several models; give one of Dataset003_Liver/.*, Dataset004_Spleen/"):
+        find_model(tmp_path / "results")
 
 
 @pytest.mark.parametrize(
@@ -303,6 +313,39 @@ def test_users_do_not_see_what_nnunet_prints(work, model):
     result = command("ct", "livers", "--model", model, "--device", "cpu")
     assert "nnUNet" not in result.stdout
     assert "perform_everything_on_device" not in result.output
+
+
+def exported(model: Path, path: Path) -> Path:
+    """A model's folder as `nnUNetv2_export_model_to_zip` writes it."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(model.rglob("*")):
+            archive.write(file, f"Dataset900_Threshold/{model.name}/{file.relative_to(model).as_posix()}")
+    return path
+
+
+def test_an_exported_zip_is_as_good_as_its_folder(work, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    result = command("ct/good_0000.nii.gz", "livers", "--model", exported(model, Path("m.zip")), "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(read_volume(Path("livers/good.nii.gz")).array, truth(phantom()))
+    assert result.stderr.count("note: loading m.zip; a model file is code") == 1
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_what_is_wrong_with_a_zip_is_said_of_the_zip(work, model, tmp_path):
+    path = exported(model, Path("m.zip"))
+    result = command("ct", "livers", "--model", path, "--label", "spleen")
+    assert result.exit_code == 2
+    assert "m.zip: the model has no label 'spleen'; it has liver" in result.stderr
+    path = exported(bare_model(tmp_path / "a__b__c"), Path("bare.zip"))
+    result = command("ct/good_0000.nii.gz", "livers", "--model", path, "--device", "cpu")
+    assert result.exit_code == 1
+    assert "bare.zip: the model cannot be loaded" in result.stderr
+    Path("text.zip").write_text("hello")
+    result = command("ct", "livers", "--model", "text.zip")
+    assert result.exit_code == 2
+    assert "text.zip: is no zip that can be read" in result.stderr
 
 
 def test_the_same_command_again_makes_nothing_and_loads_nothing(work, model):

@@ -141,9 +141,15 @@ _SCAN: Mapping[str, tuple[str, str]] = {
     "flags": (
         "",
         "what looks wrong, separated by semicolons: `empty`, `volume_low` (under 500 ml), `volume_high` (over 4000 ml),"
-        " `hu_low`, `hu_high`, `cut_by_edge`, `pieces_dropped`",
+        " `hu_low`, `hu_high`, `cut_by_edge`, `pieces_dropped`; of a DICOM series `copied_slices` (files twice),"
+        " `damaged_beside` (damaged files in its folder), `derived` (not an original), `lossy` (compressed with loss),"
+        " `no_uid` (its UID was taken out)",
     ),
     "reason": ("", "the same in a sentence, or why it failed"),
+    "source": (
+        "",
+        "of a DICOM series, 16 digits of the SHA-256 of its UID (of its folder, if it has none); else empty",
+    ),
 }
 _EVALUATED: Mapping[str, tuple[str, str]] = {
     "case": ("", "name of the label file, without its ending"),

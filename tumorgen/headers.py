@@ -129,7 +129,7 @@ def refuse_hostile(path: Path) -> Claim:
     refuse_irregular(path)
     start = _start(path, 132)
     if start[128:132] == b"DICM":
-        raise TumorgenError(f"{path}: is a DICOM file, which is not read yet; convert the series first (dcm2niix)")
+        raise TumorgenError(f"{path}: is a DICOM file; give `tumorgen liver-mask` the folder of its series")
     extension = extension_of(path)
     if not extension:
         raise TumorgenError(f"{path}: of no format that is read; there are {', '.join(EXTENSIONS)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,16 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from . import dicom
 from .boxes import bounding_box
+from .dicom import Series
 from .errors import TumorgenError
 from .scans import SCANS, ScanRow, read_scans, record_scan
-from .volume import Geometry, Volume, read_ct, resolved, write_volume
+from .volume import GEOMETRY_TOLERANCE_MM, Geometry, Volume, read_ct, resolved, write_volume
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
+IMAGES = "images"  # folder, in that of the masks, of what DICOM series become
 DROPPED = 0.05  # of the liver; more than that in other pieces is no speckle, and one of them may be the liver
 
 FLAGS = {
@@ -35,6 +38,7 @@ FLAGS = {
     "hu_high": f"mean above {MEAN_HU[1]:g} HU",
     "cut_by_edge": "the edge of the scan cuts the liver",
     "pieces_dropped": f"pieces of more than {DROPPED:.0%} of the liver were dropped",
+    **dicom.FLAGS,
 }
 _SIDES = {  # the letter that an axis runs towards, as in LPS: (where its first voxel lies, where its last one does)
     "L": ("right", "left"),
@@ -66,6 +70,20 @@ class Failure:
     name: str
     reason: str
     details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """A scan to do: its image and mask as absolute paths, and the series that the image is made of, if it is."""
+
+    case: str
+    image: Path
+    mask: Path
+    series: Series | None = None
+
+    @property
+    def key(self) -> str:
+        return self.series.key if self.series else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +203,15 @@ def mask_scans(
     output: Path,
     load: Callable[[], Segment],
     *,
+    series: Mapping[str, Series] | None = None,
     table: Path = SCANS,
     overwrite: bool = False,
     start: Callable[[int], Callable[[int], None]] = lambda _total: lambda _step: None,
 ) -> Report:
     """Write `output/<case>.nii.gz` for each scan, and its row into the table as soon as it is done.
 
-    Scans whose row and mask are there are left alone. A scan that cannot be done costs no other: its row says why.
+    A DICOM series becomes an image first, `output/images/<case>.nii.gz`, which is what later steps read. Scans whose
+    row and files are there are left alone. A scan that cannot be done costs no other: its row says why.
 
     Parameters
     ----------
@@ -201,6 +221,8 @@ def mask_scans(
         Folder of the masks.
     load
         Makes what finds the liver; called once, and only where there is something to do.
+    series
+        Case name -> DICOM series; no case is an image, too.
     table
         The table of scans; rows of other cases stay in it.
     overwrite
@@ -215,26 +237,40 @@ def mask_scans(
     """
     refuse_same_folder(images.values(), output)
     images = {case: path.absolute() for case, path in images.items()}  # as users know them: links are not followed
-    masks = {case: output.absolute() / f"{case}.nii.gz" for case in images}
+    series = series or {}
+    images |= {case: output.absolute() / IMAGES / f"{case}.nii.gz" for case in series}
+    scans = [_Scan(c, images[c], output.absolute() / f"{c}.nii.gz", series.get(c)) for c in sorted(images)]
     known = {row.case: row for row in read_scans(table)} if table.exists() else {}
-    rows = {} if overwrite else {c: known[c] for c in images if c in known and _is_done(known[c], images[c], masks[c])}
-    todo = [case for case in images if case not in rows]
-    notes = [
-        f"case {case} was another scan in {table} ({known[case].image}); its row is replaced"
-        for case in todo
-        if case in known and known[case].image != str(images[case])
-    ]
+    rows = {} if overwrite else {s.case: known[s.case] for s in scans if s.case in known and _is_done(known[s.case], s)}
+    todo = [scan for scan in scans if scan.case not in rows]
+    notes = [note for scan in todo for note in _replaced(scan, known, table)]
     failures = []
     _make_folder(output)
     if todo:
-        segment = load()
+        segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _nothing
         move = start(len(todo))
-        for case in todo:
-            rows[case], failure = _attempt(case, images[case], masks[case], segment)
+        for scan in todo:
+            rows[scan.case], failure = _attempt(scan, segment)
             failures += [failure] if failure else []
-            record_scan(rows[case], table)
+            record_scan(rows[scan.case], table)
             move(1)
-    return Report(tuple(rows[case] for case in images), len(todo) - len(failures), tuple(notes), tuple(failures))
+    return Report(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
+
+
+def _replaced(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -> list[str]:
+    """What a scan's row takes away from the table of scans, in words."""
+    row, key = known.get(scan.case), scan.key
+    others = [other.case for other in known.values() if key and other.source == key and other.case != scan.case]
+    notes = [f"case {scan.case} was {other} in {table}; the files of {other} can go" for other in others]
+    if row is not None and (row.image != str(scan.image) or row.source != key):
+        another = f" ({row.image})" if row.image != str(scan.image) else ""
+        notes.append(f"case {scan.case} was another scan in {table}{another}; its row is replaced")
+    return notes
+
+
+def _nothing(ct: Volume) -> Mask:
+    """What finds the liver where no scan can be read: never called."""
+    return np.zeros(ct.array.shape, dtype=bool)
 
 
 def refuse_same_folder(images: Iterable[Path], output: Path) -> None:
@@ -257,19 +293,48 @@ def _make_folder(folder: Path) -> None:
         raise TumorgenError(f"{folder}: cannot be made ({error.strerror})") from error
 
 
-def _is_done(row: ScanRow, image: Path, mask: Path) -> bool:
-    return row.status != "failed" and (row.image, row.mask) == (str(image), str(mask)) and mask.is_file()
+def _is_done(row: ScanRow, scan: _Scan) -> bool:
+    there = (
+        row.status != "failed" and (row.image, row.mask) == (str(scan.image), str(scan.mask)) and scan.mask.is_file()
+    )
+    if scan.series is None or not there:
+        return there and not row.source
+    geometry = scan.series.geometry
+    return geometry is not None and row.source == scan.key and scan.image.is_file() and _lies_as(row, geometry)
 
 
-def _attempt(case: str, image: Path, mask: Path, segment: Segment) -> tuple[ScanRow, Failure | None]:
+def _lies_as(row: ScanRow, geometry: Geometry) -> bool:
+    """Whether a series has the voxels that it had: slices may have come since."""
+    spacing = (row.spacing_z_mm, row.spacing_y_mm, row.spacing_x_mm)
+    return (row.shape_z, row.shape_y, row.shape_x) == geometry.shape and all(
+        was is not None and abs(was - now) <= GEOMETRY_TOLERANCE_MM
+        for was, now in zip(spacing, geometry.spacing_mm, strict=True)
+    )
+
+
+def _attempt(scan: _Scan, segment: Segment) -> tuple[ScanRow, Failure | None]:
+    case, image = scan.case, scan.image
     try:
-        row = mask_scan(case, image, mask, segment)
+        if scan.series is not None:
+            dicom.convert(scan.series, image)
+        row = replace(mask_scan(case, image, scan.mask, segment), source=scan.key)
     except Exception as error:  # whatever a hostile file provokes, it must not cost another scan its mask
         known = isinstance(error, TumorgenError)
         reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
-        row = ScanRow(case=case, image=str(image), status="failed", reason=reason)
+        row = ScanRow(case=case, image=str(image), status="failed", reason=reason, source=scan.key)
         return row, Failure(case, reason, "" if known else traceback.format_exc())
-    return row, Failure(case, f"{image}: {row.reason}") if row.status == "failed" else None
+    if row.status == "failed":
+        return row, Failure(case, f"{image}: {row.reason}")
+    return _with_flags(row, scan.series.flags if scan.series else None), None
+
+
+def _with_flags(row: ScanRow, more: Mapping[str, str] | None) -> ScanRow:
+    """A row that says what is doubtful about its series, too."""
+    if not more:
+        return row
+    flags = ";".join([row.flags, *more] if row.flags else more)
+    reason = "; ".join([row.reason, *more.values()] if row.reason else more.values())
+    return replace(row, status="check", flags=flags, reason=reason)
 
 
 def _rounded(value: Any) -> float | None:

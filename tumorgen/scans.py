@@ -41,6 +41,8 @@ class ScanRow:
         What looks wrong: words of `tumorgen.masks.FLAGS`, separated by semicolons.
     reason
         The same in a sentence, or why it failed.
+    source
+        Of a DICOM series, 16 digits of the SHA-256 of its UID; else empty.
     """
 
     case: str
@@ -58,6 +60,7 @@ class ScanRow:
     status: str
     flags: str = ""
     reason: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -108,7 +111,9 @@ def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
 
 
 def record_scan(row: ScanRow, path: Path = SCANS) -> None:
-    """Put a row into the table, in the place of the one of its case; the others stay. On disk when this returns.
+    """Put a row into the table, in the place of the one of its case, or of its series; the others stay.
+
+    On disk when this returns.
 
     Raises
     ------
@@ -116,7 +121,12 @@ def record_scan(row: ScanRow, path: Path = SCANS) -> None:
         As `read_scans` and `write_scans`; a table that is not there yet is begun.
     """
     others = read_scans(path) if path.exists() else []
-    write_scans([*(other for other in others if other.case != row.case), row], path)
+    write_scans([*(other for other in others if other.case != row.case and not is_same_series(other, row)), row], path)
+
+
+def is_same_series(one: ScanRow, other: ScanRow) -> bool:
+    """Whether two rows are of one DICOM series, whatever their cases' names: no patient is to be there twice."""
+    return bool(one.source) and one.source == other.source
 
 
 def _text(value: Cell) -> str:

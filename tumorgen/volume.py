@@ -140,8 +140,23 @@ def find_volumes(folder: Path) -> dict[str, Path]:
     Raises
     ------
     TumorgenError
-        Nothing there, nothing readable by its extension, or two files with one case name; names that differ in small
-        and capital letters alone are one, as they are to Windows and macOS.
+        As `volumes_in`, and where nothing is readable by its extension.
+    """
+    found = volumes_in(folder)
+    if not found:
+        dicom = " DICOM is read by `tumorgen liver-mask` alone." if any(map(_is_dicom, _listed(folder)[:100])) else ""
+        raise TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}.{dicom}".removesuffix("."))
+    return found
+
+
+def volumes_in(folder: Path) -> dict[str, Path]:
+    """Case name -> path of the volumes in a folder (or of one file), sorted by name; there may be none.
+
+    Raises
+    ------
+    TumorgenError
+        Nothing there, or two files with one case name; names that differ in small and capital letters alone are one, as
+        they are to Windows and macOS.
     """
     try:
         if folder.is_file():
@@ -150,12 +165,11 @@ def find_volumes(folder: Path) -> dict[str, Path]:
             if folder.is_symlink() or folder.exists():
                 refuse_irregular(folder)
             raise TumorgenError(f"{folder}: no such file or folder")
-        paths = sorted(folder.iterdir())
     except OSError as error:
         raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
     found: dict[str, Path] = {}
     twins: dict[str, Path] = {}
-    for path in paths:
+    for path in _listed(folder):
         if not extension_of(path) or path.name.startswith("."):
             continue
         case = case_name(path)
@@ -163,10 +177,14 @@ def find_volumes(folder: Path) -> dict[str, Path]:
         if twin is not path:
             raise TumorgenError(f"{path}: case {case!r} is also {twin.name}; rename one of them")
         found[case] = path
-    if not found:
-        dicom = " DICOM is not read yet: convert series first (dcm2niix)." if any(map(_is_dicom, paths[:100])) else ""
-        raise TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}.{dicom}".removesuffix("."))
     return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def _is_dicom(path: Path) -> bool:
