@@ -3,6 +3,7 @@
 Series are made by pydicom (`dicom_files`); 16 slices of 16 x 16 whose HU and places are known.
 """
 
+import locale
 import os
 import re
 import sys
@@ -184,7 +185,9 @@ def compressed(folder: Path, compressor: str) -> list[Path]:
         writer.SetUseCompression(True)
         writer.SetCompressor(compressor)
         writer.SetFileName(str(folder / path.name))
+        before = locale.setlocale(locale.LC_ALL)
         writer.Execute(image)
+        locale.setlocale(locale.LC_ALL, before)  # GDCM, when it writes, sets that of the whole process to C
         paths.append(folder / path.name)
     for path in plain:
         path.unlink()
