@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from . import __version__
 from .dataset import LABELS, SUMMED, TRAINING, Dataset, dataset_json, find_dataset, read_sums, sha256_of
-from .errors import TumorgenError
+from .errors import TumorgenError, printable
 from .generate import Source, count_jobs
 from .manifest import Files, Record, read_manifest
 from .render import render
@@ -33,7 +33,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.reason}"
+        return printable(f"{self.file}: {self.reason}")
 
 
 @dataclass(frozen=True, slots=True)
