@@ -90,4 +90,4 @@ def test_a_disk_that_does_not_take_them_is_told(scans, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TumorgenError, match="No space left"):
-        settle(Dataset(tmp_path / "D"), read_manifest(tmp_path / "D" / "manifest.csv"))
+        settle(Dataset(tmp_path / "D"), ["liver_v0000"])

@@ -18,7 +18,7 @@ from .manifest import Record
 from .volume import to_disk
 
 
-def settle(dataset: Dataset, records: Iterable[Record]) -> None:
+def settle(dataset: Dataset, samples: Iterable[str]) -> None:
     """Have images and labels of samples survive a power cut. One that is gone by now is made again by the next run.
 
     Raises
@@ -28,10 +28,11 @@ def settle(dataset: Dataset, records: Iterable[Record]) -> None:
     """
     folders = set()
     try:
-        for path in _files(dataset, records):
-            with suppress(FileNotFoundError):
-                to_disk(path)
-                folders.add(path.parent)
+        for sample in samples:
+            for path in (dataset.image(sample), dataset.label(sample)):
+                with suppress(FileNotFoundError):
+                    to_disk(path)
+                    folders.add(path.parent)
         for folder in folders:
             to_disk(folder)
     except OSError as error:
@@ -59,9 +60,3 @@ def _is(path: Path, sha256: str) -> bool:
         return sha256_of(path) == sha256
     except OSError:
         return False
-
-
-def _files(dataset: Dataset, records: Iterable[Record]) -> Iterable[Path]:
-    for record in records:
-        if record.files is not None:
-            yield from (dataset.folder / record.files.image_file, dataset.folder / record.files.label_file)

@@ -129,6 +129,11 @@ def tumor_rows(record: Record) -> Iterator[dict[str, str]]:
         yield {**key, **cells_of(tumor, _columns(Tumor)), **cells_of(outcome, _columns(Outcome))}
 
 
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """Records in the order of a written table: by case and variant."""
+    return sorted(records, key=lambda r: (r.plan.case, r.plan.variant, r.plan.sample))
+
+
 def write_manifest(records: Iterable[Record], manifest: Path) -> None:
     """Write both tables, ordered by case and variant; each appears whole or not at all.
 
@@ -137,14 +142,16 @@ def write_manifest(records: Iterable[Record], manifest: Path) -> None:
     TumorgenError
         The folder cannot be written to.
     """
-    ordered = sorted(records, key=lambda r: (r.plan.case, r.plan.variant, r.plan.sample))
+    ordered = in_order(records)
     _write(tumors_path(manifest), TUMOR_COLUMNS, (row for record in ordered for row in tumor_rows(record)))
     _write(manifest, sample_columns(ordered), map(sample_row, ordered))
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(text_of(columns, rows), encoding="utf-8", newline="")
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text_of(columns, ()))
+        for row in rows:  # one by one, since tables may be long
+            file.write(text_of(columns, [row], header=False))
 
 
 def append_manifest(record: Record, manifest: Path) -> None:
@@ -202,10 +209,11 @@ def recover_manifest(manifest: Path) -> list[Record]:
 
 
 def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: str, *, strict: bool) -> list[Record]:
-    samples = list(rows_of(manifest, samples_text, PLAN_COLUMNS))
-    tumors: dict[str, list[tuple[Tumor, Outcome | None]]] = {row["sample"]: [] for _, row in samples}
-    if len(tumors) < len(samples):
-        raise TumorgenError(f"{manifest}: a sample stands there twice")
+    tumors: dict[str, list[tuple[Tumor, Outcome | None]]] = {}
+    for _, row in rows_of(manifest, samples_text, PLAN_COLUMNS):  # read twice, since rows take more than records
+        if row["sample"] in tumors:
+            raise TumorgenError(f"{manifest}: a sample stands there twice")
+        tumors[row["sample"]] = []
     for where, row in rows_of(tumors_file, tumors_text, ("sample", "tumor", *_columns(Tumor))):
         drawn = tumors.get(row["sample"])
         if drawn is None:
@@ -217,6 +225,7 @@ def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: 
                 f"{where}: tumor is {row['tumor']!r}, not {len(drawn)}; a sample's tumours are numbered from 0 in order"
             )
         drawn.append((parse(Tumor, row, where), _parse_optional(Outcome, row, where)))
+    samples = rows_of(manifest, samples_text, PLAN_COLUMNS)
     return [_record(row, tumors[row["sample"]], where) for where, row in samples]
 
 

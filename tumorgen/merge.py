@@ -11,7 +11,7 @@ from .generate import done
 from .lock import locked
 from .manifest import recover_manifest
 from .shards import Sample, Shard, read_division, read_shards, unite
-from .synth import Report, describe, mend, put_right
+from .synth import Outcomes, Report, describe, mend, put_right
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +51,5 @@ def _merge(dataset: Dataset, copies: Path | None) -> Merged:
     if not records:
         raise TumorgenError(f"{dataset.folder}: its shards have made no samples yet")
     mend(dataset.manifest, records)
-    report = describe(dataset, (), division.val_per_scan, copies)
+    report = describe(dataset, Outcomes(), division.val_per_scan, copies)
     return Merged(report, division.missing(report.records))

@@ -18,10 +18,10 @@ from .cluster import Cluster
 from .dataset import TEST, TRAINING, Dataset, write_description
 from .durable import remove_torn, settle
 from .errors import TumorgenError
-from .generate import Failure, Result, Sampler, Source, Unit, count_jobs, done, ordinary, run, split_units
+from .generate import Failure, Sampler, Source, Unit, count_jobs, done, ordinary, run, split_units
 from .lock import LOCK, Hold, locked
 from .log import Log, opened
-from .manifest import Dial, Record, recover_manifest, tumors_path, write_manifest
+from .manifest import Dial, Record, in_order, recover_manifest, tumors_path, write_manifest
 from .plan import sample_name
 from .provenance import begin_provenance, finish_provenance, refuse_other_versions, versions
 from .room import needed_bytes, refuse_without_room
@@ -171,17 +171,26 @@ def _synth(
     units = split_units(scans, todo.wanted, processes)
     if log:
         log.add(status="begin", command=sys.argv, process=os.getpid(), seed=seed, versions=versions())
-    results = do(units, processes, start, hold, journal=journal, cluster=cluster, log=log)
+    outcomes = do(units, processes, start, hold, journal=journal, cluster=cluster, log=log)
     if shard:
-        return _report(dataset, recover_manifest(journal), results, has_splits=False)
-    return describe(dataset, results, val_per_scan, copies)
+        there = tuple(recover_manifest(journal))
+        return Report(dataset, there, outcomes.made, outcomes.failures, has_splits=False)
+    return describe(dataset, outcomes, val_per_scan, copies)
 
 
 def put_right(dataset: Dataset) -> None:
     """After a run that did not come to its end: what is there is made durable, and what is torn is made again."""
     there = unite(recover_manifest(dataset.manifest), read_shards(dataset))
     torn = set(remove_torn(dataset, there))
-    settle(dataset, (record for record in there if record.plan.sample not in torn))
+    settle(dataset, (record.plan.sample for record in there if record.plan.sample not in torn))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of units: how many samples were made, and what could not be done."""
+
+    made: int = 0
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,47 +335,46 @@ def do(
     journal: Path | None = None,
     cluster: Cluster | None = None,
     log: Log | None = None,
-) -> list[Result]:
-    """Do the units and return what became of each sample (`generate.run`), its files on disk by then."""
+) -> Outcomes:
+    """Do the units (`generate.run`) and say what became of them; what they have written is on disk by then.
+
+    Of a sample that is made its name alone is kept, so that memory does not grow with their number: its rows are in the
+    journal.
+    """
     progress = start(sum(unit.size for unit in units))
     if not units:
-        return []
+        return Outcomes()
     dataset, backend = units[0].dataset, cluster.backend if cluster else None
     watch = {"watch": partial(log.sample, dataset)} if log else {}
     hold.unfinished = True
-    results = list(run(units, jobs, progress, journal=journal, backend=backend, **watch))
-    settle(dataset, (result for result in results if isinstance(result, Record)))
+    made: list[str] = []
+    failures: list[Failure] = []
+    for result in run(units, jobs, progress, journal=journal, backend=backend, **watch):
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            made.append(result.plan.sample)
+    settle(dataset, made)
     hold.unfinished = False
-    return results
+    return Outcomes(len(made), tuple(failures))
 
 
-def describe(dataset: Dataset, results: Sequence[Result], val_per_scan: int, copies: Path | None) -> Report:
+def describe(dataset: Dataset, outcomes: Outcomes, val_per_scan: int, copies: Path | None) -> Report:
     """Write what describes a dataset whose rows are all in its manifest: the manifest in order, dataset.json, splits.
 
     Then nothing that shards or killed processes left behind is needed any more.
     """
-    records = recover_manifest(dataset.manifest)
+    records = in_order(recover_manifest(dataset.manifest))
     has_splits = False
     if records:
         write_manifest(records, dataset.manifest)
-        has_splits = write_description(dataset, records, val_per_scan)
         finish_provenance(dataset, records)
+        has_splits = write_description(dataset, records, val_per_scan)
     if records and copies is not None:
         copy_manifest(dataset, copies)
-    records = recover_manifest(dataset.manifest)
     if not clear(dataset, records):
         sweep(dataset)
-    return _report(dataset, records, results, has_splits=has_splits)
-
-
-def _report(dataset: Dataset, records: Sequence[Record], results: Sequence[Result], *, has_splits: bool) -> Report:
-    return Report(
-        dataset,
-        tuple(records),
-        sum(isinstance(result, Record) for result in results),
-        tuple(result for result in results if isinstance(result, Failure)),
-        has_splits,
-    )
+    return Report(dataset, tuple(records), outcomes.made, outcomes.failures, has_splits)
 
 
 def sweep(dataset: Dataset) -> None:
