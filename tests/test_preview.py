@@ -31,6 +31,7 @@ from tumorgen.overview import draw_overview, ordered_classes
 from tumorgen.page import DPI, WIDTH
 from tumorgen.panels import LIVER_COLOR, TUMOR_COLOR, Side
 from tumorgen.preview import preview, read_sheet
+from tumorgen.provenance import finish_provenance
 from tumorgen.render import render
 from tumorgen.sample import plan_sample
 from tumorgen.scan import Scan, load_scan
@@ -302,6 +303,7 @@ def write_dataset(folder: Path, scan: Scan) -> None:
         files = Files(len(plan.tumors), volume, str(source), str(mask), *names, *sums, *versions)
         records.append(Record(plan, patch.outcomes, files))
     write_manifest(records, dataset.manifest)
+    finish_provenance(dataset, records)
     write_description(dataset, records, 1)
 
 

@@ -10,19 +10,27 @@ import os
 import random
 import re
 import shutil
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
 from conftest import ball_volume
 
+from tumorgen import provenance
 from tumorgen.cli import main
-from tumorgen.dataset import Dataset, write_sums
+from tumorgen.dataset import TEST, Dataset, write_sums
+from tumorgen.dials import Benchmark
 from tumorgen.errors import TumorgenError
 from tumorgen.generate import match_sources
-from tumorgen.manifest import SAMPLE_COLUMNS, TUMOR_COLUMNS
-from tumorgen.settings import Settings
+from tumorgen.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS
+from tumorgen.provenance import IN_ROWS, LIBRARIES
+from tumorgen.replay import replay
+from tumorgen.robustness import robustness
+from tumorgen.settings import Settings, dump_settings, load_settings
 from tumorgen.synth import synth
 from tumorgen.verify import spread, verify
 from tumorgen.volume import Volume, write_volume
@@ -72,8 +80,10 @@ def set_nine(array):
     return array
 
 
-def flip_inside(array):
-    array[tuple(n // 2 for n in array.shape)] += 1
+def _brighter(array, folder):
+    """One voxel of a tumour."""
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / LABEL)))
+    array[tuple(np.argwhere(label == 2)[0])] += 1
     return array
 
 
@@ -103,7 +113,11 @@ TAMPERINGS = {
         IMAGE,
         "1 voxels outside",
     ),
-    "voxel inside a box": (lambda d: rewrite(d / IMAGE, flip_inside), IMAGE, "SHA-256"),
+    "voxel inside a box": (
+        lambda d: rewrite(d / IMAGE, lambda array: _brighter(array, d)),
+        IMAGE,
+        "file was changed; rendered again from its rows, 1 voxels differ",
+    ),
     "label of background": (lambda d: rewrite(d / LABEL, flip_corner), LABEL, "1 voxels outside"),
     "unknown label": (lambda d: rewrite(d / LABEL, set_nine), LABEL, "holds the labels [9]"),
     "label's type": (lambda d: rewrite(d / LABEL, lambda a: a.astype("float32")), LABEL, "data type is float32"),
@@ -123,9 +137,9 @@ TAMPERINGS = {
     ),
     "labels": (lambda d: edit_text(d / "dataset.json", '"tumor": 2', '"tumor": 3'), "dataset.json", "labels is"),
     "dataset.json gone": (lambda d: (d / "dataset.json").unlink(), "dataset.json", "cannot be read"),
-    "drawn cell": (lambda d: _add_one(d, "mu_t_hu"), "scan_0_v0000", "rendered again from its rows"),
-    "measured cell": (lambda d: _add_one(d, "volume_mm3"), "scan_0_v0000", "does not say what came out"),
-    "tumour's row removed": (lambda d: _drop_last_tumor(d), "scan_1_v0001", "rendered again|outside the recorded"),
+    "drawn cell": (lambda d: _add_one(d, "mu_t_hu"), IMAGE, "rendered again from its rows"),
+    "measured cell": (lambda d: _add_one(d, "volume_mm3"), "tumors.csv: scan_0_v0000", "does not say what came out"),
+    "tumour's row removed": (lambda d: _drop_last_tumor(d), "imagesTr/scan_1_v0001", "rendered again"),
     "patient on both sides": (lambda d: _leak(d), "splits_final.json", "in training and in validation"),
     "a folder in a file's place": (lambda d: _replace(d / LABEL, Path.mkdir), LABEL, "is no regular file"),
     "a pipe in a file's place": (lambda d: _replace(d / IMAGE, os.mkfifo), IMAGE, "is no regular file"),
@@ -151,6 +165,13 @@ TAMPERINGS = {
         lambda d: edit_text(d / "splits_final.json", '"scan_1_v0001"', '"scan_1_v0000"'),
         "splits_final.json",
         "SHA-256",
+    ),
+    "provenance gone": (lambda d: (d / "provenance.json").unlink(), "provenance.json", "is missing"),
+    "provenance of no text": (lambda d: (d / "provenance.json").write_bytes(b"\xff"), "provenance.json", "cannot be"),
+    "provenance without end": (
+        lambda d: (d / "provenance.json").write_text('{"a":' * 10**5),
+        "provenance.json",
+        "cannot be read",
     ),
     "splits gone": (lambda d: (d / "splits_final.json").unlink(), "splits_final.json", "is missing"),
 }
@@ -239,17 +260,259 @@ def test_a_change_of_any_column_is_found_without_rendering(copy, table, column):
     assert any(table in line for line in found), found
 
 
-@pytest.mark.parametrize("name", ["dataset.json", "splits_final.json", "settings.toml", "SHA256SUMS"])
-def test_a_change_of_any_byte_of_what_describes_them_is_found(copy, name):
-    path = copy / name
+ROWS = {
+    "removed": lambda rows: rows[:-1],
+    "first removed": lambda rows: [rows[0], *rows[2:]],
+    "twice": lambda rows: [*rows, rows[-1]],
+    "in another order": lambda rows: [rows[0], *reversed(rows[1:])],
+    "no column names": lambda rows: rows[1:],
+    "a column removed": lambda rows: [row[:-1] for row in rows],
+    "a column added": lambda rows: [[*row, "x"] for row in rows],
+    "columns swapped": lambda rows: [[row[1], row[0], *row[2:]] for row in rows],
+}
+
+
+@pytest.mark.parametrize("how", ROWS)
+@pytest.mark.parametrize("table", ["manifest.csv", "tumors.csv"])
+def test_a_change_of_rows_or_columns_is_found(copy, table, how):
+    with (copy / table).open(newline="") as file:
+        rows = list(csv.reader(file))
+    with (copy / table).open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(ROWS[how](rows))
+    found = told(copy, replays=0)
+    assert any(table in line for line in found), found
+
+
+# --- every file, every folder, of every kind of dataset ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def benchmark(sound):
+    """A test set with dials, of one scan."""
+    sources, _ = match_sources(sound.parent / "images", sound.parent / "masks")
+    levels = Benchmark(location=("left",), size=(8.0,), shape=(), intensity=(), texture=())
+    robustness(sources[:1], Dataset(sound.parent / "Dataset502_R", TEST), levels, Settings(), jobs=1)
+    return sound.parent / "Dataset502_R"
+
+
+@pytest.fixture(scope="module")
+def replayed(sound):
+    """A dataset that has no settings of its own."""
+    replay(sound / "manifest.csv", Dataset(sound.parent / "Dataset503_A"), samples=["scan_0_v0000"], jobs=1)
+    return sound.parent / "Dataset503_A"
+
+
+@pytest.fixture(params=["sound", "benchmark", "replayed"])
+def any_copy(request, tmp_path) -> Path:
+    folder = request.getfixturevalue(request.param)
+    return shutil.copytree(folder, tmp_path / folder.name)
+
+
+def spoil(path: Path) -> None:
+    """Flip one bit."""
+    content = bytearray(path.read_bytes())
+    chance = random.Random(path.name)
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+
+
+HARM = {
+    "removed": Path.unlink,
+    "emptied": lambda path: path.write_bytes(b""),
+    "its last byte gone": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "a byte added": lambda path: path.write_bytes(path.read_bytes() + b"\n"),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a bit flipped": spoil,
+    "a folder in its place": lambda path: _replace(path, Path.mkdir),
+}
+
+
+def names_it(found: list[str], folder: Path, path: Path) -> bool:
+    """Whether verify says something of a file, by its name; a line of the checksums names the file that differs."""
+    name = path.relative_to(folder).as_posix()
+    return any(name in line for line in found)
+
+
+@pytest.mark.parametrize("how", HARM)
+def test_harm_to_any_file_is_found(any_copy, how):
+    for path in [path for path in sorted(any_copy.rglob("*")) if path.is_file()]:
+        content = path.read_bytes()
+        HARM[how](path)
+        found = told(any_copy, replays=0)
+        meaning = path.name != "SHA256SUMS" or how not in ("its last byte gone", "a byte added")  # line ends
+        assert names_it(found, any_copy, path) or not meaning, (path, found)
+        if path.is_dir():
+            path.rmdir()
+        path.write_bytes(content)
+    assert told(any_copy, replays=0) == []
+
+
+def test_files_that_have_changed_places_are_found(any_copy):
+    for folder in (any_copy, *(path for path in any_copy.iterdir() if path.is_dir())):
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        for first, second in pairwise(files):
+            swap(first, second)
+            found = told(any_copy, replays=0)
+            assert any(names_it(found, any_copy, path) for path in (first, second)), (first, second, found)
+            swap(first, second)
+    assert told(any_copy, replays=0) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["scan_0_v0009_0000.nii.gz", "notes.txt", ".hidden", "preview.json", ".partial-x", "d/"]
+)
+def test_whatever_is_added_to_any_folder_is_found(any_copy, name):
+    for folder in (any_copy, *sorted(path for path in any_copy.iterdir() if path.is_dir())):
+        path = folder / name
+        path.mkdir() if name.endswith("/") else path.write_bytes(b"x")
+        assert names_it(told(any_copy, replays=0), any_copy, path), folder
+        path.rmdir() if name.endswith("/") else path.unlink()
+
+
+def test_folders_of_the_other_kind_and_what_runs_leave_are_found(copy):
+    for name, reason in (("imagesTs", "does not belong"), ("shards", "merge"), (".lock", "a run is writing here")):
+        (copy / name).mkdir()
+        assert any(line.startswith(name) and reason in line for line in told(copy, replays=0))
+        (copy / name).rmdir()
+
+
+def test_columns_that_only_a_benchmark_has(benchmark, tmp_path):
+    for column in DIAL_COLUMNS:
+        folder = shutil.copytree(benchmark, tmp_path / column)
+        rewrite_cell(folder, "manifest.csv", column, 1, another)
+        assert names_it(told(folder, replays=0), folder, folder / "manifest.csv")
+
+
+# --- provenance -------------------------------------------------------------------------------------------------------
+
+
+def leaves(value, path=()):
+    """Where every value of a JSON document is."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not isinstance(value, dict | list):
+        yield path
+    for key, item in items:
+        yield from leaves(item, (*path, key))
+
+
+def changed_leaf(document, path):
+    """The document with another value in one place."""
+    document = json.loads(json.dumps(document))
+    *way, last = path
+    inner = document
+    for key in way:
+        inner = inner[key]
+    old = inner[last]
+    inner[last] = (not old) if isinstance(old, bool) else old + 1 if isinstance(old, int | float) else f"{old}0"
+    return document
+
+
+def without_key(document, key):
+    return {name: value for name, value in document.items() if name != key}
+
+
+FOLLOW_FROM_NOTHING = {"python", *LIBRARIES} - set(IN_ROWS)  # versions that no row has
+
+
+@pytest.mark.parametrize("name", ["provenance.json", "dataset.json"])
+def test_a_change_of_any_value_is_found_and_of_what_follows_from_others_with_mended_checksums_too(any_copy, name):
+    path = any_copy / name
+    whole = json.loads(path.read_text())
+    sums = (any_copy / "SHA256SUMS").read_bytes()
+    spoiled = {".".join(map(str, place)): changed_leaf(whole, place) for place in leaves(whole)}
+    spoiled |= {f"without {key}": without_key(whole, key) for key in whole}
+    assert len(spoiled) > 8
+    unknown = FOLLOW_FROM_NOTHING | ({"command"} if "--val-per-scan" in whole.get("command", "") else set())
+    for what, document in spoiled.items():
+        path.write_text(json.dumps(document, indent=2) + "\n")
+        assert names_it(told(any_copy, replays=0), any_copy, path), what
+        write_sums(Dataset(any_copy))
+        found = names_it(told(any_copy, replays=0), any_copy, path)
+        assert found == (what.removeprefix("versions.") not in unknown), what
+        (any_copy / "SHA256SUMS").write_bytes(sums)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("--seed 0", "--seed 1"), ("tumorgen synth", "rm -rf"), ("--per-scan 2", "--per-scan 2; rm -rf /")]
+)
+def test_the_command_is_one_that_makes_these_rows(copy, old, new):
+    edit_text(copy / "provenance.json", old, new)
+    write_sums(Dataset(copy))
+    (found,) = told(copy, replays=0)
+    assert found.startswith("provenance.json: its command is ")
+
+
+def test_settings_are_those_of_the_provenance_whatever_the_checksums_say(copy):
+    settings = load_settings(copy / "settings.toml")
+    (copy / "settings.toml").write_text(dump_settings(replace(settings, sizes=("tiny",))))
+    write_sums(Dataset(copy))
+    assert told(copy, replays=0) == ["provenance.json: its settings are not those of settings.toml"]
+
+
+def forge_image(folder: Path) -> None:
+    """Change a voxel of a tumour, and mend every checksum."""
+    rewrite(folder / IMAGE, lambda array: _brighter(array, folder))
+    digest = hashlib.sha256((folder / IMAGE).read_bytes()).hexdigest()
+    rewrite_cell(folder, "manifest.csv", "image_sha256", 0, lambda cell: digest)
+    write_sums(Dataset(folder))
+
+
+def claim(folder: Path, **versions: str) -> None:
+    """Say that a dataset was made with other versions."""
+    path = folder / "provenance.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, "versions": {**found["versions"], **versions}}, indent=2) + "\n")
+    write_sums(Dataset(folder))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_voxels_that_another_version_may_have_made_are_told_with_it(copy, jobs):
+    forge_image(copy)
+    same = f"{IMAGE}: rendered again from its rows, 1 voxels differ; the versions are the same"
+    assert [str(p).startswith(same) for p in verify(copy, jobs=jobs, replays=-1).problems] == [True]
+    claim(copy, edt="0.0.1", python="2.7")
+    verdict = verify(copy, jobs=jobs, replays=-1)
+    now = provenance.versions()["edt"]
+    other = (
+        f"rendered again from its rows, 1 voxels differ; bits may differ for a version alone: edt was 0.0.1, is {now}"
+    )
+    assert [str(problem) for problem in verdict.problems] == [f"{IMAGE}: {other}"]
+    assert verdict.notes == (f"rendered with edt 0.0.1; this is {now}: replayed bits may differ",)
+
+
+def test_the_version_of_a_row_counts_too(copy):
+    forge_image(copy)
+    for row in range(4):
+        rewrite_cell(copy, "manifest.csv", "numpy_version", row, lambda _: "1.0")
+    claim(copy, numpy="1.0")
+    assert any(f"numpy was 1.0, is {np.__version__}" in line for line in told(copy, replays=-1))
+
+
+def test_a_file_that_was_compressed_anew_is_told_so(copy):
+    (copy / LABEL).write_bytes(gzip.compress(gzip.decompress((copy / LABEL).read_bytes()), 9))
+    same = "its SHA-256 is not the manifest's: the file was changed; its voxels are those of its rows rendered again"
+    assert told(copy, replays=-1) == [f"{LABEL}: {same}"]
+    claim(copy, isal="0.0.1")
+    now = provenance.versions()["isal"]
+    assert told(copy, replays=-1) == [f"{LABEL}: {same}; versions differ: isal was 0.0.1, is {now}"]
+
+
+# --- images and labels ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", [IMAGE, LABEL])
+def test_any_voxel_is_found(copy, file):
+    path, chance = copy / file, np.random.default_rng(1)
     content = path.read_bytes()
-    chance = random.Random(name)
-    for _ in range(4):
-        spoiled = bytearray(content)
-        spoiled[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-        path.write_bytes(spoiled)
-        found = told(copy, replays=0)
-        assert any(line.startswith((name, "SHA256SUMS")) or "SHA256SUMS" in line for line in found), found
+    for _ in range(6):
+        rewrite(path, lambda array: _one_more(array, chance))
+        assert f"{file}: its SHA-256 is not the manifest's: the file was changed" in told(copy, replays=0)
+        path.write_bytes(content)
+
+
+def _one_more(array, chance):
+    array[tuple(chance.integers(0, n) for n in array.shape)] += 1
+    return array
 
 
 def regions(content: bytes) -> dict[str, tuple[int, int]]:
@@ -300,7 +563,7 @@ def test_sums_are_those_of_sha256sum(sound):
     for line in (sound / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((sound / name).read_bytes()).hexdigest() == digest
-    assert len((sound / "SHA256SUMS").read_text().splitlines()) == 5
+    assert len((sound / "SHA256SUMS").read_text().splitlines()) == 6
 
 
 def test_command_lists_problems_and_fails(sound, tmp_path):

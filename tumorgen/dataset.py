@@ -1,8 +1,8 @@
 """A dataset in nnU-Net's raw format (2.x): its layout, dataset.json and splits_final.json.
 
 `DatasetXXX_Name/{imagesTr/{sample}_0000.nii.gz, labelsTr/{sample}.nii.gz, dataset.json, splits_final.json}`, and what
-tumorgen adds: `manifest.csv`, `tumors.csv`, `settings.toml`, `SHA256SUMS`. A test set has `imagesTs`, `labelsTs` and no
-splits.
+tumorgen adds: `manifest.csv`, `tumors.csv`, `settings.toml`, `provenance.json`, `SHA256SUMS`. A test set has `imagesTs`
+and `labelsTs` and no splits; that of a benchmark has `benchmark.toml`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .volume import whole_file
 LABELS = {"background": 0, "liver": 1, "tumor": 2}
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 MAX_FOLDS = 5
-SUMMED = ("dataset.json", SAMPLES, "settings.toml", "splits_final.json", TUMORS)
+BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"
+SUMMED = (BENCHMARK, "dataset.json", SAMPLES, PROVENANCE, "settings.toml", "splits_final.json", TUMORS)
 
 
 @dataclass(frozen=True, slots=True)

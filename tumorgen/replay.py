@@ -12,6 +12,7 @@ from .generate import LARGEST_UNIT, Source, Unit, count_jobs, done
 from .lock import LOCK, locked
 from .manifest import Dial, Record, read_manifest, recover_manifest, write_manifest
 from .plan import Plan
+from .provenance import refuse_other_versions
 from .room import needed_bytes, refuse_without_room
 from .settings import Vessels
 from .synth import Report, finish, put_right
@@ -168,10 +169,12 @@ def _missing(wanted: Sequence[Record], dataset: Dataset) -> list[Plan]:
     Raises
     ------
     TumorgenError
-        The folder holds something else, or a sample of the same name that was drawn otherwise.
+        The folder holds something else, or a sample of the same name that was drawn otherwise, or what other
+        versions have made.
     """
     if not dataset.manifest.exists() and any(not p.name.startswith(LOCK) for p in dataset.folder.iterdir()):
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
+    refuse_other_versions(dataset)
     records = done(recover_manifest(dataset.manifest), dataset)
     there = {record.plan.sample: record.plan for record in records}
     if {record.dial is None for record in (*records, *wanted)} == {True, False}:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from .dataset import Dataset
+from .dataset import BENCHMARK, Dataset
 from .dials import Benchmark, benchmark_sampler
 from .errors import TumorgenError
 from .generate import Source
@@ -17,7 +17,7 @@ from .settings import Settings, dump_toml, load_toml
 from .synth import Report, begin, outstanding, synth
 from .volume import whole_file
 
-LEVELS = "benchmark.toml"
+LEVELS = BENCHMARK
 CLIPPED = 0.1  # of a tumour cut off by the liver's edge: worth telling
 
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from . import __version__
-from .dataset import LABELS, SUMMED, TRAINING, Dataset, dataset_json, find_dataset, read_sums, sha256_of
+from .dataset import LABELS, PROVENANCE, SUMMED, TRAINING, Dataset, dataset_json, find_dataset, read_sums, sha256_of
 from .errors import TumorgenError, printable
 from .generate import Source, count_jobs
-from .manifest import Files, Record, read_manifest
-from .render import render
+from .lock import LOCK
+from .manifest import TUMORS, Files, Record, read_manifest
+from .provenance import IN_ROWS, changed_versions, contradictions, path_of, read_provenance
+from .render import Patch, render
 from .replay import find_sources, vessels_of
 from .scan import Scan, load_scan
+from .shards import FOLDER as SHARDS
 from .volume import Volume, read_volume
+
+CHANGED = "its SHA-256 is not the manifest's: the file was changed"
+VERSIONS = "bits may differ for a version alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,15 @@ class Problem:
 
     def __str__(self) -> str:
         return printable(f"{self.file}: {self.reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A file of the dataset: whether it is another than its row says, and its voxels where they can be read."""
+
+    name: str
+    changed: bool
+    volume: Volume | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +83,22 @@ def verify(
     if not dataset.manifest.is_file():
         raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
     records = read_manifest(dataset.manifest)
-    problems = [*_check_sums(dataset), *_check_layout(dataset, records), *_check_splits(dataset, records)]
+    problems = [
+        *_check_sums(dataset),
+        *_check_provenance(dataset, records),
+        *_check_layout(dataset, records),
+        *_check_splits(dataset, records),
+    ]
+    then = _versions_then(dataset)
     again = spread([record.plan.sample for record in records], replays)
     groups = _by_scan(records)
     sources = find_sources(records, images, masks)
     tick = start(len(records))
-    work = (joblib.delayed(_verify_scan)(dataset, mine, sources[mine[0].plan.case], again) for mine in groups)
+    work = (joblib.delayed(_verify_scan)(dataset, mine, sources[mine[0].plan.case], again, then) for mine in groups)
     for mine, found in zip(groups, joblib.Parallel(count_jobs(jobs), return_as="generator")(work), strict=True):
         problems += found
         tick(len(mine))
-    return Verdict(len(records), len(groups), len(again), tuple(problems), tuple(_version_notes(records)))
+    return Verdict(len(records), len(groups), len(again), tuple(problems), tuple(_version_notes(records, then)))
 
 
 def spread(samples: Sequence[str], count: int) -> frozenset[str]:
@@ -114,8 +133,38 @@ def _check_sums(dataset: Dataset) -> Iterator[Problem]:
             yield Problem(name, f"its SHA-256 is not that in {dataset.sums.name}: it was changed after the run")
 
 
+def _check_provenance(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+    """provenance.json says what the manifest and the settings say."""
+    try:
+        for reason in contradictions(dataset, records):
+            yield Problem(PROVENANCE, reason)
+    except TumorgenError as error:
+        yield Problem(PROVENANCE, str(error).removeprefix(f"{path_of(dataset)}: "))
+
+
+def _versions_then(dataset: Dataset) -> dict[str, Any]:
+    """Versions that the dataset says it was made with; none where they cannot be read, of which a problem tells."""
+    try:
+        return dict(read_provenance(dataset).get("versions", {}))
+    except TumorgenError:
+        return {}
+
+
+def _check_strangers(dataset: Dataset) -> Iterator[Problem]:
+    """Nothing is in the dataset's folder but what runs write there, and the pictures of `preview`."""
+    known = {*SUMMED, dataset.sums.name, dataset.images.name, dataset.labels.name, "preview"}
+    for name in sorted({path.name for path in dataset.folder.iterdir()} - known):
+        if name.startswith(LOCK):
+            yield Problem(name, "a run is writing here, or one was killed: run its command again")
+        elif name == SHARDS:
+            yield Problem(name, "shards are not finished: run them again, then `tumorgen merge`")
+        else:
+            yield Problem(name, "does not belong to the dataset: it was added after the run, or a killed one left it")
+
+
 def _check_layout(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
     """Files that are missing or do not belong, and what dataset.json says."""
+    yield from _check_strangers(dataset)
     for folder, expected in (
         (dataset.images, {dataset.image(record.plan.sample).name for record in records}),
         (dataset.labels, {dataset.label(record.plan.sample).name for record in records}),
@@ -159,7 +208,9 @@ def _check_splits(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
             yield Problem(path.name, f"fold {number} has scan {shared} in training and in validation")
 
 
-def _verify_scan(dataset: Dataset, records: Sequence[Record], source: Source, again: frozenset[str]) -> list[Problem]:
+def _verify_scan(
+    dataset: Dataset, records: Sequence[Record], source: Source, again: frozenset[str], then: Mapping[str, Any]
+) -> list[Problem]:
     """Problems of all samples of one scan."""
     with threadpool_limits(1):
         try:
@@ -169,11 +220,13 @@ def _verify_scan(dataset: Dataset, records: Sequence[Record], source: Source, ag
         return [
             problem
             for record in records
-            for problem in _verify_sample(dataset, record, scan, replayed=record.plan.sample in again)
+            for problem in _verify_sample(dataset, record, scan, then, replayed=record.plan.sample in again)
         ]
 
 
-def _verify_sample(dataset: Dataset, record: Record, scan: Scan, *, replayed: bool) -> Iterator[Problem]:
+def _verify_sample(
+    dataset: Dataset, record: Record, scan: Scan, then: Mapping[str, Any], *, replayed: bool
+) -> Iterator[Problem]:
     plan, files = record.plan, record.files
     try:
         plan.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
@@ -187,13 +240,21 @@ def _verify_sample(dataset: Dataset, record: Record, scan: Scan, *, replayed: bo
     yield from _check_names(dataset, plan.sample, files)
     image = yield from _load(dataset.image(plan.sample), files.image_sha256, scan)
     label = yield from _load(dataset.label(plan.sample), files.label_sha256, scan)
-    if image is not None:
-        boxes = [outcome.box for outcome in outcomes]
-        yield from _check_untouched(files.image_file, image.array, scan.image.array, boxes)
-        if label is not None:
-            yield from _check_label(files.label_file, label.array, scan, boxes)
-    if replayed and image is not None and label is not None:
-        yield from _check_replay(record, scan, image, label)
+    boxes = [outcome.box for outcome in outcomes]
+    if image.volume is not None:
+        yield from _check_untouched(image.name, image.volume.array, scan.image.array, boxes)
+    if label.volume is not None:
+        yield from _check_label(label.name, label.volume.array, scan, boxes)
+    patch = (yield from _render_again(record, scan)) if replayed else None
+    if patch is None:
+        for file in (image, label):
+            if file.changed:
+                yield Problem(file.name, CHANGED)
+        return
+    versions = _versions_told(record, then)
+    for file, expected in zip((image, label), patch.apply(scan), strict=True):
+        yield from _check_bits(file, expected, versions)
+    yield from _check_outcomes(record, patch, versions)
 
 
 def _check_names(dataset: Dataset, sample: str, files: Files) -> Iterator[Problem]:
@@ -203,24 +264,23 @@ def _check_names(dataset: Dataset, sample: str, files: Files) -> Iterator[Proble
             yield Problem(sample, f"the manifest says {name}, the sample's file is {path.relative_to(dataset.folder)}")
 
 
-def _load(path: Path, sha256: str, scan: Scan) -> Generator[Problem, None, Volume | None]:
-    """Read a file of the dataset; return None where that is not possible."""
+def _load(path: Path, sha256: str, scan: Scan) -> Generator[Problem, None, _Loaded]:
+    """Read a file of the dataset, as far as that is possible."""
     name = f"{path.parent.name}/{path.name}"
     if not path.is_file():
         if path.is_symlink() or path.exists():
             yield Problem(name, "is no regular file")
-        return None  # of one that is missing, _check_layout has said so
-    if sha256_of(path) != sha256:
-        yield Problem(name, "its SHA-256 is not the manifest's: the file was changed")
+        return _Loaded(name, changed=False, volume=None)  # of one that is missing, _check_layout has said so
+    changed = sha256_of(path) != sha256
     try:
         volume = read_volume(path)
     except TumorgenError as error:
         yield Problem(name, str(error))
-        return None
+        return _Loaded(name, changed, None)
     difference = scan.geometry.difference(volume.geometry)
     if difference:
         yield Problem(name, f"its geometry is not the scan's: {difference}")
-    return volume if volume.array.shape == scan.geometry.shape else None
+    return _Loaded(name, changed, volume if volume.array.shape == scan.geometry.shape else None)
 
 
 def _check_untouched(
@@ -248,28 +308,50 @@ def _check_label(
     yield from _check_untouched(name, found, scan.liver.astype(np.uint8), boxes)
 
 
-def _check_replay(record: Record, scan: Scan, image: Volume, label: Volume) -> Iterator[Problem]:
-    """Rendered again from its rows, the sample has the same bits and measures."""
-    sample = record.plan.sample
+def _render_again(record: Record, scan: Scan) -> Generator[Problem, None, Patch | None]:
     try:
-        patch = render(scan, record.plan)
+        return render(scan, record.plan)
     except TumorgenError as error:
-        yield Problem(sample, f"its rows cannot be rendered: {error}")
-        return
-    expected_image, expected_label = patch.apply(scan)
-    for what, found, expected in (("image", image, expected_image), ("label", label, expected_label)):
-        differing = int(np.count_nonzero(found.array != expected))
+        yield Problem(record.plan.sample, f"its rows cannot be rendered: {error}")
+        return None
+
+
+def _check_bits(file: _Loaded, expected: NDArray[Any], versions: str) -> Iterator[Problem]:
+    """The file is what its row says, and its voxels are those of its rows rendered again."""
+    reasons = [CHANGED] if file.changed else []
+    if file.volume is not None:
+        differing = int(np.count_nonzero(file.volume.array != expected))
         if differing:
-            yield Problem(sample, f"rendered again from its rows, {differing} voxels of the {what} differ")
+            reasons.append(f"rendered again from its rows, {differing} voxels differ")
+        elif file.changed:
+            reasons.append("its voxels are those of its rows rendered again")
+    if versions and reasons:
+        reasons.append(f"{'versions differ' if file.changed else VERSIONS}: {versions}")
+    elif reasons and not file.changed:
+        reasons.append("the versions are the same: the file or its rows were changed")
+    if reasons:
+        yield Problem(file.name, "; ".join(reasons))
+
+
+def _check_outcomes(record: Record, patch: Patch, versions: str) -> Iterator[Problem]:
+    """Rendered again, the tumours measure what their rows say."""
+    why = f"{VERSIONS}: {versions}" if versions else "the versions are the same: it was changed"
     for number, (recorded, measured) in enumerate(zip(record.outcomes, patch.outcomes, strict=True)):
         if repr(recorded) != repr(measured):  # by repr, since the mean of no voxels is NaN
-            yield Problem(sample, f"tumour {number}: its row does not say what came out of it; was it edited?")
+            sample = f"{record.plan.sample}, tumour {number}"
+            yield Problem(TUMORS, f"{sample}: its row does not say what came out of it; {why}")
 
 
-def _version_notes(records: Sequence[Record]) -> Iterator[str]:
+def _versions_told(record: Record, then: Mapping[str, Any]) -> str:
+    """Versions that are others now than when a sample was made, in words; empty where all are the same."""
+    rows = {name: getattr(record.files, f"{name}_version") for name in IN_ROWS}
+    return ", ".join(f"{name} was {old}, is {now}" for name, (old, now) in changed_versions({**then, **rows}).items())
+
+
+def _version_notes(records: Sequence[Record], then: Mapping[str, Any]) -> Iterator[str]:
     """Versions that differ from those that rendered the dataset: bits may then differ for that reason alone."""
-    now = {"tumorgen": __version__, "numpy": np.__version__, "scipy": scipy.__version__}
-    for name, version in now.items():
-        others = {getattr(r.files, f"{name}_version") for r in records if r.files} - {version}
-        if others:
-            yield f"rendered with {name} {', '.join(sorted(others))}; this is {version}: replayed bits may differ"
+    told = {tuple(changed_versions(then).items())}
+    for rows in {tuple(getattr(r.files, f"{name}_version") for name in IN_ROWS) for r in records if r.files}:
+        told.add(tuple(changed_versions(dict(zip(IN_ROWS, rows, strict=True))).items()))
+    for name, old, now in sorted({(name, *pair) for changed in told for name, pair in changed}):
+        yield f"rendered with {name} {old}; this is {now}: replayed bits may differ"
