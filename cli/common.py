@@ -63,15 +63,20 @@ def plural(count: int, noun: str) -> str:
 
 
 def tell_failures(failures: Iterable[Any], *, debug: bool) -> None:
-    """List what could not be done, each once with its reason, and exit with 1 if there is anything."""
-    told = dict.fromkeys((failure.name, failure.reason, failure.details) for failure in failures)
-    for name, reason, details in told:
-        click.echo(f"failed: {name}: {reason}", err=True)
-        if debug and details:
-            click.echo(details, err=True)
-    if told:
+    """List what could not be done, by reason, and exit with 1 if there is anything."""
+    from tumorgen.failures import by_reason
+
+    reasons = by_reason(failures)
+    for reason in reasons:
+        for line in reason.told():
+            click.echo(f"failed: {line}", err=True)
+        if debug and reason.details:
+            click.echo(reason.details, err=True)
+    if reasons:
+        count = sum(len(reason.failures) for reason in reasons)
+        told = f", for {plural(len(reasons), 'reason')}" if count > len(reasons) else ""
         click.echo(
-            f"{len(told)} failed; everything else is written. Mend them and run the same command again.", err=True
+            f"{count} failed{told}; everything else is written. Mend them and run the same command again.", err=True
         )
         sys.exit(1)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tumorgen.dataset import Dataset
-from tumorgen.generate import Failure
+from tumorgen.failures import Failure
 from tumorgen.log import opened
 
 

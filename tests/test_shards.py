@@ -239,6 +239,11 @@ def test_as_typed(scans, tmp_path, monkeypatch) -> None:
     assert early.exit_code == 1
     assert "shard 2/2: 5 samples (3 of liver_2, 2 of liver_1)" in early.stderr
     assert CliRunner().invoke(main, ["verify", dataset, "--jobs", "1"]).exit_code == 0
+    stranger = Path(dataset) / "shards" / "3-of-2.csv"
+    stranger.write_text("x")
+    told = CliRunner().invoke(main, ["verify", dataset, "--jobs", "1", "--replays", "0"])
+    assert "problem: shards/3-of-2.csv: does not belong" in told.stderr
+    stranger.unlink()
     assert CliRunner().invoke(main, typed(scans, "--shard", "2/2")).exit_code == 0
     late = CliRunner().invoke(main, ["merge", dataset])
     assert late.exit_code == 0, late.stderr

@@ -22,12 +22,12 @@ from conftest import ball_volume
 
 from tumorgen import provenance
 from tumorgen.cli import main
-from tumorgen.dataset import TEST, Dataset, write_sums
+from tumorgen.dataset import TEST, Dataset, find_dataset, write_sums
 from tumorgen.dials import Benchmark
 from tumorgen.errors import TumorgenError
 from tumorgen.generate import match_sources
-from tumorgen.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS
-from tumorgen.provenance import IN_ROWS, LIBRARIES
+from tumorgen.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS, read_manifest
+from tumorgen.provenance import IN_ROWS, LIBRARIES, contradictions
 from tumorgen.replay import replay
 from tumorgen.robustness import robustness
 from tumorgen.settings import Settings, dump_settings, load_settings
@@ -370,7 +370,11 @@ def test_whatever_is_added_to_any_folder_is_found(any_copy, name):
 
 
 def test_folders_of_the_other_kind_and_what_runs_leave_are_found(copy):
-    for name, reason in (("imagesTs", "does not belong"), ("shards", "merge"), (".lock", "a run is writing here")):
+    for name, reason in (
+        ("imagesTs", "does not belong"),
+        ("shards", "does not belong"),
+        (".lock", "a run is writing here"),
+    ):
         (copy / name).mkdir()
         assert any(line.startswith(name) and reason in line for line in told(copy, replays=0))
         (copy / name).rmdir()
@@ -414,22 +418,35 @@ def without_key(document, key):
 FOLLOW_FROM_NOTHING = {"python", *LIBRARIES} - set(IN_ROWS)  # versions that no row has
 
 
-@pytest.mark.parametrize("name", ["provenance.json", "dataset.json"])
-def test_a_change_of_any_value_is_found_and_of_what_follows_from_others_with_mended_checksums_too(any_copy, name):
-    path = any_copy / name
-    whole = json.loads(path.read_text())
-    sums = (any_copy / "SHA256SUMS").read_bytes()
-    spoiled = {".".join(map(str, place)): changed_leaf(whole, place) for place in leaves(whole)}
-    spoiled |= {f"without {key}": without_key(whole, key) for key in whole}
-    assert len(spoiled) > 8
-    unknown = FOLLOW_FROM_NOTHING | ({"command"} if "--val-per-scan" in whole.get("command", "") else set())
-    for what, document in spoiled.items():
-        path.write_text(json.dumps(document, indent=2) + "\n")
-        assert names_it(told(any_copy, replays=0), any_copy, path), what
-        write_sums(Dataset(any_copy))
-        found = names_it(told(any_copy, replays=0), any_copy, path)
-        assert found == (what.removeprefix("versions.") not in unknown), what
-        (any_copy / "SHA256SUMS").write_bytes(sums)
+def every_change(document):
+    """The document with each of its values changed in turn, and without each of its keys."""
+    yield from ((".".join(map(str, place)), changed_leaf(document, place)) for place in leaves(document))
+    yield from ((f"without {key}", without_key(document, key)) for key in document)
+
+
+def test_whatever_follows_from_other_files_is_compared_with_them(any_copy):
+    """Of provenance.json, whoever mends the checksums, too; those find all the rest."""
+    path, dataset = any_copy / "provenance.json", find_dataset(any_copy)
+    records, whole = read_manifest(dataset.manifest), json.loads(path.read_text())
+    assert not list(contradictions(dataset, records))
+    unknown = FOLLOW_FROM_NOTHING | ({"command"} if "--val-per-scan" in whole["command"] else set())
+    changes = dict(every_change(whole))
+    assert len(changes) > 10
+    for what, document in changes.items():
+        path.write_text(json.dumps(document))
+        if what == "without versions":
+            with pytest.raises(TumorgenError, match="names no versions"):
+                list(contradictions(dataset, records))
+            continue
+        assert bool(list(contradictions(dataset, records))) == (what.removeprefix("versions.") not in unknown), what
+
+
+def test_any_value_of_dataset_json_is_told_whatever_the_checksums_say(copy):
+    path = copy / "dataset.json"
+    for what, document in every_change(json.loads(path.read_text())):
+        path.write_text(json.dumps(document))
+        write_sums(Dataset(copy))
+        assert [line for line in told(copy, replays=0) if line.startswith("dataset.json: ")], what
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,9 @@ from . import __version__
 from .chunked_gzip import ChunkedVolume
 from .dataset import Dataset
 from .errors import TumorgenError
+from .failures import Failure
 from .manifest import Dial, Files, Record, append_manifest
-from .plan import Plan
+from .plan import Plan, sample_name
 from .render import render
 from .sample import plan_sample
 from .scan import Scan, load_scan
@@ -90,17 +91,6 @@ class Unit:
         return len(self.variants) + len(self.plans)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A scan or sample that could not be done, why, how many samples that costs, and whether all others would fail."""
-
-    name: str
-    reason: str
-    samples: int
-    details: str = ""
-    ends_run: bool = False
-
-
 Result = Record | Failure
 States = tuple[tuple[int, int], ...]
 _at_work = threading.Lock()
@@ -124,7 +114,7 @@ def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure
             f"{masks}: no mask has the case name of an image in {images} ({', '.join(image_files)[:80]})"
         )
     missing = [
-        Failure(case, f"{path}: no mask of that name in {masks}", 0)
+        Failure(case, f"{path}: no mask of that name in {masks}", about=(str(path),))
         for case, path in image_files.items()
         if case not in mask_files
     ]
@@ -142,7 +132,8 @@ def sources_of_scans(rows: Iterable[ScanRow]) -> tuple[list[Source], list[Failur
     sources, failures = [], []
     for row in rows:
         if row.status == "failed":
-            failures.append(Failure(row.case, f"liver-mask found no liver ({row.reason}); no samples of it", 0))
+            reason = f"liver-mask found no liver ({row.reason}); no samples of it"
+            failures.append(Failure(row.case, reason, about=(row.image,)))
         else:
             sources.append(Source(row.case, Path(row.image), Path(row.mask)))
     if not sources:
@@ -295,7 +286,7 @@ def run_unit(unit: Unit) -> list[Timed]:
             _check_same(unit, prepared.scan)
             draw = unit.sampler(prepared.scan, unit.settings, unit.seed)
         except Exception as error:  # whatever a hostile file provokes, it must not cost another scan its samples
-            return [(_failure(unit.source.case, error, unit.size), time.monotonic() - began)]
+            return [(_failure(unit, unit.source.case, error, unit.size), time.monotonic() - began)]
         attempts = [partial(_attempt_variant, prepared, unit, draw, variant) for variant in unit.variants]
         attempts += [partial(_attempt_plan, prepared, unit, plan) for plan in unit.plans]
         return [_timed(attempt) for attempt in attempts]
@@ -319,21 +310,23 @@ def _attempt_variant(prepared: Prepared, unit: Unit, draw: Callable[[int], Plan]
     try:
         return prepared.write(draw(variant), unit)
     except Exception as error:  # as above, for the other samples of the scan
-        return _failure(f"{unit.source.case} variant {variant}", error, 1)
+        return _failure(unit, f"{unit.source.case} variant {variant}", error, 1, sample_name(unit.source.case, variant))
 
 
 def _attempt_plan(prepared: Prepared, unit: Unit, plan: Plan) -> Result:
     try:
         return prepared.write(plan, unit)
     except Exception as error:  # as above
-        return _failure(plan.sample, error, 1)
+        return _failure(unit, plan.sample, error, 1, plan.sample)
 
 
-def _failure(name: str, error: Exception, samples: int) -> Failure:
+def _failure(unit: Unit, name: str, error: Exception, samples: int, *own: str) -> Failure:
     known = isinstance(error, TumorgenError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
     full = any(isinstance(e, OSError) and e.errno in FULL for e in (error, error.__cause__))
-    return Failure(name, " ".join(reason.split()), samples, "" if known else traceback.format_exc(), ends_run=full)
+    details = "" if known else traceback.format_exc()
+    about = (str(unit.source.image), str(unit.source.mask), *own)
+    return Failure(name, " ".join(reason.split()), samples, details, ends_run=full, about=about)
 
 
 def _check_same(unit: Unit, scan: Scan) -> None:

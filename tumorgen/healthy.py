@@ -14,7 +14,8 @@ import numpy as np
 from .chunked_gzip import ChunkedVolume
 from .dataset import Dataset, dataset_json, folds, write_json, write_splits
 from .errors import TumorgenError
-from .generate import Failure, Source, count_jobs
+from .failures import Failure
+from .generate import Source, count_jobs
 from .volume import Volume, read_ct, read_mask
 
 NAME = "Healthy livers (tumorgen)"
@@ -105,5 +106,5 @@ def _write(source: Source, dataset: Dataset) -> Failure | None:
         label = Volume(liver.array.astype(np.uint8), ct.geometry)
         ChunkedVolume.from_volume(label).write(dataset.label(source.case), [])
     except TumorgenError as error:
-        return Failure(source.case, str(error), 1)
+        return Failure(source.case, str(error), 1, about=(str(source.image), str(source.mask)))
     return None

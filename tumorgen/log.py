@@ -12,7 +12,8 @@ from pathlib import Path
 
 from .dataset import Dataset
 from .errors import TumorgenError
-from .generate import Failure, Result
+from .failures import Failure
+from .generate import Result
 
 
 @dataclass(frozen=True, slots=True)

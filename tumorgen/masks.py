@@ -22,6 +22,7 @@ from . import dicom
 from .boxes import bounding_box
 from .dicom import Series
 from .errors import TumorgenError
+from .failures import Failure
 from .scans import SCANS, ScanRow, read_scans, record_scan
 from .volume import GEOMETRY_TOLERANCE_MM, Geometry, Volume, read_ct, resolved, write_volume
 
@@ -64,15 +65,6 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A scan without a usable liver, and why."""
-
-    name: str
-    reason: str
-    details: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class _Scan:
     """A scan to do: its image and mask as absolute paths, and the series that the image is made of, if it is."""
 
@@ -84,6 +76,11 @@ class _Scan:
     @property
     def key(self) -> str:
         return self.series.key if self.series else ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a reason may name that is this scan's own."""
+        return (str(self.image), *([str(self.series.folder)] if self.series else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,9 +319,9 @@ def _attempt(scan: _Scan, segment: Segment) -> tuple[ScanRow, Failure | None]:
         known = isinstance(error, TumorgenError)
         reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
         row = ScanRow(case=case, image=str(image), status="failed", reason=reason, source=scan.key)
-        return row, Failure(case, reason, "" if known else traceback.format_exc())
+        return row, Failure(case, reason, details="" if known else traceback.format_exc(), about=scan.names)
     if row.status == "failed":
-        return row, Failure(case, f"{image}: {row.reason}")
+        return row, Failure(case, f"{image}: {row.reason}", about=scan.names)
     return _with_flags(row, scan.series.flags if scan.series else None), None
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from .boxes import bounding_box
 from .dataset import Dataset, find_dataset
 from .errors import TumorgenError
-from .generate import Failure, count_jobs
+from .failures import Failure
+from .generate import count_jobs
 from .manifest import Record, read_manifest
 from .overview import draw_overview
 from .page import save
@@ -136,15 +137,16 @@ def _draw_all(
 def _draw(dataset: Dataset, record: Record, output: Path, images: Path | None, masks: Path | None) -> _Drawn | Failure:
     """Draw one sample's sheet; whatever goes wrong must not cost the others theirs."""
     sample = record.plan.sample
+    own = (sample, *((record.files.source_image, record.files.source_mask) if record.files else ()))
     try:
         sheet = read_sheet(dataset, record, images, masks)
         path = output / f"{safe_name(sample)}.png"
         save(draw_sheet(sheet), path)
         return _Drawn(record, path, thumbnail(sheet), sheet.missing)
     except TumorgenError as error:
-        return Failure(sample, str(error), 1)
+        return Failure(sample, str(error), 1, about=own)
     except Exception as error:
-        return Failure(sample, f"{type(error).__name__}: {error}", 1, traceback.format_exc())
+        return Failure(sample, f"{type(error).__name__}: {error}", 1, traceback.format_exc(), about=own)
 
 
 def read_sheet(dataset: Dataset, record: Record, images: Path | None = None, masks: Path | None = None) -> Sheet:

@@ -18,7 +18,8 @@ from .cluster import Cluster
 from .dataset import TEST, TRAINING, Dataset, write_description
 from .durable import remove_torn, settle
 from .errors import TumorgenError
-from .generate import Failure, Sampler, Source, Unit, count_jobs, done, ordinary, run, split_units
+from .failures import Failure
+from .generate import Sampler, Source, Unit, count_jobs, done, ordinary, run, split_units
 from .lock import LOCK, Hold, locked
 from .log import Log, opened
 from .manifest import Dial, Record, in_order, recover_manifest, tumors_path, write_manifest

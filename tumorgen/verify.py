@@ -17,15 +17,17 @@ from .dataset import LABELS, PROVENANCE, SUMMED, TRAINING, Dataset, dataset_json
 from .errors import TumorgenError, printable
 from .generate import Source, count_jobs
 from .lock import LOCK
-from .manifest import TUMORS, Files, Record, read_manifest
+from .manifest import TUMORS, Files, Record, read_manifest, tumors_path
 from .provenance import IN_ROWS, changed_versions, contradictions, path_of, read_provenance
 from .render import Patch, render
 from .replay import find_sources, vessels_of
 from .scan import Scan, load_scan
+from .shards import DIVISION, read_division
 from .shards import FOLDER as SHARDS
 from .volume import Volume, read_volume
 
 CHANGED = "its SHA-256 is not the manifest's: the file was changed"
+STRANGE = "does not belong to the dataset: it was added after the run, or a killed one left it"
 VERSIONS = "bits may differ for a version alone"
 
 
@@ -150,21 +152,37 @@ def _versions_then(dataset: Dataset) -> dict[str, Any]:
         return {}
 
 
-def _check_strangers(dataset: Dataset) -> Iterator[Problem]:
+def _check_strangers(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
     """Nothing is in the dataset's folder but what runs write there, and the pictures of `preview`."""
     known = {*SUMMED, dataset.sums.name, dataset.images.name, dataset.labels.name, "preview"}
     for name in sorted({path.name for path in dataset.folder.iterdir()} - known):
         if name.startswith(LOCK):
             yield Problem(name, "a run is writing here, or one was killed: run its command again")
         elif name == SHARDS:
-            yield Problem(name, "shards are not finished: run them again, then `tumorgen merge`")
+            yield from _check_shards(dataset, records)
         else:
-            yield Problem(name, "does not belong to the dataset: it was added after the run, or a killed one left it")
+            yield Problem(name, STRANGE)
+
+
+def _check_shards(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+    """Shards that are not finished have their tables; where all are finished, there is nothing of them."""
+    try:
+        division = read_division(dataset)
+    except TumorgenError as error:
+        yield Problem(SHARDS, str(error))
+        return
+    if division is None or not division.missing(records):
+        yield Problem(SHARDS, STRANGE)
+        return
+    tables = [shard.manifest(dataset) for shard in division.each]
+    known = {DIVISION, *(table.name for table in tables), *(tumors_path(table).name for table in tables)}
+    for name in sorted({path.name for path in (dataset.folder / SHARDS).iterdir()} - known):
+        yield Problem(f"{SHARDS}/{name}", STRANGE)
 
 
 def _check_layout(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
     """Files that are missing or do not belong, and what dataset.json says."""
-    yield from _check_strangers(dataset)
+    yield from _check_strangers(dataset, records)
     for folder, expected in (
         (dataset.images, {dataset.image(record.plan.sample).name for record in records}),
         (dataset.labels, {dataset.label(record.plan.sample).name for record in records}),

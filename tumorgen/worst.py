@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
 from .errors import TumorgenError
 from .evaluation import CaseScore, read_evaluation
-from .generate import Failure, Source, count_jobs
+from .failures import Failure
+from .generate import Source, count_jobs
 from .manifest import Dial, Record, Sources, read_manifest, tumors_path, write_manifest
 from .plan import Plan, sample_name
 from .regions import BEST, REGIONS, Regions, find_site, is_clear
@@ -220,6 +221,7 @@ def _plan_scan(
     source: Source, aims: Sequence[Aim], share: Sequence[int], settings: Settings, seed: int, pinned: Plan | None
 ) -> list[Record] | Failure:
     """New samples of one scan; whatever goes wrong with it costs no other scan its samples."""
+    own = (str(source.image), str(source.mask))
     with threadpool_limits(1):
         try:
             scan = load_scan(source.image, source.mask, settings.vessels, source.case)
@@ -228,9 +230,10 @@ def _plan_scan(
             regions = Regions.of(scan) if any(a.dial.dimension == LOCATION for a in aims) else None
             plans = [plan_around(scan, regions, aims[n], settings, seed, variant) for variant, n in enumerate(share)]
         except TumorgenError as error:
-            return Failure(source.case, str(error), len(share))
+            return Failure(source.case, str(error), len(share), about=own)
         except Exception as error:  # whatever a hostile file provokes
-            return Failure(source.case, f"{type(error).__name__}: {error}", len(share), traceback.format_exc())
+            reason = f"{type(error).__name__}: {error}"
+            return Failure(source.case, reason, len(share), traceback.format_exc(), about=own)
     files = Sources(str(source.image.resolve()), str(source.mask.resolve()))
     return [
         Record(plan, (None,) * len(plan.tumors), None, aims[n].dial, files)
