@@ -5,6 +5,7 @@ Command modules import the library inside the function that runs, so that `tumor
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,10 @@ class _Group(click.Group):
             if ctx.params.get("debug"):
                 raise
             raise click.ClickException(" ".join(str(error).split())) from None
+        except OSError as error:  # stdout on a full disk, say
+            if ctx.params.get("debug") or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise click.ClickException(f"{error.filename or 'output'}: cannot be written ({error.strerror})") from None
 
 
 @contextmanager

@@ -23,6 +23,8 @@ def progress(description: str, unit: str) -> Callable[[int], Callable[[int], Non
         from tqdm import tqdm
 
         bar = tqdm(total=total, desc=description, unit=unit, dynamic_ncols=True, disable=not total)
+        if context := click.get_current_context(silent=True):
+            context.call_on_close(bar.close)  # so that what ends the command stands on a line of its own
 
         def move(step: int) -> None:
             bar.update(step)

@@ -60,9 +60,27 @@ def test_a_killed_holder_holds_nobody_up(tmp_path) -> None:
     assert (tmp_path / ".lock").exists()
     with locked(tmp_path) as hold:
         assert hold.interrupted
+    assert (tmp_path / ".lock").stat().st_size > 0  # nothing was put right
+    with locked(tmp_path) as hold:
+        assert hold.interrupted
+        hold.unfinished = False
     assert not list(tmp_path.iterdir())
     with locked(tmp_path) as hold:
         assert not hold.interrupted
+
+
+def test_a_full_disk_does_not_take_the_memory_of_a_crash(tmp_path, monkeypatch) -> None:
+    end(held(tmp_path))
+
+    def full(descriptor: int, content: bytes, offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(TumorgenError, match="No space left on device"):
+        locked(tmp_path).__enter__()
+    monkeypatch.undo()
+    with locked(tmp_path) as hold:
+        assert hold.interrupted
 
 
 def test_a_shard_that_was_killed_is_remembered(tmp_path) -> None:
@@ -71,6 +89,7 @@ def test_a_shard_that_was_killed_is_remembered(tmp_path) -> None:
         assert not hold.interrupted  # by itself
     with locked(tmp_path) as hold:
         assert hold.interrupted
+        hold.unfinished = False
     assert not list(tmp_path.iterdir())
 
 
@@ -79,6 +98,7 @@ def test_one_that_ends_in_the_middle_leaves_its_lock(tmp_path) -> None:
         hold.unfinished = True
     with locked(tmp_path) as hold:
         assert hold.interrupted
+        hold.unfinished = False
     assert not list(tmp_path.iterdir())
 
 

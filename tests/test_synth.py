@@ -20,7 +20,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.generate import match_sources
 from tumorgen.manifest import read_manifest
 from tumorgen.settings import Settings, load_settings, override
-from tumorgen.synth import synth
+from tumorgen.synth import mend, synth
 from tumorgen.volume import Volume, write_volume
 
 SPACING = (3.0, 2.5, 2.5)
@@ -154,6 +154,13 @@ def test_an_interrupted_manifest_is_mended(dataset, scans, tmp_path):
         (folder / table).write_text(text[: -len(text) // 3])
     assert make(scans, folder).made > 0
     assert tree(folder) == tree(dataset)
+
+
+def test_tables_that_no_row_is_left_of_go(tmp_path):
+    (tmp_path / "manifest.csv").write_text("sample,ca")  # a header that was cut off, of which columns nobody knows
+    (tmp_path / "tumors.csv").write_text("sample,tumor\nnever_finished_v0000,0\n")
+    mend(tmp_path / "manifest.csv", [])
+    assert not list(tmp_path.iterdir())
 
 
 def test_adding_a_scan_changes_no_other_sample(dataset, scans, tmp_path):

@@ -159,7 +159,7 @@ class ChunkedVolume:
         """Bytes held in memory: the voxels, which may be shared, and the compressed chunks."""
         return len(self.header) + self.voxels.nbytes + sum(map(len, self.chunks))
 
-    def write(self, path: Path, blocks: Iterable[Block] = (), *, durable: bool = True) -> str:
+    def write(self, path: Path, blocks: Iterable[Block] = (), *, durable: bool = True, parents: bool = True) -> str:
         """Write the volume with blocks laid over it, as `.nii.gz`; the file appears whole or not at all.
 
         Equal arguments write equal bytes, whatever was written before. Memory: the touched chunks, compressed.
@@ -167,11 +167,13 @@ class ChunkedVolume:
         Parameters
         ----------
         path
-            The file; its folder is made where it is missing.
+            The file.
         blocks
             Boxes (z, y, x) within the volume and their voxels, of the volume's type. A later one covers an earlier one.
         durable
             Whether the file is on disk, not only in the system's memory, when this returns.
+        parents
+            Whether its folder is made where it is missing.
 
         Returns
         -------
@@ -191,7 +193,7 @@ class ChunkedVolume:
         sha256 = self.hashed[known].copy()
         for buffer in buffers[1 + known * _HASHED :]:
             sha256.update(buffer)
-        with whole_file(path, durable=durable) as partial, partial.open("wb") as file:
+        with whole_file(path, durable=durable, parents=parents) as partial, partial.open("wb") as file:
             _write_all(file, buffers)
         digest: str = sha256.hexdigest()
         return digest

@@ -135,9 +135,9 @@ def folds(cases: Iterable[str]) -> list[tuple[list[str], list[str]]]:
     return [([case for case in ordered if case not in held], held) for held in held_out]
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON; the file appears whole or not at all."""
-    with whole_file(path) as partial:
+def write_json(value: Any, path: Path, *, parents: bool = False) -> None:
+    """Write JSON; the file appears whole or not at all. `parents`: as in `whole_file`."""
+    with whole_file(path, parents=parents) as partial:
         partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
@@ -165,7 +165,7 @@ def write_splits(dataset: Dataset, split: Sequence[dict[str, list[str]]]) -> boo
 def write_sums(dataset: Dataset) -> None:
     """Write SHA256SUMS of what describes the samples, as `sha256sum --check` reads it; the manifest has the files'."""
     there = [dataset.folder / name for name in SUMMED if (dataset.folder / name).is_file()]
-    with whole_file(dataset.sums) as partial:
+    with whole_file(dataset.sums, parents=False) as partial:
         partial.write_text("".join(f"{sha256_of(path)}  {path.name}\n" for path in there), encoding="utf-8")
 
 

@@ -215,7 +215,7 @@ def _folders(dataset: Dataset) -> os.stat_result:
     """Make the folders of a dataset's files; workers make none, so that a dataset that vanishes stays away."""
     try:
         for folder in (dataset.images, dataset.labels):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
         return dataset.folder.stat()
     except OSError as error:
         raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror})") from error
@@ -350,13 +350,14 @@ class Prepared:
         """Render a plan and write image and label; each file appears whole or not at all."""
         patch = render(self.scan, plan)
         dataset, source = unit.dataset, unit.source
-        if unit.parent is not None and not (dataset.images.is_dir() and dataset.labels.is_dir()):
+        ours = unit.parent is None  # to make folders
+        if not ours and not (dataset.images.is_dir() and dataset.labels.is_dir()):
             raise TumorgenError(f"{dataset.folder}: has vanished")
         image_file, label_file = dataset.image(plan.sample), dataset.label(plan.sample)
         labels = [(block.box, block.label) for block in patch.blocks]
         images = [(block.box, block.image) for block in patch.blocks]
-        label_sha256 = self.label.write(label_file, labels, durable=False)
-        image_sha256 = self.image.write(image_file, images, durable=False)
+        label_sha256 = self.label.write(label_file, labels, durable=False, parents=ours)
+        image_sha256 = self.image.write(image_file, images, durable=False, parents=ours)
         files = Files(
             tumors_placed=len(plan.tumors),
             tumor_volume_mm3=round(sum(outcome.volume_mm3 for outcome in patch.outcomes), 3),

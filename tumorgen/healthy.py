@@ -53,7 +53,7 @@ def write_healthy(
     twins = sorted({case for case in cases if cases.count(case) > 1})
     if twins:
         raise TumorgenError(f"case {twins[0]!r} is there twice; rename one of the scans")
-    write_json(dataset_json(len(_there(dataset)), NAME), dataset.folder / "dataset.json")
+    write_json(dataset_json(len(_there(dataset)), NAME), dataset.folder / "dataset.json", parents=True)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
     todo = [source for source in sources if not _is_done(source, dataset)]
     move = start(len(todo))

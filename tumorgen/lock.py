@@ -35,7 +35,8 @@ class Hold:
     interrupted
         Whether the one who held it last did not come to an end.
     unfinished
-        To be set while files are written that are not on disk yet; the lock's file then stays, whatever happens.
+        While files are there that may not be on disk; the lock's file then stays, whatever happens. So it begins as
+        `interrupted`, until those of the interrupted run are put right.
     """
 
     interrupted: bool = False
@@ -67,6 +68,7 @@ def locked(folder: Path, shard: str = "") -> Iterator[Hold]:
                     hold.interrupted |= _clear_shards(folder)
         except OSError as error:
             raise TumorgenError(f"{folder}: cannot be locked ({error.strerror or error})") from error
+        hold.unfinished = hold.interrupted
         yield hold
 
 
@@ -90,8 +92,9 @@ def _held(path: Path, hold: Hold, *, shared: bool = False) -> Iterator[None]:
     try:
         # Beside a shared lock there may be others; a shard's own says how that shard ended.
         hold.interrupted |= not shared and os.fstat(descriptor).st_size > 0
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, _holder().encode(), 0)
+        hold.unfinished |= hold.interrupted
+        told = _holder().encode()
+        os.ftruncate(descriptor, os.pwrite(descriptor, told, 0))  # never empty between, which would say nothing
         os.fsync(descriptor)
         yield
     finally:

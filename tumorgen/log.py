@@ -33,17 +33,28 @@ class Log:
         """
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **values}) + "\n"
         try:
-            os.write(self.descriptor, line.encode())
+            content = line.encode()
+            while content:  # a disk that fills up takes a part first
+                content = content[os.write(self.descriptor, content) :]
         except OSError as error:
             raise TumorgenError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def sample(self, dataset: Dataset, result: Result, seconds: float) -> None:
-        """Append what became of a sample: its time, its bytes, or why there is none."""
+        """Append what became of a sample: its time, its bytes, or why there is none.
+
+        Raises
+        ------
+        TumorgenError
+            The log cannot be written, or the sample's files are gone.
+        """
         if isinstance(result, Failure):
             self.add(sample=result.name, seconds=round(seconds, 3), bytes=0, status="failed", reason=result.reason)
             return
         name = result.plan.sample
-        size = sum(path.stat().st_size for path in (dataset.image(name), dataset.label(name)))
+        try:
+            size = sum(path.stat().st_size for path in (dataset.image(name), dataset.label(name)))
+        except OSError as error:
+            raise TumorgenError(f"{dataset.folder}: has vanished during the run; nothing more is written") from error
         self.add(sample=name, seconds=round(seconds, 3), bytes=size, status="made", reason="")
 
 

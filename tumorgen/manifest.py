@@ -134,8 +134,8 @@ def in_order(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=lambda r: (r.plan.case, r.plan.variant, r.plan.sample))
 
 
-def write_manifest(records: Iterable[Record], manifest: Path) -> None:
-    """Write both tables, ordered by case and variant; each appears whole or not at all.
+def write_manifest(records: Iterable[Record], manifest: Path, *, parents: bool = False) -> None:
+    """Write both tables, ordered by case and variant; each appears whole or not at all. `parents`: as in `whole_file`.
 
     Raises
     ------
@@ -143,12 +143,13 @@ def write_manifest(records: Iterable[Record], manifest: Path) -> None:
         The folder cannot be written to.
     """
     ordered = in_order(records)
-    _write(tumors_path(manifest), TUMOR_COLUMNS, (row for record in ordered for row in tumor_rows(record)))
-    _write(manifest, sample_columns(ordered), map(sample_row, ordered))
+    rows = (row for record in ordered for row in tumor_rows(record))
+    _write(tumors_path(manifest), TUMOR_COLUMNS, rows, parents=parents)
+    _write(manifest, sample_columns(ordered), map(sample_row, ordered), parents=parents)
 
 
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, parents: bool) -> None:
+    with whole_file(path, parents=parents) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         file.write(text_of(columns, ()))
         for row in rows:  # one by one, since tables may be long
             file.write(text_of(columns, [row], header=False))

@@ -36,6 +36,7 @@ def merge(dataset: Dataset, *, copies: Path | None = None) -> Merged:
     with locked(dataset.folder) as hold:
         if hold.interrupted:
             put_right(dataset)
+        hold.unfinished = False
         return _merge(dataset, copies)
 
 

@@ -159,7 +159,8 @@ def store(scan: Scan, folder: Path, about: Mapping[str, Any]) -> None:
     numbers = {name: getattr(scan, name) for name in _NUMBERS}
     roi = [[s.start, s.stop] for s in scan.roi]
     spacing = list(scan.geometry.spacing_mm)
-    write_json({"about": about, "roi": roi, "spacing_mm": spacing, **numbers}, folder / f"{scan.case}.json")
+    found = {"about": about, "roi": roi, "spacing_mm": spacing, **numbers}
+    write_json(found, folder / f"{scan.case}.json", parents=True)
 
 
 def recall(case: str, folder: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:

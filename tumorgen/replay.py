@@ -10,12 +10,12 @@ from .dataset import TEST, Dataset
 from .errors import TumorgenError
 from .generate import LARGEST_UNIT, Source, Unit, count_jobs, done
 from .lock import LOCK, locked
-from .manifest import Dial, Record, read_manifest, recover_manifest, write_manifest
+from .manifest import Dial, Record, read_manifest, recover_manifest
 from .plan import Plan
 from .provenance import refuse_other_versions
 from .room import needed_bytes, refuse_without_room
 from .settings import Vessels
-from .synth import Report, finish, put_right
+from .synth import Report, finish, mend, put_right
 from .volume import find_volumes, resolved
 
 
@@ -69,7 +69,7 @@ def replay(
     with locked(dataset.folder) as hold:
         if hold.interrupted:
             put_right(dataset)
-        plans = _missing(records, dataset)
+        plans = _missing(records, dataset, interrupted=hold.interrupted)
         if not force:
             wanted = {case: [p.variant for p in plans if p.case == case] for case in sources}
             refuse_without_room(dataset.folder, needed_bytes(list(sources.values()), wanted))
@@ -163,8 +163,8 @@ def vessels_of(plan: Plan) -> Vessels:
     return Vessels(plan.vessels_avoided, plan.vessel_offset_hu, plan.sigma_a_base, plan.sigma_a_per_hu)
 
 
-def _missing(wanted: Sequence[Record], dataset: Dataset) -> list[Plan]:
-    """Plans that are not in the dataset yet.
+def _missing(wanted: Sequence[Record], dataset: Dataset, *, interrupted: bool) -> list[Plan]:
+    """Plans that are not in the dataset yet; one that was interrupted may have no row.
 
     Raises
     ------
@@ -172,7 +172,9 @@ def _missing(wanted: Sequence[Record], dataset: Dataset) -> list[Plan]:
         The folder holds something else, or a sample of the same name that was drawn otherwise, or what other
         versions have made.
     """
-    if not dataset.manifest.exists() and any(not p.name.startswith(LOCK) for p in dataset.folder.iterdir()):
+    begun = dataset.manifest.exists() or interrupted
+    found = list(dataset.folder.iterdir()) if dataset.folder.is_dir() else []
+    if not begun and any(not path.name.startswith(LOCK) for path in found):
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
     refuse_other_versions(dataset)
     records = done(recover_manifest(dataset.manifest), dataset)
@@ -185,6 +187,5 @@ def _missing(wanted: Sequence[Record], dataset: Dataset) -> list[Plan]:
             raise TumorgenError(
                 f"{dataset.folder}: holds a sample {plan.sample!r} that was drawn otherwise; choose another --output"
             )
-    if dataset.manifest.exists():
-        write_manifest(records, dataset.manifest)
+    mend(dataset.manifest, records)
     return [plan for plan in plans if plan.sample not in there]

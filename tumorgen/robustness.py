@@ -11,6 +11,7 @@ from .dataset import BENCHMARK, Dataset
 from .dials import Benchmark, benchmark_sampler
 from .errors import TumorgenError
 from .generate import Source
+from .lock import locked
 from .manifest import Record
 from .room import needed_bytes, refuse_without_room
 from .settings import Settings, dump_toml, load_toml
@@ -58,9 +59,10 @@ def robustness(
     _refuse_other_levels(dataset, benchmark)
     if not force:
         refuse_without_room(dataset.folder, needed_bytes(sources, todo.wanted))
-    begin(dataset, settings)
-    with whole_file(dataset.folder / LEVELS) as partial_file:
-        partial_file.write_text(dump_toml(benchmark), encoding="utf-8")
+    with locked(dataset.folder):
+        begin(dataset, settings)
+        with whole_file(dataset.folder / LEVELS, parents=False) as partial_file:
+            partial_file.write_text(dump_toml(benchmark), encoding="utf-8")
     return synth(
         sources,
         dataset,

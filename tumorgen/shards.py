@@ -145,6 +145,10 @@ def agree(dataset: Dataset, division: Division) -> None:
                 f"{dataset.folder / FOLDER}: shards of another run are there ({what}); finish and merge that one first,"
                 " or merge what it has made and remove this folder"
             )
+    try:
+        (dataset.folder / FOLDER).mkdir(exist_ok=True)
+    except OSError as error:
+        raise TumorgenError(f"{dataset.folder / FOLDER}: cannot be written ({error.strerror})") from error
     write_json(asdict(division), dataset.folder / FOLDER / DIVISION)
 
 

@@ -279,14 +279,14 @@ def look(dataset: Dataset, settings: Settings, seed: int) -> list[Record]:
 
 
 def begin(dataset: Dataset, settings: Settings) -> None:
-    """Make the folder, with the settings in force in it.
+    """Put the settings in force into the folder, which is there.
 
     Raises
     ------
     TumorgenError
         It cannot be written to.
     """
-    with whole_file(dataset.settings) as partial:
+    with whole_file(dataset.settings, parents=False) as partial:
         partial.write_text(dump_settings(settings), encoding="utf-8")
 
 
@@ -322,9 +322,23 @@ def finish(
 
 
 def mend(journal: Path, records: Sequence[Record]) -> None:
-    """Write a table again, without rows that were cut off and rows of samples that are not there any more."""
-    if records or journal.exists():
+    """Write a table again, without rows that were cut off and rows of samples that are not there any more.
+
+    Where no row is left, neither is a table: the next row decides its columns.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be written.
+    """
+    if records:
         write_manifest(records, journal)
+        return
+    try:
+        for path in (journal, tumors_path(journal)):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise TumorgenError(f"{journal}: cannot be written ({error.strerror})") from error
 
 
 def do(
@@ -344,6 +358,7 @@ def do(
     """
     progress = start(sum(unit.size for unit in units))
     if not units:
+        hold.unfinished = False
         return Outcomes()
     dataset, backend = units[0].dataset, cluster.backend if cluster else None
     watch = {"watch": partial(log.sample, dataset)} if log else {}
@@ -364,6 +379,11 @@ def describe(dataset: Dataset, outcomes: Outcomes, val_per_scan: int, copies: Pa
     """Write what describes a dataset whose rows are all in its manifest: the manifest in order, dataset.json, splits.
 
     Then nothing that shards or killed processes left behind is needed any more.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be written, or the folder has vanished.
     """
     records = in_order(recover_manifest(dataset.manifest))
     has_splits = False
@@ -375,6 +395,8 @@ def describe(dataset: Dataset, outcomes: Outcomes, val_per_scan: int, copies: Pa
         copy_manifest(dataset, copies)
     if not clear(dataset, records):
         sweep(dataset)
+    if not dataset.folder.is_dir():
+        raise TumorgenError(f"{dataset.folder}: has vanished during the run; nothing more is written")
     return Report(dataset, tuple(records), outcomes.made, outcomes.failures, has_splits)
 
 

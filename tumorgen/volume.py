@@ -327,11 +327,12 @@ def write_volume(volume: Volume, path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Iterator[Path]:
     """A path to write to; what is there at the end of the block appears under `path` at once, or not at all.
 
     The partial file lies in a hidden folder beside `path`, so that nothing that lists the folder takes it for a case.
-    If `durable` it is on disk when this returns; else a power cut may take it within the next half minute.
+    If `durable` it is on disk when this returns; else a power cut may take it within the next half minute. `parents`
+    says whether a missing folder is made; not in a dataset that is begun, since one that vanishes stays away.
 
     Raises
     ------
@@ -339,7 +340,8 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
         The folder cannot be written to.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
             partial = Path(folder) / path.name
             yield partial

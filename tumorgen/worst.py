@@ -133,7 +133,7 @@ def worst(
             planned += result
         tick(1)
     if planned:
-        write_manifest(planned, output)
+        write_manifest(planned, output, parents=True)
     unscored = sum(record.plan.sample not in scores or not scores[record.plan.sample].scored for record in records)
     return Report(tuple(ranked), len(aims), tuple(planned), tuple(failures), unscored)
 
