@@ -136,7 +136,7 @@ class _View:
         if len(parts) != self.ndim or not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
             raise IndexError(f"only boxes can be cut out of a case, not {key}")
         _, z, y, x = (slice(*part.indices(n)[:2]) for part, n in zip(parts, self.shape, strict=True))
-        return self._read((z, y, x), np.array(self._source[parts[0], z, y, x]))
+        return self._read((z, y, x), _own(self._source[parts[0], z, y, x]))
 
 
 class _Voxels(_View):
@@ -147,8 +147,14 @@ class _Voxels(_View):
         self.shape, self.ndim, self.dtype = self.shape[1:], 3, np.dtype(dtype)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        values: NDArray[Any] = self._read(key, np.array(self._source[(slice(0, 1), *key)]))[0]
+        values: NDArray[Any] = self._read(key, _own(self._source[(slice(0, 1), *key)]))[0]
         return values
+
+
+def _own(values: Any) -> NDArray[Any]:
+    """What was cut, to be written to: Blosc2 has made a new array of it, a slice of an array needs a copy."""
+    array: NDArray[Any] = np.asarray(values)
+    return array if array.flags.owndata and array.flags.writeable else array.copy()
 
 
 def store(scan: Scan, folder: Path, about: Mapping[str, Any]) -> None:
