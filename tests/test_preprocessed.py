@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import ball_volume
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
 
 from tumorgen.boxes import bounding_box
 from tumorgen.errors import TumorgenError
@@ -181,6 +182,25 @@ def test_every_load_draws_anew_and_a_seed_repeats_it(cases, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], first[1])
     assert not np.array_equal(first[0], other[0])
+
+
+def test_workers_of_different_seeds_draw_one_distribution_and_never_the_same(cases, tmp_path):
+    """Four seeds of 30 loads each, as four workers have them, against 120 loads of a fifth: radii, HU and places of
+    the tumours, and how many a plan has; two-sample tests, each at a level of 1 in 1000."""
+    tumors = with_tumors(cases, tmp_path)
+    scan = tumors.scan("ball_0", *cases.load_case("ball_0")[:2])
+
+    def plans(seed, count):
+        seeded(seed)
+        return [tumors.drawn(scan) for _ in range(count)]
+
+    many, one = [plan for seed in range(4) for plan in plans(seed, 30)], plans(9, 120)
+    assert len({plan.tumors for plan in many + one}) == 240
+    assert stats.ks_2samp(*([len(plan.tumors) for plan in each] for each in (many, one))).pvalue > 0.001
+    for name in ("radius_mm", "half_axis_z_mm", "sigma_e_mm", "mu_t_hu", "center_z_mm", "center_y_mm", "center_x_mm"):
+        # The first of each plan: the others of a plan keep clear of it, so they are not independent.
+        values = ([getattr(plan.tumors[0], name) for plan in each] for each in (many, one))
+        assert stats.ks_2samp(*values).pvalue > 0.001, name
 
 
 def test_validation_has_the_tumours_of_the_first_variants(cases, tmp_path):

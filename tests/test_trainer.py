@@ -136,18 +136,35 @@ def test_one_worker_and_a_seed_give_the_same_patches(make, workers):
 
 
 def test_many_workers_give_the_same_distribution(make):
-    """Share of tumour voxels in a patch: two workers against none, with a two-sample test at a level of 1 in 1000."""
+    """Two workers against none: shares of tumour and of liver in a patch, and how dark the tumour is.
+
+    Two-sample tests, each at a level of 1 in 1000. No patch comes twice: neither worker repeats the other or itself.
+    """
     from scipy import stats
 
-    def shares(workers: int) -> np.ndarray:
+    def patches(workers: int) -> tuple[np.ndarray, np.ndarray]:
         training, validation = make(workers=workers, TUMORGEN_SEED="7").get_dataloaders()
         batches(validation, 1)
-        labels = np.concatenate([label_of(batch) for batch in batches(training, 30)])
-        return (labels == TUMOR).mean(axis=(1, 2, 3, 4))
+        found = batches(training, 30)
+        data = np.concatenate([np.asarray(batch["data"]) for batch in found])
+        return data, np.concatenate([label_of(batch) for batch in found])
 
-    one, two = shares(0), shares(2)
-    assert len(np.unique(two[two > 0])) > 10, "the workers repeat each other"
-    assert stats.ks_2samp(one, two).pvalue > 0.001
+    def statistics(data: np.ndarray, label: np.ndarray) -> dict[str, list[float]]:
+        both = [(d[k == TUMOR].mean(), d[k == 1].mean()) for d, k in zip(data, label, strict=True)
+                if (k == TUMOR).any() and (k == 1).any()]  # fmt: skip
+        return {
+            "tumour": list((label == TUMOR).mean(axis=(1, 2, 3, 4))),
+            "liver": list((label == 1).mean(axis=(1, 2, 3, 4))),
+            "contrast": [tumor - liver for tumor, liver in both],
+        }
+
+    one, two = patches(0), patches(2)
+    seen = {patch.tobytes() for data, _ in (one, two) for patch in data}
+    assert len(seen) == len(one[0]) + len(two[0]), "the workers repeat each other"
+    expected, got = statistics(*one), statistics(*two)
+    assert min(len(expected["contrast"]), len(got["contrast"])) > 20
+    for name in expected:
+        assert stats.ks_2samp(expected[name], got[name]).pvalue > 0.001, name
 
 
 def test_settings_are_those_of_synth(make, tmp_path):
