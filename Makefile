@@ -55,14 +55,15 @@ test: $(READY)  ## Run all tests, the fast ones first (ARGS=... for pytest)
 quick: $(READY)  ## Run the fast tests only
 	$(FAST) $(ARGS)
 
-bench: $(READY)  ## Measure what a variant costs: table on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
+bench: $(READY)  ## Measure what a variant costs, and a patch in training: tables on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
 	$(BIN)/python tests/benchmark.py $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmark_patches.py --patches 10 --batches 5
 
 corpus: $(READY)  ## Try broken image files by the hundred: kind of fault, tried, handled (ARGS="--mutations 2000", --lines)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/corpus.py $(ARGS)
 
 bench-patches: $(READY)  ## Measure what tumours on the fly cost nnU-Net's data loader (ARGS=--write puts it into docs/training.md)
-	$(BIN)/python tests/benchmark_patches.py $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmark_patches.py $(ARGS)
 
 study: $(READY)  ## Train on few and many variants and on the fly: the toy of docs/study.md (ARGS=... for more)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/study.py $(ARGS)

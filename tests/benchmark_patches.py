@@ -1,7 +1,7 @@
 """What tumours drawn on the fly cost nnU-Net's data loader: `make bench-patches`. No test; pytest leaves it alone.
 
 Patches are cut from a preprocessed phantom of clinical size by nnU-Net's own loader, with and without tumours in turn,
-so that a machine which is busy with something else slows both alike.
+so that a machine which is busy with something else slows both alike. Times are the processor's, of one thread.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ PATCH, BATCH = [128, 128, 128], 2  # what nnU-Net plans for such scans on a GPU 
 PROPERTIES = {"mean": 100.0, "std": 30.0, "percentile_00_5": -20.0, "percentile_99_5": 200.0}
 LABELS = {"background": 0, "liver": 1, "tumor": 2}
 CLASSES = ("tiny", "small", "medium", "large", "mix")
+WITHOUT, ALL = "no tumours", "all in turn"
+PROCESSES, ITERATIONS = 12, 250  # nnU-Net's defaults: data-loading processes, and batches of an epoch
 NAME, PAGE = "Dataset502_HealthyLiver", Path(__file__).parents[1] / "docs" / "training.md"
 BEGIN, END = "<!-- patches: begin -->", "<!-- patches: end -->"
 
@@ -68,9 +70,10 @@ def preprocess(folder: Path, scans: Path, shape: tuple[int, int, int]) -> Path:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    """Of the processor: what a core of its own would take, whatever else the machine does."""
+    began = time.process_time()
     call()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def measure_cuts(dataset: Path, patches: int) -> dict[str, Any]:
@@ -109,45 +112,56 @@ def measure_cuts(dataset: Path, patches: int) -> dict[str, Any]:
     }
 
 
-def measure_loaders(batches: int) -> dict[str, list[float]]:
-    """Patches per second of one process of nnU-Net's loader, augmentation included, without and with tumours."""
+def measure_loaders(batches: int, folder: Path) -> dict[str, float]:
+    """Patches per second of one process of nnU-Net's loader with its augmentation: without tumours, with each class."""
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    from tumorgen.trainers.nnUNetTrainerTumorgen import nnUNetTrainerTumorgen
+    from tumorgen.trainers.nnUNetTrainerTumorgen import SETTINGS, nnUNetTrainerTumorgen
 
     torch.set_num_threads(1)
     dataset = Path(os.environ["nnUNet_preprocessed"]) / NAME
     plans, about = (json.loads((dataset / name).read_text()) for name in ("nnUNetPlans.json", "dataset.json"))
     loaders = {}
-    for name, kind in (("without", nnUNetTrainer), ("with", nnUNetTrainerTumorgen)):
+    for name in (WITHOUT, ALL, *CLASSES):
+        settings = folder / f"{name}.toml"
+        settings.write_text(f"sizes = {json.dumps([name])}\n" if name in CLASSES else "")
+        os.environ[SETTINGS] = str(settings)
+        kind = nnUNetTrainer if name == WITHOUT else nnUNetTrainerTumorgen
         trainer = kind({**plans, "continue_training": False}, "3d_fullres", 0, about, torch.device("cpu"))
         trainer.batch_size = BATCH
         loaders[name], _ = trainer.get_dataloaders()
-    rates: dict[str, list[float]] = {name: [] for name in loaders}
+    spent = dict.fromkeys(loaders, 0.0)
     for _ in range(batches):
         for name, loader in loaders.items():
-            rates[name].append(BATCH / seconds(lambda loader=loader: next(loader)))
-    return rates
+            spent[name] += seconds(lambda loader=loader: next(loader))
+    return {name: BATCH * batches / spent[name] for name in loaders}
 
 
 def report(
-    cuts: dict[str, Any], rates: dict[str, list[float]], shape: tuple[int, int, int], patches: int, batches: int
+    cuts: dict[str, Any], rates: dict[str, float], shape: tuple[int, int, int], patches: int, batches: int
 ) -> str:
     """Both in Markdown."""
-    lines = ["| size class | ms a patch adds: median | 90 of 100 below |", "|---|---|---|"]
-    lines += [f"| `{name}` | {cuts['added_ms'][name]:.0f} | {cuts['added_p90_ms'][name]:.0f} |" for name in CLASSES]
-    without, with_tumors = (BATCH * len(rates[k]) / sum(BATCH / r for r in rates[k]) for k in ("without", "with"))
+    patch = " x ".join(map(str, PATCH))
+    lines = [
+        "| size class | ms a patch adds: median | 90 of 100 below | patches a second, one process | epoch, s |",
+        "|---|---|---|---|---|",
+    ]
+    for name, rate in rates.items():
+        epoch = ITERATIONS * BATCH / (PROCESSES * rate)
+        added = [f"{cuts[key][name]:.0f}" if name in CLASSES else "" for key in ("added_ms", "added_p90_ms")]
+        label = f"`{name}`" if name in CLASSES else name
+        lines.append(f"| {label} | {' | '.join(added)} | {rate:.2f} | {epoch:.0f} |")
     return "\n".join(
         [
-            f"Patches of {' x '.join(map(str, PATCH))} voxels, every one centred on foreground, from a phantom of"
-            f" {' x '.join(map(str, shape))} voxels; {patches} of each class. Cutting alone takes"
-            f" {cuts['plain_ms']:.0f} ms a patch; measuring the case took {cuts['prepare_s']:.1f} s, once.",
+            f"Patches of {patch} voxels from a phantom of {' x '.join(map(str, shape))} voxels. What a patch adds:"
+            f" every one centred on foreground, {patches} of each class; cutting alone takes {cuts['plain_ms']:.0f} ms"
+            f" a patch; measuring the case took {cuts['prepare_s']:.1f} s, once. Patches a second: with nnU-Net's"
+            f" augmentation and its choice of places, one data-loading process on a core of its own, {batches} batches"
+            f" of {BATCH}. Epoch: what {PROCESSES} such processes take for the {ITERATIONS} training batches of an"
+            " epoch, computed.",
             "",
             *lines,
-            "",
-            f"With nnU-Net's augmentation, one data-loading process (all classes, batches of {BATCH}, {batches}"
-            f" batches): {without:.2f} patches a second without tumours, {with_tumors:.2f} with them.",
             "",
         ]
     )
@@ -177,7 +191,7 @@ def main(patches: int, batches: int, shape: tuple[int, int, int], write: bool) -
     scans = Path(tempfile.gettempdir()) / f"tumorgen-benchmark-patches-{'-'.join(map(str, shape))}"
     with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder, surroundings(Path(folder)):
         dataset = preprocess(Path(folder) / "preprocessed", scans, shape)
-        text = report(measure_cuts(dataset, patches), measure_loaders(batches), shape, patches, batches)
+        text = report(measure_cuts(dataset, patches), measure_loaders(batches, Path(folder)), shape, patches, batches)
     if write:
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.partition(BEGIN)[0], page.partition(END)[2]

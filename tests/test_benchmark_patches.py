@@ -16,5 +16,9 @@ def test_every_class_and_both_loaders_are_measured(tmp_path):
     arguments = ["--patches", "1", "--batches", "1", "--shape", "48", "144", "176"]
     done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert re.findall(r"^\| `(\w+)` \|", done.stdout, re.MULTILINE) == ["tiny", "small", "medium", "large", "mix"]
-    assert re.search(r"[\d.]+ patches a second without tumours, [\d.]+ with them", done.stdout)
+    rows = re.findall(r"^\| `?([\w ]+?)`? \| (\d*) \| (\d*) \| ([\d.]+) \| (\d+) \|$", done.stdout, re.MULTILINE)
+    assert [row[0] for row in rows] == ["no tumours", "all in turn", "tiny", "small", "medium", "large", "mix"]
+    for name, median, _, rate, epoch in rows:
+        assert bool(median) == (name not in ("no tumours", "all in turn"))
+        # Both are rounded: 500 patches by 12 processes at a rate of two decimals.
+        assert float(epoch) == pytest.approx(500 / 12 / float(rate), abs=1, rel=0.01)
