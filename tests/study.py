@@ -9,9 +9,11 @@ variants 0 to V-1 of each scan. They are rendered when they are cut, which gives
 from __future__ import annotations
 
 import json
+import math
+import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,17 @@ from tumorgen.sample import plan_sample
 from tumorgen.scan import Scan
 from tumorgen.settings import Capsule, Intensity, Settings, load_settings
 from tumorgen.transform import draw, prepare_arrays, render_box, tumor_voxels
-from tumorgen.volume import find_volumes, read_ct, read_mask, to_image
+from tumorgen.volume import Volume, find_volumes, read_ct, read_mask, read_volume, to_image
 
 FIELD_MM = (230.0, 290.0, 310.0)  # the whole liver of any phantom
 SMALL_MM = 10.0  # a small lesion: the radius of a sphere of its volume is below this
 TRAIN_SEED, TEST_SEED = 1, 1001
+# Real scans without tumours, and their livers: one to train on beside the phantoms, one to test on.
+REAL_TRAINING = Path("acrin042/ct.nii.gz"), Path("acrin042/liver_pseudo.nii.gz")
+REAL_HELD_OUT = Path("example_ct/ct.nii.gz"), Path("example_ct/liver.nii.gz")
+DATA = Path(os.environ.get("TUMORGEN_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+PAGE = Path(__file__).parents[1] / "docs" / "study.md"
+BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 ON_THE_FLY = 0  # in place of a number of variants
 BATCH = 4
 # Tumours that a few hundred steps can learn at 5 mm: 40 HU or more below the parenchyma, without the bright capsule.
@@ -57,6 +65,7 @@ class Setting:
     features: tuple[int, ...] = (8, 16, 32)
     device: str = "cpu"
     repeats: int = 1
+    workers: int = 0
 
 
 @dataclass
@@ -101,6 +110,26 @@ def normalized(hu: np.ndarray) -> np.ndarray:
     return (np.clip(hu, -100, 250) - 100) / 50
 
 
+def batches(source: Source, setting: Setting, seed: int) -> Iterator[Any]:
+    """Images and labels (BATCH, 1, z, y, x) without end, as tensors: made here, or by worker processes in turn."""
+    import torch
+    from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+    class Stream(IterableDataset):
+        def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            worker = get_worker_info()
+            if worker:
+                torch.set_num_threads(1)
+                source.rng = np.random.default_rng([seed, 5, worker.id])
+            while True:
+                patches = [source.patch(setting.patch, on_tumor=number > 0) for number in range(BATCH)]
+                images = np.stack([normalized(image) for image, _ in patches])[:, None].astype(np.float32)
+                yield images, np.stack([label for _, label in patches])[:, None].astype(np.int64)
+
+    context = "fork" if setting.workers else None  # what a scan measures is shared, not sent
+    return iter(DataLoader(Stream(), batch_size=None, num_workers=setting.workers, multiprocessing_context=context))
+
+
 def train(source: Source, setting: Setting, seed: int) -> Any:
     """A small U-Net from nnU-Net's building blocks, with nnU-Net's loss.
 
@@ -122,14 +151,11 @@ def train(source: Source, setting: Setting, seed: int) -> Any:
     loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, setting.iterations, 0.9)
+    stream = batches(source, setting, seed)
     for _ in range(setting.iterations):
-        patches = [source.patch(setting.patch, on_tumor=number > 0) for number in range(BATCH)]
-        images = np.stack([normalized(image) for image, _ in patches])[:, None].astype(np.float32)
-        labels = np.stack([label for _, label in patches])[:, None].astype(np.int64)
+        images, labels = next(stream)
         optimizer.zero_grad()
-        loss(
-            network(torch.from_numpy(images).to(setting.device)), torch.from_numpy(labels).to(setting.device)
-        ).backward()
+        loss(network(images.to(setting.device)), labels.to(setting.device)).backward()
         optimizer.step()
         schedule.step()
     return network.eval()
@@ -195,31 +221,47 @@ def synthetic_cases(scans: Sequence[Scan], settings: Settings, setting: Setting)
     return cases
 
 
+def resampled(volume: Volume, spacing_mm: float, interpolator: int, outside: float) -> np.ndarray:
+    """A volume's array at the study's spacing, along its own axes."""
+    image = to_image(volume)
+    size = [max(2, round(n * s / spacing_mm)) for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+    grid = (image.GetOrigin(), [spacing_mm] * 3, image.GetDirection(), outside)
+    return sitk.GetArrayFromImage(sitk.Resample(image, size, sitk.Transform(), interpolator, *grid))
+
+
+def real_scan(image: Path, mask: Path, spacing_mm: float) -> Scan:
+    """A real scan without tumours, resampled and prepared."""
+    hu = resampled(read_ct(image), spacing_mm, sitk.sitkLinear, -1024.0)
+    liver = resampled(read_mask(mask), spacing_mm, sitk.sitkNearestNeighbor, 0.0)
+    return prepare_arrays(hu, liver, (spacing_mm,) * 3, case=image.parent.name)
+
+
 def real_cases(folder: Path, spacing_mm: float) -> list[Case]:
     """Annotated scans of a raw dataset of nnU-Net's (label 2 is tumour), resampled to the study's spacing."""
     images, labels = find_volumes(folder / "imagesTr"), find_volumes(folder / "labelsTr")
-
-    def resampled(image: sitk.Image, interpolator: int, outside: float) -> np.ndarray:
-        size = [max(2, round(n * s / spacing_mm)) for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)]
-        grid = (image.GetOrigin(), [spacing_mm] * 3, image.GetDirection(), outside)
-        return sitk.GetArrayFromImage(sitk.Resample(image, size, sitk.Transform(), interpolator, *grid))
-
     cases = []
-    for case, path in images.items():
-        liver, tumor = (to_image(read_mask(labels[case], value)) for value in (None, TUMOR))
-        image = resampled(to_image(read_ct(path)), sitk.sitkLinear, -1024.0)
-        known, inside = (resampled(mask, sitk.sitkNearestNeighbor, 0.0) > 0 for mask in (tumor, liver))
-        label = np.where(known, TUMOR, inside).astype(np.uint8)
-        cases.append((case, image, label, spacing_mm**3))
+    for case in sorted(images.keys() & labels.keys()):
+        image = resampled(read_ct(images[case]), spacing_mm, sitk.sitkLinear, -1024.0)
+        given = read_volume(labels[case])
+        known, inside = (
+            resampled(Volume(mask, given.geometry), spacing_mm, sitk.sitkNearestNeighbor, 0.0) > 0
+            for mask in (given.array == TUMOR, given.array > 0)
+        )
+        cases.append((case, image, np.where(known, TUMOR, inside).astype(np.uint8), spacing_mm**3))
+    if not cases:
+        raise click.ClickException(f"{folder}: no case with a file in imagesTr and one in labelsTr")
     return cases
 
 
 def interval(value: Any, digits: int = 2) -> str:
+    """A figure and its interval; of a single patient there is none."""
+    if math.isnan(value.low):
+        return f"{value.value:.{digits}f}"
     return f"{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
 
 
 @click.command(help="Train on 1, 5, 20 and 100 variants of each scan and on the fly; the table goes to stdout.")
-@click.option("--variants", default="0,1,5,20,100", show_default=True, help="0 is on the fly.")
+@click.option("--variants", default="1,5,20,100,0", show_default=True, help="0 is on the fly.")
 @click.option("--iterations", type=click.IntRange(1), default=Setting.iterations, show_default=True)
 @click.option(
     "--spacing", type=click.FloatRange(1), default=Setting.spacing_mm, show_default=True, help="mm, isotropic."
@@ -230,9 +272,14 @@ def interval(value: Any, digits: int = 2) -> str:
 @click.option("--features", default="8,16,32", show_default=True, help="Channels of each stage of the network.")
 @click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each, other seeds.")
 @click.option("--device", default="cpu", show_default=True)
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that make patches.")
 @click.option("--real", type=click.Path(path_type=Path, exists=True), help="Raw nnU-Net dataset with real tumours.")
 @click.option("--settings", "settings_path", type=click.Path(path_type=Path, exists=True), help="Instead of the toy's.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=Path("study.json"), show_default=True)
+@click.option(
+    "--data", type=click.Path(path_type=Path), default=DATA, help="Real scans; without them phantoms alone are used."
+)
+@click.option("--write", is_flag=True, help="Also write the table into docs/study.md.")
 def main(
     variants: str,
     spacing: float,
@@ -240,32 +287,53 @@ def main(
     real: Path | None,
     settings_path: Path | None,
     json_path: Path,
+    data: Path,
+    write: bool,
     **options: Any,
 ) -> None:
     stages = tuple(int(number) for number in features.split(","))
     setting = Setting(spacing_mm=spacing, features=stages, **options)
     settings = load_settings(settings_path) if settings_path else SETTINGS
     training, held_out = healthy_scans(setting)
-    cases = {"synthetic": synthetic_cases(held_out, settings, setting)}
+    cases = {"phantoms": synthetic_cases(held_out, settings, setting)}
+    if (data / REAL_TRAINING[0]).is_file() and (data / REAL_HELD_OUT[0]).is_file():
+        training.append(real_scan(*(data / path for path in REAL_TRAINING), spacing))
+        tested = real_scan(*(data / path for path in REAL_HELD_OUT), spacing)
+        many = replace(setting, variants_of_held_out=setting.variants_of_held_out * 4)
+        cases["a real scan"] = synthetic_cases([tested], settings, many)
+    else:
+        click.echo(f"no real scans at {data}: phantoms alone; TUMORGEN_TEST_DATA names another folder", err=True)
     if real:
-        cases["real"] = real_cases(real, spacing)
+        cases["real tumours"] = real_cases(real, spacing)
     results = []
-    click.echo("| variants per scan | seed | tested on | Dice | sensitivity, small | false positives a scan | s |")
-    click.echo("|---|---|---|---|---|---|---|")
+    lines = ["| variants per scan | seed | tested on | Dice | small lesions found | made up per scan |"]
+    lines.append("|---|---|---|---|---|---|")
+    click.echo("\n".join(lines))
     for seed in range(setting.repeats):
         for number in (int(text) for text in variants.split(",")):
             began = time.monotonic()
             source = Source(training, settings, number, np.random.default_rng([seed, 5]))
             network = train(source, setting, seed)
             took = time.monotonic() - began
-            for name, tested in cases.items():
-                scores = score(network, tested, setting)
+            for name, tested_on in cases.items():
+                scores = score(network, tested_on, setting)
                 label = str(number) if number else "on the fly"
                 cells = (*(interval(scores[key]) for key in ("dice", "sensitivity_small", "false_positives")),)
-                click.echo(f"| {label} | {seed} | {name} | {' | '.join(cells)} | {took:.0f} |")
+                lines.append(f"| {label} | {seed} | {name} | {' | '.join(cells)} |")
+                click.echo(lines[-1])
                 values = {key: [value.value, value.low, value.high, value.count] for key, value in scores.items()}
                 results.append({"variants": number, "seed": seed, "tested_on": name, "seconds": took, **values})
     json_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if write:
+        write_between_markers(PAGE, lines)
+
+
+def write_between_markers(page: Path, lines: Sequence[str]) -> None:
+    """Put the table into the page in place of the one there."""
+    text = page.read_text(encoding="utf-8")
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    table = "\n".join(lines)
+    page.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

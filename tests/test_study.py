@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import study
+from click import ClickException
 from click.testing import CliRunner
 from conftest import ball_volume
 from study import ON_THE_FLY, Setting, Source, real_cases, synthetic_cases
@@ -50,6 +52,20 @@ def test_a_patch_is_cut_from_what_a_set_on_disk_holds(scan):
     assert max(counts) <= (label == TUMOR).sum()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_worker_processes_make_the_same_batches_again_and_none_twice(scan):
+    def first(workers, seed):
+        source = Source([scan], SMALL, ON_THE_FLY, np.random.default_rng([seed, 5]))
+        stream = study.batches(source, replace(TINY, workers=workers), seed)
+        return [tuple(part.numpy().tobytes() for part in next(stream)) for _ in range(4)]
+
+    for workers in (0, 2):
+        once = first(workers, 0)
+        assert once == first(workers, 0)
+        assert len(set(once)) == 4
+        assert not set(once) & set(first(workers, 1))
+
+
 def test_held_out_tumours_are_of_another_seed(scan):
     for _, _, label, _ in synthetic_cases([scan], SMALL, TINY):
         own = (render(scan, plan_sample(scan, SMALL, study.TRAIN_SEED, v)).apply(scan)[1] for v in range(3))
@@ -70,9 +86,48 @@ def test_real_cases_are_resampled(tmp_path):
 
 @pytest.mark.slow
 def test_study_runs_and_tells_every_training(tmp_path):
+    """With stand-ins for the real scans, and with annotated ones, one of which has no tumour."""
+    for number, (image, mask) in enumerate((study.REAL_TRAINING, study.REAL_HELD_OUT)):
+        volume, liver = ball_volume((6.0, 5.0, 5.0), seed=number)
+        write_volume(volume, tmp_path / "data" / image)
+        write_volume(Volume(liver, volume.geometry), tmp_path / "data" / mask)
+        label = liver.astype(np.uint8)
+        label[: liver.shape[0] // 2] *= TUMOR - number
+        write_volume(volume, tmp_path / "raw" / "imagesTr" / f"case{number}_0000.nii.gz")
+        write_volume(Volume(label, volume.geometry), tmp_path / "raw" / "labelsTr" / f"case{number}.nii.gz")
     arguments = ["--variants", "1,0", "--iterations", "2", "--spacing", "8", "--scans", "1", "--held-out", "1"]
-    done = CliRunner().invoke(study.main, [*arguments, "--patch", "12", "--json", str(tmp_path / "study.json")])
+    places = ["--json", tmp_path / "study.json", "--data", tmp_path / "data", "--real", tmp_path / "raw"]
+    done = CliRunner().invoke(study.main, [*arguments, "--patch", "12", *map(str, places)])
     assert done.exit_code == 0, done.output
     results = json.loads((tmp_path / "study.json").read_text())
-    assert [result["variants"] for result in results] == [1, 0]
-    assert "| on the fly | 0 | synthetic |" in done.output
+    told = [(result["variants"], result["tested_on"]) for result in results]
+    groups = "phantoms", "a real scan", "real tumours"
+    assert told == [(variants, group) for variants in (1, 0) for group in groups]
+    for group in groups:
+        assert f"| on the fly | 0 | {group} |" in done.output
+
+
+def test_without_real_scans_it_says_so_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "train", lambda *_: None)
+    monkeypatch.setattr(study, "predict", lambda _, image, setting: np.zeros(image.shape, np.uint8))
+    arguments = ["--variants", "1", "--spacing", "8", "--scans", "1", "--held-out", "1", "--data", str(tmp_path)]
+    done = CliRunner().invoke(study.main, [*arguments, "--json", str(tmp_path / "study.json")])
+    assert done.exit_code == 0, done.output
+    assert "phantoms alone" in done.stderr
+    assert {result["tested_on"] for result in json.loads((tmp_path / "study.json").read_text())} == {"phantoms"}
+
+
+def test_a_dataset_whose_images_have_no_labels_is_refused(tmp_path):
+    volume, liver = ball_volume((9.0, 9.0, 9.0))
+    write_volume(volume, tmp_path / "imagesTr" / "a_0000.nii.gz")
+    write_volume(Volume(liver, volume.geometry), tmp_path / "labelsTr" / "b.nii.gz")
+    with pytest.raises(ClickException, match="no case with a file in imagesTr and one in labelsTr"):
+        real_cases(tmp_path, 5.0)
+
+
+def test_the_table_goes_between_the_markers(tmp_path):
+    page = tmp_path / "study.md"
+    page.write_text(f"before\n{study.BEGIN}\nold\n{study.END}\nafter\n")
+    study.write_between_markers(page, ["| new |", "|---|"])
+    assert page.read_text() == f"before\n{study.BEGIN}\n\n| new |\n|---|\n\n{study.END}\nafter\n"
+    assert study.PAGE.read_text(encoding="utf-8").count(study.BEGIN) == 1
