@@ -57,6 +57,7 @@ MOST_RENDER_MS = {"tiny": 2.0, "small": 6.0, "medium": 25.0, "large": 120.0}  # 
 REFERENCE_W = 3.0  # seconds, of the phantom
 MOST_PREPARE = 0.5  # W
 MOST_MEMORY = 3.0  # scan's bytes
+RENDERS = 3  # of each plan
 LEAST_SPEEDUP = 1.8  # two processes against one
 TARGETS = {
     "end_to_end_per_W": MOST_END_TO_END,
@@ -139,8 +140,9 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
             dataset = new_dataset(place / name)
             for variant in range(repeat * effort.variants, (repeat + 1) * effort.variants):
                 plan = plan_sample(scan, Settings(sizes=(name,)), 0, variant)
-                counts[name].append(len(plan.tumors))
-                clock(f"render {name}", render, scan, plan)
+                for _ in range(RENDERS):
+                    counts[name].append(len(plan.tumors))
+                    clock(f"render {name}", render, scan, plan)
                 make_room(folder, written)
                 (record,) = clock(f"end to end {name}", run_units, case, dataset, name, [variant])
             make_room(folder, written)
@@ -615,7 +617,7 @@ def find_cases(folder: Path, *, real: bool) -> list[Case]:
     data = Path(os.environ.get("TUMORGEN_TEST_DATA", ROOT.parent / "shared" / "data"))
     image, mask = (data / path for path in REAL)
     if real and image.is_file() and mask.is_file():
-        cases.append(Case("real scan", image, mask))
+        cases.append(Case("real-scan", image, mask))
     elif real:
         say("no real scan: set TUMORGEN_TEST_DATA to the folder that has it")
     return cases
