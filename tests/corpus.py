@@ -26,11 +26,13 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from conftest import ball_volume
+from dicom_files import header, phantom, save, write_series
 
 from tumorgen.volume import to_image
 
@@ -38,6 +40,7 @@ SEED = 20230
 SPACING = (5.0, 3.5, 3.5)
 MEMORY_GIB = 3.0  # of address space, half of which Python and its libraries take without touching it
 SECONDS = 10.0  # for one file
+HEAD = 400  # bytes of a header
 FORMATS = ("nii", "nii.gz", "nrrd", "mha", "mhd")
 DIM, DATATYPE, BITPIX, PIXDIM, VOX_OFFSET, SLOPE, INTER = 40, 70, 72, 76, 108, 112, 116
 QFORM, SFORM, SROW, MAGIC = 252, 254, 280, 344
@@ -293,6 +296,56 @@ def dicom(m: Maker) -> None:
         (folder / f"IM{number:04d}").write_bytes(content)
 
 
+def series(m: Maker) -> None:
+    """Folders with a series of CT slices each, all of them or one with a fault."""
+
+    def put(kind: str, *, only: int | None = None, valid: bool = False, **changes: object) -> Path:
+        folder = m.path(f"DICOM series: {kind}", "dicom", valid=valid)
+        for number, path in enumerate(write_series(folder, **({} if only is not None else changes))):
+            if number == only:
+                save(header(phantom()[number], "1", number, (-20.0, -30.0, 40.0 + 5 * number), **changes), path)
+        return folder
+
+    def in_place(kind: str, *places: tuple[float, float, float]) -> None:
+        positions = list(places) or [(-20.0, -30.0, 40.0 + 5 * k) for k in range(16)]
+        write_series(m.path(f"DICOM series: {kind}", "dicom"), positions=positions)
+
+    put("sound, valid", valid=True)
+    for number in (0, 7, 15):
+        for size in (0, 100, 132, 400, 800, 1100):
+            at_end = number != 7 and size < 1000  # the rest is whole, and it is said; later the header is, too
+            slices = sorted(put("first or last cut off, said" if at_end else "cut off", valid=at_end).iterdir())
+            slices[number].write_bytes(slices[number].read_bytes()[:size])
+    for lost in ((7,), (3, 9), (4, 5, 6)):
+        slices = sorted(put("slices missing").iterdir())
+        for number in lost:
+            slices[number].unlink()
+    in_place("gantry tilt", *[(-20.0, -30.0 + 1.5 * k, 40.0 + 5 * k) for k in range(16)])
+    in_place("mixed spacing", *[(-20.0, -30.0, 40.0 + 5 * k + 2.5 * max(0, k - 8)) for k in range(16)])
+    in_place("slices at one place", *[(-20.0, -30.0, 40.0 + 5 * (k // 2)) for k in range(16)])
+    for only in (None, 7):
+        for rows, columns in ((17, 16), (16, 8), (0, 16), (65535, 65535), (16, 65535)):
+            put("wrong sizes", only=only, Rows=rows, Columns=columns)
+        for spacing in ([0, 3.5], [-1, 3.5], [2.5, 1e30], [1e-30, 1]):
+            put("spacing zero, negative, absurd", only=only, PixelSpacing=spacing)
+        for cosines in ([0] * 6, [1, 0, 0, 1, 0, 0], [1, 0, 0, 0.3, 1, 0], [2, 0, 0, 0, 1, 0]):
+            put("singular direction", only=only, ImageOrientationPatient=cosines)
+        for place in ([1e30, 0, 0], [0, 0, 1e9]):
+            put("place absurd", only=only, ImagePositionPatient=place)
+        for slope, intercept in ((0, 0), (1e30, 0), (1, 1e30), (None, None)):
+            put("scale absurd or missing", only=only, RescaleSlope=slope, RescaleIntercept=intercept)
+        put("RGB", only=only, SamplesPerPixel=3, PhotometricInterpretation="RGB")
+        put("several frames", only=only, NumberOfFrames=9)
+        put("voxels of 8 bits", only=only, BitsAllocated=8, BitsStored=8, HighBit=7)
+        put("voxels cut off", only=only, PixelData=bytes(100))
+    put("not CT", Modality="MR")
+    put("localizer", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    slices = sorted(put("loop of links").iterdir())
+    slices[7].unlink()
+    slices[7].symlink_to(slices[7].name)
+    os.mkfifo(put("pipe beside it, valid", valid=True) / "pipe")
+
+
 def elsewhere(m: Maker) -> None:
     """Detached headers that name their data; what they name is there, and as long as it should be."""
     (m.folder / "secrets").mkdir(exist_ok=True)
@@ -383,37 +436,54 @@ def mutated(m: Maker, count: int, seed: int) -> None:
         m.put(f"mutated: {kind}", extension, gzip.compress(bytes(content), 1) if packed else bytes(content))
 
 
-def _flip_header(content: bytearray, chance: random.Random) -> None:
+def mutated_series(m: Maker, count: int, seed: int) -> None:
+    """Series of CT slices of which one has bytes changed by chance: they may read, or get one line."""
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        sound_slices = {path.name: path.read_bytes() for path in write_series(Path(scratch))}
+    for _ in range(count):
+        kind, change = chance.choice(MUTATIONS)
+        folder = m.path(f"mutated DICOM: {kind}", "dicom")
+        folder.mkdir()
+        spoiled = chance.choice(sorted(sound_slices))
+        for name, content in sound_slices.items():
+            changed = bytearray(content[128:])  # what is before says nothing
+            if name == spoiled:
+                change(changed, chance, 900)
+            (folder / name).write_bytes(bytes(128) + changed)
+
+
+def _flip_header(content: bytearray, chance: random.Random, head: int = HEAD) -> None:
     for _ in range(chance.randint(1, 8)):
-        content[chance.randrange(min(352, len(content)))] = chance.randrange(256)
+        content[chance.randrange(min(head, len(content)))] = chance.randrange(256)
 
 
-def _flip_bit(content: bytearray, chance: random.Random) -> None:
-    content[chance.randrange(min(400, len(content)))] ^= 1 << chance.randrange(8)
+def _flip_bit(content: bytearray, chance: random.Random, head: int = HEAD) -> None:
+    content[chance.randrange(min(head, len(content)))] ^= 1 << chance.randrange(8)
 
 
-def _flip_anywhere(content: bytearray, chance: random.Random) -> None:
+def _flip_anywhere(content: bytearray, chance: random.Random, head: int = HEAD) -> None:
     for _ in range(chance.randint(1, 50)):
         content[chance.randrange(len(content))] = chance.randrange(256)
 
 
-def _cut(content: bytearray, chance: random.Random) -> None:
-    start = chance.randrange(min(400, len(content)))
+def _cut(content: bytearray, chance: random.Random, head: int = HEAD) -> None:
+    start = chance.randrange(min(head, len(content)))
     del content[start : start + chance.randint(1, 40)]
 
 
-def _repeat(content: bytearray, chance: random.Random) -> None:
-    start = chance.randrange(min(400, len(content)))
+def _repeat(content: bytearray, chance: random.Random, head: int = HEAD) -> None:
+    start = chance.randrange(min(head, len(content)))
     content[start:start] = content[start : start + chance.randint(1, 40)] * chance.randint(1, 50)
 
 
-def _digits(content: bytearray, chance: random.Random) -> None:
-    digits = [i for i, byte in enumerate(content[:400]) if chr(byte).isdigit()] or [0]
+def _digits(content: bytearray, chance: random.Random, head: int = HEAD) -> None:
+    digits = [i for i, byte in enumerate(content[:head]) if chr(byte).isdigit()] or [0]
     for _ in range(chance.randint(1, 4)):
         content[chance.choice(digits)] = ord(chance.choice("0123456789-.eE"))
 
 
-MUTATIONS: tuple[tuple[str, Callable[[bytearray, random.Random], None]], ...] = (
+MUTATIONS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("header bytes", _flip_header),
     ("header bit", _flip_bit),
     ("bytes anywhere", _flip_anywhere),
@@ -421,7 +491,7 @@ MUTATIONS: tuple[tuple[str, Callable[[bytearray, random.Random], None]], ...] = 
     ("bytes repeated", _repeat),
     ("digits", _digits),
 )
-BY_HAND = (truncated, sizes, voxels, geometry, bombs, endian, scaled, kinds, dicom, elsewhere, files)
+BY_HAND = (truncated, sizes, voxels, geometry, bombs, endian, scaled, kinds, dicom, series, elsewhere, files)
 
 
 def make(folder: Path, mutations: int, seed: int = SEED) -> list[Fault]:
@@ -429,6 +499,7 @@ def make(folder: Path, mutations: int, seed: int = SEED) -> list[Fault]:
     maker = Maker(folder)
     for faults in BY_HAND:
         faults(maker)
+    mutated_series(maker, mutations // 3, seed)
     mutated(maker, mutations, seed)
     return maker.faults
 
@@ -450,8 +521,6 @@ class Try:
 def attempt(paths: list[str], mask: str, gib: float) -> Iterator[Try]:
     """Give files to what `synth`, `liver-mask` and `verify` read with; in this process, of so much address space."""
     from tumorgen.errors import TumorgenError
-    from tumorgen.generate import match_sources
-    from tumorgen.scan import load_scan
     from tumorgen.volume import read_ct, read_volume
 
     resource.setrlimit(resource.RLIMIT_AS, (int(gib * 2**30),) * 2)
@@ -459,11 +528,8 @@ def attempt(paths: list[str], mask: str, gib: float) -> Iterator[Try]:
         signal.alarm(int(SECONDS) + 5)  # and the process dies
         began = time.monotonic()
         lines, error = [], ""
-        for entry in (
-            lambda given: load_scan(*_source(match_sources(given, Path(mask)))),
-            read_ct,
-            read_volume,
-        ):
+        source = partial(_load, mask=Path(mask))
+        for entry in (_read_folder,) if path.endswith(".dicom") else (source, read_ct, read_volume):
             try:
                 entry(Path(path))
                 lines.append("")
@@ -475,9 +541,25 @@ def attempt(paths: list[str], mask: str, gib: float) -> Iterator[Try]:
         yield Try(path, "" in lines[:1], lines[0] if lines else "", time.monotonic() - began, error)
 
 
-def _source(found: tuple) -> tuple[Path, Path]:
-    (source,) = found[0]
-    return source.image, source.mask
+def _load(given: Path, mask: Path) -> object:
+    from tumorgen.generate import match_sources
+    from tumorgen.scan import load_scan
+
+    ((source,), _) = match_sources(given, mask)
+    return load_scan(source.image, source.mask)
+
+
+def _read_folder(folder: Path) -> None:
+    """As `liver-mask` reads DICOM."""
+    from tumorgen.dicom import find_scans, read_series
+
+    found = find_scans(folder)
+    found.refuse_nothing(folder)
+    read = 0
+    for one in found.series.values():
+        read += read_series(one).array.shape[0] + len(one.copies)
+    if read < len(list(folder.glob("*.dcm"))) and not found.skipped:
+        raise AssertionError("nothing is said of a file that was left out")
 
 
 def _serve() -> None:
