@@ -54,21 +54,28 @@ PATIENCE_S = 10.0  # for what a killed parent leaves running: a worker may be im
 
 def fork(root: Path, jobs: int) -> int:
     """Begin a run in a process group of its own; return its process."""
+    said = os.open(root / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the new process answers for itself
     process = os.fork()
     if process:
+        os.close(said)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return process
-    os.setsid()
-    os.chdir(root)
-    said = os.open(root / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    folders = ["--images", str(root.parent / "images"), "--masks", str(root.parent / "masks"), "--output", str(root)]
-    what = ["--per-scan", str(SAMPLES[1]), "--sizes", "tiny,small", "--jobs", str(jobs), "--log-file", "log.jsonl"]
     code = 1
     try:
+        os.setsid()
+        os.chdir(root)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        beside = root.parent
+        folders = ["--images", str(beside / "images"), "--masks", str(beside / "masks"), "--output", str(root)]
+        what = ["--per-scan", str(SAMPLES[1]), "--sizes", "tiny,small", "--jobs", str(jobs), "--log-file", "log.jsonl"]
         main(["synth", *folders, *what])
     except SystemExit as ended:
         code = int(ended.code or 0)
+    except KeyboardInterrupt:  # before the command has begun; the interpreter itself would end so
+        code = PROMISED[signal.SIGINT]
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
