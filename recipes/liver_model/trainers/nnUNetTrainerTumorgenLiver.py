@@ -1,0 +1,51 @@
+"""nnU-Net's trainer, shorter: no mirroring, so that left and right are learnt, and as many epochs as there is time for.
+
+nnU-Net looks into this folder (`nnUNet_extTrainer`). What it makes is loaded with nnU-Net's own trainer: `export`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import torch
+from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import nnUNetTrainerNoMirroring
+
+EPOCHS, ITERATIONS, MINUTES = (f"TUMORGEN_LIVER_{name}" for name in ("EPOCHS", "ITERATIONS", "MINUTES"))
+MEASURED = 2  # epochs after which it is known how long one takes; the first also warms up
+
+
+class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc]  # noqa: N801  # as nnU-Net names them
+    """Few epochs, cut to the time there is; no validation of whole scans, which the recipe does by itself."""
+
+    def __init__(
+        self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any], device: torch.device
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = int(os.environ.get(EPOCHS, "120"))
+        self.num_iterations_per_epoch = int(os.environ.get(ITERATIONS, "250"))
+        self.num_val_iterations_per_epoch = max(1, self.num_iterations_per_epoch // 25)
+        self.minutes = float(os.environ.get(MINUTES, "inf"))
+        self.save_every = 5
+        self.began = 0.0
+
+    def on_train_start(self) -> None:
+        """Start the clock."""
+        super().on_train_start()
+        self.began, self.first = time.monotonic(), self.current_epoch
+
+    def on_epoch_end(self) -> None:
+        """After some epochs, end earlier where the rest would take too long; the learning rate then falls faster."""
+        super().on_epoch_end()
+        done = self.current_epoch - self.first
+        if done >= MEASURED:
+            spent = (time.monotonic() - self.began) / 60
+            fit = self.current_epoch + max(0, int((self.minutes - spent) / (spent / done)))
+            if fit < self.num_epochs:
+                self.print_to_log_file(f"{fit} epochs fit into {self.minutes:g} minutes, not {self.num_epochs}")
+                self.num_epochs = self.lr_scheduler.max_steps = fit
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Nothing: the recipe measures on scans that were left out, through `tumorgen liver-mask`."""
+        del save_probabilities
