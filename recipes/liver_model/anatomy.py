@@ -140,7 +140,9 @@ def _spine_line(canvas: LabelMap, rng: Generator, mm: float) -> Floats:
     elif aorta.any():
         line, shift = _centres(aorta), (rng.uniform(27, 36), -rng.uniform(10, 20))
     elif kidneys.any():
-        line, shift = _centres(kidneys), (-rng.uniform(5, 20), rng.uniform(-4, 4))
+        _, y, x = np.nonzero(kidneys)  # as a pair: in many a slice there is only one
+        line = np.full((len(canvas), 2), (y.mean(), (x.min() + x.max()) / 2))
+        shift = (-rng.uniform(5, 20), rng.uniform(-4, 4))
     else:
         line, shift = _centres(canvas > 0), (60.0, 0.0)
     smooth = [_along(values, 25 / mm) + by / mm for values, by in zip(line.T, shift, strict=True)]

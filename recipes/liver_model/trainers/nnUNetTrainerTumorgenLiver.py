@@ -28,12 +28,23 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
         self.num_val_iterations_per_epoch = max(1, self.num_iterations_per_epoch // 25)
         self.minutes = float(os.environ.get(MINUTES, "inf"))
         self.save_every = 5
-        self.began = 0.0
+        self.began, self.first = 0.0, 0
 
-    def on_train_start(self) -> None:
-        """Start the clock."""
-        super().on_train_start()
+    def run_training(self) -> None:
+        """nnU-Net's loop, but for its end, which moves."""
+        self.on_train_start()
         self.began, self.first = time.monotonic(), self.current_epoch
+        while self.current_epoch < self.num_epochs:
+            self.on_epoch_start()
+            self.on_train_epoch_start()
+            steps = range(self.num_iterations_per_epoch)
+            self.on_train_epoch_end([self.train_step(next(self.dataloader_train)) for _ in steps])
+            with torch.no_grad():
+                self.on_validation_epoch_start()
+                checks = range(self.num_val_iterations_per_epoch)
+                self.on_validation_epoch_end([self.validation_step(next(self.dataloader_val)) for _ in checks])
+            self.on_epoch_end()
+        self.on_train_end()
 
     def on_epoch_end(self) -> None:
         """After some epochs, end earlier where the rest would take too long; the learning rate then falls faster."""

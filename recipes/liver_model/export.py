@@ -1,0 +1,73 @@
+"""From nnU-Net's training to the folder that ships: what inference needs, weights in half precision, checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from tumorgen.errors import TumorgenError
+from tumorgen.volume import whole_file
+
+MOST_BYTES = 12_000_000
+CHECKPOINT = "checkpoint_final.pth"
+
+
+def export(trained: Path, output: Path) -> int:
+    """Write the model folder: `plans.json`, `dataset.json`, `fold_0/checkpoint_final.pth`, `SHA256SUMS`.
+
+    The checkpoint holds tensors and text, nothing that runs when it is loaded, and names nnU-Net's own trainer, so that
+    any nnU-Net v2 loads it; torch copies the half-precision weights into the network's single-precision ones.
+
+    Parameters
+    ----------
+    trained
+        nnU-Net's model folder.
+    output
+        The folder to write to.
+
+    Returns
+    -------
+    int
+        Size of the folder in bytes.
+
+    Raises
+    ------
+    TumorgenError
+        The training has not ended, a weight does not fit into half precision, or the model is too large.
+    """
+    import torch
+
+    source = trained / "fold_0" / CHECKPOINT
+    if not source.is_file():
+        raise TumorgenError(f"{source}: not there; the training has not ended")
+    full: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=False)  # our own training's
+    weights = {name: value.half() for name, value in full["network_weights"].items()}
+    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise TumorgenError(f"{source}: {broken[0]} does not fit into half precision")
+    slim = {
+        "network_weights": weights,
+        "init_args": {"configuration": full["init_args"]["configuration"]},
+        "trainer_name": "nnUNetTrainer",
+        "inference_allowed_mirroring_axes": None,
+    }
+    with whole_file(output / "fold_0" / CHECKPOINT) as partial:
+        torch.save(slim, partial)
+    for name in ("plans.json", "dataset.json"):
+        content = json.loads((trained / name).read_text(encoding="utf-8"))
+        with whole_file(output / name) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return _seal(output)
+
+
+def _seal(folder: Path) -> int:
+    files = [folder / "plans.json", folder / "dataset.json", folder / "fold_0" / CHECKPOINT]
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder).as_posix()}" for file in files]
+    with whole_file(folder / "SHA256SUMS") as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    size = sum(file.stat().st_size for file in files)
+    if size > MOST_BYTES:
+        raise TumorgenError(f"{folder}: {size} bytes; at most {MOST_BYTES} are wanted")
+    return size
