@@ -18,7 +18,7 @@ export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install locked demo test quick bench bench-patches study corpus check lint format-check types format schema \
+.PHONY: help install locked demo test quick bench bench-patches study corpus liver-model check lint format-check types format schema \
   lock lowest clean distclean
 
 help:  ## List these targets
@@ -67,6 +67,11 @@ bench-patches: $(READY)  ## Measure what tumours on the fly cost nnU-Net's data 
 
 study: $(READY)  ## Train on few and many variants and on the fly: the toy of docs/study.md (ARGS=... for more)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/study.py $(ARGS)
+
+SETTING ?= full
+RECIPE ?= build
+liver-model: $(READY)  ## Train the small liver model (SETTING=small on two cores, smoke; RECIPE=leave-one-out; docs/liver-model.md)
+	PYTHONPATH=recipes $(BIN)/python -m liver_model $(RECIPE) --setting $(SETTING) --jobs $(JOBS) $(ARGS)
 
 check: lint format-check types  ## Lint, check the formatting, check the types; pre-commit runs the same
 

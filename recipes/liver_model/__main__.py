@@ -85,7 +85,14 @@ def leave_one_out(scans: tuple[str, ...], page: Path | None, **options: Any) -> 
 @click.option("--pictures", type=FOLDER)
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True)
 def measure_model(
-    model: Path, data: Path, scan: str, without: tuple[str, ...], count: int, seed: int, pictures: Path | None, jobs: int
+    model: Path,
+    data: Path,
+    scan: str,
+    without: tuple[str, ...],
+    count: int,
+    seed: int,
+    pictures: Path | None,
+    jobs: int,
 ) -> None:
     """Measure a model folder on scans that it has not seen: which those are, only you know."""
     from .labels import find_maps
@@ -125,9 +132,7 @@ def build_model(
 
     chosen = setting_of(setting)
     dataset = work.absolute() / "nnUNet_raw" / DATASET
-    write_dataset(
-        dataset, data, chosen, seed=seed, without=without, leave_out=leave_out, jobs=jobs, tell=click.echo
-    )
+    write_dataset(dataset, data, chosen, seed=seed, without=without, leave_out=leave_out, jobs=jobs, tell=click.echo)
     if only_cases:
         return dataset
     if device == "auto":

@@ -268,7 +268,7 @@ def _draw_chest(trunk: Trunk, rng: Generator) -> Floats:
     below = np.isin(out, UNDER_DIAPHRAGM)
     has = below.any(axis=0)
     top = np.where(has, depth - 1 - below[::-1].argmax(axis=0), 0)
-    away, (row, column) = distance_transform_edt(~has, return_indices=True)
+    away, (row, column) = distance_transform_edt(np.asarray(~has), return_indices=True)
     falling = top[row, column] - away * rng.uniform(0.3, 1.5)
     ceiling = np.maximum(gaussian_filter(falling, 6 / mm), np.where(has, top, -np.inf)).astype(np.float32)
     if (out == Tissue.LUNG).any():
@@ -279,9 +279,9 @@ def _draw_chest(trunk: Trunk, rng: Generator) -> Floats:
     if rng.random() < 0.7:
         trunk.paint(high & (z < (ceiling + 1.5) * mm), Tissue.DIAPHRAGM)
     middle = rng.uniform(18, 38)
-    heart = ((x - rng.uniform(10, 35)) / rng.uniform(50, 70)) ** 2 + ((y + rng.uniform(75, 100)) / rng.uniform(
-        38, 55
-    )) ** 2 + ((z - dome - rng.uniform(15, 45)) / rng.uniform(40, 60)) ** 2 < 1
+    heart = ((x - rng.uniform(10, 35)) / rng.uniform(50, 70)) ** 2 + (
+        (y + rng.uniform(75, 100)) / rng.uniform(38, 55)
+    ) ** 2 + ((z - dome - rng.uniform(15, 45)) / rng.uniform(40, 60)) ** 2 < 1
     trunk.paint(high & heart, Tissue.HEART)
     trunk.paint(high & (np.hypot(x - 20, y + 22) < rng.uniform(9, 14)), Tissue.AORTA)
     trunk.paint(high & (np.hypot(x - 6, y + 30) < rng.uniform(5, 9)), Tissue.SOFT)
@@ -306,9 +306,11 @@ def _draw_belly(trunk: Trunk, ceiling: Floats, rng: Generator) -> None:
         trunk.paint(inside & (((x + side) / size) ** 2 + ((y + front) / (0.7 * size)) ** 2 < 1), Tissue.VENA_CAVA)
     if not (out == Tissue.STOMACH).any():
         middle = liver_top - rng.uniform(50, 90)
-        where = ((x - rng.uniform(50, 80)) / rng.uniform(30, 60)) ** 2 + ((y + rng.uniform(50, 80)) / rng.uniform(
-            30, 50
-        )) ** 2 + ((z - middle) / rng.uniform(40, 70)) ** 2
+        where = (
+            ((x - rng.uniform(50, 80)) / rng.uniform(30, 60)) ** 2
+            + ((y + rng.uniform(50, 80)) / rng.uniform(30, 50)) ** 2
+            + ((z - middle) / rng.uniform(40, 70)) ** 2
+        )
         trunk.paint(inside & (where < 1), Tissue.STOMACH)
     vessels = np.hypot(*(waves(rng, out.shape, 30 / mm) for _ in range(2)))
     trunk.paint(inside & (vessels < rng.uniform(0.03, 0.1)), Tissue.ARTERY)
@@ -326,7 +328,7 @@ def _draw_belly(trunk: Trunk, ceiling: Floats, rng: Generator) -> None:
 
 
 def _draw_contents(trunk: Trunk, rng: Generator) -> None:
-    """Gas, fluid and wall in stomach and bowel; gas lies in front, for the patient lies on the back (or, seldom, not)."""
+    """Gas, fluid and wall in stomach and bowel; gas lies in front, unless the patient, seldom, is prone."""
     mm, out = trunk.mm, trunk.out
     _, y, _ = trunk.grid
     up = y if rng.random() < 0.93 else -y

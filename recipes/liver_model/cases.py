@@ -127,7 +127,7 @@ def view_along(kind: str, low: float, high: float, depth: int, mm: float, rng: G
     ends = {
         "abdomen": (low - rng.uniform(0, 90) / mm, high + rng.uniform(3, 50) / mm),
         "chest": (low - rng.uniform(0, 50) / mm, depth),
-        "pelvis": (0, high + rng.uniform(0, 50) / mm),
+        "pelvis": (0, high + 1 + rng.uniform(0, 50) / mm),
         "all": (0, depth),
         "cut above": (low - rng.uniform(0, 120) / mm, high - rng.uniform(0.08, 0.5) * tall),
         "cut below": (low + rng.uniform(0.15, 0.6) * tall, depth),
@@ -145,9 +145,7 @@ def phantom_case(rng: Generator) -> Case:
     spacing = (float(rng.choice([2.0, 3.0, 4.0, 5.0])), plane, plane)
     field = (float(rng.uniform(170, 300)), float(rng.uniform(260, 320)), float(rng.uniform(320, 400)))
     depth, height, width = (round(mm / s) for mm, s in zip(field, spacing, strict=True))
-    drawn = phantom(
-        rng, shape=(depth, height, width), spacing_mm=spacing, phase=PHANTOM_PHASES[int(rng.integers(3))]
-    )
+    drawn = phantom(rng, shape=(depth, height, width), spacing_mm=spacing, phase=PHANTOM_PHASES[int(rng.integers(3))])
     return _volumes(drawn.image.array, drawn.liver.array, spacing)
 
 
@@ -263,7 +261,7 @@ def write_dataset(
     setting
         How many cases.
     seed, without, leave_out
-        Seed; sources of label maps and real scans that are not used; a real scan that is neither trained on nor painted.
+        Seed; sources of label maps and real scans that are not used; a real scan that is not trained on.
     jobs
         Processes.
     tell
@@ -306,7 +304,7 @@ def write_case(task: Task, folder: Path, data: Path, seed: int) -> None:
 
 
 def _describe(folder: Path, names: Sequence[str]) -> None:
-    """`dataset.json`, and a split whose validation cases, a few of each kind, are trained on too: they choose nothing."""
+    """`dataset.json`, and a split: its validation cases, a few, are trained on too and choose nothing."""
     about = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "liver": 1},
@@ -319,5 +317,3 @@ def _describe(folder: Path, names: Sequence[str]) -> None:
     for file, content in (("dataset.json", about), ("splits_final.json", split)):
         with whole_file(folder / file) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-

@@ -18,7 +18,7 @@ from .waves import Floats, waves
 SCALES = (0.8, 1.25)  # of each axis: patients, and atlases whose true size is not known
 DEGREES = 9.0
 SHEAR = 0.08
-ELASTIC_MM = (1.0, 7.0)  # standard deviation of the displacement; bumps are `BUMP_MM` apart, so that nothing folds
+ELASTIC_MM = (1.0, 5.0)  # standard deviation of the displacement; bumps are `BUMP_MM` apart, so that nothing folds
 BUMP_MM = 75.0
 
 
@@ -50,7 +50,7 @@ def draw_deformation(rng: Generator) -> Deformation:
     shear = np.eye(3)
     shear[~np.eye(3, dtype=bool)] = rng.normal(0, SHEAR / 2, 6).clip(-SHEAR, SHEAR)
     forward = _rotation(np.deg2rad(rng.uniform(-DEGREES, DEGREES, 3))) @ shear @ np.diag(scale)
-    return Deformation(np.linalg.inv(forward), float(rng.uniform(*ELASTIC_MM)))
+    return Deformation(np.asarray(np.linalg.inv(forward), np.float64), float(rng.uniform(*ELASTIC_MM)))
 
 
 def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:

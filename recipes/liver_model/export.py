@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def export(trained: Path, output: Path) -> int:
     if not source.is_file():
         raise TumorgenError(f"{source}: not there; the training has not ended")
     full: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=False)  # our own training's
-    weights = {name: value.half() for name, value in full["network_weights"].items()}
+    weights = halved(full["network_weights"])
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
         raise TumorgenError(f"{source}: {broken[0]} does not fit into half precision")
@@ -62,9 +63,19 @@ def export(trained: Path, output: Path) -> int:
     return _seal(output)
 
 
+def halved(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights in half precision; what nnU-Net's network holds under several names is still stored once."""
+    once: dict[tuple[int, tuple[int, ...]], Any] = {}
+    return {
+        name: once.setdefault((value.data_ptr(), tuple(value.shape)), value.half()) for name, value in weights.items()
+    }
+
+
 def _seal(folder: Path) -> int:
     files = [folder / "plans.json", folder / "dataset.json", folder / "fold_0" / CHECKPOINT]
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder).as_posix()}" for file in files]
+    lines = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder).as_posix()}" for file in files
+    ]
     with whole_file(folder / "SHA256SUMS") as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     size = sum(file.stat().st_size for file in files)

@@ -226,9 +226,9 @@ def resample_labels(tissues: LabelMap, spacing_in_mm: Triple, spacing_mm: float)
     axes = [tents(n, s, size, spacing_mm) for n, s, size in zip(tissues.shape, spacing_in_mm, shape, strict=True)]
     best = np.full(shape, 0.5, np.float32)  # what fills less than half a voxel leaves it to the background
     result = np.zeros(shape, np.uint8)
-    for number, box in enumerate(find_objects(tissues), start=1):
-        if box is None:
-            continue
+    boxes = find_objects(tissues)
+    for number in np.unique(tissues)[np.unique(tissues) > 0]:
+        box = boxes[number - 1]
         share = np.asarray(tissues[box] == number, np.float32)
         parts = [weights[:, along] for weights, along in zip(axes, box, strict=True)]
         rows = [np.flatnonzero(part.any(axis=1)) for part in parts]

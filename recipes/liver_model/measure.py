@@ -33,9 +33,7 @@ class Score:
     volume_error_percent: float
 
 
-def held_out(
-    data: Path, scan: str, maps: Sequence[MapFile], count: int, seed: int
-) -> Iterable[tuple[str, Case]]:
+def held_out(data: Path, scan: str, maps: Sequence[MapFile], count: int, seed: int) -> Iterable[tuple[str, Case]]:
     """A real scan that was left out, and as many phantoms and painted CTs, of a seed that no training has."""
     if scan:
         yield scan, real_case(data, scan)
@@ -93,9 +91,7 @@ def picture(image: Volume, truth: np.ndarray, found: np.ndarray, path: Path) -> 
 
 def table(scores: Sequence[Score]) -> str:
     """Scores as a table in markdown."""
-    rows = [
-        f"| {s.case} | {s.dsc:.3f} | {s.nsd:.3f} | {s.volume_error_percent:+.1f} % |" for s in scores
-    ]
+    rows = [f"| {s.case} | {s.dsc:.3f} | {s.nsd:.3f} | {s.volume_error_percent:+.1f} % |" for s in scores]
     return "\n".join([f"| case | DSC | NSD at {TOLERANCE_MM:g} mm | volume error |", "|---|---|---|---|", *rows]) + "\n"
 
 

@@ -1,7 +1,7 @@
 """CTs painted from label maps: plausible HU, contrast, texture, slices, noise and faults, all drawn at random.
 
-In the manner of SynthSeg (Billot et al., Med Image Anal 2023;86:102789), but for CT: each tissue keeps to the range of HU
-that it can have, for what tells a liver in CT is that range; every eighth scan breaks the rule for soft tissue.
+In the manner of SynthSeg (Billot et al., Med Image Anal 2023;86:102789), but for CT: each tissue keeps to the range of
+HU that it can have, for what tells a liver in CT is that range; every eighth scan breaks the rule for soft tissue.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Scanner:
     blur_mm
         Standard deviation of the blur in plane.
     noise_hu, grain
-        Standard deviation of the noise in soft tissue; how far it is correlated, from 0 (white) to 1 (as the phantoms').
+        Standard deviation of the noise in soft tissue; how correlated it is, from 0 (white) to 1 (as the phantoms').
     streaks
         How much stronger the noise is along x between the shoulders or arms: photon starvation.
     shading_hu
@@ -183,7 +183,9 @@ def scan(tissues: LabelMap, hu: Floats, scanner: Scanner, rng: Generator) -> tup
 
 
 def _textured(tissues: LabelMap, hu: Floats, fine: Triple, rng: Generator) -> Floats:
-    spread = np.array([LOOKS[Tissue(t)].texture for t in range(len(hu))], np.float32) * np.float32(rng.uniform(0.4, 1.6))
+    spread = np.array([LOOKS[Tissue(t)].texture for t in range(len(hu))], np.float32) * np.float32(
+        rng.uniform(0.4, 1.6)
+    )
     coarse, small = (waves(rng, tissues.shape, [mm / s for s in fine]) for mm in (rng.uniform(18, 40), 5.0))
     texture = np.float32(0.6) * coarse + np.float32(0.8) * small
     return np.asarray(hu[tissues] + spread[tissues] * texture, np.float32)

@@ -42,6 +42,6 @@ class Setting:
 
 SETTINGS = {
     "full": Setting(800, 80, 60, 3.5, 96, 4, 16, 160, 5, epochs=120, iterations=250, minutes=45, held_out_phantoms=8),
-    "small": Setting(60, 6, 8, 4.0, 64, 2, 12, 96, 4, epochs=60, iterations=50, minutes=35, held_out_phantoms=2),
+    "small": Setting(60, 6, 8, 4.0, 48, 2, 8, 64, 4, epochs=60, iterations=50, minutes=35, held_out_phantoms=2),
     "smoke": Setting(2, 1, 1, 6.0, 32, 2, 4, 8, 3, epochs=1, iterations=2, minutes=1, held_out_phantoms=1),
 }
