@@ -374,7 +374,7 @@ def _draw_outside(trunk: Trunk, rng: Generator) -> None:
     _, y, x = trunk.grid
     half = np.abs(np.broadcast_to(x, out.shape)[body]).max()
     room = out.shape[2] * mm / 2 - half
-    if room > 70:
+    if room > 100:
         radius = rng.uniform(32, min(55.0, room / 2))
         away = np.hypot(np.abs(x) - half - radius - rng.uniform(0, 8), y + rng.uniform(-20, 40))
         for limit, tissue in ((11, Tissue.BONE), (0.75 * radius, Tissue.MUSCLE), (radius, Tissue.SUBCUTANEOUS_FAT)):

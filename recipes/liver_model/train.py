@@ -119,7 +119,8 @@ def train(work: Path, setting_name: str, setting: Setting, device: str, jobs: in
         ready.touch()
     if not (model / "fold_0" / "checkpoint_final.pth").is_file():
         command = [str(Path(sys.executable).with_name("nnUNetv2_train")), str(DATASET_ID), CONFIGURATION, "0"]
-        more = ["--c"] if (model / "fold_0" / "checkpoint_latest.pth").is_file() else []
+        begun = any((model / "fold_0" / f"checkpoint_{kind}.pth").is_file() for kind in ("latest", "best"))
+        more = ["--c"] if begun else []
         helpers = {"nnUNet_n_proc_DA": "0" if device == "cpu" else str(max(2, jobs - 1))}  # 0 breaks the planning
         _run([*command, "-tr", TRAINER, "-device", device, *more], {**around, **helpers})
     return model
