@@ -2,7 +2,7 @@
 
 A header is a stranger's word for how much memory to take and which other files to open. So it is read here from the
 file's first bytes alone, and refused where it asks for more than the file can hold, for more than the limit, or for a
-file elsewhere. What passes is read by nibabel and ITK, and checked again.
+file elsewhere. What passes is read by ITK, and checked again.
 
 NIfTI-1: nifti.nimh.nih.gov/nifti-1. NRRD: teem.sourceforge.net/nrrd/format.html. MetaImage: itk.org/Wiki/MetaIO.
 """
@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
+from . import nifti_header
 from .errors import TumorgenError
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -33,7 +33,6 @@ NIFTI_SLACK = 4096  # bytes that may follow NIfTI's voxels: padding to whole blo
 READERS = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO"}
 
 _PACKED = 1 << 16  # bytes of a gzip file that hold NIfTI's header
-_NIFTI_TYPES = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}  # code: bits
 _NIFTI_NOT_SCALAR = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 2304: "RGBA", 1: "single bits"}
 _META_TYPES = {
     **{"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4},
@@ -221,37 +220,38 @@ def _start(path: Path, count: int, *, unpack: bool = False) -> bytes:
 # --- NIfTI -----------------------------------------------------------------------------------------------------------
 
 
+def nifti(path: Path) -> np.ndarray:
+    """The header of a NIfTI file, not checked but for its kind.
+
+    Raises
+    ------
+    TumorgenError
+        It has none.
+    """
+    start = _start(path, nifti_header.LONGEST, unpack=extension_of(path) == ".nii.gz")
+    try:
+        return nifti_header.parse(start)
+    except TumorgenError as error:
+        raise TumorgenError(f"{path}: not a readable volume ({error})") from None
+
+
 def _nifti(path: Path) -> Claim:
-    packed = extension_of(path) == ".nii.gz"
-    start = _start(path, 544, unpack=packed)
-    header = _nifti_header(start, path)
+    header = nifti(path)
     rank, code = int(header["dim"][0]), int(header["datatype"])
     size = tuple(int(n) for n in header["dim"][1 : max(rank, 0) + 1])
-    if code not in _NIFTI_TYPES:
+    if code not in nifti_header.DTYPES:
         what = _NIFTI_NOT_SCALAR.get(code)
         reason = f"{what}, more than a number per voxel" if what else f"its data type {code} is unknown"
         raise TumorgenError(f"{path}: {reason}; a scalar volume is needed")
     if rank == 5 and size[3:4] == (1,):
         raise TumorgenError(f"{path}: has {size[4]} values per voxel; a scalar volume is needed")
-    if int(header["bitpix"]) != _NIFTI_TYPES[code]:
+    each = nifti_header.voxel_type(header).itemsize
+    if int(header["bitpix"]) != 8 * each:
         raise TumorgenError(
-            f"{path}: its header is damaged: data type {code} has {_NIFTI_TYPES[code]} bits, and it says"
-            f" {int(header['bitpix'])}"
+            f"{path}: its header is damaged: data type {code} has {8 * each} bits, and it says {int(header['bitpix'])}"
         )
     _check_nifti_numbers(header, path)
-    return Claim(size, _NIFTI_TYPES[code] // 8, path, int(header["vox_offset"]), packed)
-
-
-def _nifti_header(start: bytes, path: Path) -> np.ndarray:
-    """The header as nibabel lays it out, in the byte order that its first field tells."""
-    for kind, magic, length in ((nib.Nifti1Header, b"n+1", 348), (nib.Nifti2Header, b"n+2", 540)):
-        for order in ("<", ">"):
-            if len(start) >= length and start[:4] == np.array(length, f"{order}i4").tobytes():
-                header: np.ndarray = kind(start[:length], order, check=False).structarr
-                if not bytes(header["magic"]).startswith(magic):
-                    raise TumorgenError(f"{path}: not a readable volume (its voxels are in a file of their own)")
-                return header
-    raise TumorgenError(f"{path}: not a readable volume (no header of NIfTI)")
+    return Claim(size, each, path, int(header["vox_offset"]), extension_of(path) == ".nii.gz")
 
 
 def _check_nifti_numbers(header: np.ndarray, path: Path) -> None:
@@ -269,6 +269,12 @@ def _check_nifti_numbers(header: np.ndarray, path: Path) -> None:
     quaternion = [header[f"quatern_{axis}"] for axis in "bcd"] + [header[f"qoffset_{axis}"] for axis in "xyz"]
     if not np.isfinite(forms).all() or (int(header["qform_code"]) > 0 and not np.isfinite(quaternion).all()):
         raise TumorgenError(f"{path}: its place in space holds NaN or infinite numbers; repair the header")
+    if (
+        not forms
+        and int(header["qform_code"]) > 0
+        and float(np.square(quaternion[:3], dtype=np.float64).sum()) > 1 + 1e-6
+    ):
+        raise TumorgenError(f"{path}: its quaternion {quaternion[:3]} is no rotation; repair the header")
     if forms:
         _check_sform(np.array(forms, np.float64)[:, :3], spacing, path)
 

@@ -10,13 +10,13 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import nibabel as nib
 import numpy as np
 from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from .errors import TumorgenError
-from .headers import NIFTI_SLACK, Claim
+from .headers import NIFTI_SLACK, Claim, nifti
+from .nifti_header import is_scaled, voxel_type
 
 _STEP = 1 << 20  # bytes; gzip readers make a copy of what they are asked for
 _BLOCK = 1 << 24  # voxels looked at together
@@ -34,20 +34,16 @@ def read_nifti(path: Path) -> NDArray[Any] | None:
         No NIfTI file, fewer or many more bytes than its header says, a checksum that is not the data's, or voxels that
         are NaN or infinite.
     """
-    try:
-        proxy = nib.load(path).dataobj  # nothing is read but the header
-    except Exception as error:  # nibabel's own errors have no base in common
-        raise TumorgenError(f"{path}: not a readable volume ({error})") from error
-    voxels = np.empty(proxy.shape[::-1], proxy.dtype)
+    header = nifti(path)
+    voxels = np.empty([int(n) for n in header["dim"][3:0:-1]], voxel_type(header))
     opener = igzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
-            _fill(voxels, file, path, int(proxy.offset))
+            _fill(voxels, file, path, int(header["vox_offset"]))
     except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
     refuse_non_finite(voxels, path)
-    plain = (proxy.slope, proxy.inter) == (1, 0)
-    return voxels.astype(voxels.dtype.newbyteorder("="), copy=False) if plain else None
+    return None if is_scaled(header) else voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
 
 
 def _fill(voxels: NDArray[Any], file: BinaryIO, path: Path, offset: int) -> None:

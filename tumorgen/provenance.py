@@ -21,7 +21,7 @@ from .errors import TumorgenError
 from .manifest import SAMPLES, Record
 from .settings import Settings, load_settings, to_dict
 
-LIBRARIES = ("numpy", "scipy", "SimpleITK", "nibabel", "isal", "edt", "connected-components-3d")
+LIBRARIES = ("numpy", "scipy", "SimpleITK", "isal", "edt", "connected-components-3d")
 IN_ROWS = ("tumorgen", "numpy", "scipy")  # whose versions stand in every row
 REPLAY = "tumorgen replay manifest.csv"
 
