@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from liver_model.cases import Task, make, plan_cases, varied_case, view_along, write_dataset
+from liver_model.cases import Task, folds, make, plan_cases, varied_case, view_along, write_dataset
 from liver_model.labels import LIVER_PARTS, MapFile, Source, Tissue
 from liver_model.paint import LOOKS, PHASES, draw_hu, draw_scanner, fine_spacing, scan
 from liver_model.settings import SETTINGS
@@ -95,7 +95,7 @@ def test_a_varied_scan_has_its_liver_where_its_liver_is(seed):
     assert overlap > 0.85  # the surface of a liver this small is a third of it
 
 
-@pytest.mark.parametrize("kind", ["abdomen", "chest", "pelvis", "all", "cut above", "cut below", "no liver"])
+@pytest.mark.parametrize("kind", ["abdomen", "chest", "pelvis", "all", "cut above", "cut below", "slab", "no liver"])
 def test_views_keep_or_cut_the_liver_as_they_say(kind):
     for seed in range(30):
         first, last = view_along(kind, 40, 80, 160, 3.0, np.random.default_rng(seed))
@@ -103,6 +103,9 @@ def test_views_keep_or_cut_the_liver_as_they_say(kind):
         whole = first <= 40 and last > 80
         if kind == "no liver":
             assert last <= 40 or first > 80
+        elif kind == "slab":
+            assert 10 <= last - first <= 28
+            assert min(last, 81) - max(first, 40) >= 6
         else:
             assert whole == (not kind.startswith("cut"))
             assert min(last, 81) - max(first, 40) > 12
@@ -119,6 +122,20 @@ def test_plans_of_cases_use_every_map_and_rare_sources_more():
     assert used.count("f") > 2 * used.count("m0")
 
 
+def test_a_fold_that_leaves_a_scan_out_has_neither_its_images_nor_its_organs():
+    own, other = Source("own", {}, of_scan="one"), Source("other", {})
+    maps = [MapFile("its organs", None, own), *(MapFile(f"m{k}", None, other) for k in range(5))]
+    tasks = plan_cases(maps, ["one", "two"], replace(TINY, painted=30, phantoms=3, copies=4))
+    shown = {task.name: task.of_scan for task in tasks}
+    made = {fold.name: fold.cases for fold in folds(tasks, ["one", "two"])}
+    assert list(made) == ["base", "without_one", "without_two", "all"]
+    for name, left in (("base", {""}), ("without_one", {"", "two"}), ("without_two", {"", "one"})):
+        assert {shown[case] for case in made[name]} == left
+    assert set(made["all"]) == set(made["without_one"]) | set(made["without_two"])
+    assert {case for case, scan in shown.items() if scan == "one"} > {"real_one", "real_one_003"}
+    assert any(shown[case] == "one" and case.startswith("painted") for case in made["all"])
+
+
 def test_a_case_depends_on_seed_and_name_alone(tmp_path):
     task = Task("phantom_0001", "phantom")
     first, again, other = (make(task, tmp_path, seed)[0].array for seed in (1, 1, 2))
@@ -129,8 +146,8 @@ def test_a_case_depends_on_seed_and_name_alone(tmp_path):
 def test_a_dataset_of_another_recipe_is_not_added_to(tmp_path):
     one = replace(TINY, phantoms=1, copies=0)
     said: list[str] = []
-    tasks = write_dataset(tmp_path / "set", tmp_path, one, tell=said.append)
-    assert [task.name for task in tasks] == ["phantom_0000"]
+    trainings = write_dataset(tmp_path / "set", tmp_path, one, tell=said.append)
+    assert [(fold.name, fold.cases) for fold in trainings] == [(name, ("phantom_0000",)) for name in ("base", "all")]
     assert (tmp_path / "set" / "labelsTr" / "phantom_0000.nii.gz").is_file()
     assert any("no label maps" in line or line.startswith("0 label maps") for line in said)
     with pytest.raises(TumorgenError, match="another recipe"):

@@ -34,7 +34,7 @@ def trained(tmp_path):
 
 
 def test_an_exported_model_answers_as_the_trained_one_with_half_the_bits(trained, tmp_path):
-    size = export(trained, tmp_path / "model")
+    size = export(trained / "fold_0", tmp_path / "model")
     assert size < 100_000
     weights = torch.load(tmp_path / "model/fold_0/checkpoint_final.pth", weights_only=True)["network_weights"]
     assert {value.dtype for value in weights.values()} == {torch.float16}
@@ -52,7 +52,7 @@ def test_what_has_several_names_is_stored_once():
 
 
 def test_checksums_are_those_of_the_files(trained, tmp_path):
-    export(trained, tmp_path / "model")
+    export(trained / "fold_0", tmp_path / "model")
     lines = (tmp_path / "model" / "SHA256SUMS").read_text().splitlines()
     assert len(lines) == 3
     for line in lines:
@@ -66,7 +66,7 @@ def test_weights_beyond_half_precision_are_refused(trained, tmp_path):
     next(iter(checkpoint["network_weights"].values())).fill_(1e6)
     torch.save(checkpoint, path)
     with pytest.raises(TumorgenError, match="half precision"):
-        export(trained, tmp_path / "model")
+        export(trained / "fold_0", tmp_path / "model")
 
 
 def test_a_training_that_has_not_ended_is_not_exported(tmp_path):
@@ -87,7 +87,7 @@ def test_plans_make_a_network_that_ships(name, trained):
         manager, manager.get_configuration("3d_fullres"), 1, 2, enable_deep_supervision=False
     )
     assert 2 * sum(parameter.numel() for parameter in network.parameters()) < 11_500_000
-    assert setting.patch % 2 ** (setting.stages - 1) == 0
+    assert setting.patch % 2 ** (len(setting.features) - 1) == 0
     properties = plans["foreground_intensity_properties_per_channel"]["0"]
     assert (properties["percentile_00_5"], properties["percentile_99_5"]) == (-250, 350)
 

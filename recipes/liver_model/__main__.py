@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tumorgen.errors import TumorgenError
 
-from .settings import SETTINGS
+from .settings import SETTINGS, Setting
+
+if TYPE_CHECKING:
+    from .cases import Fold
 
 ROOT = Path(__file__).parents[2]
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -41,13 +44,16 @@ def main() -> None:
 
 @main.command()
 @common
-@click.option("--leave-out", default="", help="A real scan that is neither trained on nor painted from.")
 @click.option("--only-cases", is_flag=True, help="Write the training cases and stop.")
 @click.option("--output", type=FOLDER, help="Model folder  [default: WORK/model]")
-def build(leave_out: str, only_cases: bool, output: Path | None, **options: Any) -> None:
+def build(only_cases: bool, output: Path | None, **options: Any) -> None:
     """Write training cases, train, and write the model folder; what is there is kept."""
-    made = build_model(leave_out=leave_out, only_cases=only_cases, output=output, **options)
-    click.echo(f"done: {made}")
+    recipe = Recipe(**options)
+    trainings = recipe.cases()
+    if not only_cases:
+        model = output or recipe.work / "model"
+        size = recipe.model(trainings, "all", model)
+        click.echo(f"{model}: {size / 1e6:.2f} MB")
 
 
 @main.command()
@@ -60,15 +66,16 @@ def leave_one_out(scans: tuple[str, ...], page: Path | None, **options: Any) -> 
     from .labels import find_maps
     from .measure import held_out, measure, put, table
 
-    data, work, seed = options["data"], options["work"], options["seed"]
-    setting = SETTINGS[options["setting"]]
+    recipe = Recipe(**options)
+    trainings = recipe.cases()
     scores = []
-    for number, scan in enumerate(scans or real_there(data)):
-        folder = work / f"without_{scan}"
-        model = build_model(leave_out=scan, only_cases=False, output=None, **{**options, "work": folder})
-        maps = find_maps(data, options["without"], scan)
-        cases = held_out(data, scan, maps, 0 if number else setting.held_out_phantoms, seed)
-        scores += measure(model, cases, work / "pictures", options["jobs"])
+    for number, scan in enumerate(scans or real_there(recipe.data)):
+        model = recipe.work / f"without_{scan}"
+        recipe.model(trainings, model.name, model)
+        maps = find_maps(recipe.data, recipe.without, scan)
+        count = 0 if number else recipe.chosen.held_out_phantoms
+        cases = held_out(recipe.data, scan, maps, count, recipe.seed)
+        scores += measure(model, cases, recipe.work / "pictures", recipe.jobs)
     text = table(scores)
     click.echo(text)
     if page:
@@ -111,40 +118,49 @@ def plan(setting: str, jobs: int) -> None:
     plan_and_preprocess(setting_of(setting), jobs)
 
 
-def build_model(
-    *,
-    setting: str,
-    data: Path,
-    work: Path,
-    without: tuple[str, ...],
-    device: str,
-    jobs: int,
-    seed: int,
-    minutes: float | None,
-    leave_out: str,
-    only_cases: bool,
-    output: Path | None,
-) -> Path:
-    """Cases, training, export; returns the model folder, or the dataset's where only cases are wanted."""
-    from .cases import write_dataset
-    from .export import export
-    from .train import DATASET, setting_of, train
+@dataclass(frozen=True)
+class Recipe:
+    """What the options of a command ask for, and its steps, each of which keeps what is there."""
 
-    chosen = setting_of(setting)
-    dataset = work.absolute() / "nnUNet_raw" / DATASET
-    write_dataset(dataset, data, chosen, seed=seed, without=without, leave_out=leave_out, jobs=jobs, tell=click.echo)
-    if only_cases:
-        return dataset
-    if device == "auto":
-        import torch
+    setting: str
+    data: Path
+    work: Path
+    without: tuple[str, ...]
+    device: str
+    jobs: int
+    seed: int
+    minutes: float | None
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    timed = replace(chosen, minutes=minutes) if minutes else chosen
-    trained = train(work.absolute(), setting, timed, device, jobs)
-    model = output or work / "model"
-    size = export(trained, model)
-    click.echo(f"{model}: {size / 1e6:.2f} MB")
-    return model
+    @property
+    def chosen(self) -> Setting:
+        """The setting, with the time for training that was asked for."""
+        chosen = SETTINGS[self.setting]
+        return replace(chosen, minutes=self.minutes) if self.minutes else chosen
+
+    def cases(self) -> list[Fold]:
+        """Write the training cases."""
+        from .cases import write_dataset
+        from .train import DATASET
+
+        folder = self.work.absolute() / "nnUNet_raw" / DATASET
+        return write_dataset(
+            folder, self.data, self.chosen, seed=self.seed, without=self.without, jobs=self.jobs, tell=click.echo
+        )
+
+    def model(self, trainings: list[Fold], name: str, output: Path) -> int:
+        """Train the base and go on from it; write a model folder and return its size in bytes."""
+        from .export import export
+        from .train import prepare, train
+
+        device, work = self.device, self.work.absolute()
+        if device == "auto":
+            import torch
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        prepare(work, self.setting, self.chosen, self.jobs)
+        base = train(work, 0, self.chosen, device, self.jobs)
+        number = [fold.name for fold in trainings].index(name)
+        return export(train(work, number, self.chosen, device, self.jobs, base), output)
 
 
 if __name__ == "__main__":

@@ -39,14 +39,17 @@ REAL = {  # case -> image (a file, or the folder of a DICOM series) and liver be
 }
 READER = "NibabelIOWithReorient"  # nnU-Net's reader that turns images by their header: left and right can be learnt
 VIEWS = {  # share of each field of view
-    "abdomen": 0.35,
-    "chest": 0.13,
-    "pelvis": 0.13,
-    "all": 0.14,
+    "abdomen": 0.3,
+    "chest": 0.12,
+    "pelvis": 0.12,
+    "all": 0.13,
     "cut above": 0.12,
     "cut below": 0.1,
+    "slab": 0.08,
     "no liver": 0.03,
 }
+LEAST_MM = 30.0  # height of a field of view; less shows all
+SHARE = 3  # of the cases without real scans, one in so many is trained on together with those
 Case = tuple[Volume, Volume]  # image in HU and liver (0, 1), of one geometry
 
 
@@ -124,6 +127,7 @@ def draw_view(tissues: LabelMap, spacing_mm: Triple, rng: Generator) -> tuple[sl
 def view_along(kind: str, low: float, high: float, depth: int, mm: float, rng: Generator) -> tuple[int, int]:
     """First slice of a view and the one behind its last; `low` and `high` are those of the liver."""
     tall = high - low
+    middle, half = rng.uniform(low, high), rng.uniform(18, 40) / mm
     ends = {
         "abdomen": (low - rng.uniform(0, 90) / mm, high + rng.uniform(3, 50) / mm),
         "chest": (low - rng.uniform(0, 50) / mm, depth),
@@ -131,10 +135,11 @@ def view_along(kind: str, low: float, high: float, depth: int, mm: float, rng: G
         "all": (0, depth),
         "cut above": (low - rng.uniform(0, 120) / mm, high - rng.uniform(0.08, 0.5) * tall),
         "cut below": (low + rng.uniform(0.15, 0.6) * tall, depth),
+        "slab": (middle - half, middle + half),
         "no liver": (0, low) if low * mm > 60 else (high + 1, depth),
     }[kind]
     first, last = (int(np.clip(round(end), 0, depth)) for end in ends)
-    if (last - first) * mm < 45:
+    if (last - first) * mm < LEAST_MM:
         return 0, depth
     return first, last
 
@@ -177,7 +182,7 @@ def _recoloured(hu: NDArray[np.float32], share: NDArray[np.float32], rng: Genera
 
 def _real_view(liver: NDArray[np.bool_], spacing_mm: Triple, rng: Generator) -> tuple[slice, slice, slice]:
     rows = np.flatnonzero(liver.any(axis=(1, 2)))
-    kind = str(rng.choice(["abdomen", "all", "cut above", "cut below"], p=[0.35, 0.4, 0.13, 0.12]))
+    kind = str(rng.choice(["abdomen", "all", "cut above", "cut below", "slab"], p=[0.3, 0.35, 0.13, 0.12, 0.1]))
     first, last = view_along(kind, float(rows[0]), float(rows[-1]), len(liver), spacing_mm[0], rng)
     trim = rng.integers(0, 12, 4)
     return slice(first, last), slice(trim[0], liver.shape[1] - trim[1]), slice(trim[2], liver.shape[2] - trim[3])
@@ -196,6 +201,19 @@ class Task:
     kind: str
     source: MapFile | str = ""
 
+    @property
+    def of_scan(self) -> str:
+        """The real scan that it shows, or whose organs it was painted from."""
+        return self.source.source.of_scan if isinstance(self.source, MapFile) else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A training: its name and the names of its cases."""
+
+    name: str
+    cases: tuple[str, ...]
+
 
 def plan_cases(maps: Sequence[MapFile], real: Iterable[str], setting: Setting) -> list[Task]:
     """Every case of a dataset. The maps take turns; maps of one source that has many do not crowd out the others."""
@@ -205,6 +223,19 @@ def plan_cases(maps: Sequence[MapFile], real: Iterable[str], setting: Setting) -
         tasks.append(Task(f"real_{name}", "plain", name))
         tasks += [Task(f"real_{name}_{k:03d}", "varied", name) for k in range(setting.copies)]
     return tasks
+
+
+def folds(tasks: Sequence[Task], real: Sequence[str]) -> list[Fold]:
+    """`base`, which knows no real scan; `without_` each real scan, which knows all others; `all`.
+
+    All but the base go on from its weights, so that leaving a scan out costs no training from the start.
+    """
+    base = [task.name for task in tasks if not task.of_scan]
+    tuned = [
+        Fold(name, (*base[::SHARE], *(task.name for task in tasks if task.of_scan and task.of_scan != out)))
+        for name, out in (*((f"without_{scan}", scan) for scan in real), ("all", ""))
+    ]
+    return [Fold("base", tuple(base)), *tuned]
 
 
 def _turn(maps: Sequence[MapFile], k: int) -> MapFile:
@@ -243,10 +274,9 @@ def write_dataset(
     *,
     seed: int = 0,
     without: Sequence[str] = (),
-    leave_out: str = "",
     jobs: int = 1,
     tell: Any = print,
-) -> list[Task]:
+) -> list[Fold]:
     """Write a raw dataset of nnU-Net's: `imagesTr`, `labelsTr`, `dataset.json`, `splits_final.json`.
 
     Cases that are there are kept, for they are what they would be again; a folder belongs to one seed and one setting,
@@ -260,22 +290,27 @@ def write_dataset(
         The folder of scans and label maps.
     setting
         How many cases.
-    seed, without, leave_out
-        Seed; sources of label maps and real scans that are not used; a real scan that is not trained on.
+    seed, without
+        Seed; sources of label maps and real scans that are not used.
     jobs
         Processes.
     tell
         Told what is used and what is skipped.
+
+    Returns
+    -------
+    list of Fold
+        The trainings, in the order of `splits_final.json`.
 
     Raises
     ------
     TumorgenError
         The folder is another recipe's.
     """
-    maps = find_maps(data, without, leave_out, tell)
-    real = [name for name in real_there(data) if name != leave_out and name not in without]
+    maps = find_maps(data, without, tell=tell)
+    real = [name for name in real_there(data) if name not in without]
     tell(f"{len(maps)} label maps; real scans: {', '.join(real) or 'none'}")
-    about = {"seed": seed, "without": sorted(without), "leave_out": leave_out, "maps": [m.name for m in maps]}
+    about = {"seed": seed, "without": sorted(without), "maps": [m.name for m in maps]}
     about |= {"real": real, "painted": setting.painted, "phantoms": setting.phantoms, "copies": setting.copies}
     _claim(folder / "recipe.json", about)
     tasks = plan_cases(maps, real, setting)
@@ -285,8 +320,9 @@ def write_dataset(
     )
     for _ in tqdm(work, total=len(missing), desc="cases", unit="case", disable=None):
         pass
-    _describe(folder, [task.name for task in tasks])
-    return tasks
+    trainings = folds(tasks, real)
+    _describe(folder, len(tasks), trainings)
+    return trainings
 
 
 def _claim(path: Path, about: dict[str, Any]) -> None:
@@ -303,17 +339,18 @@ def write_case(task: Task, folder: Path, data: Path, seed: int) -> None:
     write_volume(liver, folder / "labelsTr" / f"{task.name}.nii.gz")
 
 
-def _describe(folder: Path, names: Sequence[str]) -> None:
-    """`dataset.json`, and a split: its validation cases, a few, are trained on too and choose nothing."""
+def _describe(folder: Path, count: int, trainings: Sequence[Fold]) -> None:
+    """`dataset.json`, and the folds; their validation cases, a few, are trained on too and choose nothing."""
     about = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "liver": 1},
-        "numTraining": len(names),
+        "numTraining": count,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": READER,
     }
-    shown = [name for name in names if name.endswith("00") or name.removeprefix("real_") in REAL]
-    split = [{"train": list(names), "val": shown or list(names[:1])}]
-    for file, content in (("dataset.json", about), ("splits_final.json", split)):
+    splits = [
+        {"train": list(fold.cases), "val": list(fold.cases[:: max(1, len(fold.cases) // 8)])} for fold in trainings
+    ]
+    for file, content in (("dataset.json", about), ("splits_final.json", splits)):
         with whole_file(folder / file) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ def export(trained: Path, output: Path) -> int:
     Parameters
     ----------
     trained
-        nnU-Net's model folder.
+        nnU-Net's folder of a trained fold; it ships as fold 0.
     output
         The folder to write to.
 
@@ -40,7 +40,7 @@ def export(trained: Path, output: Path) -> int:
     """
     import torch
 
-    source = trained / "fold_0" / CHECKPOINT
+    source = trained / CHECKPOINT
     if not source.is_file():
         raise TumorgenError(f"{source}: not there; the training has not ended")
     full: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=False)  # our own training's
@@ -57,7 +57,7 @@ def export(trained: Path, output: Path) -> int:
     with whole_file(output / "fold_0" / CHECKPOINT) as partial:
         torch.save(slim, partial)
     for name in ("plans.json", "dataset.json"):
-        content = json.loads((trained / name).read_text(encoding="utf-8"))
+        content = json.loads((trained.parent / name).read_text(encoding="utf-8"))
         with whole_file(output / name) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return _seal(output)

@@ -15,12 +15,13 @@ class Setting:
         Training cases: painted CTs, phantoms, and variations of each real scan.
     spacing_mm, patch, batch
         Isotropic spacing at which the network works, voxels along an edge of a patch, patches of a step.
-    features, most_features, stages
-        Channels of the first stage, doubled from stage to stage up to the most; number of stages.
+    features
+        Channels of each stage.
     epochs, iterations
         Epochs, at most, and steps of each.
-    minutes
-        Time for training. Epochs that do not fit are not begun, and the learning rate falls accordingly.
+    minutes, tuning_minutes
+        Time for training without real scans, and for going on with them. Epochs that do not fit are not begun, and the
+        learning rate falls accordingly.
     held_out_phantoms
         Phantoms and painted CTs, as many of each, to measure on.
     """
@@ -31,17 +32,17 @@ class Setting:
     spacing_mm: float
     patch: int
     batch: int
-    features: int
-    most_features: int
-    stages: int
+    features: tuple[int, ...]
     epochs: int
     iterations: int
     minutes: float
+    tuning_minutes: float
     held_out_phantoms: int
 
 
+_LARGE, _SMALL = (16, 32, 64, 128, 160), (8, 24, 48, 96, 128)
 SETTINGS = {
-    "full": Setting(800, 80, 60, 3.5, 96, 4, 16, 160, 5, epochs=120, iterations=250, minutes=45, held_out_phantoms=8),
-    "small": Setting(60, 6, 8, 4.0, 48, 2, 8, 64, 4, epochs=60, iterations=50, minutes=35, held_out_phantoms=2),
-    "smoke": Setting(2, 1, 1, 6.0, 32, 2, 4, 8, 3, epochs=1, iterations=2, minutes=1, held_out_phantoms=1),
+    "full": Setting(800, 80, 60, 3.5, 96, 4, _LARGE, 120, 250, minutes=45, tuning_minutes=8, held_out_phantoms=8),
+    "small": Setting(400, 24, 40, 4.0, 64, 2, _SMALL, 200, 100, minutes=35, tuning_minutes=8, held_out_phantoms=4),
+    "smoke": Setting(2, 1, 1, 6.0, 32, 2, (4, 8, 8), 1, 2, minutes=1, tuning_minutes=1, held_out_phantoms=1),
 }

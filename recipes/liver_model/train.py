@@ -21,6 +21,7 @@ DATASET = f"Dataset{DATASET_ID}_TumorgenLiver"
 TRAINER = "nnUNetTrainerTumorgenLiver"
 PLANS = "nnUNetPlans"
 CONFIGURATION = "3d_fullres"
+CHECKPOINT = "checkpoint_final.pth"
 TRAINERS = Path(__file__).parent / "trainers"
 # What the network sees, instead of the percentiles of the livers of this data set: fat, soft tissue and contrast.
 WINDOW = {"percentile_00_5": -250.0, "percentile_99_5": 350.0, "mean": 40.0, "std": 110.0}
@@ -48,14 +49,13 @@ def plans_of(plans: dict[str, Any], setting: Setting) -> dict[str, Any]:
     The planner's own choice for 8 GB of graphics memory would be a network of 30 million weights and more.
     """
     own = plans["configurations"][CONFIGURATION]
-    stages = setting.stages
-    features = [min(setting.most_features, setting.features * 2**stage) for stage in range(stages)]
+    stages = len(setting.features)
     architecture = {
         **own["architecture"],
         "arch_kwargs": {
             **own["architecture"]["arch_kwargs"],
             "n_stages": stages,
-            "features_per_stage": features,
+            "features_per_stage": list(setting.features),
             "kernel_sizes": [[3, 3, 3]] * stages,
             "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
             "n_conv_per_stage": [2] * stages,
@@ -98,31 +98,51 @@ def plan_and_preprocess(setting: Setting, jobs: int) -> None:
     preprocess_dataset(DATASET_ID, PLANS, (CONFIGURATION,), num_processes=(jobs,))
 
 
-def train(work: Path, setting_name: str, setting: Setting, device: str, jobs: int) -> Path:
-    """Plan, preprocess and train; what was done is kept, and a training that was cut off goes on.
-
-    Returns
-    -------
-    Path
-        nnU-Net's model folder, `checkpoint_final.pth` in its `fold_0`.
+def prepare(work: Path, setting_name: str, setting: Setting, jobs: int) -> None:
+    """Plan and preprocess, once for all folds.
 
     Raises
     ------
     TumorgenError
-        One of nnU-Net's steps failed; its output has gone to the terminal.
+        nnU-Net failed; its output has gone to the terminal.
     """
-    around = environment(work, setting, jobs)
-    model = work / "nnUNet_results" / DATASET / f"{TRAINER}__{PLANS}__{CONFIGURATION}"
     ready = work / "nnUNet_preprocessed" / DATASET / "preprocessed"
     if not ready.is_file():
-        _run([sys.executable, "-m", __package__ or "liver_model", "plan", setting_name, str(jobs)], around)
+        module = __package__ or "liver_model"
+        _run([sys.executable, "-m", module, "plan", setting_name, str(jobs)], environment(work, setting, jobs))
         ready.touch()
-    if not (model / "fold_0" / "checkpoint_final.pth").is_file():
-        command = [str(Path(sys.executable).with_name("nnUNetv2_train")), str(DATASET_ID), CONFIGURATION, "0"]
-        begun = any((model / "fold_0" / f"checkpoint_{kind}.pth").is_file() for kind in ("latest", "best"))
-        more = ["--c"] if begun else []
-        helpers = {"nnUNet_n_proc_DA": "0" if device == "cpu" else str(max(2, jobs - 1))}  # 0 breaks the planning
-        _run([*command, "-tr", TRAINER, "-device", device, *more], {**around, **helpers})
+
+
+def train(work: Path, fold: int, setting: Setting, device: str, jobs: int, base: Path | None = None) -> Path:
+    """Train a fold of what `prepare` made; what was done is kept, and a training that was cut off goes on.
+
+    Parameters
+    ----------
+    work, fold, setting, device, jobs
+        The work folder; the fold's place in `splits_final.json`; how much of everything; where.
+    base
+        A trained fold whose weights are gone on from, in the setting's `tuning_minutes`; without it they are drawn.
+
+    Returns
+    -------
+    Path
+        nnU-Net's folder of the fold, with its `checkpoint_final.pth`.
+
+    Raises
+    ------
+    TumorgenError
+        nnU-Net failed; its output has gone to the terminal.
+    """
+    model = work / "nnUNet_results" / DATASET / f"{TRAINER}__{PLANS}__{CONFIGURATION}" / f"fold_{fold}"
+    if (model / CHECKPOINT).is_file():
+        return model
+    around = environment(work, setting, jobs)
+    around["nnUNet_n_proc_DA"] = "0" if device == "cpu" else str(max(2, jobs - 1))  # 0 would break the planning
+    if base:
+        around |= {"TUMORGEN_LIVER_BASE": str(base / CHECKPOINT), "TUMORGEN_LIVER_MINUTES": str(setting.tuning_minutes)}
+    begun = any((model / f"checkpoint_{kind}.pth").is_file() for kind in ("latest", "best"))
+    command = [str(Path(sys.executable).with_name("nnUNetv2_train")), str(DATASET_ID), CONFIGURATION, str(fold)]
+    _run([*command, "-tr", TRAINER, "-device", device, *(["--c"] if begun else [])], around)
     return model
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import nnUNetTrainerNoMirroring
 
-EPOCHS, ITERATIONS, MINUTES = (f"TUMORGEN_LIVER_{name}" for name in ("EPOCHS", "ITERATIONS", "MINUTES"))
+EPOCHS, ITERATIONS, MINUTES, BASE = (f"TUMORGEN_LIVER_{name}" for name in ("EPOCHS", "ITERATIONS", "MINUTES", "BASE"))
+TUNING_RATE = 0.004  # first learning rate of a training that goes on from another's weights; nnU-Net's is 0.01
 MEASURED = 2  # epochs after which it is known how long one takes; the first also warms up
 
 
@@ -29,6 +30,31 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
         self.minutes = float(os.environ.get(MINUTES, "inf"))
         self.save_every = 5
         self.began, self.first = 0.0, 0
+        self.base = os.environ.get(BASE, "")
+        if self.base:
+            self.initial_lr = TUNING_RATE
+
+    def initialize(self) -> None:
+        """nnU-Net's network and optimiser; then the weights to go on from, heads and all, and faster arithmetic."""
+        super().initialize()
+        if self.base:
+            stored = torch.load(self.base, map_location="cpu", weights_only=False)  # the recipe's own, just trained
+            self.network.load_state_dict(stored["network_weights"])
+        if self.device.type == "cpu":
+            self._compute_in_bfloat16()
+
+    def _compute_in_bfloat16(self) -> None:
+        """What autocast is on a GPU: a third of the time of a step on a CPU that has such instructions."""
+        layout = torch.channels_last_3d
+        self.network.to(memory_format=layout)
+        forward = self.network.forward
+
+        def faster(patches: torch.Tensor) -> list[torch.Tensor]:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                scales = forward(patches.contiguous(memory_format=layout))
+            return [scale.float() for scale in scales]
+
+        self.network.forward = faster
 
     def run_training(self) -> None:
         """nnU-Net's loop, but for its end, which moves."""
