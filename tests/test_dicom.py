@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from nnunet_runs import threshold_model
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from tumorgen import dicom
+from tumorgen import dicom, dicom_slices
 from tumorgen.cli import main
 from tumorgen.dicom import FLAGS, LEAST_SLICES, convert, find_scans, read_series
 from tumorgen.errors import TumorgenError
@@ -770,12 +770,12 @@ def test_nothing_is_loaded_where_no_series_can_be_read(tmp_path):
 
 def test_attributes_that_are_read_are_none_of_the_patients():
     """Part 3, C.7.1: what describes a patient is of group 0010."""
-    tags = [pydicom.datadict.tag_for_keyword(name) for name in dicom._ATTRIBUTES]
+    tags = [pydicom.datadict.tag_for_keyword(name) for name in dicom_slices._ATTRIBUTES]
     assert None not in tags
     assert not [tag for tag in tags if tag >> 16 == 0x0010]
 
 
 def test_ct_is_what_the_standard_calls_it():
     assert pydicom.uid.UID(CT).name == "CT Image Storage"
-    assert pydicom.uid.UID(dicom._ENHANCED).name == "Enhanced CT Image Storage"
-    assert all(pydicom.uid.UID(uid).is_transfer_syntax for uid in (*dicom._PLAIN, *dicom._PACKED))
+    assert pydicom.uid.UID(dicom_slices._ENHANCED).name == "Enhanced CT Image Storage"
+    assert all(pydicom.uid.UID(uid).is_transfer_syntax for uid in (*dicom_slices._PLAIN, *dicom_slices._PACKED))
