@@ -44,6 +44,7 @@ from .volume import Volume, find_volumes, resolved
 ORPHAN_S = 0.2  # how often a worker looks whether the run that it works for is still there
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # what the next sample would meet as well
 LARGEST_UNIT = 16  # samples of a replay; a run's units are as large as `units` finds best
+REACH_MM = 25.0  # of tumours beyond the vessels that are looked for around the liver
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,13 +402,20 @@ def prepare_once(source: Source, vessels: Vessels, states: States) -> Prepared: 
         The scan cannot be used.
     """
     scan = load_scan(source.image, source.mask, vessels, source.case)
-    planes = scan.roi[0]
+    planes = _planes_at_hand(scan)
     label = ChunkedVolume.from_volume(Volume(scan.liver, scan.geometry)).keep_planes(planes)
     scan = replace(scan, inside=label)
     image = ChunkedVolume.from_volume(scan.image).keep_planes(slice(0, 0))
     scan = replace(scan, hu=image)  # and with it the whole CT is let go, before planes are made of the chunks
     image = image.keep_planes(planes)
     return Prepared(replace(scan, hu=image), image, label)
+
+
+def _planes_at_hand(scan: Scan) -> slice:
+    """Planes held as voxels: those around the liver that tumours reach, but for a few of the largest."""
+    z = scan.roi[0]
+    more = round(REACH_MM / scan.geometry.spacing_mm[0])
+    return slice(max(0, z.start - more), min(scan.geometry.shape[0], z.stop + more))
 
 
 def _states(source: Source) -> States:
