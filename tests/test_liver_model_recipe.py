@@ -17,7 +17,7 @@ from nnunet_runs import threshold_model
 from liver_model.export import export, halved
 from liver_model.measure import MARKERS, Score, put, score, table
 from liver_model.settings import SETTINGS
-from liver_model.train import plans_of
+from liver_model.train import TRAINERS, plans_of
 from tumorgen.errors import TumorgenError
 from tumorgen.liver import find_model, load_model
 from tumorgen.phantom import write_phantoms
@@ -120,6 +120,25 @@ def test_the_table_goes_between_the_markers_and_nowhere_else(tmp_path):
 def test_the_page_has_a_place_for_what_is_measured():
     text = (ROOT / "docs" / "liver-model.md").read_text(encoding="utf-8")
     assert text.index(MARKERS[0]) < text.index(MARKERS[1])
+
+
+def test_of_some_patches_a_slab_is_left_and_no_liver_beside_it(monkeypatch):
+    monkeypatch.syspath_prepend(TRAINERS)
+    from nnUNetTrainerTumorgenLiver import SLABS, THICKEST, nnUNetTrainerTumorgenLiver
+
+    steps = nnUNetTrainerTumorgenLiver.get_training_transforms((20, 8, 8), (0, 0), [[1, 1, 1], [0.5] * 3], (), False)
+    slab = next(step for step in steps.transforms if "Slab" in repr(step))
+    assert slab.apply_probability == SLABS
+    for _ in range(20):
+        made = slab.transform(image=torch.ones(1, 20, 8, 8), segmentation=torch.ones(1, 20, 8, 8, dtype=torch.int16))
+        kept = made["image"][0, :, 0, 0] > 0
+        assert 1 <= kept.sum() <= 20 * THICKEST
+        assert torch.equal(made["segmentation"][0, :, 0, 0] > 0, kept)
+        assert np.diff(np.flatnonzero(kept)).max(initial=1) == 1
+    names = [type(step).__name__ for step in steps.transforms]
+    assert names.index("RandomTransform", names.index("RemoveLabelTransform")) < names.index(
+        "DownsampleSegForDSTransform"
+    )
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def leave_one_out(scans: tuple[str, ...], page: Path | None, **options: Any) -> 
         model = recipe.work / f"without_{scan}"
         recipe.model(trainings, model.name, model)
         maps = find_maps(recipe.data, recipe.without, scan)
-        count = 0 if number else recipe.chosen.held_out_phantoms
+        count = 0 if number else recipe.chosen.held_out
         cases = held_out(recipe.data, scan, maps, count, recipe.seed)
         scores += measure(model, cases, recipe.work / "pictures", recipe.jobs)
     text = table(scores)
@@ -87,7 +87,9 @@ def leave_one_out(scans: tuple[str, ...], page: Path | None, **options: Any) -> 
 @click.option("--data", type=FOLDER, default=ROOT.parent / "shared" / "data")
 @click.option("--scan", default="", help="A real scan that the model has not seen.")
 @click.option("--without", multiple=True)
-@click.option("--count", type=click.IntRange(0), default=8, show_default=True, help="Phantoms, and painted CTs.")
+@click.option(
+    "--count", type=click.IntRange(0), default=8, show_default=True, help="Painted CTs; phantoms too, unless 0."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--pictures", type=FOLDER)
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True)

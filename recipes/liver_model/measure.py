@@ -16,6 +16,7 @@ from tumorgen.overlap import dsc, nsd
 from tumorgen.volume import Volume, whole_file
 
 from .cases import Case, Task, make, real_case
+from .conditions import phantoms, variations
 from .labels import MapFile
 
 TOLERANCE_MM = 3.0
@@ -34,14 +35,14 @@ class Score:
 
 
 def held_out(data: Path, scan: str, maps: Sequence[MapFile], count: int, seed: int) -> Iterable[tuple[str, Case]]:
-    """A real scan that was left out, and as many phantoms and painted CTs, of a seed that no training has."""
+    """A real scan that was left out, in several conditions; phantoms and `count` painted CTs that no training has."""
     if scan:
-        yield scan, real_case(data, scan)
-    for k in range(count):
-        for kind in ("phantom", "painted") if maps else ("phantom",):
-            source = maps[k * 7 % len(maps)] if kind == "painted" else ""
-            task = Task(f"unseen_{kind}_{k:02d}", kind, source)
-            yield task.name, make(task, data, seed + UNSEEN)
+        yield from variations(scan, real_case(data, scan))
+    if count:
+        yield from phantoms(seed + UNSEEN)
+    for k in range(count if maps else 0):
+        task = Task(f"unseen_painted_{k:02d}", "painted", maps[k * 7 % len(maps)])
+        yield f"painted CT {k}", make(task, data, seed + UNSEEN)
 
 
 def score(reference: Volume, prediction: np.ndarray, case: str) -> Score:
@@ -62,7 +63,7 @@ def measure(model: Path, cases: Iterable[tuple[str, Case]], pictures: Path | Non
         mask = clean(found)[0] if found.any() else found
         scores.append(score(liver, mask, name))
         if pictures:
-            picture(image, liver.array > 0, mask, pictures / f"{name}.png")
+            picture(image, liver.array > 0, mask, pictures / f"{name.replace(', ', '_').replace(' ', '-')}.png")
     return scores
 
 

@@ -22,8 +22,8 @@ class Setting:
     minutes, tuning_minutes
         Time for training without real scans, and for going on with them. Epochs that do not fit are not begun, and the
         learning rate falls accordingly.
-    held_out_phantoms
-        Phantoms and painted CTs, as many of each, to measure on.
+    held_out
+        Painted CTs to measure on.
     """
 
     painted: int
@@ -37,12 +37,12 @@ class Setting:
     iterations: int
     minutes: float
     tuning_minutes: float
-    held_out_phantoms: int
+    held_out: int
 
 
 _LARGE, _SMALL = (16, 32, 64, 128, 160), (8, 24, 48, 96, 128)
 SETTINGS = {
-    "full": Setting(800, 80, 60, 3.5, 96, 4, _LARGE, 120, 250, minutes=45, tuning_minutes=8, held_out_phantoms=8),
-    "small": Setting(400, 24, 40, 4.0, 64, 2, _SMALL, 200, 100, minutes=35, tuning_minutes=8, held_out_phantoms=4),
-    "smoke": Setting(2, 1, 1, 6.0, 32, 2, (4, 8, 8), 1, 2, minutes=1, tuning_minutes=1, held_out_phantoms=1),
+    "full": Setting(800, 80, 60, 3.5, 96, 4, _LARGE, 120, 250, minutes=45, tuning_minutes=8, held_out=8),
+    "small": Setting(400, 24, 40, 4.0, 64, 2, _SMALL, 200, 100, minutes=35, tuning_minutes=8, held_out=4),
+    "smoke": Setting(2, 1, 1, 6.0, 32, 2, (4, 8, 8), 1, 2, minutes=1, tuning_minutes=1, held_out=1),
 }

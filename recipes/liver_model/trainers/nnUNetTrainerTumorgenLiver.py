@@ -9,12 +9,36 @@ import os
 import time
 from typing import Any
 
+import numpy as np
 import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTransform
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import nnUNetTrainerNoMirroring
 
 EPOCHS, ITERATIONS, MINUTES, BASE = (f"TUMORGEN_LIVER_{name}" for name in ("EPOCHS", "ITERATIONS", "MINUTES", "BASE"))
 TUNING_RATE = 0.004  # first learning rate of a training that goes on from another's weights; nnU-Net's is 0.01
 MEASURED = 2  # epochs after which it is known how long one takes; the first also warms up
+SLABS, THINNEST, THICKEST = 0.15, 0.12, 0.4  # share of patches; thickness as a share of a patch's height
+
+
+class Slab(BasicTransform):  # type: ignore[misc]
+    """Leave a few slices of a patch, as where a scan shows no more: the rest is nnU-Net's padding, and no liver."""
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
+        """Which slices stay: (z, y, x) follow the channel."""
+        depth = data_dict["image"].shape[1]
+        thickness = max(1, round(depth * np.random.uniform(THINNEST, THICKEST)))  # noqa: NPY002  # nnU-Net seeds it
+        first = np.random.randint(0, depth - thickness + 1)  # noqa: NPY002
+        return {"kept": slice(first, first + thickness)}
+
+    def _apply_to_image(self, img: torch.Tensor, kept: slice) -> torch.Tensor:
+        left = torch.zeros_like(img)
+        left[:, kept] = img[:, kept]
+        return left
+
+    _apply_to_segmentation = _apply_to_image
 
 
 class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc]  # noqa: N801  # as nnU-Net names them
@@ -55,6 +79,14 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
             return [scale.float() for scale in scales]
 
         self.network.forward = faster
+
+    @staticmethod
+    def get_training_transforms(*given: Any, **named: Any) -> ComposeTransforms:
+        """nnU-Net's augmentation; of some patches a slab is left, before labels are made coarser for the decoder."""
+        made: ComposeTransforms = nnUNetTrainerNoMirroring.get_training_transforms(*given, **named)
+        padding = next(i for i, step in enumerate(made.transforms) if isinstance(step, RemoveLabelTransform))
+        made.transforms.insert(padding + 1, RandomTransform(Slab(), apply_probability=SLABS))
+        return made
 
     def run_training(self) -> None:
         """nnU-Net's loop, but for its end, which moves."""
