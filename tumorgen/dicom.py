@@ -1,9 +1,9 @@
 """DICOM: which CT series lie in a folder, whether their slices make a volume, and that volume.
 
 What a header says of a patient is never looked at: only a list of attributes is (`dicom_slices`), and no text in
-them but known words is ever said. What would put a voxel in a wrong place is refused, not mended: missing slices, gantry tilt,
-mixed spacing. Files are strangers' (`tumorgen.headers`): headers are read from their first bytes alone, plain voxels
-without any library; only compressed ones reach ITK's GDCM, after their size has been looked at.
+them but known words is ever said. What would put a voxel in a wrong place is refused, not mended: missing slices,
+gantry tilt, mixed spacing. Files are strangers' (`tumorgen.headers`): headers are read from their first bytes alone,
+plain voxels without any library; only compressed ones reach ITK's GDCM, after their size has been looked at.
 
 DICOM PS3.3: C.7.6.2 image plane, C.8.2.1 CT image, C.11.1 modality LUT. Points are (x, y, z) in LPS mm, as everywhere.
 """
