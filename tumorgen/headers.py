@@ -269,14 +269,10 @@ def _check_nifti_numbers(header: np.ndarray, path: Path) -> None:
     quaternion = [header[f"quatern_{axis}"] for axis in "bcd"] + [header[f"qoffset_{axis}"] for axis in "xyz"]
     if not np.isfinite(forms).all() or (int(header["qform_code"]) > 0 and not np.isfinite(quaternion).all()):
         raise TumorgenError(f"{path}: its place in space holds NaN or infinite numbers; repair the header")
-    if (
-        not forms
-        and int(header["qform_code"]) > 0
-        and float(np.square(quaternion[:3], dtype=np.float64).sum()) > 1 + 1e-6
-    ):
-        raise TumorgenError(f"{path}: its quaternion {quaternion[:3]} is no rotation; repair the header")
     if forms:
         _check_sform(np.array(forms, np.float64)[:, :3], spacing, path)
+    elif int(header["qform_code"]) > 0 and sum(float(part) ** 2 for part in quaternion[:3]) > 1 + 1e-6:
+        raise TumorgenError(f"{path}: its quaternion is no rotation; repair the header")
 
 
 def _check_sform(matrix: np.ndarray, spacing: tuple[float, ...], path: Path) -> None:
