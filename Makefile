@@ -40,10 +40,11 @@ locked:  ## Make the environment as requirements-dev.lock has it, version by ver
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-demo: $(READY)  ## Run everything on two phantoms, afresh: demo/ gets scans, a dataset, its proof and pictures
+demo: $(READY)  ## Run everything on two phantoms, afresh: demo/ gets scans, their livers, a dataset, its proof and pictures
 	rm -rf demo
 	$(BIN)/tumorgen phantom demo --count 2
-	$(BIN)/tumorgen synth --images demo/images --masks demo/masks --output demo/nnUNet_raw --dataset-id 501 --per-scan 5
+	$(BIN)/tumorgen liver-mask demo/images demo/livers --scans demo/scans.csv --jobs $(JOBS)
+	$(BIN)/tumorgen synth --scans demo/scans.csv --output demo/nnUNet_raw --dataset-id 501 --per-scan 5
 	$(BIN)/tumorgen verify $(DATASET)
 	$(BIN)/tumorgen preview $(DATASET) --output demo/preview
 	@echo "Done. Look at demo/preview; the dataset is $(DATASET)."
@@ -55,9 +56,10 @@ test: $(READY)  ## Run all tests, the fast ones first (ARGS=... for pytest)
 quick: $(READY)  ## Run the fast tests only
 	$(FAST) $(ARGS)
 
-bench: $(READY)  ## Measure what a variant costs, and a patch in training: tables on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
+bench: $(READY)  ## Measure what a variant, a patch in training and a liver mask cost: tables on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
 	$(BIN)/python tests/benchmark.py $(ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmark_patches.py --patches 10 --batches 5
+	$(BIN)/python tests/benchmark_liver.py
 
 corpus: $(READY)  ## Try broken image files by the hundred: kind of fault, tried, handled (ARGS="--mutations 2000", --lines)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/corpus.py $(ARGS)

@@ -31,14 +31,15 @@ from .worst import worst
 
 EPILOG = """\b
 The main job, in three lines:
-  tumorgen liver-mask in/ masks/ --model MODEL
+  tumorgen liver-mask in/ masks/
   tumorgen synth --per-scan 20 --sizes tiny,small
   nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0
 
 \b
 No data at hand? This runs everything on a phantom:
   tumorgen phantom demo --count 2
-  tumorgen synth --images demo/images --masks demo/masks --per-scan 5
+  tumorgen liver-mask demo/images demo/livers
+  tumorgen synth --per-scan 5
 """
 
 

@@ -13,30 +13,27 @@ import click
 from .common import EXISTING, FOLDER, as_usage_error, is_debug, plural, progress, tell_failures
 
 SCANS = Path("manifests/scans.csv")
-NO_MODEL = """\
---model is needed: a trained nnU-Net v2 model that knows the liver, a folder (plans.json, dataset.json, fold_0/) or zip.
-Where one can come from:
-  your own training: $nnUNet_results/DatasetXXX_Name/nnUNetTrainer__nnUNetPlans__3d_fullres
-  TotalSegmentator:  ~/.totalsegmentator/nnunet/results/Dataset291_TotalSegmentator_part1_organs_1559subj, which
-                     `totalseg_download_weights -t total` fetches (Dataset297_..., of `-t total_fast`, is quicker)
-  anybody's model:   the zip that nnUNetv2_export_model_to_zip made
-No model at hand? `tumorgen phantom demo` makes scans that have their masks already."""
 
 
 @click.command(
     "liver-mask",
     epilog="""\b
 Examples:
+  tumorgen liver-mask ct/ livers/
+  tumorgen liver-mask dicom/ livers/ --jobs 8      (images become livers/images/CASE.nii.gz)
   tumorgen liver-mask ct/ livers/ --model nnUNet_results/Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres
-  tumorgen liver-mask ct/ livers/ --model ~/.totalsegmentator/nnunet/results/Dataset291_... --jobs 8
-  tumorgen liver-mask dicom/ livers/ --model exported.zip      (images become livers/images/CASE.nii.gz)
-  tumorgen liver-mask scan.nii.gz livers/ --model MODEL --label liver --label liver_tumor --fold 0
+  tumorgen liver-mask ct/ livers/ --model ~/.totalsegmentator/nnunet/results/Dataset291_...
+  tumorgen liver-mask scan.nii.gz livers/ --model exported.zip --label liver --label liver_tumor --fold 0
 \b
 Next: tumorgen synth --per-scan 20, which reads the table of scans that this writes.""",
 )
 @click.argument("source", metavar="IN", type=EXISTING)
 @click.argument("output", metavar="OUT", type=FOLDER)
-@click.option("--model", type=EXISTING, help="Trained nnU-Net v2 model that knows the liver: a folder or a zip.")
+@click.option(
+    "--model",
+    type=EXISTING,
+    help="Trained nnU-Net v2 model that knows the liver: a folder or a zip.  [default: the small one of tumorgen]",
+)
 @click.option(
     "--label",
     "labels",
@@ -81,13 +78,13 @@ def liver_mask(source: Path, output: Path, **options: Any) -> None:
     from tumorgen.liver import find_model
     from tumorgen.masks import refuse_same_folder
     from tumorgen.model_zip import unpacked
+    from tumorgen.shipped import shipped_model
 
-    if options["model"] is None:
-        raise click.UsageError(NO_MODEL)
     with ExitStack() as held:
         with as_usage_error():
-            folder = held.enter_context(unpacked(options["model"]))
-            with _as_given(folder, options["model"]):
+            given = options["model"] or shipped_model()
+            folder = held.enter_context(unpacked(given))
+            with _as_given(folder, given):
                 model = find_model(folder, options["folds"])
                 model.values(options["labels"])
             refuse_same_folder([source / "any" if source.is_dir() else source], output)
@@ -95,7 +92,7 @@ def liver_mask(source: Path, output: Path, **options: Any) -> None:
             for line in found.skipped:
                 click.echo(f"skipped: {line}", err=True)
             found.refuse_nothing(source)
-        with _as_given(folder, options["model"]):
+        with _as_given(folder, given):
             _run(found, output, model, options)
 
 
@@ -119,10 +116,7 @@ def _run(found: Any, output: Path, model: Any, options: dict[str, Any]) -> None:
     began = time.monotonic()
 
     def load() -> Any:
-        click.echo(
-            f"note: loading {options['model']}; a model file is code, so use none from people you do not trust",
-            err=True,
-        )
+        click.echo(_note(options["model"]), err=True)
         return load_model(
             model,
             options["labels"],
@@ -143,6 +137,12 @@ def _run(found: Any, output: Path, model: Any, options: dict[str, Any]) -> None:
     )
     _summarise(report, output, options["scans"], time.monotonic() - began)
     tell_failures(report.failures, debug=is_debug())
+
+
+def _note(model: Path | None) -> str:
+    if model is None:
+        return "note: using the small liver model of tumorgen; docs/liver-model.md says how good it is"
+    return f"note: loading {model}; a model file is code, so use none from people you do not trust"
 
 
 def _summarise(report: Any, output: Path, scans: Path, seconds: float) -> None:

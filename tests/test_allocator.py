@@ -26,7 +26,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_pages_of_arrays_are_kept():
-    """Eight arrays of 256 pages, fifty times over: at least a tenth of them come back to be cleared, or next to none."""
+    """Eight arrays of 256 pages, fifty times: a tenth of them or more are cleared again, or next to none."""
     given, kept = (
         int(subprocess.run([sys.executable, "-c", FAULTS, told], capture_output=True, text=True, check=True).stdout)
         for told in "01"

@@ -380,7 +380,6 @@ def test_a_scan_without_a_liver_fails_with_its_reason(work, tmp_path_factory):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ct", "livers"], "TotalSegmentator"),
         (["ct", "livers", "--model", "nowhere"], "does not exist"),
         (["ct", "livers", "--model", "ct"], "not an nnU-Net v2 model"),
         (["ct", "livers", "--model", "MODEL", "--label", "kidney"], "no label 'kidney'; it has liver"),

@@ -155,7 +155,13 @@ def test_the_recipe_makes_a_model_folder_that_liver_mask_runs(tmp_path):
         return done.stdout
 
     run(sys.executable, "-m", "liver_model", *build, "--work", "work")
-    assert "done" in run(sys.executable, "-m", "liver_model", *build, "--work", "work")  # nothing is left to do
+    assert "MB" in run(sys.executable, "-m", "liver_model", *build, "--work", "work")  # nothing is left to train
+    leave = ["leave-one-out", *build[1:], "--work", "work", "--page", "page.md"]
+    (tmp_path / "page.md").write_text("\n".join(MARKERS))
+    if Path(data).is_dir():
+        run(sys.executable, "-m", "liver_model", *leave)
+        assert "| example_ct, feet first | 0." in (tmp_path / "page.md").read_text()
+        assert (tmp_path / "work" / "pictures" / "example_ct.png").is_file()
     write_phantoms(tmp_path / "scans", 1, shape=(24, 48, 52), spacing_mm=(8.0, 6.0, 6.0))
     tumorgen = str(Path(sys.executable).with_name("tumorgen"))
     run(tumorgen, "liver-mask", "scans/images", "found", "--model", "work/model", "--device", "cpu")

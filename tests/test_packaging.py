@@ -24,6 +24,7 @@ import yaml
 from click.testing import CliRunner
 
 from tumorgen.cli import main
+from tumorgen.shipped import FOLDER as MODEL
 
 ROOT = Path(__file__).parents[1]
 MODULES = {path.stem for path in (ROOT / "tumorgen").glob("*.py")} - {"__init__"}
@@ -116,6 +117,11 @@ def test_wheel_holds_one_package_and_the_licence(wheel: Path) -> None:
     info = f"tumorgen-{version('tumorgen')}.dist-info"
     assert {name.partition("/")[0] for name in names} == {"tumorgen", info}
     trainer = "tumorgen/trainers/nnUNetTrainerTumorgen.py"
+    model = {
+        f"tumorgen/liver_model/{path.relative_to(MODEL).as_posix()}" for path in MODEL.rglob("*") if path.is_file()
+    }
+    assert len(model) == 4
+    assert model <= set(names)
     assert {"tumorgen/py.typed", "tumorgen/cli/__init__.py", trainer, f"{info}/licenses/LICENSE"} <= set(names)
 
 

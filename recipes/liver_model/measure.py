@@ -42,7 +42,8 @@ def held_out(data: Path, scan: str, maps: Sequence[MapFile], count: int, seed: i
         yield from phantoms(seed + UNSEEN)
     for k in range(count if maps else 0):
         task = Task(f"unseen_painted_{k:02d}", "painted", maps[k * 7 % len(maps)])
-        yield f"painted CT {k}", make(task, data, seed + UNSEEN)
+        image, liver = make(task, data, seed + UNSEEN)
+        yield f"painted CT {k}" + ("" if liver.array.any() else ", no liver in view"), (image, liver)
 
 
 def score(reference: Volume, prediction: np.ndarray, case: str) -> Score:
