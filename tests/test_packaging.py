@@ -291,7 +291,8 @@ def test_files_are_tidy() -> None:
     listed = shell(["git", "ls-files", "-z"], cwd=ROOT).stdout.split("\0")
     for path in (ROOT / name for name in listed if name and (ROOT / name).is_file()):
         content = path.read_bytes()
-        assert len(content) <= 1_000_000, f"{path}: above 1 MB"
+        most = 12_000_000 if path.suffix == ".pth" else 1_000_000
+        assert len(content) <= most, f"{path}: above {most / 1e6:g} MB"
         if b"\0" in content or not content:
             continue
         text = content.decode()
