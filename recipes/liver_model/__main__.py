@@ -62,14 +62,17 @@ def build(only_cases: bool, output: Path | None, **options: Any) -> None:
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Page whose table is to be replaced.")
 def leave_one_out(scans: tuple[str, ...], page: Path | None, **options: Any) -> None:
     """Train without each real scan in turn and measure on it, on phantoms and on painted CTs of another seed."""
-    from .cases import real_there
     from .labels import find_maps
     from .measure import held_out, measure, put, table
 
     recipe = Recipe(**options)
     trainings = recipe.cases()
+    there = [fold.name.removeprefix("without_") for fold in trainings if fold.name.startswith("without_")]
+    absent = [scan for scan in scans if scan not in there]
+    if absent:
+        raise TumorgenError(f"no real scan {absent[0]!r} here; there are {', '.join(there) or 'none'}")
     scores = []
-    for number, scan in enumerate(scans or real_there(recipe.data)):
+    for number, scan in enumerate(scans or there):
         model = recipe.work / f"without_{scan}"
         recipe.model(trainings, model.name, model)
         maps = find_maps(recipe.data, recipe.without, scan)
