@@ -40,20 +40,10 @@ NIFTI_1 = _layout(
 NIFTI_2 = _layout(
     540,
     {
-        **{
-            "sizeof_hdr": ("<i4", 0),
-            "magic": ("S4", 4),
-            "eol_check": ("4i1", 8),
-            "datatype": ("<i2", 12),
-            "bitpix": ("<i2", 14),
-        },
-        **{"dim": ("<8i8", 16), "pixdim": ("<8f8", 104), "vox_offset": ("<i8", 168)},
-        **{
-            "scl_slope": ("<f8", 176),
-            "scl_inter": ("<f8", 184),
-            "qform_code": ("<i4", 344),
-            "sform_code": ("<i4", 348),
-        },
+        **{"sizeof_hdr": ("<i4", 0), "magic": ("S4", 4), "eol_check": ("4i1", 8)},
+        **{"datatype": ("<i2", 12), "bitpix": ("<i2", 14), "dim": ("<8i8", 16), "pixdim": ("<8f8", 104)},
+        **{"vox_offset": ("<i8", 168), "scl_slope": ("<f8", 176), "scl_inter": ("<f8", 184)},
+        **{"qform_code": ("<i4", 344), "sform_code": ("<i4", 348)},
         **{name: ("<f8", 352 + 8 * k) for k, name in enumerate(_PLACE)},
         **{f"srow_{axis}": ("<4f8", 400 + 32 * k) for k, axis in enumerate("xyz")},
     },

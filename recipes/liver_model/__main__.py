@@ -114,13 +114,13 @@ def measure_model(
 
 
 @main.command(hidden=True)
-@click.argument("setting")
+@click.argument("setting", type=click.Choice(list(SETTINGS)))
 @click.argument("jobs", type=int)
 def plan(setting: str, jobs: int) -> None:
     """nnU-Net's planning and preprocessing, in the environment that `train` sets."""
-    from .train import plan_and_preprocess, setting_of
+    from .train import plan_and_preprocess
 
-    plan_and_preprocess(setting_of(setting), jobs)
+    plan_and_preprocess(SETTINGS[setting], jobs)
 
 
 @dataclass(frozen=True)

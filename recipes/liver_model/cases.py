@@ -70,10 +70,14 @@ def real_case(data: Path, name: str) -> Case:
         image = sitk.ReadImage(str(image_path))
     image = sitk.DICOMOrient(image, "LPS")
     liver = sitk.Resample(sitk.ReadImage(str(liver_path)) > 0, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    return volume_of(image), volume_of(liver)
+
+
+def volume_of(image: sitk.Image) -> Volume:
+    """The volume of a SimpleITK image; the way back from `tumorgen.volume.to_image`."""
     z, y, x = image.GetSpacing()[::-1]
     array = sitk.GetArrayFromImage(image)
-    geometry = Geometry(array.shape, (z, y, x), image.GetOrigin(), image.GetDirection())
-    return Volume(array, geometry), Volume(sitk.GetArrayFromImage(liver), geometry)
+    return Volume(array, Geometry(array.shape, (z, y, x), image.GetOrigin(), image.GetDirection()))
 
 
 def real_there(data: Path) -> list[str]:

@@ -14,7 +14,7 @@ from tumorgen.anatomy import Phase
 from tumorgen.phantom import phantom
 from tumorgen.volume import Geometry, Triple, Volume, to_image
 
-from .cases import Case, rng_of
+from .cases import Case, rng_of, volume_of
 
 TURNS = {"RAS": "header RAS", "LPI": "feet first", "PSR": "stored sagittally"}
 THICK_MM = 5.0
@@ -44,14 +44,8 @@ def variations(name: str, case: Case) -> Iterator[tuple[str, Case]]:
 
 def turned(case: Case, letters: str) -> Case:
     """A case stored along other axes, its header saying so; the patient stays where he is."""
-    image, liver = (_volume(sitk.DICOMOrient(to_image(part), letters)) for part in case)
+    image, liver = (volume_of(sitk.DICOMOrient(to_image(part), letters)) for part in case)
     return image, liver
-
-
-def _volume(image: sitk.Image) -> Volume:
-    z, y, x = image.GetSpacing()[::-1]
-    array = sitk.GetArrayFromImage(image)
-    return Volume(array, Geometry(array.shape, (z, y, x), image.GetOrigin(), image.GetDirection()))
 
 
 def thickened(case: Case) -> Case:

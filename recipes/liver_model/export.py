@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tumorgen.dataset import sha256_of
 from tumorgen.errors import TumorgenError
 from tumorgen.volume import whole_file
 
@@ -73,9 +73,7 @@ def halved(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seal(folder: Path) -> int:
     files = [folder / "plans.json", folder / "dataset.json", folder / "fold_0" / CHECKPOINT]
-    lines = [
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder).as_posix()}" for file in files
-    ]
+    lines = [f"{sha256_of(file)}  {file.relative_to(folder).as_posix()}" for file in files]
     with whole_file(folder / "SHA256SUMS") as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     size = sum(file.stat().st_size for file in files)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tumorgen.errors import TumorgenError
 
-from .settings import SETTINGS, Setting
+from .settings import Setting
 
 DATASET_ID = 790
 DATASET = f"Dataset{DATASET_ID}_TumorgenLiver"
@@ -150,16 +150,3 @@ def _run(command: list[str], around: dict[str, str]) -> None:
     done = subprocess.run(command, env=around, check=False)  # noqa: S603  # nnU-Net's commands and our own
     if done.returncode:
         raise TumorgenError(f"{Path(command[0]).name} {' '.join(command[1:])}: failed, see above")
-
-
-def setting_of(name: str) -> Setting:
-    """A setting by its name.
-
-    Raises
-    ------
-    TumorgenError
-        There is none of this name.
-    """
-    if name not in SETTINGS:
-        raise TumorgenError(f"no setting {name!r}; there are {', '.join(SETTINGS)}")
-    return SETTINGS[name]
