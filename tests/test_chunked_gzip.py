@@ -238,6 +238,16 @@ def test_beyond_4_gib_the_length_is_given_modulo_2_to_the_32(tmp_path):
     assert (tmp_path / "zeros.nii.gz").read_bytes()[-8:] == struct.pack("<II", crc, source.size % 2**32)
 
 
+@pytest.mark.parametrize("chunk_bytes", [32, 1000, CHUNK])
+def test_checksum_is_that_of_header_and_voxels(chunk_bytes):
+    source = volume()
+    chunked = ChunkedVolume.from_volume(source, chunk_bytes)
+    content = chunked.header + source.array.tobytes()
+    assert chunked.checksum == zlib.crc32(content)
+    by_chunk = [zlib.crc32(content[at : at + chunk_bytes]) for at in range(0, len(content), chunk_bytes)]
+    assert list(chunked.checksums) == by_chunk
+
+
 def test_each_chunk_inflates_by_itself(tmp_path):
     source = volume()
     chunks = ChunkedVolume.from_volume(source, 4096).chunks
@@ -270,6 +280,11 @@ def test_only_touched_chunks_are_deflated_again(monkeypatch, tmp_path):
     assert len(deflated) == 0
     one = box_of((20, 21), (20, 21), (20, 21))
     chunked.write(tmp_path / "voxel.nii.gz", [block_of(source, one), block_of(source, one)])
+    assert len(deflated) == 1
+    whole = box_of((0, 40), (0, 70), (0, 80))
+    chunked.write(tmp_path / "equal.nii.gz", [(whole, source.array)])
+    back = box_of((20, 21), (20, 21), (20, 21))
+    chunked.write(tmp_path / "back.nii.gz", [block_of(source, one), (back, source.array[back])])
     assert len(deflated) == 1
 
 

@@ -70,6 +70,8 @@ class ChunkedVolume:
         Of the whole volume, (z, y, x).
     first
         Number of the first plane that is held.
+    checksum
+        CRC-32 of header and voxels. It is linear: of a variant's only the chunks that differ need to be told.
     hashed
         SHA-256 of the file that nothing is laid over, after every 32 chunks: what a variant has in common with it, up
         to its first touched chunk, need not be hashed again.
@@ -82,9 +84,15 @@ class ChunkedVolume:
     chunk_bytes: int
     shape: Index
     first: int = 0
+    checksum: int = field(init=False)
     hashed: tuple[Any, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        whole, left = 0, self.size
+        for part in self.checksums:
+            length = min(left, self.chunk_bytes)
+            whole, left = isal_zlib.crc32_combine(whole, part, length), left - length
+        object.__setattr__(self, "checksum", whole)
         states = [hashlib.sha256(_GZIP_HEADER)]
         for start in range(0, len(self.chunks) - _HASHED, _HASHED):
             state = states[-1].copy()
@@ -139,6 +147,8 @@ class ChunkedVolume:
         """Voxels of a box (z, y, x) of the volume, in an array of their own."""
         z, y, x = box
         height = self.shape[1]
+        if self.first <= z.start and z.stop <= self.first + len(self.voxels):
+            return self.voxels[z.start - self.first : z.stop - self.first, y, x].copy()
         voxels = np.empty(shape_of(box), self.dtype)
         for plane, number in zip(voxels, range(z.start, z.stop), strict=True):
             plane[:] = self._rows(number * height + y.start, number * height + y.stop)[:, x]
@@ -189,7 +199,7 @@ class ChunkedVolume:
         """
         changed = self._changed(list(blocks))
         known = min(changed, default=len(self.chunks) - 1) // _HASHED
-        buffers = list(self._buffers(changed))
+        buffers = self._buffers(changed)
         sha256 = self.hashed[known].copy()
         for buffer in buffers[1 + known * _HASHED :]:
             sha256.update(buffer)
@@ -225,23 +235,25 @@ class ChunkedVolume:
         changed = {}
         for run in _runs(sorted(laid)):
             over = sorted(set().union(*(laid[chunk] for chunk in run)))
-            start, stop = run.start * self.chunk_bytes, min(run.stop * self.chunk_bytes, self.size)
-            content = memoryview(self._content(start, stop, [blocks[number] for number in over]))
-            for place, chunk in enumerate(run):
-                piece = content[place * self.chunk_bytes : (place + 1) * self.chunk_bytes]
-                changed[chunk] = _deflate(piece), isal_zlib.crc32(piece)
+            for chunk, content in self._contents(run, [blocks[number] for number in over]):
+                changed[chunk] = _deflate(content), isal_zlib.crc32(content)
         return changed
 
-    def _content(self, start: int, stop: int, blocks: Sequence[Block]) -> bytes:
-        """Bytes of the file from `start` to `stop` with blocks laid over the voxels in order."""
+    def _contents(self, run: range, blocks: Sequence[Block]) -> Iterator[tuple[int, bytes]]:
+        """Chunks of a run, by number, that are not what they were once blocks are laid over the voxels in order."""
         _, height, width = self.shape
-        row_bytes = width * self.voxels.itemsize
-        begin, end = max(0, start - len(self.header)), stop - len(self.header)
-        first = begin // row_bytes
-        rows = self._rows(first, -(-end // row_bytes)).copy()
-        _lay(rows, first, height, blocks)
-        of_voxels = rows.reshape(-1).view(np.uint8)[begin - first * row_bytes : end - first * row_bytes]
-        return self.header[start:stop] + of_voxels.tobytes()
+        size, row_bytes, ahead = self.chunk_bytes, width * self.voxels.itemsize, len(self.header)
+        first = max(0, run.start * size - ahead) // row_bytes
+        rows = self._rows(first, -(-(min(run.stop * size, self.size) - ahead) // row_bytes))
+        changed = rows.copy()
+        _lay(changed, first, height, blocks)
+        before, after = (some.reshape(-1).view(np.uint8) for some in (rows, changed))
+        ahead += first * row_bytes
+        for chunk in run:
+            piece = slice(max(0, chunk * size - ahead), min((chunk + 1) * size, self.size) - ahead)
+            content = after[piece].tobytes()
+            if content != before[piece].tobytes():
+                yield chunk, self.header[chunk * size : (chunk + 1) * size] + content
 
     def _rows(self, first: int, last: int) -> Voxels:
         """Rows (row, x) of the volume, counted through its planes: of the planes that are held, or inflated."""
@@ -256,17 +268,15 @@ class ChunkedVolume:
         offset = begin - chunks.start * self.chunk_bytes
         return np.frombuffer(content, self.dtype, (last - first) * width, offset).reshape(-1, width)
 
-    def _buffers(self, changed: Mapping[int, tuple[bytes, int]]) -> Iterator[bytes]:
+    def _buffers(self, changed: Mapping[int, tuple[bytes, int]]) -> list[bytes]:
         """The file of a variant (RFC 1952): header, chunk by chunk, end."""
-        yield _GZIP_HEADER
-        whole, left = 0, self.size
-        for number, same in enumerate(zip(self.chunks, self.checksums, strict=True)):
-            chunk, checksum = changed.get(number, same)
-            length = min(left, self.chunk_bytes)
-            yield chunk
-            whole, left = isal_zlib.crc32_combine(whole, checksum, length), left - length
-        yield _LAST_BLOCK
-        yield struct.pack("<II", whole, self.size & 0xFFFFFFFF)
+        buffers = [_GZIP_HEADER, *self.chunks, _LAST_BLOCK]
+        whole = self.checksum
+        for number, (chunk, checksum) in changed.items():
+            buffers[1 + number] = chunk
+            behind = max(0, self.size - (number + 1) * self.chunk_bytes)
+            whole ^= isal_zlib.crc32_combine(self.checksums[number] ^ checksum, 0, behind)
+        return [*buffers, struct.pack("<II", whole, self.size & 0xFFFFFFFF)]
 
     def _check(self, block: Block) -> None:
         """Refuse what would be cut, stretched or rounded without a word."""
@@ -316,10 +326,14 @@ def nifti_header(geometry: Geometry, voxels: Voxels) -> bytes:
 
 def _lay(rows: Voxels, first: int, height: int, blocks: Sequence[Block]) -> None:
     """Lay blocks over some rows (row, x) of a volume, counted from `first` through its planes of a height."""
-    z, y = np.divmod(np.arange(first, first + len(rows)), height)
+    last = first + len(rows)
     for (of_z, of_y, of_x), block in blocks:
-        here = np.flatnonzero((of_z.start <= z) & (z < of_z.stop) & (of_y.start <= y) & (y < of_y.stop))
-        rows[here, of_x] = block[z[here] - of_z.start, y[here] - of_y.start]
+        for z in range(max(of_z.start, first // height), min(of_z.stop, -(-last // height))):
+            start, stop = max(of_y.start, first - z * height), min(of_y.stop, last - z * height)
+            if start < stop:
+                begin = z * height - first
+                laid = block[z - of_z.start, start - of_y.start : stop - of_y.start]
+                rows[begin + start : begin + stop, of_x] = laid
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[range]:
