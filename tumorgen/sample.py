@@ -26,9 +26,10 @@ from .shape import extent_mm
 from .volume import Index, Triple
 
 _DECIMALS = 4  # what is drawn is what is written: 0.1 um, and few enough digits to survive a spreadsheet
+_ETA_DECIMALS = 2  # few enough etas that rendering keeps the filters of all
 _SEED_BITS = 32  # likewise: spreadsheets round integers of more than 15 digits
 _TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
-_TRIES = 512  # candidates looked at together before the whole set is
+_FIRST_TRIES, _TRIES = 16, 512  # candidates looked at, some and then more together, before the whole set is
 _BLOCK = 1 << 17  # candidates looked at together when all are, to bound the memory
 _BEST_PART = 10  # where no voxel is clear of vessels: the part of the liver, by clearance, to draw from
 
@@ -225,7 +226,7 @@ def draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p: 
         shape_seed=shape_seed,
         mu_t_hu=_rounded(mu.draw(rng)),
         sigma_t_hu=_rounded(sigma_p),
-        eta=_rounded(eta),
+        eta=min(max(round(eta, _ETA_DECIMALS), settings.texture.eta[0]), settings.texture.eta[1]),
         sigma_b_mm=settings.texture.sigma_b_mm,
         texture_seed=texture_seed,
         sigma_c_mm=_rounded(sigma_c),
@@ -379,9 +380,10 @@ def _draw_allowed(scan: Scan, count: int, keep: Keep, rng: Generator, *, thoroug
     if not count:
         return None
     tries = rng.integers(count, size=_TRIES)
-    allowed = np.flatnonzero(keep(_positions(scan, tries)))
-    if allowed.size:
-        return int(tries[allowed[0]])
+    for some in np.split(tries, [_FIRST_TRIES]):
+        allowed = np.flatnonzero(keep(_positions(scan, some)))
+        if allowed.size:
+            return int(some[allowed[0]])
     if not thorough:
         return None
     blocks = (np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
