@@ -77,6 +77,15 @@ def test_edge_blur_is_in_mm_on_thick_slices():
     assert np.interp(0.5, alpha[::-1], distance[::-1]) == pytest.approx(16.0, abs=0.15)
 
 
+@pytest.mark.parametrize("blur", [{"sigma_c_mm": 20.0}, {"sigma_b_mm": 20.0}, {"sigma_d_mm": 20.0, "capsule_hu": 9.0}])
+def test_a_blur_of_thousands_of_voxels_is_refused(blur):
+    """Its weights would take more memory than all voxels."""
+    scan = flat_scan((9, 9, 9), (1.5, 1.5, 0.01))
+    tumor = at(scan, ball(0.5, half_axes=(0.5, 0.5, 20.0), **blur))
+    with pytest.raises(TumorgenError, match=r"times what is rendered; lower its .* or blurs"):
+        render(scan, plan_of(scan, tumor))
+
+
 def test_without_blur_the_edge_is_hard():
     scan = flat_scan(SHAPE)
     tumor = at(scan, ball(8.0, sigma_t_hu=0.0, mu_t_hu=40.0))

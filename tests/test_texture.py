@@ -48,7 +48,7 @@ def test_mean_and_standard_deviation_are_those_of_the_row_at_every_voxel(spacing
 
 @pytest.mark.parametrize(("eta", "sigma"), [(1.0, 0.0), (1.1, 0.6), (1.5, 0.12), (1.3, 0.75), (2.7, 3.0)])
 def test_the_gain_of_every_voxel_is_one(eta, sigma):
-    (operator, *_), _ = upscaling([range(-9, 14), range(2), range(2)], eta, [sigma, 1.0, 2.0])
+    operator, _ = upscaling(range(-9, 14), eta, sigma)
     assert operator.shape[0] == 23
     matrix = operator.checked().toarray()
     # Exact in theory; float32 and the weights that are dropped as negligible leave 1e-5.
@@ -57,8 +57,8 @@ def test_the_gain_of_every_voxel_is_one(eta, sigma):
 
 @given(st.floats(1, 3), st.floats(0, 2), st.integers(-40, 40), st.integers(1, 9))
 def test_a_voxel_has_the_same_weights_whatever_others_are_asked_for(eta, sigma, start, size):
-    (all_of_them,), (nodes,) = upscaling([range(-45, 55)], eta, [sigma])
-    (few,), (used,) = upscaling([range(start, start + size)], eta, [sigma])
+    all_of_them, nodes = upscaling(range(-45, 55), eta, sigma)
+    few, used = upscaling(range(start, start + size), eta, sigma)
     there = all_of_them.checked().toarray()[start + 45 : start + 45 + size]
     np.testing.assert_array_equal(few.checked().toarray(), there[:, used[0] - nodes[0] : used[-1] + 1 - nodes[0]])
     assert np.count_nonzero(few.checked().toarray()) == np.count_nonzero(there)
@@ -98,7 +98,7 @@ def test_the_filter_is_the_literal_one_but_for_its_gain(eta, sigma):
     size = round(60 * eta) + 1
     scaled = [ndimage.zoom(impulse, size / nodes, order=3, mode="mirror") for impulse in np.eye(nodes)]
     exact = ndimage.gaussian_filter1d(np.array(scaled), sigma, axis=1).T
-    (operator,), _ = upscaling([range(18)], eta, [sigma])
+    operator, _ = upscaling(range(18), eta, sigma)
     ours = operator.checked().toarray().astype(np.float64)
     first = round(20 * eta)  # where a node lies on a voxel, as on ours, far from the rim
     exact = exact[first : first + 18] / np.linalg.norm(exact[first : first + 18], axis=1, keepdims=True)

@@ -27,9 +27,10 @@ class Boxed(Protocol):
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:
     """Smallest box that holds all of a mask (z, y, x) that is not empty."""
-    over_z = np.any(mask, axis=0)
-    along = np.any(mask, axis=(1, 2)), np.any(over_z, axis=1), np.any(over_z, axis=0)
-    z, y, x = (slice(int(i[0]), int(i[-1]) + 1) for (i,) in (a.nonzero() for a in along))
+    over = np.logical_or.reduce
+    over_z = over(mask, axis=0)
+    along = over(mask, axis=(1, 2)), over(over_z, axis=1), over(over_z, axis=0)
+    z, y, x = (slice(int(a.argmax()), a.size - int(a[::-1].argmax())) for a in along)
     return z, y, x
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .boxes import EMPTY, Box
 from .plan import Tumor
-from .separable import Floats, gaussian, trilinear
+from .separable import Floats, gaussian, nearest, trilinear
 from .shape import Axes
 from .volume import Geometry, Index, Triple
 
@@ -65,9 +65,7 @@ class Pull:
         moved = label.copy()
         if not label.size or label.min() == label.max():
             return moved
-        # A centre on the very edge of the scan pulls from half a voxel beyond it.
-        there = (np.rint(s).clip(0, n - 1).astype(np.intp) for s, n in zip(self.source, label.shape, strict=True))
-        moved[self.moving] = label[tuple(there)]
+        moved[self.moving] = nearest(label, self.source)
         return moved
 
     def tissue(self, hu: Floats, noise_sd: float, visible: NDArray[np.bool_]) -> Floats:
@@ -78,10 +76,11 @@ class Pull:
         """
         noise = noise_of(hu, noise_sd)
         moved = hu.copy()
-        seen = visible[self.moving]
         target = self.moving & visible
-        anatomy = trilinear(hu - noise, self.source[:, seen])
-        moved[target] = anatomy + noise[target]
+        seen = np.flatnonzero(visible[self.moving])
+        anatomy = trilinear(hu - noise, self.source.take(seen, axis=1))
+        anatomy += noise[target]
+        moved[target] = anatomy
         return moved
 
 
@@ -121,9 +120,9 @@ def noise_of(hu: Floats, noise_sd: float) -> Floats:
     Where the local mean itself changes steeply from voxel to voxel there is an edge of the anatomy, and nothing is
     called noise: the weight is a half at EDGE_SLOPE and falls with the fourth power of the slope.
     """
-    if not noise_sd:
+    if not (noise_sd and hu.size):
         return np.zeros_like(hu)
-    mean = gaussian(hu, [_STRUCTURE_SIGMA] * 3, [_STRUCTURE_RADIUS] * 3, "reflect")
+    mean = gaussian(hu, [_STRUCTURE_SIGMA] * 3, [_STRUCTURE_RADIUS] * 3)
     weight = squared_slope(mean)
     weight *= np.float32(1 / (EDGE_SLOPE * noise_sd) ** 2)
     weight *= weight

@@ -14,7 +14,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from .boxes import EMPTY, Box, bounding_box, hull, paste, window
+from .boxes import EMPTY, Box, bounding_box, hull, overlap, paste, window
 from .errors import TumorgenError
 from .mass_effect import Pull, pulled_index, squared_distance
 from .plan import Plan, Tumor
@@ -26,6 +26,7 @@ from .volume import Geometry, Index, Triple
 
 LIVER, TUMOR = 1, 2  # labels; 0 is background
 MOST_POINTS = 2**27  # of a tumour's fine grid, some GB: a cube of 35 cm at 0.7 mm; no row may ask for more
+MOST_WEIGHTS = 2**19  # of a blur along one axis: 1000 voxels and a sigma of 65 voxels
 _TRUNCATE = 3.0
 
 
@@ -255,13 +256,15 @@ def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
     )
 
 
-def _bounded(grid: Grid) -> Grid:
-    """The grid, if it can be rendered: a row may ask for anything."""
+def _bounded(grid: Grid, sigma_mm: float = 0.0) -> Grid:
+    """The grid, if it can be rendered with blurs of a width: a row may ask for anything."""
     points = math.prod(grid.shape) * math.prod(grid.fine)
-    if points > MOST_POINTS:
+    weights = max(n * k * 8 * sigma_mm / s for n, k, s in zip(grid.shape, grid.fine, grid.fine_spacing_mm, strict=True))
+    excess = max(points / MOST_POINTS, weights / MOST_WEIGHTS)
+    if excess > 1:
         size = " x ".join(f"{n * s:.0f}" for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
         raise TumorgenError(
-            f"it reaches over {size} mm (z, y, x), {points / MOST_POINTS:.1f} times what is rendered; lower its"
+            f"it reaches over {size} mm (z, y, x), {excess:.1f} times what is rendered; lower its"
             " half-axes, sigma_e_mm, gamma_max_mm or blurs"
         )
     return grid
@@ -275,7 +278,7 @@ def with_blurs(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[NDAr
     z, y, x = (
         slice((b.start - m) // k, -(-(b.stop + m) // k)) for b, m, k in zip(box, margins, grid.fine, strict=True)
     )
-    part = _bounded(grid.part((z, y, x)))
+    part = _bounded(grid.part((z, y, x)), max(*blurs, tumor.sigma_b_mm))
     widened = np.zeros([n * k for n, k in zip(part.shape, part.fine, strict=True)], bool)
     k, j, i = (
         slice(b.start - w.start * n, b.stop - w.start * n) for b, w, n in zip(box, (z, y, x), grid.fine, strict=True)
@@ -299,8 +302,9 @@ def _current(scan: Scan, blocks: Sequence[Block], box: Box) -> tuple[NDArray[Any
     """Copies of image and label in a box as the blocks before have left them."""
     image, label = scan.hu[box].copy(), scan.inside[box].astype(np.uint8)
     for block in blocks:
-        paste(image, box, block.image, block.box)
-        paste(label, box, block.label, block.box)
+        if windows := overlap(box, block.box):
+            image[windows[0]] = block.image[windows[1]]
+            label[windows[0]] = block.label[windows[1]]
     return image, label
 
 
@@ -315,9 +319,9 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:
     inside = q <= 1
     if not (tumor.mass_effect_percent and tumor.gamma_max_mm):
         return one_piece(inside)
-    doubtful = np.nonzero(near_surface(tumor, axes, q))
-    source = pulled_index(tumor, axes, doubtful, grid.fine_spacing_mm)
-    inside[doubtful] = trilinear(q, source) <= 1
+    doubtful = np.flatnonzero(near_surface(tumor, axes, q))
+    source = pulled_index(tumor, axes, np.unravel_index(doubtful, q.shape), grid.fine_spacing_mm)
+    inside.reshape(-1)[doubtful] = trilinear(q, source) <= 1
     return one_piece(inside)
 
 
@@ -359,6 +363,8 @@ def capsule_rim(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
 
 def blur(values: Floats, within: Box, sigma_mm: float, spacing_mm: Triple) -> Box:
     """Gaussian blur of a width in mm, in place, of values in a box; return the box after it. Zero changes nothing."""
+    if not sigma_mm:
+        return within
     return spread(values, within, [sigma_mm / s for s in spacing_mm], radii(sigma_mm, spacing_mm))
 
 
@@ -376,8 +382,8 @@ def to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Values in the image's data type: integers are rounded and kept within their range."""
     if dtype.kind not in "iu":
         return values.astype(dtype)
-    info = np.iinfo(dtype)
-    return np.clip(np.rint(values), info.min, info.max).astype(dtype)
+    info, rounded = np.iinfo(dtype), np.rint(values)
+    return rounded.clip(info.min, info.max, out=rounded).astype(dtype)
 
 
 def _measure(scan: Scan, tumor: Tumor, block: Block, here: NDArray[np.bool_], unclipped: int, mu_p: float) -> Outcome:
@@ -386,9 +392,12 @@ def _measure(scan: Scan, tumor: Tumor, block: Block, here: NDArray[np.bool_], un
     count = int(np.count_nonzero(here))
     volume = count * scan.geometry.voxel_volume_mm3
     inside = block.image[here].astype(np.float64)
-    mean = float(inside.mean()) if count else float("nan")
+    mean = float(inside.sum()) / count if count else float("nan")
+    inside -= mean
+    inside *= inside
     vessels = np.zeros(here.shape, bool)
     paste(vessels, block.box, scan.vessels, scan.roi)
+    vessels &= here
     z, y, x = block.box
     return Outcome(
         center_z_voxel=center[0],
@@ -397,9 +406,9 @@ def _measure(scan: Scan, tumor: Tumor, block: Block, here: NDArray[np.bool_], un
         volume_mm3=round(volume, 3),
         equivalent_radius_mm=round((3 * volume / (4 * np.pi)) ** (1 / 3), 4),
         mean_hu=round(mean, 3),
-        sd_hu=round(float(inside.std()), 3) if count else float("nan"),
+        sd_hu=round(math.sqrt(inside.sum() / count), 3) if count else float("nan"),
         contrast_hu=round(mean - mu_p, 3),
-        vessel_overlap=round(float(vessels[here].mean()), 4) if count else 0.0,
+        vessel_overlap=round(int(np.count_nonzero(vessels)) / count, 4) if count else 0.0,
         clipped_fraction=round(1 - count / unclipped, 4) if unclipped else 0.0,
         box_z0=z.start,
         box_z1=z.stop,

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from itertools import accumulate, pairwise
+from math import exp
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,12 +20,14 @@ from scipy import ndimage, sparse
 from .boxes import Box, grow
 
 Floats = NDArray[np.float32]
-Beyond = Literal["constant", "reflect"]  # what lies past the ends: zeros, or the values mirrored
 
 # Not scipy's public interface, and without its checks: for a small tumour they take longer than the product.
 _csr_matvecs: Any = getattr(getattr(sparse, "_sparsetools", None), "csr_matvecs", None)
-_NO_BLUR = 1e-15  # scipy's own bound
+_NO_BLUR = 1e-15  # voxels
+_ONE = 2**24  # float32 adds up shares of this many parts without rounding
 _MEMORY = 8  # nodes; beyond them a cubic spline has forgotten a value but for 5e-5 of it
+# The cubic B-splines of the four nodes around a position as polynomials in t, from t^3 (first row) to 1.
+_B_SPLINE = np.array([[-1, 3, -3, 1], [3, -6, 3, 0], [-3, 0, 3, 0], [1, 4, 1, 0]]) / 6
 # B-spline coefficients of a unit at a node, there and around: sqrt(3) z^|k| with z = sqrt(3) - 2 (Unser 1999).
 _UNIT = np.sqrt(3) * (np.sqrt(3) - 2) ** np.abs(np.arange(-_MEMORY, _MEMORY + 1))
 
@@ -33,18 +37,22 @@ def cubic_weights(positions: NDArray[np.float64], nodes: int) -> NDArray[np.floa
 
     Positions are in nodes, from 0; those beyond the ends take the value at the end.
     """
-    positions = np.clip(positions, 0, nodes - 1)
-    first = np.minimum(np.floor(positions).astype(np.intp), nodes - 2)
-    splines = _spline_coefficients(nodes)[first + np.arange(4)[:, None]]
-    weights: NDArray[np.float64] = (_cubic_b_spline(positions - first)[:, :, None] * splines).sum(axis=0)
+    positions = positions.clip(0, nodes - 1)
+    first = np.minimum(positions.astype(np.intp), nodes - 2)
+    cubic, square, linear, constant = _spline_pieces(nodes).take(first, axis=1)
+    t = (positions - first)[:, None]
+    weights: NDArray[np.float64] = ((cubic * t + square) * t + linear) * t + constant
     return weights
 
 
-@lru_cache(maxsize=256)
-def _spline_coefficients(nodes: int) -> NDArray[np.float64]:
-    """B-spline coefficients (nodes + 2, nodes) of a unit at each node, with the mirrored node before and behind."""
+@lru_cache(maxsize=64)
+def _spline_pieces(nodes: int) -> NDArray[np.float64]:
+    """Polynomials in t (4 coefficients, from t^3 to 1) from each node to the next, of the spline of a unit at each."""
     spline = np.asarray(ndimage.spline_filter1d(np.eye(nodes), order=3, axis=0, mode="mirror"))
-    return np.concatenate([spline[1:2], spline, spline[-2:-1]])  # node -1 is node 1, node n is node n - 2
+    spline = np.concatenate([spline[1:2], spline, spline[-2:-1]])  # node -1 is node 1, node n is node n - 2
+    around = np.stack([spline[k : k + nodes - 1] for k in range(4)])
+    pieces: NDArray[np.float64] = np.einsum("pk,kij->pij", _B_SPLINE, around)
+    return pieces
 
 
 def endless_cubic_weights(
@@ -79,7 +87,10 @@ def _cubic_b_spline(t: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weights (4, ...) of the four nodes around a position, t in [0, 1] past the second of them."""
     u = 1 - t
     t2, u2 = t * t, u * u
-    return np.stack([u2 * u / 6, (3 * t - 6) * t2 / 6 + 2 / 3, (3 * u - 6) * u2 / 6 + 2 / 3, t2 * t / 6])
+    weights = np.empty((4, *t.shape))
+    weights[0], weights[1] = u2 * u / 6, (3 * t - 6) * t2 / 6 + 2 / 3
+    weights[2], weights[3] = (3 * u - 6) * u2 / 6 + 2 / 3, t2 * t / 6
+    return weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,10 +129,22 @@ class Operator:
 
 def as_operator(matrix: NDArray[Any], dtype: DTypeLike = np.float32) -> Operator:
     """A small matrix, most of whose entries are not zero."""
-    rows, width = matrix.shape
+    columns, starts = _full(*matrix.shape)
+    return Operator(matrix.astype(dtype).ravel(), columns, starts, matrix.shape[1])
+
+
+def as_operators(matrix: NDArray[Any], sizes: Sequence[int]) -> list[Operator]:
+    """Likewise, cut into operators of so many rows."""
+    (columns, starts), values = _full(*matrix.shape), matrix.astype(np.float32).ravel()
+    begins = [0, *accumulate(sizes)]
+    return [Operator(values, columns, starts[a : b + 1], matrix.shape[1]) for a, b in pairwise(begins)]
+
+
+@lru_cache(maxsize=256)
+def _full(rows: int, width: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Columns and starts of an operator without zeros."""
     columns = np.tile(np.arange(width, dtype=np.int32), rows)
-    starts = np.arange(0, rows * width + 1, width, dtype=np.int32)
-    return Operator(matrix.astype(dtype).ravel(), columns, starts, width)
+    return columns, np.arange(0, rows * width + 1, width, dtype=np.int32)
 
 
 def apply_separable(operators: Sequence[Operator], values: Floats) -> Floats:
@@ -140,49 +163,87 @@ def _applied(operator: Operator, values: Floats) -> Floats:
     return applied.reshape(-1, *values.shape[1:])
 
 
-def gaussian(values: Floats, sigmas: Sequence[float], radii: Sequence[int], mode: Beyond) -> Floats:
-    """Gaussian blur; bit for bit `scipy.ndimage.gaussian_filter`, which makes the kernel of every axis anew.
+def gaussian(values: Floats, sigmas: Sequence[float], radii: Sequence[int]) -> Floats:
+    """Gaussian blur of values that are mirrored at their ends, the last ones doubled: scipy's "reflect".
 
     `sigmas` and `radii`, how far it reaches, are in voxels (z, y, x).
     """
-    for axis, (sigma, radius) in enumerate(zip(sigmas, radii, strict=True)):
-        if sigma > _NO_BLUR:
-            values = ndimage.correlate1d(values, _kernel(sigma, radius), axis, mode=mode)
-    return values
+    kernels = (_kernel(sigma, radius) for sigma, radius in zip(sigmas, radii, strict=True))
+    mirrored = (_mirrored(n, radius) for n, radius in zip(values.shape, radii, strict=True))
+    return apply_separable(
+        [Operator(np.tile(kernel, n), *p, n) for n, kernel, p in zip(values.shape, kernels, mirrored, strict=True)],
+        values,
+    )
 
 
 def spread(values: Floats, within: Box, sigmas: Sequence[float], radii: Sequence[int]) -> Box:
-    """Blur, in place, values that are zero outside a box, as zeros follow them; return the box that they spread over.
+    """Gaussian blur, in place, of values that are zero outside a box, as zeros follow them; return the box after it.
 
-    The same bits as `gaussian` in "constant" mode, which blurs all the zeros too.
+    A voxel's value does not depend on how much of the zeros the box holds.
     """
-    for axis, (sigma, radius) in enumerate(zip(sigmas, radii, strict=True)):
-        if sigma > _NO_BLUR:
-            within = grow(within, [radius if axis == i else 0 for i in range(3)], values.shape)
-            values[within] = ndimage.correlate1d(values[within], _kernel(sigma, radius), axis, mode="constant")
-    return within
+    over = grow(within, radii, values.shape)
+    operators = []
+    for a, b, sigma, radius in zip(within, over, sigmas, radii, strict=True):
+        taps, columns, starts = _spreading(a.stop - a.start, a.start - b.start, b.stop - a.stop, radius)
+        operators.append(Operator(_kernel(sigma, radius).take(taps), columns, starts, a.stop - a.start))
+    values[over] = apply_separable(operators, values[within])
+    return over
 
 
 @lru_cache(maxsize=256)
-def _kernel(sigma: float, radius: int) -> NDArray[np.float64]:
-    weights: NDArray[np.float64] = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
-    weights /= weights.sum()
-    return weights
+def _kernel(sigma: float, radius: int) -> Floats:
+    """Weights of a Gaussian, in whole 2^-24ths that add up to 1: where all voxels are 1 they stay exactly that."""
+    side = [exp(-0.5 * (step / max(sigma, _NO_BLUR)) ** 2) for step in range(radius, 0, -1)]
+    whole = 2 * sum(side) + 1
+    side = [round(weight / whole * _ONE) for weight in side]
+    return np.array([*side, _ONE - 2 * sum(side), *side[::-1]], np.float32) / np.float32(_ONE)
+
+
+@lru_cache(maxsize=256)
+def _mirrored(size: int, radius: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Columns and starts of an operator whose row i reads what is up to `radius` from i, in a mirrored row."""
+    places = _around(0, size, radius) % (2 * size)
+    starts = np.arange(0, places.size + 1, 2 * radius + 1, dtype=np.int32)
+    return np.minimum(places, 2 * size - 1 - places).ravel(), starts
+
+
+@lru_cache(maxsize=128)
+def _spreading(
+    size: int, before: int, behind: int, radius: int
+) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.int32]]:
+    """Which weights its rows have, columns and starts of an operator from some voxels to more on both sides."""
+    columns = _around(-before, size + behind, radius)
+    there = (columns >= 0) & (columns < size)
+    starts = np.zeros(len(there) + 1, np.int32)
+    np.cumsum(np.count_nonzero(there, axis=1), out=starts[1:])
+    taps: NDArray[np.intp] = there.nonzero()[1]
+    return taps, columns[there], starts
+
+
+def _around(first: int, end: int, radius: int) -> NDArray[np.int32]:
+    """What is up to a radius from each of some numbers (rows)."""
+    numbers: NDArray[np.int32] = np.add.outer(
+        np.arange(first, end, dtype=np.int32), np.arange(-radius, radius + 1, dtype=np.int32)
+    )
+    return numbers
 
 
 def trilinear(values: Floats, index: Floats) -> Floats:
     """Values (z, y, x) interpolated at continuous indices (3, n); beyond the ends the value at the end.
 
-    As `scipy.ndimage.map_coordinates(order=1, mode="nearest")`, in half its time.
+    As `scipy.ndimage.map_coordinates(order=1, mode="nearest")`, in a quarter of its time.
     """
-    flat = np.zeros(index.shape[1], np.int32)
-    fractions, steps = [], []
-    for i, n, step in zip(index, values.shape, (values.shape[1] * values.shape[2], values.shape[2], 1), strict=True):
-        low = np.minimum(np.maximum(np.floor(i), 0), max(n - 2, 0))
-        fractions.append(np.minimum(np.maximum(i - low, 0), 1))
-        steps.append(step if n > 1 else 0)
-        flat += low.astype(np.int32) * np.int32(step)
-    voxels = values.ravel()
+    lows, fractions = [], []
+    for i, n in zip(index, values.shape, strict=True):
+        fraction = i.clip(0, max(n - 1, 0))
+        low = np.floor(fraction)
+        np.minimum(low, max(n - 2, 0), out=low)
+        fraction -= low
+        lows.append(low)
+        fractions.append(fraction)
+    flat = _flat_index(lows, values.shape)
+    steps = [s if n > 1 else 0 for s, n in zip(_steps(values.shape), values.shape, strict=True)]
+    voxels = np.ravel(values)
 
     def between(a: Floats, b: Floats, axis: int) -> Floats:
         b -= a
@@ -191,9 +252,34 @@ def trilinear(values: Floats, index: Floats) -> Floats:
         return b
 
     def on_line(offset: int) -> Floats:
-        return between(voxels[flat + offset], voxels[flat + (offset + steps[2])], 2)
+        return between(_taken(voxels[offset:], flat), _taken(voxels[offset + steps[2] :], flat), 2)
 
     def on_face(offset: int) -> Floats:
         return between(on_line(offset), on_line(offset + steps[1]), 1)
 
     return between(on_face(0), on_face(steps[0]), 0)
+
+
+def nearest(values: NDArray[Any], index: Floats) -> NDArray[Any]:
+    """Values (z, y, x) of the voxels nearest to continuous indices (3, n); beyond the ends the value at the end."""
+    places = [np.rint(i.clip(0, n - 1)) for i, n in zip(index, values.shape, strict=True)]
+    return _taken(np.ravel(values), _flat_index(places, values.shape))
+
+
+def _steps(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """How far apart neighbours along each axis lie in a flat array."""
+    return shape[1] * shape[2], shape[2], 1
+
+
+def _flat_index(places: Sequence[Floats], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Whole indices along each axis, as indices into the flat array."""
+    flat = np.zeros(places[0].size, np.int32)
+    for place, step in zip(places, _steps(shape), strict=True):
+        flat += place.astype(np.int32) * np.int32(step)
+    return flat.astype(np.intp)
+
+
+def _taken(voxels: NDArray[Any], flat: NDArray[np.intp]) -> NDArray[Any]:
+    """Elements of a flat array; the mode is the quickest, and nothing is clipped."""
+    taken: NDArray[Any] = voxels.take(flat, mode="clip")
+    return taken

@@ -5,19 +5,22 @@ Coordinates are mm from the tumour's centre along the image's axes (z, y, x).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .boxes import Box, shape_of
+from .boxes import Box, bounding_box, shape_of
 from .plan import Tumor
-from .separable import Floats, apply_separable, as_operator, cubic_weights
+from .separable import Floats, apply_separable, as_operators, cubic_weights
 from .volume import Triple
 
 FINE_MM = 1.6  # voxels longer than this are cut into equal parts, so that thick slices get partial volumes
 DEFORM_SPAN = 2.0  # control points cover -2 r to 2 r, as the authors' crop of four half-axes does
+_REMEMBERED = 64  # shapes: what sampling asks for, rendering asks for soon after
 _PROBES = 32  # samples per axis when the extent of a shape is looked for
 
 Axes = tuple[Floats, Floats, Floats]
@@ -92,16 +95,16 @@ def grid_around(center: Triple, low_mm: Triple, high_mm: Triple, spacing_mm: Tri
     tumour moved by a fraction of a voxel keeps its texture.
     """
     nearest = [round(c) for c in center]
-    below = [int(np.ceil(-low / s + 0.5)) for low, s in zip(low_mm, spacing_mm, strict=True)]
-    above = [int(np.ceil(high / s + 0.5)) for high, s in zip(high_mm, spacing_mm, strict=True)]
+    below = [ceil(-low / s + 0.5) for low, s in zip(low_mm, spacing_mm, strict=True)]
+    above = [ceil(high / s + 0.5) for high, s in zip(high_mm, spacing_mm, strict=True)]
     start = [n - b for n, b in zip(nearest, below, strict=True)]
     offset = [(a - c) * s for a, c, s in zip(start, center, spacing_mm, strict=True)]
     # An odd number of parts: a voxel that is half tumour is never a tie, which would make all tumours too large.
-    fine = [int(np.ceil(s / FINE_MM - 1e-6)) // 2 * 2 + 1 for s in spacing_mm]
-    shape = np.add(below, above) + 1
+    fine = [ceil(s / FINE_MM - 1e-6) // 2 * 2 + 1 for s in spacing_mm]
+    shape = [b + a + 1 for b, a in zip(below, above, strict=True)]
     return Grid(
         (start[0], start[1], start[2]),
-        (int(shape[0]), int(shape[1]), int(shape[2])),
+        (shape[0], shape[1], shape[2]),
         (fine[0], fine[1], fine[2]),
         spacing_mm,
         (offset[0], offset[1], offset[2]),
@@ -109,15 +112,35 @@ def grid_around(center: Triple, low_mm: Triple, high_mm: Triple, spacing_mm: Tri
     )
 
 
-def displacement(tumor: Tumor) -> NDArray[np.float64]:
+class Form(NamedTuple):
+    """What the shape of a tumour comes from; the rest of its row plays no part in it."""
+
+    radius_mm: float
+    half_axes_mm: Triple
+    sigma_e_mm: float
+    deform_points: int
+    shape_seed: int
+
+    @classmethod
+    def of(cls, tumor: Tumor) -> Form:
+        """That of a tumour."""
+        return cls(tumor.radius_mm, tumor.half_axes_mm, tumor.sigma_e_mm, tumor.deform_points, tumor.shape_seed)
+
+
+def displacement(tumor: Tumor | Form) -> NDArray[np.float64]:
     """Elastic displacement in mm, (3, p, p, p), at the control points: N(0, sigma_e), zero at the centre."""
-    points = tumor.deform_points
-    drawn = np.random.default_rng(tumor.shape_seed).normal(size=(3, points, points, points))
+    return _standard_displacement(tumor.shape_seed, tumor.deform_points) * tumor.sigma_e_mm
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _standard_displacement(seed: int, points: int) -> NDArray[np.float64]:
+    """Likewise, for sigma_e = 1."""
+    drawn = np.random.default_rng(seed).normal(size=(3, points, points, points))
     drawn[:, points // 2, points // 2, points // 2] = 0.0
-    return drawn * tumor.sigma_e_mm
+    return drawn
 
 
-def level(tumor: Tumor, axes: Axes) -> Floats:
+def level(tumor: Tumor | Form, axes: Axes) -> Floats:
     """Radius q of the deformed ellipsoid on the grid of three axes, (z, y, x); the tumour is where q is at most 1.
 
     q(x)^2 = sum over the axes of ((x_i + u_i(x)) / a_i)^2 with the displacement u, a cubic spline through the control
@@ -132,7 +155,7 @@ def level(tumor: Tumor, axes: Axes) -> Floats:
     nodes = (displacement(tumor) / np.reshape(tumor.half_axes_mm, (3, 1, 1, 1))).astype(np.float32)
     step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
     weights = cubic_weights(np.concatenate(axes).astype(np.float64) / step + points // 2, points)
-    operators = [as_operator(w) for w in np.split(weights, np.cumsum([a.size for a in axes[:2]]))]
+    operators = as_operators(weights, [a.size for a in axes])
     q = np.zeros([a.size for a in axes], np.float32)
     for axis, field in enumerate(apply_separable(operators, nodes)):
         field += scaled[axis].astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
@@ -144,15 +167,13 @@ def level(tumor: Tumor, axes: Axes) -> Floats:
 def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
     """Lowest and highest corner (z, y, x) of the deformed shape, and its reach from the centre, in mm.
 
-    Probed on a coarse grid of its own, and widened by one step of it, so that it depends on the shape alone. Sampling
-    and rendering ask for the same shape one after the other, so the last ones are kept.
+    Probed on a coarse grid of its own, and widened by one step of it, so that it depends on the shape alone.
     """
-    at_origin = replace(tumor, center_x_mm=0.0, center_y_mm=0.0, center_z_mm=0.0, mu_t_hu=0.0, texture_seed=0)
-    return _extent_mm(at_origin)
+    return _extent_mm(Form.of(tumor))
 
 
-@lru_cache(maxsize=64)
-def _extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
+@lru_cache(maxsize=_REMEMBERED)
+def _extent_mm(tumor: Form) -> tuple[Triple, Triple, float]:
     half = np.array(tumor.half_axes_mm)
     if tumor.sigma_e_mm == 0:
         z, y, x = tumor.half_axes_mm
@@ -161,12 +182,10 @@ def _extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
     axes = [np.linspace(-b, b, _PROBES, dtype=np.float32) for b in bound]
     inside = level(tumor, (axes[0], axes[1], axes[2])) <= 1
     step = 2 * bound / (_PROBES - 1)
-    corners = []
-    for axis in range(3):
-        others = tuple(i for i in range(3) if i != axis)
-        used = axes[axis][inside.any(axis=others)]
-        low, high = (used.min(), used.max()) if used.size else (0.0, 0.0)
-        corners.append((float(low - step[axis]), float(high + step[axis])))
+    corners = [(-s, s) for s in step.tolist()]
+    if inside.any():
+        used = (a[b] for a, b in zip(axes, bounding_box(inside), strict=True))
+        corners = [(float(a[0] - s), float(a[-1] + s)) for a, s in zip(used, step, strict=True)]
     squares = [a.astype(np.float64) ** 2 for a in axes]
     distance2 = squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :]
     reach = float(np.sqrt(distance2[inside].max(initial=0.0)) + step.max())

@@ -6,6 +6,7 @@ Origin, direction and points are ITK's: (x, y, z) in mm, LPS (3D Slicer shows RA
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -54,7 +55,7 @@ class Geometry:
     @property
     def voxel_volume_mm3(self) -> float:
         """Volume of one voxel in mm3."""
-        return float(np.prod(self.spacing_mm))
+        return math.prod(self.spacing_mm)
 
     def to_mm(self, index: Triple) -> Triple:
         """Physical point (x, y, z), LPS mm, of a continuous voxel index (z, y, x)."""
