@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from nnunet_runs import _plans
 from tumorgen.phantom import write_phantoms
 from tumorgen.preprocessed import Frame, Normalization, TumorCases, fresh, measure_all
 from tumorgen.settings import Settings
+from tumorgen.transform import add_tumors
 from tumorgen.volume import read_ct, read_mask
 
 SHAPE, SPACING_MM = (224, 512, 512), (1.5, 0.75, 0.75)
@@ -32,41 +33,51 @@ PATCH, BATCH = [128, 128, 128], 2  # what nnU-Net plans for such scans on a GPU 
 PROPERTIES = {"mean": 100.0, "std": 30.0, "percentile_00_5": -20.0, "percentile_99_5": 200.0}
 LABELS = {"background": 0, "liver": 1, "tumor": 2}
 CLASSES = ("tiny", "small", "medium", "large", "mix")
-WITHOUT, ALL = "no tumours", "all in turn"
+WITHOUT, OFFLINE, ALL = "no tumours", "made offline", "all in turn"
 PROCESSES, ITERATIONS = 12, 250  # nnU-Net's defaults: data-loading processes, and batches of an epoch
-NAME, PAGE = "Dataset502_HealthyLiver", Path(__file__).parents[1] / "docs" / "training.md"
+NAME, NAME_OFFLINE = "Dataset502_HealthyLiver", "Dataset501_SyntheticLiver"
+PAGE = Path(__file__).parents[1] / "docs" / "training.md"
 BEGIN, END = "<!-- patches: begin -->", "<!-- patches: end -->"
 
 
 def preprocess(folder: Path, scans: Path, shape: tuple[int, int, int]) -> Path:
-    """What nnU-Net's preprocessing makes of a phantom at its own spacing, without the minutes that it takes."""
-    from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
-
+    """What nnU-Net's preprocessing makes of a phantom, and of samples of it, without the minutes that it takes."""
     write_phantoms(scans, shape=shape, spacing_mm=SPACING_MM)
     image, mask = (scans / kind / "phantom_000.nii.gz" for kind in ("images", "masks"))
-    data = Normalization.of(PROPERTIES).to_values(read_ct(image).array)[None]
-    seg = read_mask(mask).array[None].astype(np.int16)
-    places = np.argwhere(seg == 1)
-    dataset = folder / NAME
+    hu, liver = read_ct(image).array, read_mask(mask).array
+    save(folder / NAME, {"phantom": (hu, liver)})
+    rng = np.random.default_rng(0)
+    made = {name: add_tumors(hu, liver, SPACING_MM, rng, Settings(sizes=(name,))) for name in CLASSES}
+    save(folder / NAME_OFFLINE, made)
+    return folder / NAME
+
+
+def save(dataset: Path, cases: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Cases at their own spacing, HU and labels (z, y, x), as a preprocessed dataset of nnU-Net's."""
+    from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
+
     (dataset / "nnUNetPlans_3d_fullres").mkdir(parents=True)
-    sizes: dict[str, Any] = {}
-    for suffix, bytes_per_voxel in (("", 4), ("_seg", 2)):
-        blocks, chunks = comp_blosc2_params(data.shape, PATCH, bytes_per_voxel)
-        sizes |= {f"blocks{suffix}": blocks, f"chunks{suffix}": chunks}
-    about = {"spacing": list(SPACING_MM), "class_locations": {1: places[:: max(1, len(places) // 10000)], 2: []}}
-    nnUNetDatasetBlosc2.save_case(data, seg, about, str(dataset / "nnUNetPlans_3d_fullres" / "phantom"), **sizes)
+    for case, (hu, label) in cases.items():
+        data, seg = Normalization.of(PROPERTIES).to_values(hu)[None], label[None].astype(np.int16)
+        places = {number: np.argwhere(seg == number) for number in (1, 2)}
+        some = {number: found[:: max(1, len(found) // 10000)] for number, found in places.items()}
+        sizes: dict[str, Any] = {}
+        for suffix, bytes_per_voxel in (("", 4), ("_seg", 2)):
+            blocks, chunks = comp_blosc2_params(data.shape, PATCH, bytes_per_voxel)
+            sizes |= {f"blocks{suffix}": blocks, f"chunks{suffix}": chunks}
+        about = {"spacing": list(SPACING_MM), "class_locations": some}
+        nnUNetDatasetBlosc2.save_case(data, seg, about, str(dataset / "nnUNetPlans_3d_fullres" / case), **sizes)
     plans = _plans(SPACING_MM, "SimpleITKIO")
-    plans["dataset_name"] = NAME
+    plans["dataset_name"] = dataset.name
     plans["foreground_intensity_properties_per_channel"] = {"0": PROPERTIES}
     plans["configurations"]["3d_fullres"] |= {"patch_size": PATCH, "batch_size": BATCH, "batch_dice": False}
     texts = {
         "nnUNetPlans.json": plans,
-        "dataset.json": {"channel_names": {"0": "CT"}, "labels": LABELS, "numTraining": 1},
-        "splits_final.json": [{"train": ["phantom"], "val": ["phantom"]}],
+        "dataset.json": {"channel_names": {"0": "CT"}, "labels": LABELS, "numTraining": len(cases)},
+        "splits_final.json": [{"train": list(cases), "val": list(cases)}],
     }
     for name, content in texts.items():
         (dataset / name).write_text(json.dumps(content))
-    return dataset
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -112,25 +123,45 @@ def measure_cuts(dataset: Path, patches: int) -> dict[str, Any]:
     }
 
 
+class _Repeated:
+    """An augmentation that does the same to the n-th patch of every loader: some of it costs ten times as much."""
+
+    def __init__(self, transforms: Callable[..., Any]) -> None:
+        self.transforms, self.patches = transforms, 0
+
+    def __call__(self, **sample: Any) -> Any:
+        import torch
+
+        np.random.seed(self.patches)  # noqa: NPY002  # nnU-Net's augmentation draws from both
+        torch.manual_seed(self.patches)
+        self.patches += 1
+        return self.transforms(**sample)
+
+
 def measure_loaders(batches: int, folder: Path) -> dict[str, float]:
-    """Patches per second of one process of nnU-Net's loader with its augmentation: without tumours, with each class."""
+    """Patches per second of one process of nnU-Net's loader with its augmentation.
+
+    Without tumours; with tumours that are in the case already, since a third label costs the augmentation time; and
+    with each class drawn on the fly.
+    """
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     from tumorgen.trainers.nnUNetTrainerTumorgen import SETTINGS, nnUNetTrainerTumorgen
 
     torch.set_num_threads(1)
-    dataset = Path(os.environ["nnUNet_preprocessed"]) / NAME
-    plans, about = (json.loads((dataset / name).read_text()) for name in ("nnUNetPlans.json", "dataset.json"))
     loaders = {}
-    for name in (WITHOUT, ALL, *CLASSES):
+    for name in (WITHOUT, OFFLINE, ALL, *CLASSES):
+        dataset = Path(os.environ["nnUNet_preprocessed"]) / (NAME_OFFLINE if name == OFFLINE else NAME)
+        plans, about = (json.loads((dataset / file).read_text()) for file in ("nnUNetPlans.json", "dataset.json"))
         settings = folder / f"{name}.toml"
         settings.write_text(f"sizes = {json.dumps([name])}\n" if name in CLASSES else "")
         os.environ[SETTINGS] = str(settings)
-        kind = nnUNetTrainer if name == WITHOUT else nnUNetTrainerTumorgen
+        kind = nnUNetTrainer if name in (WITHOUT, OFFLINE) else nnUNetTrainerTumorgen
         trainer = kind({**plans, "continue_training": False}, "3d_fullres", 0, about, torch.device("cpu"))
         trainer.batch_size = BATCH
         loaders[name], _ = trainer.get_dataloaders()
+        loaders[name].data_loader.transforms = _Repeated(loaders[name].data_loader.transforms)
     spent = dict.fromkeys(loaders, 0.0)
     for _ in range(batches):
         for name, loader in loaders.items():
@@ -156,10 +187,10 @@ def report(
         [
             f"Patches of {patch} voxels from a phantom of {' x '.join(map(str, shape))} voxels. What a patch adds:"
             f" every one centred on foreground, {patches} of each class; cutting alone takes {cuts['plain_ms']:.0f} ms"
-            f" a patch; measuring the case took {cuts['prepare_s']:.1f} s, once. Patches a second: with nnU-Net's"
-            f" augmentation and its choice of places, one data-loading process on a core of its own, {batches} batches"
-            f" of {BATCH}. Epoch: what {PROCESSES} such processes take for the {ITERATIONS} training batches of an"
-            " epoch, computed.",
+            f" a patch; measuring the case took {cuts['prepare_s']:.1f} s, once. Patches a second: one data-loading"
+            f" process on a core of its own, {batches} batches of {BATCH}, with nnU-Net's choice of places, and its"
+            f" augmentation, the same in each row; made offline: the tumours, of all classes, are in the cases already."
+            f" Epoch: what {PROCESSES} such processes take for an epoch's {ITERATIONS} training batches, computed.",
             "",
             *lines,
             "",
