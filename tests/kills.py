@@ -29,7 +29,8 @@ from tumorgen.manifest import recover_manifest
 from tumorgen.volume import Volume, write_volume
 
 NAME = "Dataset501_SynthLiver"
-SAMPLES = 3, 4  # scans, variants
+SAMPLES = 3, 6  # scans, variants
+TRIES = 10  # runs for each kill, of which some are done before it
 KINDS = (
     ("parent SIGKILL", 1, signal.SIGKILL),
     ("parent SIGTERM", 1, signal.SIGTERM),
@@ -119,11 +120,13 @@ def kill_once(root: Path, kind: tuple[str, int, int], rng: np.random.Generator, 
     before, process = rows(root), fork(root, jobs)
     began = time.monotonic()
     if rng.random() < 0.8:  # while samples are being made; else at any moment, the very first ones included
-        while rows(root) <= max(before, 1) and time.monotonic() - began < 20:
+        least, most = max(before, 1), SAMPLES[0] * SAMPLES[1]  # the first row has the names
+        enough = rng.integers(min(least, most), most, endpoint=True)
+        while rows(root) <= enough and time.monotonic() - began < 20:
             if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 break
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.15))
+            time.sleep(0.0005)
+        time.sleep(rng.uniform(0, 0.02))  # less than a sample takes, or two
     else:
         time.sleep(rng.uniform(0, 2.0 if jobs > 1 else 0.15))  # worker processes begin to import, too
     targets = {"worker": lambda: workers(process)[:1], "all": lambda: [process, *members(process)]}
@@ -185,6 +188,7 @@ def run_whole(root: Path) -> dict[str, bytes]:
 
 def main_(folder: Path, kills: int, seed: int) -> dict[str, int]:
     """Kill so many runs; return the table."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell begins in the background ignores it
     rng = np.random.default_rng(seed)
     for number in range(SAMPLES[0]):
         volume, liver = ball_volume((4.0, 4.0, 4.0), seed=number)
@@ -196,7 +200,7 @@ def main_(folder: Path, kills: int, seed: int) -> dict[str, int]:
     counts = Counter(dict.fromkeys(("lost", "torn", "duplicate", "different", "left running", "wrong exit code"), 0))
     counts["traceback"] = 0
     hit, datasets, done = 0, 0, 0
-    while hit < kills:
+    for _ in range(TRIES * kills):
         kind = KINDS[hit % len(KINDS)]
         if kill_once(root, kind, rng, counts):
             hit += 1
@@ -210,6 +214,8 @@ def main_(folder: Path, kills: int, seed: int) -> dict[str, int]:
             shutil.rmtree(root)
             root.mkdir()
             datasets, done = datasets + 1, 0
+        if hit == kills:
+            break
     return {"kills": hit, "datasets": datasets, **counts}
 
 
