@@ -18,7 +18,7 @@ export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install locked demo test quick bench bench-patches study corpus liver-model check lint format-check types format schema \
+.PHONY: help install locked demo test quick bench bench-patches bench-writer study corpus liver-model check lint format-check types format schema \
   lock lowest clean distclean
 
 help:  ## List these targets
@@ -66,6 +66,9 @@ corpus: $(READY)  ## Try broken image files by the hundred: kind of fault, tried
 
 bench-patches: $(READY)  ## Measure what tumours on the fly cost nnU-Net's data loader (ARGS=--write puts it into docs/training.md)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmark_patches.py $(ARGS)
+
+bench-writer: $(READY)  ## Measure what the writer alone costs, by box and size of chunk (ARGS=--write puts it into docs/writer.md)
+	$(BIN)/python tests/benchmark_writer.py $(ARGS)
 
 study: $(READY)  ## Train on few and many variants and on the fly: the toy of docs/study.md (ARGS=... for more)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/study.py $(ARGS)
