@@ -74,7 +74,7 @@ class ChunkedVolume:
         CRC-32 of header and voxels. It is linear: of a variant's only the chunks that differ need to be told.
     hashed
         SHA-256 of the file that nothing is laid over, after every 32 chunks: what a variant has in common with it, up
-        to its first touched chunk, need not be hashed again.
+        to its first changed chunk, need not be hashed again.
     """
 
     header: bytes
@@ -226,7 +226,7 @@ class ChunkedVolume:
         return np.flatnonzero(np.cumsum(begin - end))
 
     def _changed(self, blocks: Sequence[Block]) -> dict[int, tuple[bytes, int]]:
-        """By number, the chunks that blocks are laid over: deflated again, and the CRC-32 of their content."""
+        """By number, the chunks that blocks change: deflated again, and the CRC-32 of their content."""
         laid = defaultdict[int, set[int]](set)
         for number, block in enumerate(blocks):
             self._check(block)

@@ -55,7 +55,7 @@ def upscaling(voxels: range, eta: float, sigma: float) -> tuple[Operator, range]
     )
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def _upscaling(reach: int, eta: float, sigma: float) -> tuple[Floats, NDArray[np.int32], NDArray[np.int32]]:
     """Weights, their nodes and where each row begins among them, of the voxels from -reach to reach.
 
