@@ -1,0 +1,300 @@
+"""The method written down plainly: what `tumorgen.render` must give, bit for bit, whatever it leaves out to be quick.
+
+One tumour after another over the whole image. No boxes that fit, no windows, nothing kept from one tumour to the next,
+no voxel left out because it will not change; scipy's sparse matrices with their checks, and loops. The order of the
+sums is the renderer's, since it is part of the bits; so is float32. Arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage, sparse
+from scipy.interpolate import CubicSpline
+
+from tumorgen.plan import Plan, Tumor
+from tumorgen.scan import Scan
+
+F = np.float32
+Rendered = tuple[np.ndarray, np.ndarray]  # image, label
+
+
+def render_plainly(scan: Scan, plan: Plan) -> Rendered:
+    """Whole image and whole label."""
+    image, label = scan.image.array.copy(), scan.liver.astype(np.uint8)
+    for tumor in plan.tumors:
+        image, label = add(scan, tumor, plan.sigma_p_hu, image, label)
+    return image, label
+
+
+def add(scan: Scan, tumor: Tumor, sigma_p: float, image: np.ndarray, label: np.ndarray) -> Rendered:
+    """One tumour in an image and its label (Eq. 3 to 8)."""
+    body = Body.of(scan, tumor)
+    moving, tissue, label = pushed(scan, tumor, sigma_p, image, label)
+    liver = label > 0
+    alpha, rim = body.alpha * liver, body.rim * liver
+    tissue = (1 - alpha) * np.where(alpha < 1, tissue, image.astype(F)) + alpha * body.texture  # Eq. 4
+    tissue = tissue + F(tumor.capsule_hu) * rim  # Eq. 8
+    changed = moving | (alpha > 0) | (rim > 0)
+    new = tissue
+    if image.dtype.kind in "iu":
+        info = np.iinfo(image.dtype)
+        new = np.clip(np.rint(tissue), info.min, info.max)
+    label = np.where(body.occupied & liver, np.uint8(2), label)
+    return np.where(changed, new.astype(image.dtype), image), label
+
+
+# -- the tumour by itself ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Body:
+    """A tumour on every voxel of an image: t', t'', e' and T''."""
+
+    occupied: np.ndarray
+    alpha: np.ndarray
+    rim: np.ndarray
+    texture: np.ndarray
+
+    @classmethod
+    def of(cls, scan: Scan, tumor: Tumor) -> Body:
+        """In a cube with room to spare, whether it lies in the image or not; what is in the image is laid into it."""
+        spacing, shape = scan.geometry.spacing_mm, scan.geometry.shape
+        center = scan.geometry.to_index(tumor.center_mm)
+        reach = [int(np.ceil((2.5 * tumor.radius_mm + 10) / s)) for s in spacing]
+        voxels = [np.arange(round(c) - n, round(c) + n + 1) for c, n in zip(center, reach, strict=True)]
+        parts = [int(np.ceil(s / 1.6 - 1e-6)) // 2 * 2 + 1 for s in spacing]
+        fine_mm = [s / k for s, k in zip(spacing, parts, strict=True)]
+        axes = [
+            (((np.arange(v.size * k) - (k - 1) / 2) / k + v[0] - c) * s).astype(F)
+            for v, k, c, s in zip(voxels, parts, center, spacing, strict=True)
+        ]
+        t = largest_piece(swollen(radii_of(tumor, axes), tumor, axes, fine_mm) <= 1)
+        soft = blurred(t.astype(F), tumor.sigma_c_mm, fine_mm)
+        edge = (soft >= tumor.capsule_low) & (soft <= tumor.capsule_high) if tumor.capsule_hu else np.zeros_like(t)
+        rim = blurred(edge.astype(F), tumor.sigma_d_mm, fine_mm)  # Eq. 6 and 7
+        t, soft, rim = (mean_of_parts(values, parts) for values in (t, soft, rim))
+        there = [(v >= 0) & (v < n) for v, n in zip(voxels, shape, strict=True)]
+        whole = []
+        for values in (t >= 0.5, soft, rim, texture(tumor, reach, spacing)):
+            laid = np.zeros(shape, values.dtype)
+            laid[np.ix_(*(v[i] for v, i in zip(voxels, there, strict=True)))] = values[np.ix_(*there)]
+            whole.append(laid)
+        return cls(*whole)
+
+
+def radii_of(tumor: Tumor, axes: Sequence[np.ndarray]) -> np.ndarray:
+    """Radius q of the deformed ellipsoid at every point."""
+    total = np.zeros([axis.size for axis in axes], F)
+    points, middle = tumor.deform_points, tumor.deform_points // 2
+    nodes = np.random.default_rng(tumor.shape_seed).normal(size=(3, points, points, points))
+    nodes[:, middle, middle, middle] = 0.0
+    splines = [spline_matrix(axis, 4 * tumor.radius_mm / (points - 1), points) for axis in axes]
+    for number, (axis, half) in enumerate(zip(axes, tumor.half_axes_mm, strict=True)):
+        along = np.expand_dims(axis / half, [i for i in range(3) if i != number]).astype(F)
+        if tumor.sigma_e_mm:
+            along = applied(splines, (nodes[number] * tumor.sigma_e_mm / half).astype(F)) + along
+        total = total + along * along
+    return np.sqrt(total)
+
+
+def spline_matrix(axis: np.ndarray, step: float, points: int) -> np.ndarray:
+    """Weights of control points `step` apart, whose middle one is at 0, in a cubic spline that is mirrored there."""
+    places = np.clip(axis.astype(np.float64) / step + points // 2, 0, points - 1)
+    mirrored = np.pad(np.eye(points), [(24, 24), (0, 0)], mode="reflect")  # so far that its own ends do not show
+    return CubicSpline(np.arange(-24, points + 24), mirrored)(places).astype(F)
+
+
+def swollen(q: np.ndarray, tumor: Tumor, axes: Sequence[np.ndarray], spacing_mm: Sequence[float]) -> np.ndarray:
+    """The radius read where Eq. 5 pulls every point from."""
+    if not (tumor.mass_effect_percent and tumor.gamma_max_mm):
+        return q
+    points = np.meshgrid(*axes, indexing="ij")
+    shift = pull(sum(p**2 for p in points), tumor) - 1
+    return eight_corners(
+        q, [i + p * shift / s for i, p, s in zip(np.indices(q.shape), points, spacing_mm, strict=True)]
+    )
+
+
+def largest_piece(shape: np.ndarray) -> np.ndarray:
+    """One row is one tumour."""
+    pieces, _ = ndimage.label(shape, np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel())
+    return pieces == 1 + np.argmax(sizes[1:]) if sizes.size > 1 else shape
+
+
+def mean_of_parts(values: np.ndarray, parts: Sequence[int]) -> np.ndarray:
+    """Mean over the fine parts of each voxel."""
+    z, y, x = (n // k for n, k in zip(values.shape, parts, strict=True))
+    i, j, k = parts
+    return values.reshape(z, i, y, j, x, k).mean(axis=(1, 3, 5), dtype=F)
+
+
+# -- texture -----------------------------------------------------------------------------------------------------------
+
+
+def texture(tumor: Tumor, reach: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
+    """Eq. 3 around the centre's voxel: noise on a coarser grid, scaled up, blurred, its deviation brought back."""
+    far = [int((n + 8 * tumor.sigma_b_mm / s) / tumor.eta) + 12 for n, s in zip(reach, spacing_mm, strict=True)]
+    filters = [
+        noise_filter(range(-n, n + 1), nodes, tumor.eta, tumor.sigma_b_mm / s)
+        for n, nodes, s in zip(reach, far, spacing_mm, strict=True)
+    ]
+    return applied(filters, white_noise(tumor.texture_seed, far)) * F(tumor.sigma_t_hu) + F(tumor.mu_t_hu)
+
+
+def noise_filter(voxels: Sequence[int], far: int, eta: float, sigma: float) -> np.ndarray:
+    """Weights (voxels, nodes from -far to far): cubic interpolation at the taps of a Gaussian, every row of norm 1."""
+    radius = int(np.ceil(4 * sigma))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-6)) ** 2)
+    nodes = np.arange(-far, far + 1)
+    rows = np.zeros((len(voxels), nodes.size))
+    for row, voxel in zip(rows, voxels, strict=True):
+        for tap, weight in zip(range(-radius, radius + 1), taps, strict=True):
+            row += weight * cardinal_spline((voxel + tap) / eta - nodes)
+    norms = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    rows[np.abs(rows) < 5e-4 * norms] = 0  # negligible
+    return (rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))).astype(F)
+
+
+def cardinal_spline(x: np.ndarray) -> np.ndarray:
+    """What a unit at a node is at a distance x, in nodes, in an endless row; nodes beyond the eighth are forgotten."""
+    return sum(np.sqrt(3) * (np.sqrt(3) - 2) ** abs(k) * b_spline(np.abs(x - k)) for k in range(-8, 9))
+
+
+def b_spline(x: np.ndarray) -> np.ndarray:
+    """The cubic B-spline."""
+    return np.where(x < 1, 2 / 3 - x**2 + x**3 / 2, np.where(x < 2, (2 - x) ** 3 / 6, 0))
+
+
+def white_noise(seed: int, far: Sequence[int]) -> np.ndarray:
+    """Noise on the nodes from -far to far: four planes at a time, node by node in rings around the middle."""
+    planes, rows, columns = far
+    ring = [
+        (y, x)
+        for k in range(max(rows, columns) + 1)
+        for y in range(-k, k + 1)
+        for x in range(-k, k + 1)
+        if max(abs(y), abs(x)) == k
+    ]
+    y, x = np.transpose(ring)
+    noise = np.empty((2 * planes + 1, 2 * y.max() + 1, 2 * x.max() + 1), F)
+    for plane in range(-planes, planes + 1):
+        bits = np.random.PCG64(seed)
+        bits.advance((plane // 4) % 2**32 << 64)
+        drawn = np.random.Generator(bits).standard_normal((len(ring), 4), F)
+        noise[plane + planes, y + y.max(), x + x.max()] = drawn[:, plane % 4]
+    return noise[:, y.max() - rows : y.max() + rows + 1, x.max() - columns : x.max() + columns + 1]
+
+
+# -- mass effect -------------------------------------------------------------------------------------------------------
+
+
+def pull(gamma2: np.ndarray, tumor: Tumor) -> np.ndarray:
+    """gamma' / gamma (Eq. 5); 1 from gamma_max on."""
+    factor = 1 - (1 - np.sqrt(gamma2) / tumor.gamma_max_mm) ** 2 * (tumor.mass_effect_percent / 100)
+    return np.where(gamma2 < tumor.gamma_max_mm**2, factor, F(1))
+
+
+def pushed(scan: Scan, tumor: Tumor, sigma_p: float, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Which voxels move, the tissue and the label (Eq. 5), read within the box around the ball that moves."""
+    tissue, moving = image.astype(F), np.zeros(image.shape, bool)
+    if not (tumor.mass_effect_percent and tumor.gamma_max_mm):
+        return moving, tissue, label
+    center, spacing = scan.geometry.to_index(tumor.center_mm), scan.geometry.spacing_mm
+    far = [tumor.gamma_max_mm / s for s in spacing]
+    box = tuple(
+        slice(max(0, int(np.ceil(c - f))), min(n, int(np.floor(c + f)) + 1))
+        for c, f, n in zip(center, far, image.shape, strict=True)
+    )
+    offsets = [np.arange(b.start, b.stop) - c for b, c in zip(box, center, strict=True)]
+    z, y, x = np.meshgrid(*[(o * s).astype(F) for o, s in zip(offsets, spacing, strict=True)], indexing="ij")
+    gamma2 = z**2 + y**2 + x**2
+    factor = pull(gamma2, tumor)
+    source = [
+        o.astype(F) * factor + F(c - b.start)
+        for o, c, b in zip(np.meshgrid(*offsets, indexing="ij"), center, box, strict=True)
+    ]
+    moving[box] = gamma2 < tumor.gamma_max_mm**2
+    noise = noise_of(tissue[box], sigma_p)
+    tissue[box] = np.where(moving[box], eight_corners(tissue[box] - noise, source) + noise, tissue[box])
+    label = label.copy()
+    places = tuple(np.rint(i.clip(0, n - 1)).astype(int) for i, n in zip(source, label[box].shape, strict=True))
+    label[box] = np.where(moving[box], label[box][places], label[box])
+    return moving, tissue, label
+
+
+def noise_of(hu: np.ndarray, sigma_p: float) -> np.ndarray:
+    """What departs from the local mean by no more than 3 sigma_p, less where that mean is steep."""
+    if not sigma_p:
+        return np.zeros_like(hu)
+    mean = hu
+    for axis in (2, 1, 0):
+        padded = np.pad(mean, [(3, 3) if i == axis else (0, 0) for i in range(3)], mode="symmetric")
+        mean = applied_along(band(gaussian_taps(1.0, 3), hu.shape[axis]), padded, axis)
+    slopes = (np.gradient(mean, axis=axis) for axis in range(3) if mean.shape[axis] > 1)
+    steep = sum((slope * slope for slope in slopes), F(0)) * F(1 / (0.8 * sigma_p) ** 2)
+    return np.clip(hu - mean, -F(3 * sigma_p), F(3 * sigma_p)) / (steep * steep + 1)
+
+
+# -- what all of it is made of -----------------------------------------------------------------------------------------
+
+
+def applied(matrices: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:
+    """A matrix applied to each axis, x first."""
+    for axis in (2, 1, 0):
+        values = applied_along(matrices[axis], values, axis)
+    return values
+
+
+def applied_along(matrix: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
+    columns = np.moveaxis(values, axis, 0)
+    product = sparse.csr_array(matrix) @ columns.reshape(len(columns), -1)
+    return np.moveaxis(product.reshape(-1, *columns.shape[1:]), 0, axis)
+
+
+def blurred(values: np.ndarray, sigma_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Gaussian blur, cut off at 3 sigma; zeros follow at the ends."""
+    for axis in (2, 1, 0) if sigma_mm else ():
+        sigma = sigma_mm / spacing_mm[axis]
+        radius = int(3 * sigma + 0.5)
+        padded = np.pad(values, [(radius, radius) if i == axis else (0, 0) for i in range(3)])
+        values = applied_along(band(gaussian_taps(sigma, radius), values.shape[axis]), padded, axis)
+    return values
+
+
+def band(taps: np.ndarray, rows: int) -> np.ndarray:
+    """Row i has the taps from column i on."""
+    matrix = np.zeros((rows, rows + taps.size - 1), F)
+    for i, row in enumerate(matrix):
+        row[i : i + taps.size] = taps
+    return matrix
+
+
+def gaussian_taps(sigma: float, radius: int) -> np.ndarray:
+    """Weights in whole 2^-24ths that add up to 1."""
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-15)) ** 2)
+    parts = np.rint(weights / weights.sum() * 2**24)
+    parts[radius] += 2**24 - parts.sum()
+    return (parts / 2**24).astype(F)
+
+
+def eight_corners(values: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
+    """Trilinear interpolation; beyond the ends the value at the end."""
+    index = [i.astype(F).clip(0, n - 1) for i, n in zip(index, values.shape, strict=True)]
+    low = [np.minimum(np.floor(i), max(n - 2, 0)).astype(int) for i, n in zip(index, values.shape, strict=True)]
+    high = [np.minimum(i + 1, n - 1) for i, n in zip(low, values.shape, strict=True)]
+    z, y, x = (i - a.astype(F) for i, a in zip(index, low, strict=True))
+
+    def on_line(k: np.ndarray, j: np.ndarray) -> np.ndarray:
+        a, b = values[k, j, low[2]], values[k, j, high[2]]
+        return (b - a) * x + a
+
+    def on_face(k: np.ndarray) -> np.ndarray:
+        a, b = on_line(k, low[1]), on_line(k, high[1])
+        return (b - a) * y + a
+
+    a, b = on_face(low[0]), on_face(high[0])
+    return (b - a) * z + a
