@@ -116,7 +116,8 @@ def prepare(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str
         raise TumorgenError(f"the liver mask, of shape {liver.shape}, is empty or not of the image's shape")
     liver_box = bounding_box(liver)
     values = image.array[liver_box][liver[liver_box]].astype(np.float64)
-    mean_hu, first_sd = float(bulk(values).mean()), robust_sd(values)
+    median, first_sd = robust(values)
+    mean_hu = float(bulk(values, median, first_sd).mean())
     if not LIVER_HU[0] <= mean_hu <= LIVER_HU[1]:
         raise TumorgenError(
             f"mean in the liver mask is {mean_hu:.0f}; a liver in HU has 0 to 200: wrong mask, or not HU"
@@ -167,9 +168,10 @@ def smoothing_sigma(sigma_a: float, geometry: Geometry) -> NDArray[np.float64]:
     return np.maximum(sigma_a / np.array(geometry.spacing_mm), sigma_a)
 
 
-def robust_sd(values: NDArray[np.floating[Any]]) -> float:
-    """Standard deviation of the bulk of a sample: 1.4826 times the median absolute deviation."""
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+def robust(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Median and standard deviation of the bulk of a sample: 1.4826 times the median absolute deviation."""
+    median = np.median(values)
+    return float(median), float(1.4826 * np.median(np.abs(values - median)))
 
 
 def parenchyma(hu: NDArray[Any]) -> tuple[float, float]:
@@ -178,13 +180,14 @@ def parenchyma(hu: NDArray[Any]) -> tuple[float, float]:
     Voxels beyond three robust standard deviations are left out: a mask that spills into fat or lung by one voxel
     raises the plain standard deviation by a third, measured on real scans.
     """
-    kept = bulk(hu.astype(np.float64))
+    values = hu.astype(np.float64)
+    kept = bulk(values, *robust(values))
     return float(kept.mean()), float(kept.std())
 
 
-def bulk(hu: NDArray[np.float64]) -> NDArray[np.float64]:
+def bulk(hu: NDArray[np.float64], median: float, sd: float) -> NDArray[np.float64]:
     """Values within three robust standard deviations of their median."""
-    return hu[np.abs(hu - np.median(hu)) <= OUTLIER_SD * robust_sd(hu)]
+    return hu[np.abs(hu - median) <= OUTLIER_SD * sd]
 
 
 def by_clearance(
@@ -195,12 +198,23 @@ def by_clearance(
     Ties keep the order of the voxels, so that the order is the same everywhere.
     """
     voxels = np.flatnonzero(liver).astype(np.int32)
+    distance = np.full(voxels.size, np.inf, np.float32)
     if vessels.any():
-        distance = edt.edt(~vessels, anisotropy=spacing_mm, parallel=1).ravel()[voxels]
-    else:
-        distance = np.full(voxels.size, np.inf, np.float32)
-    order = np.argsort(-distance, kind="stable")
+        box = bounding_box(liver)  # vessels are liver: what is around it plays no part
+        distance = edt.edt(~vessels[box], anisotropy=spacing_mm, parallel=1)[liver[box]]
+    order = _falling(distance)
     return voxels[order], distance[order]
+
+
+def _falling(distance: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Order of falling distances, equal ones as they come: a stable sort's, in a third of its time.
+
+    The bits of floats that are not negative rise with them; with its place behind its bits, no number comes twice.
+    """
+    keys = (~distance.view(np.uint32)).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(distance.size, dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(2**32 - 1)).astype(np.intp)
 
 
 def digest(array: NDArray[Any], geometry: Geometry) -> str:
