@@ -3,7 +3,7 @@
 No test; pytest leaves it alone. `docs/study.md` says what it shows and what it does not.
 
 Offline sets are those of `synth`, variant for variant: a training on V variants cuts its patches from the plans of
-variants 0 to V-1 of each scan. They are rendered when they are cut, which gives the voxels that a set on disk has.
+variants 0 to V-1 of each scan. They are rendered here, which gives the voxels that a set on disk has.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import joblib
 import numpy as np
 import SimpleITK as sitk
 from numpy.random import Generator
@@ -28,7 +29,7 @@ from tumorgen.lesions import find_lesions, radius_of
 from tumorgen.overlap import dsc
 from tumorgen.phantom import phantom
 from tumorgen.plan import Plan
-from tumorgen.render import TUMOR, render
+from tumorgen.render import TUMOR, Block, render
 from tumorgen.sample import plan_sample
 from tumorgen.scan import Scan
 from tumorgen.settings import Capsule, Intensity, Settings, load_settings
@@ -43,9 +44,11 @@ REAL_TRAINING = Path("acrin042/ct.nii.gz"), Path("acrin042/liver_pseudo.nii.gz")
 REAL_HELD_OUT = Path("example_ct/ct.nii.gz"), Path("example_ct/liver.nii.gz")
 DATA = Path(os.environ.get("TUMORGEN_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 PAGE = Path(__file__).parents[1] / "docs" / "study.md"
+CURVES = Path("images/study.png")  # beside the page
 BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 ON_THE_FLY = 0  # in place of a number of variants
 BATCH = 4
+KEPT = 500  # rendered variants, in each process: some kB each at 5 mm
 # Tumours that a few hundred steps can learn at 5 mm: 40 HU or more below the parenchyma, without the bright capsule.
 SETTINGS = Settings(
     sizes=("small", "medium"), intensity=Intensity(least_contrast_hu=40), capsule=Capsule(enabled=False)
@@ -60,7 +63,7 @@ class Setting:
     scans: int = 4
     held_out: int = 8
     variants_of_held_out: int = 3
-    iterations: int = 300
+    iterations: int = 1000
     patch: int = 16
     features: tuple[int, ...] = (8, 16, 32)
     device: str = "cpu"
@@ -77,6 +80,7 @@ class Source:
     variants: int
     rng: Generator
     plans: dict[tuple[int, int], Plan] = field(default_factory=dict)
+    rendered: dict[str, tuple[Block, ...]] = field(default_factory=dict)
 
     def plan(self, number: int) -> Plan:
         """A plan of a scan: one of its variants, or a new one."""
@@ -99,11 +103,19 @@ class Source:
         )
         box: Box = z, y, x
         image, label = scan.image.array[box].astype(np.float32), scan.liver[box].astype(np.uint8)
-        for block in render_box(scan, plan, box):
+        for block in self.blocks(scan, plan, box):
             paste(image, box, block.image, block.box)
             paste(label, box, block.label, block.box)
         flips = tuple(axis for axis in range(3) if self.rng.random() < 0.5)
         return np.flip(image, flips), np.flip(label, flips)
+
+    def blocks(self, scan: Scan, plan: Plan, box: Box) -> tuple[Block, ...]:
+        """What a plan changes in a box, at least; of an offline set some variants are rendered once, and kept."""
+        if self.variants == ON_THE_FLY:
+            return render_box(scan, plan, box)
+        if plan.sample not in self.rendered and len(self.rendered) < KEPT:
+            self.rendered[plan.sample] = render(scan, plan).blocks
+        return self.rendered.get(plan.sample) or render_box(scan, plan, box)
 
 
 def normalized(hu: np.ndarray) -> np.ndarray:
@@ -122,7 +134,7 @@ def batches(source: Source, setting: Setting, seed: int) -> Iterator[Any]:
                 torch.set_num_threads(1)
                 source.rng = np.random.default_rng([seed, 5, worker.id])
             while True:
-                patches = [source.patch(setting.patch, on_tumor=number > 0) for number in range(BATCH)]
+                patches = [source.patch(setting.patch, on_tumor=number % 2 == 0) for number in range(BATCH)]
                 images = np.stack([normalized(image) for image, _ in patches])[:, None].astype(np.float32)
                 yield images, np.stack([label for _, label in patches])[:, None].astype(np.int64)
 
@@ -131,13 +143,14 @@ def batches(source: Source, setting: Setting, seed: int) -> Iterator[Any]:
 
 
 def train(source: Source, setting: Setting, seed: int) -> Any:
-    """A small U-Net from nnU-Net's building blocks, with nnU-Net's loss.
+    """A small U-Net from nnU-Net's building blocks, with nnU-Net's first weights and loss.
 
     With batch norm, since it sees whole images when it is tested: instance norm would measure another mixture of
     tissue in them than in patches.
     """
     import torch
     from dynamic_network_architectures.architectures.unet import PlainConvUNet
+    from dynamic_network_architectures.initialization.weight_init import InitWeights_He
     from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
     from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 
@@ -146,7 +159,8 @@ def train(source: Source, setting: Setting, seed: int) -> Any:
     network = PlainConvUNet(
         1, stages, setting.features, torch.nn.Conv3d, 3, [1] + [2] * (stages - 1), 2, 3, 2, conv_bias=True,
         norm_op=torch.nn.BatchNorm3d, norm_op_kwargs={"affine": True}, nonlin=torch.nn.LeakyReLU,
-    ).to(setting.device)  # fmt: skip
+    ).to(setting.device, memory_format=torch.channels_last_3d)  # fmt: skip
+    network.apply(InitWeights_He(1e-2))  # with PyTorch's own, 8 of 25 trainings never found a tumour
     dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
     loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
@@ -253,11 +267,120 @@ def real_cases(folder: Path, spacing_mm: float) -> list[Case]:
     return cases
 
 
-def interval(value: Any, digits: int = 2) -> str:
+@dataclass(frozen=True)
+class Study:
+    """Scans to train on, and cases to test on by what they are."""
+
+    setting: Setting
+    settings: Settings
+    training: Sequence[Scan]
+    cases: dict[str, list[Case]]
+
+    def result(self, variants: int, seed: int) -> list[dict[str, Any]]:
+        """One training, judged on each kind of cases: figures as [value, low, high, number]."""
+        began = time.monotonic()
+        source = Source(self.training, self.settings, variants, np.random.default_rng([seed, 5]))
+        network = train(source, self.setting, seed)
+        about = {"variants": variants, "seed": seed, "seconds": time.monotonic() - began}
+        return [
+            {**about, "tested_on": name}
+            | {
+                key: [value.value, value.low, value.high, value.count]
+                for key, value in score(network, tested_on, self.setting).items()
+            }
+            for name, tested_on in self.cases.items()
+        ]
+
+    def results(self, variants: Sequence[int], jobs: int) -> Iterator[dict[str, Any]]:
+        """All trainings, some at a time, in the order of their seeds whichever is done first."""
+        trainings = [(number, seed) for seed in range(self.setting.repeats) for number in variants]
+        work = joblib.delayed(self.result)
+        for of_one in joblib.Parallel(n_jobs=jobs, return_as="generator")(work(*training) for training in trainings):
+            yield from of_one
+
+
+def prepared(setting: Setting, settings: Settings, data: Path, real: Path | None) -> Study:
+    """Phantoms, and real scans and tumours where they are at hand."""
+    training, held_out = healthy_scans(setting)
+    cases = {"phantoms": synthetic_cases(held_out, settings, setting)}
+    if (data / REAL_TRAINING[0]).is_file() and (data / REAL_HELD_OUT[0]).is_file():
+        training.append(real_scan(*(data / path for path in REAL_TRAINING), setting.spacing_mm))
+        tested = real_scan(*(data / path for path in REAL_HELD_OUT), setting.spacing_mm)
+        many = replace(setting, variants_of_held_out=setting.variants_of_held_out * 4)
+        cases["a real scan"] = synthetic_cases([tested], settings, many)
+    else:
+        click.echo(f"no real scans at {data}: phantoms alone; TUMORGEN_TEST_DATA names another folder", err=True)
+    if real:
+        cases["real tumours"] = real_cases(real, setting.spacing_mm)
+    return Study(setting, settings, training, cases)
+
+
+FIGURES = {
+    "dice": "Dice of the tumour",
+    "sensitivity_small": "small lesions found",
+    "false_positives": "made up per scan",
+}
+
+
+def header(second: str) -> str:
+    """First two lines of a table."""
+    return f"| variants per scan | {second} | tested on | {' | '.join(FIGURES.values())} |\n{'|---' * 6}|"
+
+
+def interval(value: float, low: float, high: float) -> str:
     """A figure and its interval; of a single patient there is none."""
-    if math.isnan(value.low):
-        return f"{value.value:.{digits}f}"
-    return f"{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
+    return f"{value:.2f}" if math.isnan(low) else f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def row(result: dict[str, Any]) -> str:
+    """A training's row of the table."""
+    cells = " | ".join(interval(*result[key][:3]) for key in FIGURES)
+    return f"| {named(result['variants'])} | {result['seed']} | {result['tested_on']} | {cells} |"
+
+
+def named(variants: int) -> str:
+    return str(variants) if variants else "on the fly"
+
+
+def grouped(results: Sequence[dict[str, Any]]) -> dict[str, dict[int, list[dict[str, Any]]]]:
+    """Results by what was tested on and the number of variants."""
+    groups: dict[str, dict[int, list[dict[str, Any]]]] = {}
+    for result in results:
+        groups.setdefault(result["tested_on"], {}).setdefault(result["variants"], []).append(result)
+    return groups
+
+
+def summary(results: Sequence[dict[str, Any]]) -> list[str]:
+    """A table of the means over trainings, with the lowest and the highest."""
+    lines = [
+        "| variants per scan | trainings | tested on | Dice | small lesions found | made up per scan |",
+        "|---" * 6 + "|",
+    ]
+    for tested_on, by_variants in grouped(results).items():
+        for variants, trainings in by_variants.items():
+            values = ([training[key][0] for training in trainings] for key in FIGURES)
+            cells = " | ".join(interval(sum(v) / len(v), min(v), max(v)) for v in values)
+            lines.append(f"| {named(variants)} | {len(trainings)} | {tested_on} | {cells} |")
+    return lines
+
+
+def draw_curves(results: Sequence[dict[str, Any]], path: Path) -> None:
+    """Dice and sensitivity against variants per scan: a dot for each training, a line through their means."""
+    from matplotlib.figure import Figure
+
+    groups = grouped(results)
+    figure = Figure(figsize=(8, 3.2 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), 2, squeeze=False, sharey=True)
+    for axes, (tested_on, by_variants) in zip(panels, groups.items(), strict=True):
+        for panel, key in zip(axes, ("dice", "sensitivity_small"), strict=True):
+            values = [[training[key][0] for training in trainings] for trainings in by_variants.values()]
+            panel.plot(range(len(values)), [sum(v) / len(v) for v in values], color="#2f6690", linewidth=1.5)
+            for place, each in enumerate(values):
+                panel.plot([place] * len(each), each, "o", color="#2f6690", markersize=5, alpha=0.6)
+            panel.set(title=f"{FIGURES[key]}, {tested_on}", xlabel="variants per scan", ylim=(0, 1))
+            panel.set_xticks(range(len(values)), [named(variants) for variants in by_variants])
+            panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 @click.command(help="Train on 1, 5, 20 and 100 variants of each scan and on the fly; the table goes to stdout.")
@@ -271,6 +394,7 @@ def interval(value: Any, digits: int = 2) -> str:
 @click.option("--patch", type=click.IntRange(8), default=Setting.patch, show_default=True, help="Voxels along an edge.")
 @click.option("--features", default="8,16,32", show_default=True, help="Channels of each stage of the network.")
 @click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each, other seeds.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trainings at a time, on the CPU.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that make patches.")
 @click.option("--real", type=click.Path(path_type=Path, exists=True), help="Raw nnU-Net dataset with real tumours.")
@@ -279,11 +403,12 @@ def interval(value: Any, digits: int = 2) -> str:
 @click.option(
     "--data", type=click.Path(path_type=Path), default=DATA, help="Real scans; without them phantoms alone are used."
 )
-@click.option("--write", is_flag=True, help="Also write the table into docs/study.md.")
+@click.option("--write", is_flag=True, help="Also write the tables and the curves into docs/study.md.")
 def main(
     variants: str,
     spacing: float,
     features: str,
+    jobs: int,
     real: Path | None,
     settings_path: Path | None,
     json_path: Path,
@@ -291,45 +416,28 @@ def main(
     write: bool,
     **options: Any,
 ) -> None:
-    stages = tuple(int(number) for number in features.split(","))
-    setting = Setting(spacing_mm=spacing, features=stages, **options)
-    settings = load_settings(settings_path) if settings_path else SETTINGS
-    training, held_out = healthy_scans(setting)
-    cases = {"phantoms": synthetic_cases(held_out, settings, setting)}
-    if (data / REAL_TRAINING[0]).is_file() and (data / REAL_HELD_OUT[0]).is_file():
-        training.append(real_scan(*(data / path for path in REAL_TRAINING), spacing))
-        tested = real_scan(*(data / path for path in REAL_HELD_OUT), spacing)
-        many = replace(setting, variants_of_held_out=setting.variants_of_held_out * 4)
-        cases["a real scan"] = synthetic_cases([tested], settings, many)
-    else:
-        click.echo(f"no real scans at {data}: phantoms alone; TUMORGEN_TEST_DATA names another folder", err=True)
-    if real:
-        cases["real tumours"] = real_cases(real, spacing)
+    setting = Setting(spacing_mm=spacing, features=tuple(int(number) for number in features.split(",")), **options)
+    study = prepared(setting, load_settings(settings_path) if settings_path else SETTINGS, data, real)
     results = []
-    lines = ["| variants per scan | seed | tested on | Dice | small lesions found | made up per scan |"]
-    lines.append("|---|---|---|---|---|---|")
-    click.echo("\n".join(lines))
-    for seed in range(setting.repeats):
-        for number in (int(text) for text in variants.split(",")):
-            began = time.monotonic()
-            source = Source(training, settings, number, np.random.default_rng([seed, 5]))
-            network = train(source, setting, seed)
-            took = time.monotonic() - began
-            for name, tested_on in cases.items():
-                scores = score(network, tested_on, setting)
-                label = str(number) if number else "on the fly"
-                cells = (*(interval(scores[key]) for key in ("dice", "sensitivity_small", "false_positives")),)
-                lines.append(f"| {label} | {seed} | {name} | {' | '.join(cells)} |")
-                click.echo(lines[-1])
-                values = {key: [value.value, value.low, value.high, value.count] for key, value in scores.items()}
-                results.append({"variants": number, "seed": seed, "tested_on": name, "seconds": took, **values})
-    json_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    click.echo(header("seed"))
+    for result in study.results([int(number) for number in variants.split(",")], jobs):
+        results.append(result)
+        click.echo(row(result))
+        json_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if write:
-        write_between_markers(PAGE, lines)
+        draw_curves(results, PAGE.parent / CURVES)
+        write_between_markers(PAGE, page_text(results))
+
+
+def page_text(results: Sequence[dict[str, Any]]) -> list[str]:
+    """What the page says of the results: curves, means, and each training folded away."""
+    shown = [f"![Dice and small lesions found against variants per scan]({CURVES})", ""]
+    each = ["<details><summary>Each training, with 95 % intervals over patients</summary>", "", header("seed")]
+    return [*shown, *summary(results), "", *each, *map(row, results), "", "</details>"]
 
 
 def write_between_markers(page: Path, lines: Sequence[str]) -> None:
-    """Put the table into the page in place of the one there."""
+    """Put the lines into the page in place of those there."""
     text = page.read_text(encoding="utf-8")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     table = "\n".join(lines)

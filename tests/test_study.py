@@ -125,6 +125,41 @@ def test_a_dataset_whose_images_have_no_labels_is_refused(tmp_path):
         real_cases(tmp_path, 5.0)
 
 
+def results_of(*dices: float) -> list[dict]:
+    """One training of 5 variants for each Dice, and one on the fly that finds nothing."""
+    figures = {key: [0.5, 0.25, 0.75, 3] for key in study.FIGURES}
+    some = [{"variants": 5, "seed": n, **figures, "dice": [dice, 0.1, 0.9, 8]} for n, dice in enumerate(dices)]
+    nothing = {"variants": 0, "seed": 0, **{key: [0.0, float("nan"), float("nan"), 1] for key in study.FIGURES}}
+    return [{"tested_on": "phantoms", "seconds": 1.0, **each} for each in (*some, nothing)]
+
+
+def test_the_summary_tells_the_mean_and_how_far_trainings_differ():
+    header, _, five, on_the_fly = "\n".join(study.summary(results_of(0.2, 0.7, 0.6))).splitlines()
+    assert header.startswith("| variants per scan | trainings | tested on | Dice ")
+    assert five == "| 5 | 3 | phantoms | 0.50 (0.20 to 0.70) | 0.50 (0.50 to 0.50) | 0.50 (0.50 to 0.50) |"
+    assert on_the_fly.startswith("| on the fly | 1 | phantoms | 0.00 ")
+
+
+def test_a_row_has_an_interval_unless_there_is_one_patient():
+    first, *_, last = map(study.row, results_of(0.2, 0.7))
+    assert first == "| 5 | 0 | phantoms | 0.20 (0.10 to 0.90) | 0.50 (0.25 to 0.75) | 0.50 (0.25 to 0.75) |"
+    assert last == "| on the fly | 0 | phantoms | 0.00 | 0.00 | 0.00 |"
+
+
+def test_curves_are_drawn(tmp_path):
+    study.draw_curves(results_of(0.2, 0.7), tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_trainings_at_a_time_find_what_one_after_the_other_do(scan):
+    setting = replace(TINY, iterations=2, repeats=2)
+    each = study.Study(setting, SMALL, [scan], {"ball": synthetic_cases([scan], SMALL, setting)})
+    one, two = ([{**r, "seconds": 0} for r in each.results([1, ON_THE_FLY], jobs)] for jobs in (1, 2))
+    assert repr(one) == repr(two)  # of one patient intervals are nan
+    assert [(r["seed"], r["variants"]) for r in one] == [(0, 1), (0, 0), (1, 1), (1, 0)]
+
+
 def test_the_table_goes_between_the_markers(tmp_path):
     page = tmp_path / "study.md"
     page.write_text(f"before\n{study.BEGIN}\nold\n{study.END}\nafter\n")
