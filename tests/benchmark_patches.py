@@ -35,6 +35,9 @@ LABELS = {"background": 0, "liver": 1, "tumor": 2}
 CLASSES = ("tiny", "small", "medium", "large", "mix")
 WITHOUT, OFFLINE, ALL = "no tumours", "made offline", "all in turn"
 PROCESSES, ITERATIONS = 12, 250  # nnU-Net's defaults: data-loading processes, and batches of an epoch
+EPOCHS_S = 41.0, 32.0, 20.0, 10.0  # of GPUs that are stood in for; the first two are nnU-Net's own figures of an A100
+WAITING, STAND_INS = ("made offline", "all in turn", "mix"), 2  # loaders that are waited for, and their processes
+DRAINED = 10  # batches; what a loader keeps ready: six, those in its pipes and processes, one in hand
 NAME, NAME_OFFLINE = "Dataset502_HealthyLiver", "Dataset501_SyntheticLiver"
 PAGE = Path(__file__).parents[1] / "docs" / "training.md"
 BEGIN, END = "<!-- patches: begin -->", "<!-- patches: end -->"
@@ -138,29 +141,34 @@ class _Repeated:
         return self.transforms(**sample)
 
 
-def measure_loaders(batches: int, folder: Path) -> dict[str, float]:
-    """Patches per second of one process of nnU-Net's loader with its augmentation.
-
-    Without tumours; with tumours that are in the case already, since a third label costs the augmentation time; and
-    with each class drawn on the fly.
-    """
+def trainer_of(name: str, folder: Path) -> Any:
+    """nnU-Net's trainer for a row of the table, with its dataset and settings."""
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     from tumorgen.trainers.nnUNetTrainerTumorgen import SETTINGS, nnUNetTrainerTumorgen
 
     torch.set_num_threads(1)
+    dataset = Path(os.environ["nnUNet_preprocessed"]) / (NAME_OFFLINE if name == OFFLINE else NAME)
+    plans, about = (json.loads((dataset / file).read_text()) for file in ("nnUNetPlans.json", "dataset.json"))
+    settings = folder / f"{name}.toml"
+    settings.write_text(f"sizes = {json.dumps([name])}\n" if name in CLASSES else "")
+    os.environ[SETTINGS] = str(settings)
+    kind = nnUNetTrainer if name in (WITHOUT, OFFLINE) else nnUNetTrainerTumorgen
+    trainer = kind({**plans, "continue_training": False}, "3d_fullres", 0, about, torch.device("cpu"))
+    trainer.batch_size = BATCH
+    return trainer
+
+
+def measure_loaders(batches: int, folder: Path) -> dict[str, float]:
+    """Patches per second of one process of nnU-Net's loader with its augmentation.
+
+    Without tumours; with tumours that are in the case already, since a third label costs the augmentation time; and
+    with each class drawn on the fly.
+    """
     loaders = {}
     for name in (WITHOUT, OFFLINE, ALL, *CLASSES):
-        dataset = Path(os.environ["nnUNet_preprocessed"]) / (NAME_OFFLINE if name == OFFLINE else NAME)
-        plans, about = (json.loads((dataset / file).read_text()) for file in ("nnUNetPlans.json", "dataset.json"))
-        settings = folder / f"{name}.toml"
-        settings.write_text(f"sizes = {json.dumps([name])}\n" if name in CLASSES else "")
-        os.environ[SETTINGS] = str(settings)
-        kind = nnUNetTrainer if name in (WITHOUT, OFFLINE) else nnUNetTrainerTumorgen
-        trainer = kind({**plans, "continue_training": False}, "3d_fullres", 0, about, torch.device("cpu"))
-        trainer.batch_size = BATCH
-        loaders[name], _ = trainer.get_dataloaders()
+        loaders[name], _ = trainer_of(name, folder).get_dataloaders()
         loaders[name].data_loader.transforms = _Repeated(loaders[name].data_loader.transforms)
     spent = dict.fromkeys(loaders, 0.0)
     for _ in range(batches):
@@ -169,10 +177,49 @@ def measure_loaders(batches: int, folder: Path) -> dict[str, float]:
     return {name: BATCH * batches / spent[name] for name in loaders}
 
 
+def measure_waits(batches: int, folder: Path) -> dict[str, list[float]]:
+    """Share of its time that a GPU waits for nnU-Net's loader, for GPUs of several speeds.
+
+    The GPU is a stand-in that sleeps. The loader has two processes instead of twelve, so the stand-in takes six times
+    as long for a batch.
+    """
+    os.environ["nnUNet_n_proc_DA"] = str(STAND_INS)
+    waits: dict[str, list[float]] = {}
+    for name in WAITING:
+        training, validation = trainer_of(name, folder).get_dataloaders()
+        next(training)  # and validation batches, of which some are kept ready, are made meanwhile
+        waits[name] = [waiting(training, batches, s / ITERATIONS * PROCESSES / STAND_INS) for s in EPOCHS_S]
+        for loader in (training, validation):
+            loader._finish()
+    os.environ["nnUNet_n_proc_DA"] = "0"
+    return waits
+
+
+def waiting(loader: Iterator[Any], batches: int, busy_s: float) -> float:
+    """Share of the time that is spent waiting for batches, by one who is busy with each for some seconds.
+
+    What lies ready is thrown away first, and the first batch after it does not count.
+    """
+    for _ in range(min(DRAINED, batches)):
+        next(loader)
+    waited = []
+    for _ in range(1 + batches):
+        began = time.monotonic()
+        next(loader)
+        waited.append(time.monotonic() - began)
+        time.sleep(busy_s)
+    return sum(waited[1:]) / (sum(waited[1:]) + batches * busy_s)
+
+
 def report(
-    cuts: dict[str, Any], rates: dict[str, float], shape: tuple[int, int, int], patches: int, batches: int
+    cuts: dict[str, Any],
+    rates: dict[str, float],
+    waits: dict[str, list[float]],
+    shape: tuple[int, int, int],
+    patches: int,
+    batches: int,
 ) -> str:
-    """Both in Markdown."""
+    """All three in Markdown."""
     patch = " x ".join(map(str, PATCH))
     lines = [
         "| size class | ms a patch adds: median | 90 of 100 below | patches a second, one process | epoch, s |",
@@ -193,6 +240,17 @@ def report(
             f" Epoch: what {PROCESSES} such processes take for an epoch's {ITERATIONS} training batches, computed.",
             "",
             *lines,
+            "",
+            f"Share of its time that a GPU waits for batches, by what it takes for an epoch. A stand-in for it sleeps;"
+            f" {STAND_INS} data-loading processes on as many cores, and so {PROCESSES // STAND_INS} times the GPU's"
+            f" time for a batch; {batches} batches, after what lay ready has been taken.",
+            "",
+            f"| tumours | {' | '.join(f'{epoch:.0f} s an epoch' for epoch in EPOCHS_S)} |",
+            f"|{'---|' * (1 + len(EPOCHS_S))}",
+            *(
+                f"| {f'`{name}`' if name in CLASSES else name} | {' | '.join(f'{share:.1%}' for share in shares)} |"
+                for name, shares in waits.items()
+            ),
             "",
         ]
     )
@@ -222,7 +280,8 @@ def main(patches: int, batches: int, shape: tuple[int, int, int], write: bool) -
     scans = Path(tempfile.gettempdir()) / f"tumorgen-benchmark-patches-{'-'.join(map(str, shape))}"
     with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder, surroundings(Path(folder)):
         dataset = preprocess(Path(folder) / "preprocessed", scans, shape)
-        text = report(measure_cuts(dataset, patches), measure_loaders(batches, Path(folder)), shape, patches, batches)
+        cuts, rates = measure_cuts(dataset, patches), measure_loaders(batches, Path(folder))
+        text = report(cuts, rates, measure_waits(batches, Path(folder)), shape, patches, batches)
     if write:
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.partition(BEGIN)[0], page.partition(END)[2]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,18 @@ def test_every_class_and_both_loaders_are_measured(tmp_path):
         assert bool(median) == (name in CLASSES)
         # Both are rounded: 500 patches by 12 processes at a rate of two decimals.
         assert float(epoch) == pytest.approx(500 / 12 / float(rate), abs=1, rel=0.01)
+    waits = re.findall(r"^\| `?([\w ]+?)`? \|((?: [\d.]+% \|){4})$", done.stdout, re.MULTILINE)
+    assert [name for name, _ in waits] == ["made offline", "all in turn", "mix"]
+    assert all(0 <= float(share) < 100 for _, shares in waits for share in re.findall(r"[\d.]+", shares))
+
+
+def test_one_who_is_busy_waits_for_what_is_made_too_slowly():
+    from benchmark_patches import waiting
+
+    def made(seconds: float) -> Iterator[None]:
+        for _ in range(11):
+            time.sleep(seconds)
+            yield
+
+    assert waiting(made(0.0), 5, 0.02) < 0.2
+    assert 0.4 < waiting(made(0.06), 5, 0.02) < 0.95  # three quarters, on a machine that does nothing else
