@@ -151,15 +151,6 @@ def test_curves_are_drawn(tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
-def test_trainings_at_a_time_find_what_one_after_the_other_do(scan):
-    setting = replace(TINY, iterations=2, repeats=2)
-    each = study.Study(setting, SMALL, [scan], {"ball": synthetic_cases([scan], SMALL, setting)})
-    one, two = ([{**r, "seconds": 0} for r in each.results([1, ON_THE_FLY], jobs)] for jobs in (1, 2))
-    assert repr(one) == repr(two)  # of one patient intervals are nan
-    assert [(r["seed"], r["variants"]) for r in one] == [(0, 1), (0, 0), (1, 1), (1, 0)]
-
-
 def test_the_table_goes_between_the_markers(tmp_path):
     page = tmp_path / "study.md"
     page.write_text(f"before\n{study.BEGIN}\nold\n{study.END}\nafter\n")
