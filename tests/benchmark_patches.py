@@ -36,7 +36,7 @@ CLASSES = ("tiny", "small", "medium", "large", "mix")
 WITHOUT, OFFLINE, ALL = "no tumours", "made offline", "all in turn"
 PROCESSES, ITERATIONS = 12, 250  # nnU-Net's defaults: data-loading processes, and batches of an epoch
 EPOCHS_S = 41.0, 32.0, 20.0, 10.0  # of GPUs that are stood in for; the first two are nnU-Net's own figures of an A100
-WAITING, STAND_INS = ("made offline", "all in turn", "mix"), 2  # loaders that are waited for, and their processes
+WAITING, STAND_INS = (OFFLINE, ALL, "mix"), 2  # loaders that are waited for, and their processes
 DRAINED = 10  # batches; what a loader keeps ready: six, those in its pipes and processes, one in hand
 NAME, NAME_OFFLINE = "Dataset502_HealthyLiver", "Dataset501_SyntheticLiver"
 PAGE = Path(__file__).parents[1] / "docs" / "training.md"
@@ -211,6 +211,11 @@ def waiting(loader: Iterator[Any], batches: int, busy_s: float) -> float:
     return sum(waited[1:]) / (sum(waited[1:]) + batches * busy_s)
 
 
+def row_title(name: str) -> str:
+    """A row's name in Markdown: size classes are code."""
+    return f"`{name}`" if name in CLASSES else name
+
+
 def report(
     cuts: dict[str, Any],
     rates: dict[str, float],
@@ -228,8 +233,7 @@ def report(
     for name, rate in rates.items():
         epoch = ITERATIONS * BATCH / (PROCESSES * rate)
         added = [f"{cuts[key][name]:.0f}" if name in CLASSES else "" for key in ("added_ms", "added_p90_ms")]
-        label = f"`{name}`" if name in CLASSES else name
-        lines.append(f"| {label} | {' | '.join(added)} | {rate:.2f} | {epoch:.0f} |")
+        lines.append(f"| {row_title(name)} | {' | '.join(added)} | {rate:.2f} | {epoch:.0f} |")
     return "\n".join(
         [
             f"Patches of {patch} voxels from a phantom of {' x '.join(map(str, shape))} voxels. What a patch adds:"
@@ -248,7 +252,7 @@ def report(
             f"| tumours | {' | '.join(f'{epoch:.0f} s an epoch' for epoch in EPOCHS_S)} |",
             f"|{'---|' * (1 + len(EPOCHS_S))}",
             *(
-                f"| {f'`{name}`' if name in CLASSES else name} | {' | '.join(f'{share:.1%}' for share in shares)} |"
+                f"| {row_title(name)} | {' | '.join(f'{share:.1%}' for share in shares)} |"
                 for name, shares in waits.items()
             ),
             "",

@@ -49,7 +49,7 @@ BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 ON_THE_FLY = 0  # in place of a number of variants
 BATCH = 4
 KEPT = 500  # rendered variants, in each process: some kB each at 5 mm
-# Tumours that a few hundred steps can learn at 5 mm: 40 HU or more below the parenchyma, without the bright capsule.
+# Tumours that a thousand steps can learn at 5 mm: 40 HU or more below the parenchyma, without the bright capsule.
 SETTINGS = Settings(
     sizes=("small", "medium"), intensity=Intensity(least_contrast_hu=40), capsule=Capsule(enabled=False)
 )
@@ -352,10 +352,7 @@ def grouped(results: Sequence[dict[str, Any]]) -> dict[str, dict[int, list[dict[
 
 def summary(results: Sequence[dict[str, Any]]) -> list[str]:
     """A table of the means over trainings, with the lowest and the highest."""
-    lines = [
-        "| variants per scan | trainings | tested on | Dice | small lesions found | made up per scan |",
-        "|---" * 6 + "|",
-    ]
+    lines = [header("trainings")]
     for tested_on, by_variants in grouped(results).items():
         for variants, trainings in by_variants.items():
             values = ([training[key][0] for training in trainings] for key in FIGURES)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from conftest import ball_volume
 from examples import THICK, at, ball, plan_of
 from plain_renderer import render_plainly
+from test_chunked_gzip import by_simpleitk
 
 from tumorgen.dataset import Dataset
 from tumorgen.generate import match_sources
@@ -26,7 +25,7 @@ from tumorgen.sample import plan_sample
 from tumorgen.scan import Scan, load_scan, prepare
 from tumorgen.settings import Settings, Vessels
 from tumorgen.synth import synth
-from tumorgen.volume import Volume, to_image, write_volume
+from tumorgen.volume import Volume, write_volume
 
 SEED = 1
 SPACINGS = {"isotropic": (1.4, 1.4, 1.4), "5 mm slices": THICK, "thin slices": (0.9, 1.3, 1.3)}
@@ -123,12 +122,7 @@ def test_files_of_a_run_hold_what_simpleitk_writes_of_it(tmp_path):
         plain = render_plainly(scan, plan_sample(scan, settings, SEED, record.plan.variant))
         for array, file in zip(plain, (record.files.image_file, record.files.label_file), strict=True):
             written = gzip.decompress((dataset.folder / file).read_bytes())
-            assert written == by_simpleitk(Volume(array, scan.geometry), tmp_path / "plain.nii")
-
-
-def by_simpleitk(volume: Volume, path: Path) -> bytes:
-    sitk.WriteImage(to_image(volume), str(path))
-    return path.read_bytes()
+            assert written == by_simpleitk(Volume(array, scan.geometry), tmp_path)
 
 
 def test_a_real_scan(data):

@@ -198,10 +198,11 @@ def by_clearance(
     Ties keep the order of the voxels, so that the order is the same everywhere.
     """
     voxels = np.flatnonzero(liver).astype(np.int32)
-    distance = np.full(voxels.size, np.inf, np.float32)
     if vessels.any():
         box = bounding_box(liver)  # vessels are liver: what is around it plays no part
         distance = edt.edt(~vessels[box], anisotropy=spacing_mm, parallel=1)[liver[box]]
+    else:
+        distance = np.full(voxels.size, np.inf, np.float32)
     order = _falling(distance)
     return voxels[order], distance[order]
 
