@@ -10,6 +10,7 @@ import io
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,20 +122,26 @@ def parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
         A cell does not hold its type, or the dataclass refuses it.
     """
     values = dict(given)
-    for name, hint in typing.get_type_hints(kind).items():
+    for name, hint in _hints(kind).items():
         if name not in given:
-            values[name] = _value(hint, row[name], f"{where}, column {name}")
+            values[name] = _value(hint, row[name], where, name)
     try:
         return kind(**values)
     except TumorgenError as error:
         raise TumorgenError(f"{where}: {error}") from error
 
 
-def _value(kind: type, cell: str, where: str) -> str | int | float | bool:
+@lru_cache(maxsize=32)
+def _hints(kind: type) -> dict[str, Any]:
+    """Types of a dataclass's fields; kept, since looking them up takes longer than all else of reading a row."""
+    return typing.get_type_hints(kind)
+
+
+def _value(kind: type, cell: str, where: str, column: str) -> str | int | float | bool:
     """A cell as the type of its field."""
     try:
         if kind is bool:
             return {"true": True, "false": False}[cell.lower()]
         return typing.cast(str | int | float, kind(cell))
     except (ValueError, KeyError):
-        raise TumorgenError(f"{where}: {cell[:80]!r} is not of type {kind.__name__}") from None
+        raise TumorgenError(f"{where}, column {column}: {cell[:80]!r} is not of type {kind.__name__}") from None
