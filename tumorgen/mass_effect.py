@@ -46,18 +46,16 @@ class Pull:
         """The pull map of a tumour. As printed, Eq. 5 says where a voxel is read from."""
         center, spacing = geometry.to_index(tumor.center_mm), geometry.spacing_mm
         gamma_max = tumor.gamma_max_mm if tumor.mass_effect_percent else 0.0
-        box = _box_of_ball(center, [gamma_max / s for s in spacing], geometry.shape)
-        z, y, x = (np.arange(b.start, b.stop) - c for b, c in zip(box, center, strict=True))
-        along = [(a * s).astype(np.float32) for a, s in zip((z, y, x), spacing, strict=True)]
+        box = _box_of_ball(center, [gamma_max / s for s in spacing], geometry.shape) if gamma_max else EMPTY
+        offsets = [np.arange(b.start, b.stop) - c for b, c in zip(box, center, strict=True)]
+        along = [(o * s).astype(np.float32) for o, s in zip(offsets, spacing, strict=True)]
         gamma2 = squared_distance((along[0], along[1], along[2]))
         moving = gamma2 < gamma_max**2
-        factor = pull_factor(gamma2[moving], gamma_max, tumor.mass_effect_percent)
-        source = np.stack(
-            [
-                offset * factor + np.float32(c - b.start)
-                for offset, c, b in zip(_of_each((z, y, x), moving), center, box, strict=True)
-            ]
-        )
+        factor = pull_factor(gamma2, gamma_max, tumor.mass_effect_percent)
+        source = np.empty((3, np.count_nonzero(moving)), np.float32)
+        z, y, x = (o.astype(np.float32) for o in offsets)
+        for index, offset, c, b in zip(source, (z[:, None, None], y[:, None], x), center, box, strict=True):
+            np.add((factor * offset)[moving], np.float32(c - b.start), out=index)
         return cls(box, moving, source)
 
     def nearest(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -111,7 +109,10 @@ def pulled_index(tumor: Tumor, axes: Axes, voxels: tuple[NDArray[np.intp], ...],
     points = [a[v] for a, v in zip(axes, voxels, strict=True)]
     gamma2 = points[0] ** 2 + points[1] ** 2 + points[2] ** 2
     shift = pull_factor(gamma2, tumor.gamma_max_mm, tumor.mass_effect_percent) - 1
-    return np.stack([v + p * shift / s for v, p, s in zip(voxels, points, spacing_mm, strict=True)]).astype(np.float32)
+    source = np.empty((3, shift.size), np.float32)
+    for index, v, p, s in zip(source, voxels, points, spacing_mm, strict=True):
+        np.add(v, p * shift / s, out=index)
+    return source
 
 
 def noise_of(hu: Floats, noise_sd: float) -> Floats:
@@ -136,27 +137,14 @@ def noise_of(hu: Floats, noise_sd: float) -> Floats:
 
 def squared_slope(values: Floats) -> Floats:
     """Squared length of the gradient per voxel; `numpy.gradient` squared and summed, in half its time."""
-    total = np.zeros_like(values)
+    total, twice = np.zeros_like(values), np.empty_like(values)  # twice the slope, so that edges are told by whole steps
     for axis in (axis for axis in range(3) if values.shape[axis] > 1):
-        v, t = values.swapaxes(0, axis), total.swapaxes(0, axis)
-        central = v[2:] - v[:-2]
-        central *= 0.5
-        central *= central
-        t[1:-1] += central
-        t[0] += (v[1] - v[0]) ** 2
-        t[-1] += (v[-1] - v[-2]) ** 2
+        v, t = values.swapaxes(0, axis), twice.swapaxes(0, axis)
+        np.subtract(v[2:], v[:-2], out=t[1:-1])
+        np.subtract(v[1], v[0], out=t[0])
+        np.subtract(v[-1], v[-2], out=t[-1])
+        t[:: len(t) - 1] *= 2
+        twice *= twice
+        total += twice
+    total *= 0.25
     return total
-
-
-def _of_each(axes: tuple[NDArray[np.floating[Any]], ...], chosen: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
-    """Coordinates of each chosen voxel, in order.
-
-    Along x a mask can be applied; along y and z, where whole runs are alike, repeating takes a quarter of the time.
-    """
-    z, y, x = (a.astype(np.float32) for a in axes)
-    rows = np.count_nonzero(chosen, axis=2)
-    return (
-        np.repeat(z, rows.sum(axis=1)),
-        np.repeat(np.tile(y, z.size), rows.ravel()),
-        np.broadcast_to(x, chosen.shape)[chosen],
-    )

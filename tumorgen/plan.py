@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from .errors import TumorgenError
 from .volume import LONGEST_SAMPLE, Geometry, Triple, refuse_unsafe_name
@@ -227,11 +228,16 @@ DOMAINS: dict[str, tuple[float, float]] = {
 
 def _check_domains(row: Tumor | Plan) -> None:
     """Refuse numbers outside their domain, NaN among them."""
-    for field in fields(row):
-        low, high = DOMAINS.get(field.name, (-math.inf, math.inf))
-        value = getattr(row, field.name)
-        if field.name in DOMAINS and not low <= value <= high:
-            raise TumorgenError(f"{field.name} is {value}; a value from {low:g} to {high:g} is needed")
+    for name, low, high in _domains(type(row)):
+        value = getattr(row, name)
+        if not low <= value <= high:
+            raise TumorgenError(f"{name} is {value}; a value from {low:g} to {high:g} is needed")
+
+
+@lru_cache(maxsize=8)
+def _domains(kind: type[Tumor | Plan]) -> tuple[tuple[str, float, float], ...]:
+    """Those of the fields of a row's type that have one."""
+    return tuple((field.name, *DOMAINS[field.name]) for field in fields(kind) if field.name in DOMAINS)
 
 
 def _check(tumor: Tumor) -> None:

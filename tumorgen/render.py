@@ -14,7 +14,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from .boxes import EMPTY, Box, bounding_box, hull, overlap, paste, window
+from .boxes import EMPTY, Box, bounding_box, hull, overlap, window
 from .errors import TumorgenError
 from .mass_effect import Pull, pulled_index, squared_distance
 from .plan import Plan, Tumor
@@ -140,10 +140,12 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     tissue[around] = pull.tissue(tissue[around], plan.sigma_p_hu, visible[around])
     tissue[here] = blend(tissue[here], alpha, body.texture)  # Eq. 4
     tissue[here] += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
-    changed = np.zeros(tissue.shape, bool)
-    changed[around] = pull.moving
-    changed[here] |= (alpha > 0) | (rim > 0)
-    image = np.where(changed, to_type(tissue, before.dtype), before)
+    image = to_type(tissue, before.dtype)
+    if not _survives_float32(before.dtype):
+        changed = np.zeros(tissue.shape, bool)
+        changed[around] = pull.moving
+        changed[here] |= (alpha > 0) | (rim > 0)
+        image = np.where(changed, image, before)
 
     occupied = np.zeros(tissue.shape, bool)
     occupied[here] = body.occupied & liver
@@ -151,6 +153,11 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     touched = (image != before) | (label != label_before) | occupied
     block, occupied = trimmed(Block(box, image, label), touched, occupied)
     return block, _measure(scan, tumor, block, occupied, body.voxels, plan.mu_p_hu)
+
+
+def _survives_float32(dtype: np.dtype[Any]) -> bool:
+    """Whether every voxel that nothing is done to comes back from float32 as it was, bit for bit: not so a -0.0."""
+    return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def _center_box(tumor: Tumor, geometry: Geometry) -> Box:
@@ -201,25 +208,25 @@ class Body:
         bare = tumor_grid(tumor, geometry)
         shape, within, grid = with_blurs(deformed_shape(tumor, bare), tumor, bare)
         soft, within = soft_edge(shape, within, tumor, grid)
-        alpha, occupied = grid.voxel_mean(soft), grid.voxel_mean(shape) >= 0.5
-        rim = grid.voxel_mean(capsule_rim(soft, within, tumor, grid))
+        rim = capsule_rim(soft, within, tumor, grid)
+        occupied, hu = grid.mostly(shape), texture_under(soft, within, tumor, grid)
         box, inside = clip(grid, geometry.shape)
         return cls(
             box,
             occupied[inside],
-            alpha[inside],
-            rim[inside],
-            texture_under(alpha, tumor, grid)[inside],
+            grid.voxel_mean(soft)[inside],
+            grid.voxel_mean(rim)[inside],
+            hu[inside],
             int(np.count_nonzero(occupied)),
         )
 
 
-def texture_under(alpha: Floats, tumor: Tumor, grid: Grid) -> Floats:
-    """Texture T'' (Eq. 3) in the box of voxels that it shows in; zero in the others."""
-    laid = np.zeros_like(alpha)
-    if alpha.any():
-        box = bounding_box(alpha > 0)
-        laid[box] = texture(tumor, grid.part(box))
+def texture_under(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
+    """Texture T'' (Eq. 3) in the voxels of the box of t'' on the fine grid; zero in the others."""
+    laid = np.zeros(grid.shape, np.float32)
+    if soft[within].any():
+        z, y, x = (slice(b.start // k, -(-b.stop // k)) for b, k in zip(within, grid.fine, strict=True))
+        laid[z, y, x] = texture(tumor, grid.part((z, y, x)))
     return laid
 
 
@@ -395,9 +402,8 @@ def _measure(scan: Scan, tumor: Tumor, block: Block, here: NDArray[np.bool_], un
     mean = float(inside.sum()) / count if count else float("nan")
     inside -= mean
     inside *= inside
-    vessels = np.zeros(here.shape, bool)
-    paste(vessels, block.box, scan.vessels, scan.roi)
-    vessels &= here
+    windows = overlap(block.box, scan.roi)
+    vessels = np.count_nonzero(here[windows[0]] & scan.vessels[windows[1]]) if windows else 0
     z, y, x = block.box
     return Outcome(
         center_z_voxel=center[0],
@@ -408,7 +414,7 @@ def _measure(scan: Scan, tumor: Tumor, block: Block, here: NDArray[np.bool_], un
         mean_hu=round(mean, 3),
         sd_hu=round(math.sqrt(inside.sum() / count), 3) if count else float("nan"),
         contrast_hu=round(mean - mu_p, 3),
-        vessel_overlap=round(int(np.count_nonzero(vessels)) / count, 4) if count else 0.0,
+        vessel_overlap=round(int(vessels) / count, 4) if count else 0.0,
         clipped_fraction=round(1 - count / unclipped, 4) if unclipped else 0.0,
         box_z0=z.start,
         box_z1=z.stop,

@@ -168,12 +168,8 @@ def gaussian(values: Floats, sigmas: Sequence[float], radii: Sequence[int]) -> F
 
     `sigmas` and `radii`, how far it reaches, are in voxels (z, y, x).
     """
-    kernels = (_kernel(sigma, radius) for sigma, radius in zip(sigmas, radii, strict=True))
-    mirrored = (_mirrored(n, radius) for n, radius in zip(values.shape, radii, strict=True))
-    return apply_separable(
-        [Operator(np.tile(kernel, n), *p, n) for n, kernel, p in zip(values.shape, kernels, mirrored, strict=True)],
-        values,
-    )
+    operators = [_mirrored(n, sigma, radius) for n, sigma, radius in zip(values.shape, sigmas, radii, strict=True)]
+    return apply_separable(operators, values)
 
 
 def spread(values: Floats, within: Box, sigmas: Sequence[float], radii: Sequence[int]) -> Box:
@@ -200,11 +196,11 @@ def _kernel(sigma: float, radius: int) -> Floats:
 
 
 @lru_cache(maxsize=256)
-def _mirrored(size: int, radius: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Columns and starts of an operator whose row i reads what is up to `radius` from i, in a mirrored row."""
+def _mirrored(size: int, sigma: float, radius: int) -> Operator:
+    """The Gaussian whose row i reads what is up to `radius` from i, in a mirrored row."""
     places = _around(0, size, radius) % (2 * size)
     starts = np.arange(0, places.size + 1, 2 * radius + 1, dtype=np.int32)
-    return np.minimum(places, 2 * size - 1 - places).ravel(), starts
+    return Operator(np.tile(_kernel(sigma, radius), size), np.minimum(places, 2 * size - 1 - places).ravel(), starts, size)
 
 
 @lru_cache(maxsize=128)
@@ -273,9 +269,12 @@ def _steps(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _flat_index(places: Sequence[Floats], shape: tuple[int, ...]) -> NDArray[np.intp]:
     """Whole indices along each axis, as indices into the flat array."""
-    flat = np.zeros(places[0].size, np.int32)
-    for place, step in zip(places, _steps(shape), strict=True):
-        flat += place.astype(np.int32) * np.int32(step)
+    plane, row, _ = _steps(shape)
+    z, y, flat = (place.astype(np.int32) for place in places)
+    z *= plane
+    y *= row
+    flat += y
+    flat += z
     return flat.astype(np.intp)
 
 

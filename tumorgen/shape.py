@@ -57,7 +57,7 @@ class Grid:
         """Coordinates in mm along z, y, x of the voxels' centres or of their fine parts'."""
         parts = self.fine if fine else (1, 1, 1)
         z, y, x = (
-            ((np.arange(n * k) - (k - 1) / 2) / k * s + o).astype(np.float32)
+            (_centres(n, k) * s + o).astype(np.float32)
             for n, k, s, o in zip(self.shape, parts, self.spacing_mm, self.offset_mm, strict=True)
         )
         return z, y, x
@@ -86,6 +86,16 @@ class Grid:
         (z, y, x), (i, j, k) = self.shape, self.fine
         mean: Floats = values.reshape(z, i, y, j, x, k).mean(axis=(1, 3, 5), dtype=np.float32)
         return mean
+
+    def mostly(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Voxels of whose fine parts at least half are in a mask."""
+        return mask if self.fine == (1, 1, 1) else self.voxel_mean(mask) >= 0.5
+
+
+@lru_cache(maxsize=256)
+def _centres(voxels: int, parts: int) -> NDArray[np.float64]:
+    """Centres of all parts of some voxels in a row, counted in voxels from the first one's centre."""
+    return (np.arange(voxels * parts) - (parts - 1) / 2) / parts
 
 
 def grid_around(center: Triple, low_mm: Triple, high_mm: Triple, spacing_mm: Triple) -> Grid:
@@ -146,9 +156,9 @@ def level(tumor: Tumor | Form, axes: Axes) -> Floats:
     q(x)^2 = sum over the axes of ((x_i + u_i(x)) / a_i)^2 with the displacement u, a cubic spline through the control
     points. The spline is separable, so it is evaluated axis by axis.
     """
-    scaled = [a / h for a, h in zip(axes, tumor.half_axes_mm, strict=True)]
+    scaled = [(a / h).astype(np.float32, copy=False) for a, h in zip(axes, tumor.half_axes_mm, strict=True)]
     if tumor.sigma_e_mm == 0:
-        z, y, x = (s.astype(np.float32) ** 2 for s in scaled)
+        z, y, x = (s**2 for s in scaled)
         ellipsoid: Floats = np.sqrt(z[:, None, None] + y[None, :, None] + x[None, None, :])
         return ellipsoid
     points = tumor.deform_points
@@ -156,11 +166,13 @@ def level(tumor: Tumor | Form, axes: Axes) -> Floats:
     step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
     weights = cubic_weights(np.concatenate(axes).astype(np.float64) / step + points // 2, points)
     operators = as_operators(weights, [a.size for a in axes])
-    q = np.zeros([a.size for a in axes], np.float32)
-    for axis, field in enumerate(apply_separable(operators, nodes)):
-        field += scaled[axis].astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
-        field *= field
-        q += field
+    moved = apply_separable(operators, nodes)
+    moved[0] += scaled[0][:, None, None]
+    moved[1] += scaled[1][:, None]
+    moved[2] += scaled[2]
+    moved *= moved
+    q: Floats = moved[0] + moved[1]
+    q += moved[2]
     return np.sqrt(q, out=q)
 
 
@@ -179,15 +191,16 @@ def _extent_mm(tumor: Form) -> tuple[Triple, Triple, float]:
         z, y, x = tumor.half_axes_mm
         return (-z, -y, -x), (z, y, x), max(tumor.half_axes_mm)
     bound = half + 1.2 * np.abs(displacement(tumor)).max(axis=(1, 2, 3))
-    axes = [np.linspace(-b, b, _PROBES, dtype=np.float32) for b in bound]
-    inside = level(tumor, (axes[0], axes[1], axes[2])) <= 1
+    probes = np.ascontiguousarray(np.linspace(-bound, bound, _PROBES, dtype=np.float32, axis=1))
+    inside = level(tumor, (probes[0], probes[1], probes[2])) <= 1
     step = 2 * bound / (_PROBES - 1)
-    corners = [(-s, s) for s in step.tolist()]
-    if inside.any():
-        used = (a[b] for a, b in zip(axes, bounding_box(inside), strict=True))
-        corners = [(float(a[0] - s), float(a[-1] + s)) for a, s in zip(used, step, strict=True)]
-    squares = [a.astype(np.float64) ** 2 for a in axes]
-    distance2 = squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :]
-    reach = float(np.sqrt(distance2[inside].max(initial=0.0)) + step.max())
-    (z0, z1), (y0, y1), (x0, x1) = corners
+    if not inside.any():
+        z, y, x = step.tolist()
+        return (-z, -y, -x), (z, y, x), float(step.max())
+    box = bounding_box(inside)
+    used = [axis[b] for axis, b in zip(probes, box, strict=True)]
+    (z0, z1), (y0, y1), (x0, x1) = ((float(a[0] - s), float(a[-1] + s)) for a, s in zip(used, step, strict=True))
+    squares = [a.astype(np.float64) ** 2 for a in used]
+    distance2 = squares[0][:, None, None] + squares[1][:, None] + squares[2]
+    reach = float(np.sqrt(distance2[inside[box]].max()) + step.max())
     return (z0, y0, x0), (z1, y1, x1), reach

@@ -41,6 +41,7 @@ _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
 Index = tuple[int, int, int]
 Triple = tuple[float, float, float]
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)  # direction of a scan along the patient's axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Geometry:
     shape: Index
     spacing_mm: Triple
     origin_mm: Triple = (0.0, 0.0, 0.0)
-    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    direction: tuple[float, ...] = IDENTITY
 
     @property
     def voxel_volume_mm3(self) -> float:
@@ -88,8 +89,10 @@ class Geometry:
 def _index_of(geometry: Geometry, point_mm: Triple) -> Triple:
     """Where a point lies; every step of a tumour's rendering asks for its centre."""
     offset = np.subtract(point_mm, geometry.origin_mm)
-    x, y, z = np.linalg.solve(np.reshape(geometry.direction, (3, 3)), offset) / geometry.spacing_mm[::-1]
-    return float(z), float(y), float(x)
+    if geometry.direction != IDENTITY:
+        offset = np.linalg.solve(np.reshape(geometry.direction, (3, 3)), offset)
+    x, y, z = (offset / geometry.spacing_mm[::-1]).tolist()
+    return z, y, x
 
 
 @dataclass(frozen=True, slots=True, eq=False)
