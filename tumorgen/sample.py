@@ -330,7 +330,8 @@ def _apart(placed: Sequence[_Placed], reach: float, within: Bounds | None = None
         if within is not None:
             free &= np.all((positions >= within[0]) & (positions <= within[1]), axis=1)
         for other in placed:
-            free &= np.sum((positions - other.position_mm) ** 2, axis=1) >= (reach + other.reach_mm) ** 2
+            z, y, x = np.square(positions - other.position_mm).T
+            free &= z + y + x >= (reach + other.reach_mm) ** 2
         return free
 
     return keep
@@ -380,7 +381,7 @@ def _draw_allowed(scan: Scan, count: int, keep: Keep, rng: Generator, *, thoroug
     if not count:
         return None
     tries = rng.integers(count, size=_TRIES)
-    for some in np.split(tries, [_FIRST_TRIES]):
+    for some in (tries[:_FIRST_TRIES], tries[_FIRST_TRIES:]):
         allowed = np.flatnonzero(keep(_positions(scan, some)))
         if allowed.size:
             return int(some[allowed[0]])

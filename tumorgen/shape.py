@@ -191,9 +191,10 @@ def _extent_mm(tumor: Form) -> tuple[Triple, Triple, float]:
         z, y, x = tumor.half_axes_mm
         return (-z, -y, -x), (z, y, x), max(tumor.half_axes_mm)
     bound = half + 1.2 * np.abs(displacement(tumor)).max(axis=(1, 2, 3))
-    probes = np.ascontiguousarray(np.linspace(-bound, bound, _PROBES, dtype=np.float32, axis=1))
-    inside = level(tumor, (probes[0], probes[1], probes[2])) <= 1
     step = 2 * bound / (_PROBES - 1)
+    probes = (np.arange(_PROBES) * step[:, None] - bound[:, None]).astype(np.float32)
+    probes[:, -1] = bound
+    inside = level(tumor, (probes[0], probes[1], probes[2])) <= 1
     if not inside.any():
         z, y, x = step.tolist()
         return (-z, -y, -x), (z, y, x), float(step.max())
