@@ -34,6 +34,17 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box:
     return z, y, x
 
 
+def box_of(mask: NDArray[np.bool_]) -> Box:
+    """Likewise of any mask: of an empty one its first voxel, so that no box is empty."""
+    return bounding_box(mask) if mask.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
+
+
+def part_of(box: Box, window: Box) -> Box:
+    """What slices of an array that covers a box cover of the image."""
+    z, y, x = (slice(b.start + w.start, b.start + w.stop) for b, w in zip(box, window, strict=True))
+    return z, y, x
+
+
 def grow(box: Box, margin: Sequence[int], shape: tuple[int, int, int]) -> Box:
     """A box with a margin in voxels (z, y, x), clipped to an image of a shape."""
     z, y, x = (

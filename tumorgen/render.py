@@ -14,7 +14,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from .boxes import EMPTY, Box, bounding_box, hull, overlap, window
+from .boxes import EMPTY, Box, box_of, hull, overlap, part_of, window
 from .errors import TumorgenError
 from .mass_effect import Pull, pulled_index, squared_distance
 from .plan import Plan, Tumor
@@ -137,7 +137,7 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     tissue = before.astype(np.float32)
     visible = np.ones(tissue.shape, bool)
     visible[here] = alpha < 1
-    tissue[around] = pull.tissue(tissue[around], plan.sigma_p_hu, visible[around])
+    pull.move(tissue[around], plan.sigma_p_hu, visible[around])
     tissue[here] = blend(tissue[here], alpha, body.texture)  # Eq. 4
     tissue[here] += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
     image = to_type(tissue, before.dtype)
@@ -206,7 +206,7 @@ class Body:
             The centre lies outside the image.
         """
         bare = tumor_grid(tumor, geometry)
-        shape, within, grid = with_blurs(deformed_shape(tumor, bare), tumor, bare)
+        shape, within, grid = with_blurs(*deformed_shape(tumor, bare), tumor, bare)
         soft, within = soft_edge(shape, within, tumor, grid)
         rim = capsule_rim(soft, within, tumor, grid)
         occupied, hu = grid.mostly(shape), texture_under(soft, within, tumor, grid)
@@ -232,9 +232,8 @@ def texture_under(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats
 
 def trimmed(block: Block, touched: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
     """A block and a mask in it, without the margins that the tumour did not touch."""
-    window = bounding_box(touched) if touched.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
-    z, y, x = (slice(b.start + w.start, b.start + w.stop) for b, w in zip(block.box, window, strict=True))
-    return Block((z, y, x), block.image[window], block.label[window]), here[window]
+    window = box_of(touched)
+    return Block(part_of(block.box, window), block.image[window], block.label[window]), here[window]
 
 
 def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
@@ -277,9 +276,8 @@ def _bounded(grid: Grid, sigma_mm: float = 0.0) -> Grid:
     return grid
 
 
-def with_blurs(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Box, Grid]:
-    """A shape on the fine parts of a grid, its box there, and that grid: no more voxels than it and its blurs cover."""
-    box = bounding_box(shape) if shape.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
+def with_blurs(shape: NDArray[np.bool_], box: Box, tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Box, Grid]:
+    """A box of a grid's fine parts on no more voxels than it and its blurs cover, its box there, and these voxels."""
     blurs = tumor.sigma_c_mm, tumor.sigma_d_mm if tumor.capsule_hu else 0.0
     margins = [sum(each) for each in zip(*(radii(sigma, grid.fine_spacing_mm) for sigma in blurs), strict=True)]
     z, y, x = (
@@ -290,7 +288,7 @@ def with_blurs(shape: NDArray[np.bool_], tumor: Tumor, grid: Grid) -> tuple[NDAr
     k, j, i = (
         slice(b.start - w.start * n, b.stop - w.start * n) for b, w, n in zip(box, (z, y, x), grid.fine, strict=True)
     )
-    widened[k, j, i] = shape[box]
+    widened[k, j, i] = shape
     return widened, (k, j, i), part
 
 
@@ -315,8 +313,8 @@ def _current(scan: Scan, blocks: Sequence[Block], box: Box) -> tuple[NDArray[Any
     return image, label
 
 
-def deformed_shape(tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:
-    """Deformed shape t' on the fine grid, where the mass effect has moved it.
+def deformed_shape(tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Box]:
+    """Deformed shape t', where the mass effect has moved it: what is in its box of the fine grid, and that box.
 
     The implicit function is read where Eq. 5 pulls from; that is interpolated only where it can make a difference, near
     the surface.
@@ -344,13 +342,16 @@ def near_surface(tumor: Tumor, axes: Axes, q: Floats) -> NDArray[np.bool_]:
     return np.abs(q - 1) < moved
 
 
-def one_piece(shape: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Largest connected part of a shape: strong deformation can tear bits off, and one row is one tumour."""
+def one_piece(shape: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
+    """Largest connected part of a shape, and its box: strong deformation tears bits off, and one row is one tumour."""
+    box = box_of(shape)
+    shape = np.ascontiguousarray(shape[box])
     parts, count = cc3d.connected_components(shape, connectivity=26, return_N=True)
     if count < 2:
-        return shape
-    largest: NDArray[np.bool_] = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
-    return largest
+        return shape, box
+    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    inner = box_of(largest)
+    return largest[inner], part_of(box, inner)
 
 
 def soft_edge(shape: NDArray[np.bool_], within: Box, tumor: Tumor, grid: Grid) -> tuple[Floats, Box]:

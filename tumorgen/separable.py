@@ -6,7 +6,7 @@ threads, so that a row of the manifest gives the same bits everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
@@ -107,16 +107,21 @@ class Operator:
     width: int
 
     @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.starts.size - 1
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return self.starts.size - 1, self.width
+        return self.rows, self.width
 
     def __matmul__(self, vectors: NDArray[Any]) -> NDArray[Any]:
         """Apply it to columns (width, n) of its own data type."""
         if _csr_matvecs is None:
             checked: NDArray[Any] = self.checked() @ vectors
             return checked
-        rows, count = self.starts.size - 1, vectors.shape[1]
+        rows, count = self.rows, vectors.shape[1]
         out = np.zeros((rows, count), self.values.dtype)
         matrix = self.starts, self.columns, self.values
         _csr_matvecs(rows, self.width, count, *matrix, vectors.ravel(), out.ravel())
@@ -150,22 +155,41 @@ def _full(rows: int, width: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 
 def apply_separable(operators: Sequence[Operator], values: Floats) -> Floats:
-    """Apply an operator (out, in) to each of the last three axes (z, y, x) of an array, the last axis first.
-
-    The first two are applied to some planes at a time: to no more than stay in the processor's cache.
-    """
+    """Apply an operator (out, in) to each of the last three axes (z, y, x) of an array, the last axis first."""
     on_z, on_y, on_x = operators
     *batch, z, y, x = values.shape
-    values = values.reshape(-1, z, y, x)
-    rows, columns = on_y.starts.size - 1, on_x.starts.size - 1
-    through = np.empty((z, len(values), rows, columns), np.float32)
-    at_once = max(1, _CACHED // (len(values) * max(y, rows) * max(x, columns)))
-    for start in range(0, z, at_once):
-        planes = slice(start, start + at_once)
-        turned = _applied(on_x, values[:, planes].transpose(3, 0, 1, 2))  # now (x, batch, z, y)
-        turned = _applied(on_y, turned.transpose(3, 1, 2, 0))  # (y, batch, z, x)
-        through[planes] = turned.transpose(2, 1, 0, 3)
-    return _applied(on_z, through).transpose(1, 0, 2, 3).reshape(*batch, -1, rows, columns)
+    turned = _applied(on_z, _on_planes(on_y, on_x, values.reshape(-1, z, y, x)))
+    return turned.transpose(1, 0, 2, 3).reshape(*batch, on_z.rows, on_y.rows, on_x.rows)
+
+
+def separable_slabs(operators: Sequence[Operator], values: Floats) -> Iterator[tuple[slice, Floats]]:
+    """Likewise of an array (n, z, y, x), in slabs: planes, and what they become, (n, planes, y, x).
+
+    A slab is small enough to be worked on in the processor's cache, and may be changed.
+    """
+    on_z, on_y, on_x = operators
+    through = _on_planes(on_y, on_x, values)
+    for planes in _slabs(on_z.rows, through[0].size):
+        part = Operator(on_z.values, on_z.columns, on_z.starts[planes.start : planes.stop + 1], on_z.width)
+        yield planes, _applied(part, through).transpose(1, 0, 2, 3)
+
+
+def _on_planes(on_y: Operator, on_x: Operator, values: Floats) -> Floats:
+    """Operators applied to the axes y and x of an array (n, z, y, x), as (z, n, y, x), some planes at a time."""
+    number, z, y, x = values.shape
+    rows, columns = on_y.rows, on_x.rows
+    applied = np.empty((z, number, rows, columns), np.float32)
+    for planes in _slabs(z, number * max(y, rows) * max(x, columns)):
+        turned = _applied(on_x, values[:, planes].transpose(3, 0, 1, 2))  # now (x, n, z, y)
+        turned = _applied(on_y, turned.transpose(3, 1, 2, 0))  # (y, n, z, x)
+        applied[planes] = turned.transpose(2, 1, 0, 3)
+    return applied
+
+
+def _slabs(planes: int, plane: int) -> list[slice]:
+    """All of some planes, so many at a time as stay in the processor's cache; `plane` is the size of one."""
+    at_once = max(1, _CACHED // max(plane, 1))
+    return [slice(start, min(start + at_once, planes)) for start in range(0, planes, at_once)]
 
 
 def _applied(operator: Operator, values: Floats) -> Floats:
@@ -210,8 +234,9 @@ def _kernel(sigma: float, radius: int) -> Floats:
 def _mirrored(size: int, sigma: float, radius: int) -> Operator:
     """The Gaussian whose row i reads what is up to `radius` from i, in a mirrored row."""
     places = _around(0, size, radius) % (2 * size)
+    columns = np.minimum(places, 2 * size - 1 - places).ravel()
     starts = np.arange(0, places.size + 1, 2 * radius + 1, dtype=np.int32)
-    return Operator(np.tile(_kernel(sigma, radius), size), np.minimum(places, 2 * size - 1 - places).ravel(), starts, size)
+    return Operator(np.tile(_kernel(sigma, radius), size), columns, starts, size)
 
 
 @lru_cache(maxsize=128)
@@ -240,14 +265,12 @@ def trilinear(values: Floats, index: Floats) -> Floats:
 
     As `scipy.ndimage.map_coordinates(order=1, mode="nearest")`, in a quarter of its time.
     """
-    lows, fractions = [], []
-    for i, n in zip(index, values.shape, strict=True):
-        fraction = i.clip(0, max(n - 1, 0))
-        low = np.floor(fraction)
-        np.minimum(low, max(n - 2, 0), out=low)
-        fraction -= low
-        lows.append(low)
-        fractions.append(fraction)
+    last, last_low = _ends(values.shape)
+    fractions = np.maximum(index, np.float32(0))
+    np.minimum(fractions, last, out=fractions)
+    lows = np.floor(fractions)
+    np.minimum(lows, last_low, out=lows)
+    fractions -= lows
     flat = _flat_index(lows, values.shape)
     steps = [s if n > 1 else 0 for s, n in zip(_steps(values.shape), values.shape, strict=True)]
     voxels = np.ravel(values)
@@ -269,8 +292,16 @@ def trilinear(values: Floats, index: Floats) -> Floats:
 
 def nearest(values: NDArray[Any], index: Floats) -> NDArray[Any]:
     """Values (z, y, x) of the voxels nearest to continuous indices (3, n); beyond the ends the value at the end."""
-    places = [np.rint(i.clip(0, n - 1)) for i, n in zip(index, values.shape, strict=True)]
+    last, _ = _ends(values.shape)
+    places = np.rint(np.minimum(np.maximum(index, np.float32(0)), last))
     return _taken(np.ravel(values), _flat_index(places, values.shape))
+
+
+@lru_cache(maxsize=256)
+def _ends(shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """The last index along each axis, and the last one that has a next, (3, 1)."""
+    sizes = np.array(shape, np.float32)[:, None]
+    return np.maximum(sizes - 1, 0), np.maximum(sizes - 2, 0)
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -278,10 +309,10 @@ def _steps(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape[1] * shape[2], shape[2], 1
 
 
-def _flat_index(places: Sequence[Floats], shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """Whole indices along each axis, as indices into the flat array."""
+def _flat_index(places: Floats, shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Whole indices (3, n), as indices into the flat array."""
     plane, row, _ = _steps(shape)
-    z, y, flat = (place.astype(np.int32) for place in places)
+    z, y, flat = places.astype(np.int32)
     z *= plane
     y *= row
     flat += y

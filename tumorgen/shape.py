@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .boxes import Box, bounding_box, shape_of
 from .plan import Tumor
-from .separable import Floats, apply_separable, as_operators, cubic_weights
+from .separable import Floats, as_operators, cubic_weights, separable_slabs
 from .volume import Triple
 
 FINE_MM = 1.6  # voxels longer than this are cut into equal parts, so that thick slices get partial volumes
@@ -38,8 +38,8 @@ class Grid:
         Voxels per axis.
     fine
         Parts per voxel and axis.
-    spacing_mm
-        Spacing of the voxels.
+    spacing_mm, fine_spacing_mm
+        Spacing of the voxels and of their fine parts.
     offset_mm
         Position of the first voxel's centre, relative to the tumour's.
     below
@@ -50,6 +50,7 @@ class Grid:
     shape: tuple[int, int, int]
     fine: tuple[int, int, int]
     spacing_mm: Triple
+    fine_spacing_mm: Triple
     offset_mm: Triple
     below: tuple[int, int, int]
 
@@ -71,13 +72,7 @@ class Grid:
         )
         below_z, below_y, below_x = (n - b.start for n, b in zip(self.below, box, strict=True))
         offset, below = (offset_z, offset_y, offset_x), (below_z, below_y, below_x)
-        return Grid((z, y, x), shape, self.fine, self.spacing_mm, offset, below)
-
-    @property
-    def fine_spacing_mm(self) -> Triple:
-        """Spacing of the fine parts."""
-        z, y, x = (s / k for s, k in zip(self.spacing_mm, self.fine, strict=True))
-        return z, y, x
+        return Grid((z, y, x), shape, self.fine, self.spacing_mm, self.fine_spacing_mm, offset, below)
 
     def voxel_mean(self, values: NDArray[np.float32] | NDArray[np.bool_]) -> Floats:
         """Mean over each voxel of what was evaluated on its fine parts: the partial volume."""
@@ -111,12 +106,14 @@ def grid_around(center: Triple, low_mm: Triple, high_mm: Triple, spacing_mm: Tri
     offset = [(a - c) * s for a, c, s in zip(start, center, spacing_mm, strict=True)]
     # An odd number of parts: a voxel that is half tumour is never a tie, which would make all tumours too large.
     fine = [ceil(s / FINE_MM - 1e-6) // 2 * 2 + 1 for s in spacing_mm]
+    fine_z, fine_y, fine_x = (s / k for s, k in zip(spacing_mm, fine, strict=True))
     shape = [b + a + 1 for b, a in zip(below, above, strict=True)]
     return Grid(
         (start[0], start[1], start[2]),
         (shape[0], shape[1], shape[2]),
         (fine[0], fine[1], fine[2]),
         spacing_mm,
+        (fine_z, fine_y, fine_x),
         (offset[0], offset[1], offset[2]),
         (below[0], below[1], below[2]),
     )
@@ -166,14 +163,16 @@ def level(tumor: Tumor | Form, axes: Axes) -> Floats:
     step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
     weights = cubic_weights(np.concatenate(axes).astype(np.float64) / step + points // 2, points)
     operators = as_operators(weights, [a.size for a in axes])
-    moved = apply_separable(operators, nodes)
-    moved[0] += scaled[0][:, None, None]
-    moved[1] += scaled[1][:, None]
-    moved[2] += scaled[2]
-    moved *= moved
-    q: Floats = moved[0] + moved[1]
-    q += moved[2]
-    return np.sqrt(q, out=q)
+    q = np.empty([a.size for a in axes], np.float32)
+    for planes, moved in separable_slabs(operators, nodes):
+        moved[0] += scaled[0][planes, None, None]
+        moved[1] += scaled[1][:, None]
+        moved[2] += scaled[2]
+        moved *= moved
+        part = np.add(moved[0], moved[1], out=q[planes])
+        part += moved[2]
+        np.sqrt(part, out=part)
+    return q
 
 
 def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
