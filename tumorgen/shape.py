@@ -155,19 +155,20 @@ def level(tumor: Tumor | Form, axes: Axes) -> Floats:
     """
     scaled = [(a / h).astype(np.float32, copy=False) for a, h in zip(axes, tumor.half_axes_mm, strict=True)]
     if tumor.sigma_e_mm == 0:
-        z, y, x = (s**2 for s in scaled)
-        ellipsoid: Floats = np.sqrt(z[:, None, None] + y[None, :, None] + x[None, None, :])
+        ellipsoid: Floats = np.sqrt(scaled[0][:, None, None] ** 2 + scaled[1][:, None] ** 2 + scaled[2] ** 2)
         return ellipsoid
     points = tumor.deform_points
     nodes = (displacement(tumor) / np.reshape(tumor.half_axes_mm, (3, 1, 1, 1))).astype(np.float32)
     step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
     weights = cubic_weights(np.concatenate(axes).astype(np.float64) / step + points // 2, points)
-    operators = as_operators(weights, [a.size for a in axes])
-    q = np.empty([a.size for a in axes], np.float32)
+    operators = as_operators(weights, [a.size for a in scaled])
+    z, y, x = scaled
+    in_plane = np.empty((2, 1, y.size, x.size), np.float32)
+    in_plane[0], in_plane[1] = y[:, None], x
+    q = np.empty((z.size, y.size, x.size), np.float32)
     for planes, moved in separable_slabs(operators, nodes):
-        moved[0] += scaled[0][planes, None, None]
-        moved[1] += scaled[1][:, None]
-        moved[2] += scaled[2]
+        moved[0] += z[planes, None, None]
+        moved[1:] += in_plane
         moved *= moved
         part = np.add(moved[0], moved[1], out=q[planes])
         part += moved[2]
