@@ -127,6 +127,7 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
     counts: dict[str, list[int]] = {name: [] for name in effort.classes}
     scan = load_scan(case.image, case.mask, case=case.name)
     image = to_image(scan.image)
+    last: dict[str, Record] = {}
     first = run_units(case, new_dataset(folder / "first"), effort.classes[0], [0])[0]  # and every module is loaded
     written = sum(path.stat().st_size for path in files(new_dataset(folder / "first"), first))
     for repeat in range(effort.repeats):
@@ -136,17 +137,18 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
         clock("W", sitk.WriteImage, image, str(place / "whole.nii.gz"), useCompression=True)
         scan = clock("prepare", load_scan, case.image, case.mask, case=case.name)
         clock("deflate", deflate, scan)
-        for name in effort.classes:
-            dataset = new_dataset(place / name)
-            for variant in range(repeat * effort.variants, (repeat + 1) * effort.variants):
+        datasets = {name: new_dataset(place / name) for name in effort.classes}
+        for variant in range(repeat * effort.variants, (repeat + 1) * effort.variants):
+            for name, dataset in datasets.items():  # in turn, since a shared machine changes its speed within seconds
                 plan = plan_sample(scan, Settings(sizes=(name,)), 0, variant)
                 for _ in range(RENDERS):
                     counts[name].append(len(plan.tumors))
                     clock(f"render {name}", render, scan, plan)
                 make_room(folder, written)
-                (record,) = clock(f"end to end {name}", run_units, case, dataset, name, [variant])
+                (last[name],) = clock(f"end to end {name}", run_units, case, dataset, name, [variant])
+        for name, dataset in datasets.items():
             make_room(folder, written)
-            clock(f"C {name}", copy, dataset, record, place / f"copy {name}")
+            clock(f"C {name}", copy, dataset, last[name], place / f"copy {name}")
         shutil.rmtree(place)
     prepare_once.cache_clear()
     return {

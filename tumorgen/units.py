@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 PREPARATION = 10.0  # samples; what preparing a scan costs, by `make bench`: 0.3 to 0.5 W against 0.03 to 0.1 W
-OVERHEAD = 0.1  # samples; what a unit costs by itself: sent, answered, its thread pools held to one
+OVERHEAD = 0.03  # samples; what a unit costs by itself, 5 to 8 ms: sent, answered, its thread pools held to one
 LOSS = 0.1  # of a unit's samples; progress is told in units, and a process that is killed loses one
 LARGEST = 64  # samples
 
