@@ -15,10 +15,20 @@ MAPPED_BYTES = 32 << 20  # arrays from this size on are mapped, whole scans amon
 KEPT_BYTES = 64 << 20  # most that is kept at the end of the heap
 
 
+def give_back() -> bool:
+    """Hand back to the system what freed arrays have left in the heap's gaps; return whether it could (glibc alone)."""
+    libc = _glibc()
+    return bool(libc and libc.malloc_trim(0))
+
+
 def keep_memory() -> bool:
     """Let this process keep what small and middling arrays free; return whether it could be told (glibc alone)."""
-    if platform.libc_ver()[0] != "glibc":
+    libc = _glibc()
+    if not libc:
         return False
-    libc = ctypes.CDLL(None)
     told = [libc.mallopt(_MMAP_THRESHOLD, MAPPED_BYTES), libc.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)]
     return told == [1, 1]
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

@@ -27,7 +27,7 @@ import scipy
 from threadpoolctl import threadpool_limits
 
 from . import __version__
-from .allocator import keep_memory
+from .allocator import give_back, keep_memory
 from .chunked_gzip import ChunkedVolume
 from .dataset import Dataset
 from .errors import TumorgenError
@@ -403,6 +403,7 @@ def prepare_once(source: Source, vessels: Vessels, states: States) -> Prepared: 
         The scan cannot be used.
     """
     scan = load_scan(source.image, source.mask, vessels, source.case)
+    give_back()
     keep_memory()  # from here on, when the large arrays of preparing are gone
     planes = _planes_at_hand(scan)
     label = ChunkedVolume.from_volume(Volume(scan.liver, scan.geometry)).keep_planes(planes)

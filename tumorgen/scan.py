@@ -115,9 +115,7 @@ def prepare(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str
     if liver.shape != image.array.shape or not liver.any():
         raise TumorgenError(f"the liver mask, of shape {liver.shape}, is empty or not of the image's shape")
     liver_box = bounding_box(liver)
-    values = image.array[liver_box][liver[liver_box]].astype(np.float64)
-    median, first_sd = robust(values)
-    mean_hu = float(bulk(values, median, first_sd).mean())
+    mean_hu, first_sd = first_look(image.array[liver_box][liver[liver_box]])
     if not LIVER_HU[0] <= mean_hu <= LIVER_HU[1]:
         raise TumorgenError(
             f"mean in the liver mask is {mean_hu:.0f}; a liver in HU has 0 to 200: wrong mask, or not HU"
@@ -172,6 +170,13 @@ def robust(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
     """Median and standard deviation of the bulk of a sample: 1.4826 times the median absolute deviation."""
     median = np.median(values)
     return float(median), float(1.4826 * np.median(np.abs(values - median)))
+
+
+def first_look(hu: NDArray[Any]) -> tuple[float, float]:
+    """Mean of the bulk and robust standard deviation in HU of voxels of liver, its vessels among them."""
+    values = hu.astype(np.float64)
+    median, sd = robust(values)
+    return float(bulk(values, median, sd).mean()), sd
 
 
 def parenchyma(hu: NDArray[Any]) -> tuple[float, float]:
