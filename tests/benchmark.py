@@ -93,7 +93,7 @@ class Effort:
     repeats: int = 5
     variants: int = 4  # of each class in each repeat
     runs: int = 2  # of synth with each number of processes
-    samples: int = 240  # in each of them
+    samples: int = 480  # in each of them, a minute or two
 
 
 # -- what is measured ------------------------------------------------------------------------------------------------

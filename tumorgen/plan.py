@@ -228,14 +228,15 @@ DOMAINS: dict[str, tuple[float, float]] = {
 
 def _check_domains(row: Tumor | Plan) -> None:
     """Refuse numbers outside their domain, NaN among them."""
-    for name, low, high in _domains(type(row)):
+    kind: type = type(row)
+    for name, low, high in _domains(kind):
         value = getattr(row, name)
         if not low <= value <= high:
             raise TumorgenError(f"{name} is {value}; a value from {low:g} to {high:g} is needed")
 
 
 @lru_cache(maxsize=8)
-def _domains(kind: type[Tumor | Plan]) -> tuple[tuple[str, float, float], ...]:
+def _domains(kind: type) -> tuple[tuple[str, float, float], ...]:
     """Those of the fields of a row's type that have one."""
     return tuple((field.name, *DOMAINS[field.name]) for field in fields(kind) if field.name in DOMAINS)
 

@@ -312,12 +312,13 @@ def _steps(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def _flat_index(places: Floats, shape: tuple[int, ...]) -> NDArray[np.intp]:
     """Whole indices (3, n), as indices into the flat array."""
     plane, row, _ = _steps(shape)
-    z, y, flat = places.astype(np.int32)
-    z *= plane
-    y *= row
-    flat += y
-    flat += z
-    return flat.astype(np.intp)
+    along = places.astype(np.int32)
+    along[0] *= plane
+    along[1] *= row
+    flat = along[2]
+    flat += along[1]
+    flat += along[0]
+    return np.asarray(flat, np.intp)
 
 
 def _taken(voxels: NDArray[Any], flat: NDArray[np.intp]) -> NDArray[Any]:

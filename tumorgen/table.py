@@ -121,8 +121,8 @@ def parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
     TumorgenError
         A cell does not hold its type, or the dataclass refuses it.
     """
-    values = dict(given)
-    for name, hint in _hints(kind).items():
+    values, row_type = dict(given), typing.cast(type, kind)
+    for name, hint in _hints(row_type).items():
         if name not in given:
             values[name] = _value(hint, row[name], where, name)
     try:
