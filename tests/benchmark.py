@@ -93,7 +93,7 @@ class Effort:
     repeats: int = 5
     variants: int = 4  # of each class in each repeat
     runs: int = 2  # of synth with each number of processes
-    samples: int = 480  # in each of them, a minute or two
+    samples: int = 240  # in each of them
 
 
 # -- what is measured ------------------------------------------------------------------------------------------------
@@ -241,11 +241,13 @@ def new_dataset(folder: Path) -> Dataset:
 
 
 def measure_throughput(case: Case, effort: Effort) -> Results:
-    """Samples a minute of whole runs with 1 and 2 processes, taken in turn; medians."""
+    """Samples a minute of whole runs with 1 and 2 processes, taken in turn; medians. And what the machine allows."""
     runs: dict[int, list[Results]] = {1: [], 2: []}
+    of_machine = [loop_speedup()]
     for _ in range(effort.runs):
         for jobs, done in runs.items():
             done.append(own_process("throughput", case, list(effort.classes), jobs=jobs, samples=effort.samples))
+        of_machine.append(loop_speedup())
 
     def middle(jobs: int, what: str) -> float:
         return statistics.median(run[what] for run in runs[jobs])
@@ -255,12 +257,31 @@ def measure_throughput(case: Case, effort: Effort) -> Results:
         "samples": effort.samples,
         whole: {str(jobs): middle(jobs, whole) for jobs in runs},
         steady: {str(jobs): middle(jobs, steady) for jobs in runs},
+        "machine_speedup": statistics.median(of_machine),
         "speedup": middle(2, whole) / middle(1, whole),
         "steady_speedup": middle(2, steady) / middle(1, steady),
         "written_bytes_per_second": middle(2, "written_bytes_per_second"),
         "processor_seconds": {str(jobs): middle(jobs, "processor_seconds") for jobs in runs},
         "cores_busy_elsewhere": {str(jobs): middle(jobs, "cores_busy_elsewhere") for jobs in runs},
     }
+
+
+def loop_speedup() -> float:
+    """How much more two processes do than one of a loop that needs no memory: 2 where the machine has two whole cores.
+
+    The two that a virtual machine has may be the halves of one, or be shared with others.
+    """
+    loop = (
+        "import time\nbegan = time.perf_counter()\nfor _ in range(10_000_000): pass\nprint(time.perf_counter() - began)"
+    )
+
+    def seconds(processes: int) -> float:
+        command = [sys.executable, "-c", loop]
+        started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+        return statistics.mean(float(process.communicate()[0]) for process in started)
+
+    alone, together = zip(*((seconds(1), seconds(2)) for _ in range(5)), strict=True)
+    return 2 * statistics.median(alone) / statistics.median(together)
 
 
 # -- jobs for processes of their own ---------------------------------------------------------------------------------
@@ -524,6 +545,11 @@ def scan_rows(results: Results) -> list[Row]:
         held("memory of a process: scan prepared and deflated", "prepared_bytes"),
         rates(f"{of_runs}, start to end", "samples_per_minute", "speedup"),
         rates(f"{of_runs}, once all are at work", "steady_samples_per_minute", "steady_speedup"),
+        {
+            "figure": "what two processes of a loop without memory make of one on this machine",
+            "value": "",
+            "ratio": f"{throughput['machine_speedup']:.2f} x",
+        },
         {
             "figure": "processor time of a sample with 1 and 2 processes, preparing included",
             "value": " and ".join(f"{used:.3f}" for used in throughput["processor_seconds"].values()) + " s",
