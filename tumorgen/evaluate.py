@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from .boxes import Box, bounding_box
+from .boxes import Box, box_of
 from .dataset import LABELS
 from .errors import TumorgenError
 from .evaluation import CaseScore, Evaluation, LesionScore, radius_bin
@@ -208,8 +208,7 @@ def _strange(array: NDArray[Any]) -> list[float]:
 
 def _foreground(*labels: NDArray[np.uint8]) -> Box:
     """Box that holds what is not background in any; one voxel where nothing is."""
-    filled = np.logical_or(*labels)
-    return bounding_box(filled) if filled.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
+    return box_of(np.logical_or(*labels))
 
 
 def _measure(

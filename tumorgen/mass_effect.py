@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .boxes import EMPTY, Box
 from .plan import Tumor
 from .separable import Floats, gaussian, nearest, trilinear
-from .shape import Axes
+from .shape import Axes, squared_distance
 from .volume import Geometry, Index, Triple
 
 NOISE_SD = 3.0  # noise departs from the local mean by up to 3 sigma_p,
@@ -49,7 +49,7 @@ class Pull:
         box = _box_of_ball(center, [gamma_max / s for s in spacing], geometry.shape) if gamma_max else EMPTY
         offsets = [np.arange(b.start, b.stop) - c for b, c in zip(box, center, strict=True)]
         along = [(o * s).astype(np.float32) for o, s in zip(offsets, spacing, strict=True)]
-        gamma2 = squared_distance((along[0], along[1], along[2]))
+        gamma2 = squared_distance(along)
         moving = gamma2 < gamma_max**2
         factor = pull_factor(gamma2, gamma_max, tumor.mass_effect_percent)
         source = np.empty((3, np.count_nonzero(moving)), np.float32)
@@ -94,12 +94,6 @@ def pull_factor(gamma2: NDArray[np.floating[Any]], gamma_max: float, percent: fl
     """Factor gamma' / gamma of Eq. 5: 1 - (1 - gamma / gamma_max)^2 I / 100, for gamma^2 below gamma_max^2."""
     factor: NDArray[np.floating[Any]] = 1 - (1 - np.sqrt(gamma2) / gamma_max) ** 2 * (percent / 100)
     return factor
-
-
-def squared_distance(axes: Axes) -> Floats:
-    """Squared distance gamma^2 from the centre in mm2 on the grid of three axes."""
-    z, y, x = (a**2 for a in axes)
-    return z[:, None, None] + y[None, :, None] + x[None, None, :]
 
 
 def pulled_index(tumor: Tumor, axes: Axes, voxels: tuple[NDArray[np.intp], ...], spacing_mm: Triple) -> Floats:

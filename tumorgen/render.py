@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from .boxes import EMPTY, Box, box_of, hull, overlap, part_of, window
 from .errors import TumorgenError
-from .mass_effect import Pull, pulled_index, squared_distance
+from .mass_effect import Pull, pulled_index
 from .plan import Plan, Tumor
 from .scan import Scan
 from .separable import Floats, spread, trilinear
-from .shape import Axes, Grid, extent_mm, grid_around, level
+from .shape import Axes, Grid, extent_mm, grid_around, level, squared_distance
 from .texture import texture
 from .volume import Geometry, Index, Triple
 
@@ -225,8 +225,8 @@ def texture_under(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats
     """Texture T'' (Eq. 3) in the voxels of the box of t'' on the fine grid; zero in the others."""
     laid = np.zeros(grid.shape, np.float32)
     if soft[within].any():
-        z, y, x = (slice(b.start // k, -(-b.stop // k)) for b, k in zip(within, grid.fine, strict=True))
-        laid[z, y, x] = texture(tumor, grid.part((z, y, x)))
+        box = grid.holding(within)
+        laid[box] = texture(tumor, grid.part(box))
     return laid
 
 
@@ -280,13 +280,11 @@ def with_blurs(shape: NDArray[np.bool_], box: Box, tumor: Tumor, grid: Grid) -> 
     """A box of a grid's fine parts on no more voxels than it and its blurs cover, its box there, and these voxels."""
     blurs = tumor.sigma_c_mm, tumor.sigma_d_mm if tumor.capsule_hu else 0.0
     margins = [sum(each) for each in zip(*(radii(sigma, grid.fine_spacing_mm) for sigma in blurs), strict=True)]
-    z, y, x = (
-        slice((b.start - m) // k, -(-(b.stop + m) // k)) for b, m, k in zip(box, margins, grid.fine, strict=True)
-    )
-    part = _bounded(grid.part((z, y, x)), max(*blurs, tumor.sigma_b_mm))
+    voxels = grid.holding(box, margins)
+    part = _bounded(grid.part(voxels), max(*blurs, tumor.sigma_b_mm))
     widened = np.zeros([n * k for n, k in zip(part.shape, part.fine, strict=True)], bool)
     k, j, i = (
-        slice(b.start - w.start * n, b.stop - w.start * n) for b, w, n in zip(box, (z, y, x), grid.fine, strict=True)
+        slice(b.start - w.start * n, b.stop - w.start * n) for b, w, n in zip(box, voxels, grid.fine, strict=True)
     )
     widened[k, j, i] = shape
     return widened, (k, j, i), part
@@ -332,7 +330,7 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Box]:
 
 def near_surface(tumor: Tumor, axes: Axes, q: Floats) -> NDArray[np.bool_]:
     """Points that the mass effect might move across the surface q = 1: it moves them as far as they are from it."""
-    gamma = np.sqrt(squared_distance(axes))
+    gamma: Floats = np.sqrt(squared_distance(axes))
     moved = 1 - gamma / np.float32(tumor.gamma_max_mm)  # becomes gamma - gamma'
     np.maximum(moved, 0, out=moved)
     moved *= moved

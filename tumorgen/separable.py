@@ -116,6 +116,10 @@ class Operator:
         """Rows and columns."""
         return self.rows, self.width
 
+    def part(self, first: int, end: int) -> Operator:
+        """Its rows from the first up to the end, as an operator."""
+        return Operator(self.values, self.columns, self.starts[first : end + 1], self.width)
+
     def __matmul__(self, vectors: NDArray[Any]) -> NDArray[Any]:
         """Apply it to columns (width, n) of its own data type."""
         if _csr_matvecs is None:
@@ -142,9 +146,8 @@ def as_operator(matrix: NDArray[Any], dtype: DTypeLike = np.float32) -> Operator
 
 def as_operators(matrix: NDArray[Any], sizes: Sequence[int]) -> list[Operator]:
     """Likewise, cut into operators of so many rows."""
-    (columns, starts), values = _full(*matrix.shape), matrix.astype(np.float32).ravel()
-    begins = [0, *accumulate(sizes)]
-    return [Operator(values, columns, starts[a : b + 1], matrix.shape[1]) for a, b in pairwise(begins)]
+    whole = as_operator(matrix)
+    return [whole.part(first, end) for first, end in pairwise([0, *accumulate(sizes)])]
 
 
 @lru_cache(maxsize=256)
@@ -170,8 +173,7 @@ def separable_slabs(operators: Sequence[Operator], values: Floats) -> Iterator[t
     on_z, on_y, on_x = operators
     through = _on_planes(on_y, on_x, values)
     for planes in _slabs(on_z.rows, through[0].size):
-        part = Operator(on_z.values, on_z.columns, on_z.starts[planes.start : planes.stop + 1], on_z.width)
-        yield planes, _applied(part, through).transpose(1, 0, 2, 3)
+        yield planes, _applied(on_z.part(planes.start, planes.stop), through).transpose(1, 0, 2, 3)
 
 
 def _on_planes(on_y: Operator, on_x: Operator, values: Floats) -> Floats:

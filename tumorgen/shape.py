@@ -5,10 +5,11 @@ Coordinates are mm from the tumour's centre along the image's axes (z, y, x).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,13 @@ class Grid:
         below_z, below_y, below_x = (n - b.start for n, b in zip(self.below, box, strict=True))
         offset, below = (offset_z, offset_y, offset_x), (below_z, below_y, below_x)
         return Grid((z, y, x), shape, self.fine, self.spacing_mm, self.fine_spacing_mm, offset, below)
+
+    def holding(self, fine: Box, margins: Sequence[int] = (0, 0, 0)) -> Box:
+        """Voxels that hold a box of fine parts with margins of so many around it; they may lie beyond the grid."""
+        z, y, x = (
+            slice((b.start - m) // k, -(-(b.stop + m) // k)) for b, m, k in zip(fine, margins, self.fine, strict=True)
+        )
+        return z, y, x
 
     def voxel_mean(self, values: NDArray[np.float32] | NDArray[np.bool_]) -> Floats:
         """Mean over each voxel of what was evaluated on its fine parts: the partial volume."""
@@ -155,7 +163,7 @@ def level(tumor: Tumor | Form, axes: Axes) -> Floats:
     """
     scaled = [(a / h).astype(np.float32, copy=False) for a, h in zip(axes, tumor.half_axes_mm, strict=True)]
     if tumor.sigma_e_mm == 0:
-        ellipsoid: Floats = np.sqrt(scaled[0][:, None, None] ** 2 + scaled[1][:, None] ** 2 + scaled[2] ** 2)
+        ellipsoid: Floats = np.sqrt(squared_distance(scaled))
         return ellipsoid
     points = tumor.deform_points
     nodes = (displacement(tumor) / np.reshape(tumor.half_axes_mm, (3, 1, 1, 1))).astype(np.float32)
@@ -174,6 +182,13 @@ def level(tumor: Tumor | Form, axes: Axes) -> Floats:
         part += moved[2]
         np.sqrt(part, out=part)
     return q
+
+
+def squared_distance(axes: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Squared distance from the centre (gamma^2 of Eq. 5, mm2) on the grid of three axes, of their data type."""
+    z, y, x = (a**2 for a in axes)
+    distance2: NDArray[Any] = z[:, None, None] + y[:, None] + x
+    return distance2
 
 
 def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
@@ -201,7 +216,6 @@ def _extent_mm(tumor: Form) -> tuple[Triple, Triple, float]:
     box = bounding_box(inside)
     used = [axis[b] for axis, b in zip(probes, box, strict=True)]
     (z0, z1), (y0, y1), (x0, x1) = ((float(a[0] - s), float(a[-1] + s)) for a, s in zip(used, step, strict=True))
-    squares = [a.astype(np.float64) ** 2 for a in used]
-    distance2 = squares[0][:, None, None] + squares[1][:, None] + squares[2]
+    distance2 = squared_distance([a.astype(np.float64) for a in used])
     reach = float(np.sqrt(distance2[inside[box]].max()) + step.max())
     return (z0, y0, x0), (z1, y1, x1), reach
