@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -59,6 +60,8 @@ class _Group(click.Group):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
+        # joblib's advice where a run ends early with work under way: it would come after the one line that says why.
+        warnings.filterwarnings("ignore", ".* could benefit from adjusting the input task iterator", UserWarning)
         try:
             with _goodbye():
                 return super().invoke(ctx)
