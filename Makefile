@@ -57,21 +57,21 @@ quick: $(READY)  ## Run the fast tests only
 	$(FAST) $(ARGS)
 
 bench: $(READY)  ## Measure what a variant, a patch in training and a liver mask cost: tables on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
-	$(BIN)/python tests/benchmark.py $(ARGS)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmark_patches.py --patches 10 --batches 5
-	$(BIN)/python tests/benchmark_liver.py
+	$(BIN)/python tests/benchmarks/benchmark_samples.py $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python tests/benchmarks/benchmark_patches.py --patches 10 --batches 5
+	$(BIN)/python tests/benchmarks/benchmark_liver.py
 
 corpus: $(READY)  ## Try broken image files by the hundred: kind of fault, tried, handled (ARGS="--mutations 2000", --lines)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/corpus.py $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python tests/faults/corpus.py $(ARGS)
 
 bench-patches: $(READY)  ## Measure what tumours on the fly cost nnU-Net's data loader (ARGS=--write puts it into docs/training.md)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmark_patches.py $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python tests/benchmarks/benchmark_patches.py $(ARGS)
 
 bench-writer: $(READY)  ## Measure what the writer alone costs, by box and size of chunk (ARGS=--write puts it into docs/writer.md)
-	$(BIN)/python tests/benchmark_writer.py $(ARGS)
+	$(BIN)/python tests/benchmarks/benchmark_writer.py $(ARGS)
 
 study: $(READY)  ## Train on few and many variants and on the fly: the toy of docs/study.md (ARGS=... for more)
-	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/study.py $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -W ignore tests/studies/study.py $(ARGS)
 
 SETTING ?= full
 RECIPE ?= build
@@ -94,7 +94,7 @@ format: $(READY)  ## Format the code and mend what ruff can
 	$(BIN)/ruff format
 
 schema: $(READY)  ## Write the dictionary of columns and the schemas in manifests/ from the code
-	$(BIN)/python -m tumorgen.columns manifests
+	$(BIN)/python -m tumorgen.schema manifests
 
 lock: $(READY)  ## Write requirements-dev.lock anew: the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \

@@ -49,8 +49,8 @@ def as_usage_error() -> Iterator[None]:
 
 def given_scans(images: Path | None, masks: Path | None, scans: Path) -> tuple[list[Any], list[Any]]:
     """Scans of two folders, or those that liver-mask has listed; and what is missing."""
-    from tumorgen.generate import match_sources, sources_of_scans
-    from tumorgen.scans import read_scans
+    from tumorgen.generation.pool import match_sources, sources_of_scans
+    from tumorgen.tables.scans import read_scans
 
     if (images is None) != (masks is None):
         raise click.UsageError("--images and --masks go together.")

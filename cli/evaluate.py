@@ -67,11 +67,11 @@ def evaluate(
     A case that is missing, extra, unreadable, on another grid or holds other labels is told, counted, and in no mean;
     then the exit code is 1.
     """
-    from tumorgen.evaluate import evaluate as run
-    from tumorgen.evaluate import manifest_beside
-    from tumorgen.evaluation import REPORT, SUMMARY, write_evaluation
-    from tumorgen.report import images_beside, write_report
-    from tumorgen.summary import summarize, write_summary
+    from tumorgen.evaluation.evaluate import evaluate as run
+    from tumorgen.evaluation.evaluate import manifest_beside
+    from tumorgen.evaluation.scores import REPORT, SUMMARY, write_evaluation
+    from tumorgen.evaluation.summary import summarize, write_summary
+    from tumorgen.figures.report import images_beside, write_report
 
     manifest = manifest or manifest_beside(reference)
     options: dict[str, Any] = {"manifest": manifest, "tolerance_mm": tolerance, "jobs": jobs}

@@ -50,8 +50,8 @@ def healthy(**options: Any) -> None:
     Labels are background, liver and tumor; no voxel is a tumour yet. Folds are grouped by scan. Running the same
     command again does only what is missing.
     """
-    from tumorgen.dataset import Dataset, dataset_folder
-    from tumorgen.healthy import write_healthy
+    from tumorgen.dataset.raw import Dataset, dataset_folder
+    from tumorgen.training.healthy import write_healthy
 
     root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
     number = options["dataset_id"]

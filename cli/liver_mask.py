@@ -74,11 +74,11 @@ def liver_mask(source: Path, output: Path, **options: Any) -> None:
     table of scans, not hidden: status ok, check or failed, with the reason. Running the same command again does only
     what is missing.
     """
-    from tumorgen.dicom import find_scans
-    from tumorgen.liver import find_model
-    from tumorgen.masks import refuse_same_folder
-    from tumorgen.model_zip import unpacked
-    from tumorgen.shipped import shipped_model
+    from tumorgen.dicom.series import find_scans
+    from tumorgen.liver.masks import refuse_same_folder
+    from tumorgen.liver.model_zip import unpacked
+    from tumorgen.liver.network import find_model
+    from tumorgen.liver.shipped import shipped_model
 
     with ExitStack() as held:
         with as_usage_error():
@@ -110,8 +110,8 @@ def _as_given(folder: Path, given: Path) -> Iterator[None]:
 def _run(found: Any, output: Path, model: Any, options: dict[str, Any]) -> None:
     import joblib
 
-    from tumorgen.liver import load_model
-    from tumorgen.masks import mask_scans
+    from tumorgen.liver.masks import mask_scans
+    from tumorgen.liver.network import load_model
 
     began = time.monotonic()
 

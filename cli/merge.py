@@ -26,8 +26,8 @@ def merge(dataset: Path) -> None:
     DATASET is the dataset's folder. Once all shards are finished it holds what one run would have written. Until then
     what is there is merged, what is missing is listed, and the exit code is 1.
     """
-    from tumorgen.dataset import Dataset
-    from tumorgen.merge import merge as run
+    from tumorgen.dataset.raw import Dataset
+    from tumorgen.generation.merge import merge as run
 
     merged = run(Dataset(dataset), copies=Path("manifests"))
     click.echo(f"{dataset}: {plural(len(merged.report.records), 'sample')} in the manifest")

@@ -36,7 +36,7 @@ def preview(dataset: Path, output: Path | None, count: int, images: Path | None,
     them, true to the scan's spacing, with the label's outlines. The overview has histograms of radii and contrast,
     tumours per sample and per size class, and a grid of samples.
     """
-    from tumorgen.preview import preview as run
+    from tumorgen.figures.preview import preview as run
 
     report = run(
         dataset, output, count=count, images=images, masks=masks, jobs=jobs, start=progress("preview", "sheet")

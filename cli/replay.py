@@ -30,10 +30,10 @@ def replay(
     MANIFEST is a table of samples; its tumours stand beside it in tumors.csv (or NAME.tumors.csv). A row that was
     edited by hand renders as edited: centres are read from the columns in mm.
     """
-    from tumorgen.dataset import Dataset
-    from tumorgen.manifest import read_manifest
-    from tumorgen.replay import moved
-    from tumorgen.replay import replay as run
+    from tumorgen.dataset.raw import Dataset
+    from tumorgen.generation.replay import moved
+    from tumorgen.generation.replay import replay as run
+    from tumorgen.tables.manifest import read_manifest
 
     report = run(
         manifest,

@@ -57,10 +57,10 @@ def robustness(**options: Any) -> None:
     dimensions. The variants of a dimension share everything but what is dialled. Running the same command again does
     only what is missing.
     """
-    from tumorgen.dataset import TEST, Dataset, dataset_folder
-    from tumorgen.dials import Benchmark, with_levels
-    from tumorgen.robustness import robustness as run
-    from tumorgen.settings import Settings, load_settings, load_toml
+    from tumorgen.benchmark.dials import Benchmark, with_levels
+    from tumorgen.benchmark.run import robustness as run
+    from tumorgen.dataset.raw import TEST, Dataset, dataset_folder
+    from tumorgen.method.settings import Settings, load_settings, load_toml
 
     root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
     with as_usage_error():
@@ -86,7 +86,7 @@ def robustness(**options: Any) -> None:
 
 
 def _summarise(report: Any, seconds: float) -> None:
-    from tumorgen.robustness import departures
+    from tumorgen.benchmark.run import departures
 
     dataset, samples = report.dataset, len(report.records)
     scans = len({record.plan.case for record in report.records})

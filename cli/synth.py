@@ -86,8 +86,8 @@ def synth(**options: Any) -> None:
 
     With --from-manifest nothing is drawn: the samples are those of a manifest, of the very scans they were planned for.
     """
-    from tumorgen.dataset import Dataset, dataset_folder
-    from tumorgen.shards import parse_shard
+    from tumorgen.dataset.raw import Dataset, dataset_folder
+    from tumorgen.generation.shards import parse_shard
 
     root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
     with as_usage_error():
@@ -118,7 +118,7 @@ def _refuse_drawing() -> None:
 
 def _render(dataset: Any, options: dict[str, Any]) -> list[Any]:
     """Make a training set of the rows of a manifest."""
-    from tumorgen.replay import replay as run
+    from tumorgen.generation.replay import replay as run
 
     began = time.monotonic()
     report = run(
@@ -141,7 +141,7 @@ def _render(dataset: Any, options: dict[str, Any]) -> list[Any]:
 def _run(
     sources: list[Any], dataset: Any, settings: Any, cluster: Any, options: dict[str, Any], what: dict[str, Any]
 ) -> list[Any]:
-    from tumorgen.synth import synth as run
+    from tumorgen.generation.run import synth as run
 
     began = time.monotonic()
     report = run(
@@ -163,13 +163,13 @@ def _run(
 
 
 def _cluster(address: str | None) -> AbstractContextManager[Any]:
-    from tumorgen.cluster import connected
+    from tumorgen.generation.cluster import connected
 
     return connected(address) if address else nullcontext()
 
 
 def _settings(options: dict[str, Any]) -> Any:
-    from tumorgen.settings import Settings, load_settings, override
+    from tumorgen.method.settings import Settings, load_settings, override
 
     base = load_settings(options["settings"]) if options["settings"] else Settings()
     return override(

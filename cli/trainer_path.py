@@ -18,4 +18,4 @@ def trainer_path() -> None:
     """Print the folder of nnUNetTrainerTumorgen, for the environment variable nnUNet_extTrainer."""
     import tumorgen
 
-    click.echo(Path(tumorgen.__file__).resolve().parent / "trainers")
+    click.echo(Path(tumorgen.__file__).resolve().parent / "training" / "trainers")

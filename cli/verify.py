@@ -28,7 +28,7 @@ def verify(dataset: Path, images: Path | None, masks: Path | None, replays: int,
     boxes equal to the source bit for bit, no scan on both sides of a fold, some samples rendered again to the same
     bits.
     """
-    from tumorgen.verify import verify as run
+    from tumorgen.generation.verify import verify as run
 
     verdict = run(dataset, images=images, masks=masks, replays=replays, jobs=jobs, start=progress("verify", "sample"))
     for note in verdict.notes:

@@ -42,9 +42,9 @@ def worst(evaluation: Path, manifest: Path, output: Path, count: int, cells: int
 
     The new manifest is rendered by `tumorgen synth --from-manifest`.
     """
-    from tumorgen.generate import match_sources
-    from tumorgen.settings import Settings, load_settings
-    from tumorgen.worst import worst as run
+    from tumorgen.benchmark.worst import worst as run
+    from tumorgen.generation.pool import match_sources
+    from tumorgen.method.settings import Settings, load_settings
 
     images, masks = options["images"], options["masks"]
     if (images is None) != (masks is None):

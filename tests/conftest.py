@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tumorgen.scan import Scan, prepare
-from tumorgen.settings import Vessels
-from tumorgen.volume import Geometry, Volume
+from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.method.scan import Scan, prepare
+from tumorgen.method.settings import Vessels
 
 LIVER_HU, NOISE_SD, LIVER_RADIUS_MM = 100.0, 15.0, 60.0
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from tumorgen.plan import Plan, Tumor
-from tumorgen.sample import plan_sample
-from tumorgen.scan import Scan, prepare
-from tumorgen.settings import Settings, Vessels
-from tumorgen.volume import Geometry, Volume
+from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.method.plan import Plan, Tumor
+from tumorgen.method.sampling import plan_sample
+from tumorgen.method.scan import Scan, prepare
+from tumorgen.method.settings import Settings, Vessels
 
 Triple = tuple[float, float, float]
 

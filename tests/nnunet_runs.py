@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tumorgen.volume import Volume, write_volume
+from tumorgen.imaging.volume import Volume, write_volume
 
 TRAINERS = Path(__file__).parent / "trainers"
 SMOKE = "nnUNetTrainerSmoke"

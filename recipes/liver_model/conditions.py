@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import SimpleITK as sitk
 
-from tumorgen.anatomy import Phase
-from tumorgen.phantom import phantom
-from tumorgen.volume import Geometry, Triple, Volume, to_image
+from tumorgen.imaging.volume import Geometry, Triple, Volume, to_image
+from tumorgen.phantom.anatomy import Phase
+from tumorgen.phantom.phantom import phantom
 
 from .cases import Case, rng_of, volume_of
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tumorgen.dataset import sha256_of
+from tumorgen.dataset.raw import sha256_of
 from tumorgen.errors import TumorgenError
-from tumorgen.volume import whole_file
+from tumorgen.imaging.volume import whole_file
 
 MOST_BYTES = 12_000_000
 CHECKPOINT = "checkpoint_final.pth"

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from tumorgen.errors import TumorgenError
-from tumorgen.liver import find_model, load_model
-from tumorgen.masks import clean
-from tumorgen.overlap import dsc, nsd
-from tumorgen.volume import Volume, whole_file
+from tumorgen.evaluation.overlap import dsc, nsd
+from tumorgen.imaging.volume import Volume, whole_file
+from tumorgen.liver.masks import clean
+from tumorgen.liver.network import find_model, load_model
 
 from .cases import Case, Task, make, real_case
 from .conditions import phantoms, variations

@@ -2,7 +2,7 @@
 
 import torch
 
-from tumorgen.trainers.nnUNetTrainerTumorgen import nnUNetTrainerTumorgen
+from tumorgen.training.trainers.nnUNetTrainerTumorgen import nnUNetTrainerTumorgen
 
 
 class nnUNetTrainerTumorgenSmoke(nnUNetTrainerTumorgen):  # noqa: N801  # nnU-Net finds a trainer by this name

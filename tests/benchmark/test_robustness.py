@@ -1,0 +1,264 @@
+"""The benchmark as nnU-Net's test set: its folders, its tables, and what other commands make of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner, Result
+from conftest import ball_volume
+
+from tumorgen.benchmark.dials import DIALS, DIMENSIONS, Benchmark, Default, with_levels
+from tumorgen.benchmark.run import LEVELS, departures, robustness
+from tumorgen.cli import main
+from tumorgen.dataset.raw import TEST, Dataset, find_dataset
+from tumorgen.errors import TumorgenError
+from tumorgen.figures.preview import preview
+from tumorgen.generation.pool import Source, match_sources
+from tumorgen.generation.replay import replay
+from tumorgen.generation.run import synth
+from tumorgen.generation.verify import verify
+from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.method.settings import Settings, load_toml
+from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, Dial, read_manifest, write_manifest
+
+ROOT = Path(__file__).parents[2]
+FEW = with_levels(Benchmark(), ["location=left,dome", "size=4,16,44", "shape=", "intensity=-40,40", "texture=1.3"])
+SAMPLES = 9  # of a scan: these and the control
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    """Folders of two small healthy scans and their masks."""
+    root = tmp_path_factory.mktemp("scans")
+    for number in range(2):
+        volume, liver = ball_volume((4.0, 3.0, 3.0), vessel_radius_mm=4.0, seed=number)
+        write_volume(volume, root / "images" / f"scan_{number}.nii.gz")
+        write_volume(Volume(liver, volume.geometry), root / "masks" / f"scan_{number}.nii.gz")
+    return root
+
+
+def sources(scans: Path) -> list[Source]:
+    found, _ = match_sources(scans / "images", scans / "masks")
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(scans, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("raw") / "Dataset502_Robustness"
+    report = robustness(sources(scans), Dataset(folder, TEST), FEW, Settings(), jobs=1)
+    assert not report.failures
+    assert report.made == 2 * SAMPLES
+    return folder
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def array(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def test_layout_is_nnunets_for_a_test_set(made):
+    samples = [f"scan_{scan}_v{variant:04d}" for scan in range(2) for variant in range(SAMPLES)]
+    assert sorted(p.name for p in (made / "imagesTs").iterdir()) == [f"{s}_0000.nii.gz" for s in samples]
+    assert sorted(p.name for p in (made / "labelsTs").iterdir()) == [f"{s}.nii.gz" for s in samples]
+    assert not (made / "imagesTr").exists()
+    assert not (made / "splits_final.json").exists()
+    description = json.loads((made / "dataset.json").read_text())
+    assert description["numTraining"] == 0
+    assert description["labels"] == {"background": 0, "liver": 1, "tumor": 2}
+    assert description["channel_names"] == {"0": "CT"}
+
+
+def test_manifest_ends_with_dimension_and_level(made):
+    with (made / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [*SAMPLE_COLUMNS, *DIAL_COLUMNS]
+    assert DIAL_COLUMNS == ("dimension", "level")
+    dials = [(row["dimension"], row["level"]) for row in rows if row["case"] == "scan_0"]
+    assert dials == [
+        ("control", "healthy"),
+        ("location", "left"),
+        ("location", "dome"),
+        ("size", "4"),
+        ("size", "16"),
+        ("size", "44"),
+        ("intensity", "-40"),
+        ("intensity", "40"),
+        ("texture", "1.3"),
+    ]
+    assert [record.dial for record in read_manifest(made / "manifest.csv")][:2] == [
+        Dial("control", "healthy"),
+        Dial("location", "left"),
+    ]
+
+
+def test_the_control_is_the_healthy_scan(made, scans):
+    healthy = array(scans / "images" / "scan_0.nii.gz")
+    assert np.array_equal(array(made / "imagesTs" / "scan_0_v0000_0000.nii.gz"), healthy)
+    assert set(np.unique(array(made / "labelsTs" / "scan_0_v0000.nii.gz"))) == {0, 1}
+    record = read_manifest(made / "manifest.csv")[0]
+    assert (record.plan.tumors, record.files.tumors_placed, record.files.tumor_volume_mm3) == ((), 0, 0.0)
+
+
+def test_darker_and_brighter_differ_in_intensity_alone(made):
+    """One label; and inside it the dialled 80 HU between the images, wherever the tumour is not faded out."""
+    dark, bright = (array(made / "imagesTs" / f"scan_0_v000{n}_0000.nii.gz").astype(float) for n in (6, 7))
+    label = array(made / "labelsTs" / "scan_0_v0006.nii.gz")
+    assert np.array_equal(label, array(made / "labelsTs" / "scan_0_v0007.nii.gz"))
+    assert np.median((bright - dark)[label == 2]) == pytest.approx(80, abs=1)  # HU are whole numbers in the files
+
+
+def test_a_larger_level_is_a_larger_tumour(made):
+    volumes = [np.count_nonzero(array(made / "labelsTs" / f"scan_0_v000{n}.nii.gz") == 2) for n in (3, 4, 5)]
+    assert volumes == sorted(volumes)
+    assert volumes[2] > 5 * volumes[1]
+
+
+def test_verify_finds_it_sound(made):
+    assert not verify(made, jobs=1, replays=-1).problems
+
+
+def test_verify_still_asks_for_what_came_out(made, tmp_path):
+    """A control has no tumours; a sample whose rows of tumours were taken out is told."""
+    copy = tmp_path / "copy"
+    replay(made / "manifest.csv", Dataset(copy), samples=["scan_0_v0000", "scan_0_v0004"], jobs=1)
+    header = (copy / "tumors.csv").read_text().splitlines()[0]
+    (copy / "tumors.csv").write_text(header + "\n")
+    problems = [p for p in verify(copy, jobs=1, replays=0).problems if p.file != "tumors.csv"]  # whose sum differs
+    assert [(p.file, "do not say what came out" in p.reason) for p in problems] == [("scan_0_v0004", True)]
+
+
+def test_replay_gives_the_same_test_set(made, tmp_path):
+    report = replay(made / "manifest.csv", Dataset(tmp_path / "again"), jobs=1)
+    assert not report.failures
+    again, before = tree(tmp_path / "again"), tree(made)
+    for name in ("SHA256SUMS", "provenance.json"):  # which know of fewer files, and of no settings
+        del again[name]
+    assert {name: before[name] for name in again} == again
+    assert set(before) - set(again) == {LEVELS, "settings.toml", "SHA256SUMS", "provenance.json"}
+
+
+def test_preview_draws_it(made, tmp_path):
+    report = preview(made, tmp_path / "pictures", count=-1, jobs=1)
+    assert not report.failures
+    assert len(report.sheets) == 2 * SAMPLES
+
+
+def test_the_same_command_does_only_what_is_missing(made, scans, tmp_path):
+    folder = tmp_path / "Dataset502_Robustness"
+    robustness(sources(scans)[:1], Dataset(folder, TEST), FEW, Settings(), jobs=1)
+    (folder / "imagesTs" / "scan_0_v0004_0000.nii.gz").unlink()
+    report = robustness(sources(scans), Dataset(folder, TEST), FEW, Settings(), jobs=1)
+    assert report.made == 1 + SAMPLES
+    assert tree(folder) == tree(made)
+
+
+def test_two_processes_make_what_one_does(made, scans, tmp_path):
+    folder = tmp_path / "Dataset502_Robustness"
+    robustness(sources(scans), Dataset(folder, TEST), FEW, Settings(), jobs=2)
+    assert tree(folder) == tree(made)
+
+
+def test_levels_in_force_are_written_and_others_refused(made, scans):
+    assert load_toml(Benchmark, made / LEVELS) == FEW
+    with pytest.raises(TumorgenError, match="begun with other levels"):
+        robustness(sources(scans), Dataset(made, TEST), Benchmark(), Settings(), jobs=1)
+    with pytest.raises(TumorgenError, match="--seed 0, not 1"):
+        robustness(sources(scans), Dataset(made, TEST), FEW, Settings(), seed=1, jobs=1)
+
+
+def test_training_and_test_do_not_mix(made, scans, tmp_path):
+    with pytest.raises(TumorgenError, match="do not go together"):
+        synth(sources(scans), Dataset(made), Settings(), per_scan=1, jobs=1)
+    training = tmp_path / "Dataset501_X"
+    synth(sources(scans), Dataset(training), Settings(sizes=("tiny",)), per_scan=1, jobs=1)
+    with pytest.raises(TumorgenError, match="do not go together"):
+        robustness(sources(scans), Dataset(training, TEST), FEW, Settings(sizes=("tiny",)), jobs=1)
+    with pytest.raises(TumorgenError, match="do not go with others"):
+        replay(made / "manifest.csv", Dataset(training), jobs=1, training=True)
+
+
+def test_ordinary_tables_have_no_such_columns(made, tmp_path):
+    """A benchmark's columns come and go with its rows."""
+    records = read_manifest(made / "manifest.csv")
+    write_manifest(records, tmp_path / "same.csv")
+    assert (tmp_path / "same.csv").read_bytes() == (made / "manifest.csv").read_bytes()
+    stripped = [type(r)(r.plan, r.outcomes, r.files) for r in records]
+    write_manifest(stripped, tmp_path / "plain.csv")
+    assert (tmp_path / "plain.csv").read_text().splitlines()[0] == ",".join(SAMPLE_COLUMNS)
+
+
+def test_find_dataset_tells_test_from_training(made, tmp_path):
+    assert find_dataset(made).part == TEST
+    (tmp_path / "imagesTs").mkdir()
+    (tmp_path / "imagesTr").mkdir()
+    assert find_dataset(tmp_path) == Dataset(tmp_path)  # a test set of the user's own beside training cases
+
+
+def test_departures_say_where_a_tumour_is_not_what_was_dialled(made):
+    """In a ball of 60 mm with a vessel in the middle, r = 44 mm has no room and r = 4 mm has."""
+    told = {(d.dimension, d.level): d for d in departures(read_manifest(made / "manifest.csv"))}
+    assert told["size", "44"].samples == 2
+    assert told["size", "44"].clipped == told["size", "44"].on_vessels == 2
+    assert ("size", "4") not in told
+
+
+def test_a_scan_that_cannot_be_used_costs_no_other_its_samples(scans, tmp_path):
+    bad = Source("bad", tmp_path / "no.nii.gz", tmp_path / "no.nii.gz")
+    report = robustness([bad, sources(scans)[0]], Dataset(tmp_path / "D", TEST), FEW, Settings(), jobs=1)
+    assert report.made == SAMPLES
+    assert {failure.name for failure in report.failures} == {"bad"}
+    assert sum(failure.samples for failure in report.failures) == SAMPLES
+
+
+def test_command_says_what_comes_next(scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    folders = ("--images", scans / "images", "--masks", scans / "masks")
+    few = [word for name in ("location", "shape", "intensity", "texture") for word in ("--levels", f"{name}=")]
+    result = command("robustness", *folders, *few, "--levels", "size=4,44", "--jobs", 1)
+    assert result.exit_code == 0, result.stderr
+    assert "6 samples of 2 scans, 6 made" in result.stdout
+    assert "note: size 44: of 2 tumours, 2 cut by the liver's edge" in result.stdout
+    folder = "nnUNet_raw/Dataset502_Robustness"
+    assert f"nnUNetv2_predict -i {folder}/imagesTs -o predictions" in result.stdout
+    assert f"tumorgen evaluate predictions {folder}/labelsTs --manifest {folder}/manifest.csv" in result.stdout
+    assert Path("manifests/Dataset502_Robustness.csv").read_bytes() == Path(folder, "manifest.csv").read_bytes()
+
+
+def test_the_table_in_the_docs_has_the_levels_in_force():
+    page = (ROOT / "docs" / "robustness.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", page, re.MULTILINE))
+    for dimension in DIMENSIONS:
+        levels = [dial.level for dial in Benchmark().dials() if dial.dimension == dimension]
+        assert rows[dimension].replace("*", "").split(", ") == levels
+    bold = {dimension: text.split("**")[1] for dimension, text in rows.items() if "**" in text}
+    default = Default()
+    assert {name: float(level) for name, level in bold.items()} == {
+        dimension: getattr(default, field) for dimension, field in DIALS.items()
+    }
+
+
+def test_the_levels_in_the_docs_load(tmp_path):
+    page = (ROOT / "docs" / "robustness.md").read_text()
+    (block,) = [b for b in re.findall(r"(?:^ {4}.+\n|^\n)+", page, re.MULTILINE) if "[default]" in b]
+    (tmp_path / "b.toml").write_text(re.sub(r"^ {4}", "", block, flags=re.MULTILINE))
+    assert load_toml(Benchmark, tmp_path / "b.toml").default == Default(10.0, 2.5, -30.0, 1.3)
+
+
+@pytest.mark.parametrize("options", [("--levels", "size=tiny"), ("--name", "../x"), ("--levels", "weight=1")])
+def test_a_command_typed_wrongly_is_a_usage_error(tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    assert command("robustness", *options).exit_code == 2

@@ -1,0 +1,46 @@
+"""The benchmark of patches runs; none of its figures is asserted."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CLASSES = ("tiny", "small", "medium", "large", "mix")
+
+
+@pytest.mark.slow
+def test_every_class_and_both_loaders_are_measured(tmp_path):
+    script = Path(__file__).with_name("benchmark_patches.py")
+    arguments = ["--patches", "1", "--batches", "1", "--shape", "48", "144", "176"]
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = re.findall(r"^\| `?([\w ]+?)`? \| (\d*) \| (\d*) \| ([\d.]+) \| (\d+) \|$", done.stdout, re.MULTILINE)
+    assert [row[0] for row in rows] == ["no tumours", "made offline", "all in turn", *CLASSES]
+    for name, median, _, rate, epoch in rows:
+        assert bool(median) == (name in CLASSES)
+        # Both are rounded: 500 patches by 12 processes at a rate of two decimals.
+        assert float(epoch) == pytest.approx(500 / 12 / float(rate), abs=1, rel=0.01)
+    waits = re.findall(r"^\| `?([\w ]+?)`? \|((?: [\d.]+% \|){4})$", done.stdout, re.MULTILINE)
+    assert [name for name, _ in waits] == ["made offline", "all in turn", "mix"]
+    assert all(0 <= float(share) < 100 for _, shares in waits for share in re.findall(r"[\d.]+", shares))
+
+
+def test_one_who_is_busy_waits_for_what_is_made_too_slowly():
+    from benchmark_patches import waiting
+
+    def made(seconds: float) -> Iterator[None]:
+        for _ in range(11):
+            time.sleep(seconds)
+            yield
+
+    assert waiting(made(0.0), 5, 0.02) < 0.2
+    assert 0.4 < waiting(made(0.06), 5, 0.02) < 0.95  # three quarters, on a machine that does nothing else

@@ -1,0 +1,392 @@
+"""Predictions against references: what was done to them is what the scores say; every fault is told."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner, Result
+
+from tumorgen.cli import main
+from tumorgen.errors import TumorgenError
+from tumorgen.evaluation.evaluate import evaluate, manifest_beside, read_listings
+from tumorgen.evaluation.scores import CaseScore, Evaluation, read_evaluation
+from tumorgen.imaging.volume import Geometry, Volume, write_volume
+
+SHAPE, SPACING = (20, 30, 40), (2.5, 1.0, 0.75)
+TURNED = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+GEOMETRY = Geometry(SHAPE, SPACING, (-10.0, 20.0, 5.0), TURNED)
+VOXEL_MM3 = 1.875  # exact in a header
+
+Box = tuple[slice, slice, slice]
+LIVER: Box = (slice(3, 17), slice(4, 26), slice(4, 36))
+LARGE: Box = (slice(5, 11), slice(6, 14), slice(8, 20))  # 576 voxels: 6.4 mm
+SMALL: Box = (slice(13, 15), slice(18, 22), slice(28, 32))  # 32 voxels: 2.4 mm
+
+
+def labels(*tumors: Box, liver: Box = LIVER) -> np.ndarray:
+    array = np.zeros(SHAPE, np.uint8)
+    array[liver] = 1
+    for tumor in tumors:
+        array[tumor] = 2
+    return array
+
+
+def write(path: Path, array: np.ndarray, geometry: Geometry = GEOMETRY) -> None:
+    write_volume(Volume(array, geometry), path)
+
+
+def shift(box: Box, axis: int, by: int) -> Box:
+    moved = list(box)
+    moved[axis] = slice(box[axis].start + by, box[axis].stop + by)
+    return tuple(moved)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Predictions and references of three cases: perfect, the small one missed, one healthy with a false alarm."""
+    predictions, reference = tmp_path / "predictions", tmp_path / "labelsTs"
+    for name, truth, found in (
+        ("a", labels(LARGE, SMALL), labels(LARGE, SMALL)),
+        ("b", labels(LARGE, SMALL), labels(LARGE)),
+        ("c", labels(), labels(SMALL)),
+    ):
+        write(reference / f"{name}.nii.gz", truth)
+        write(predictions / f"{name}.nii.gz", found)
+    return predictions, reference
+
+
+def only(evaluation: Evaluation, case: str) -> CaseScore:
+    (found,) = [score for score in evaluation.cases if score.case == case]
+    return found
+
+
+# scores
+
+
+def test_a_perfect_prediction(folders):
+    case = only(evaluate(*folders, jobs=1), "a")
+    assert (case.liver_dsc, case.liver_nsd, case.tumor_dsc, case.tumor_nsd) == (1, 1, 1, 1)
+    assert (case.lesions, case.detected_any, case.detected_iou, case.false_positives) == (2, 2, 2, 0)
+    assert case.reference_tumor_mm3 == case.predicted_tumor_mm3 == (576 + 32) * VOXEL_MM3
+
+
+def test_a_lesion_that_was_dropped(folders):
+    found = evaluate(*folders, jobs=1)
+    case = only(found, "b")
+    assert (case.lesions, case.detected_any, case.detected_iou, case.false_positives) == (2, 1, 1, 0)
+    assert case.tumor_dsc == 2 * 576 / (576 + 608)
+    assert case.liver_dsc == 1  # a tumour is liver, whichever of the two it is called
+    large, small = [lesion for lesion in found.lesions if lesion.case == "b"]
+    assert (large.radius_bin, large.detected_iou, small.radius_bin, small.detected_any) == ("5-10", True, "<5", False)
+    assert (small.volume_mm3, small.iou, small.dsc) == (60.0, 0, 0)
+    assert small.radius_mm == pytest.approx((3 * 60 / (4 * math.pi)) ** (1 / 3))
+
+
+def test_a_scan_without_lesion_is_scored(folders):
+    found = evaluate(*folders, jobs=1)
+    case = only(found, "c")
+    assert (case.status, case.lesions, case.false_positives, case.tumor_dsc, case.tumor_nsd) == ("scored", 0, 1, 0, 0)
+    (alarm,) = [lesion for lesion in found.lesions if lesion.case == "c"]
+    assert (alarm.kind, alarm.lesion, alarm.detected_any, alarm.iou) == ("false_positive", 1, False, 0)
+
+
+def test_a_shifted_prediction(tmp_path):
+    """By two voxels along y, 2 mm: the surface is within 2 mm everywhere, and not within 1.9."""
+    write(tmp_path / "r/x.nii.gz", labels(LARGE))
+    write(tmp_path / "p/x.nii.gz", labels(shift(LARGE, 1, 2)))
+    (case,) = evaluate(tmp_path / "p", tmp_path / "r", jobs=1).cases
+    assert (case.tumor_dsc, case.tumor_nsd, case.detected_iou) == (6 / 8, 1.0, 1)
+    (case,) = evaluate(tmp_path / "p", tmp_path / "r", tolerance_mm=1.9, jobs=1).cases
+    assert case.tumor_nsd < 0.8
+
+
+def test_lesions_stand_where_they_are_in_space(folders):
+    """LPS mm, through a header that turns x and y."""
+    large, small = [lesion for lesion in evaluate(*folders, jobs=1).lesions if lesion.case == "a"]
+    image = sitk.ReadImage(str(folders[1] / "a.nii.gz"))
+    for lesion, (z, y, x) in ((large, (7.5, 9.5, 13.5)), (small, (13.5, 19.5, 29.5))):
+        expected = image.TransformContinuousIndexToPhysicalPoint((x, y, z))
+        assert (lesion.center_x_mm, lesion.center_y_mm, lesion.center_z_mm) == pytest.approx(expected)
+
+
+def test_neither_has_a_tumour(tmp_path):
+    """Nothing to agree on: undefined. So with references that know the liver alone."""
+    write(tmp_path / "r/x.nii.gz", labels())
+    write(tmp_path / "p/x.nii.gz", labels())
+    (case,) = evaluate(tmp_path / "p", tmp_path / "r", jobs=1).cases
+    assert (case.status, case.liver_dsc, case.lesions, case.predicted_tumor_mm3) == ("scored", 1, 0, 0)
+    assert math.isnan(case.tumor_dsc)
+    assert math.isnan(case.tumor_nsd)
+
+
+def test_nothing_but_background(tmp_path):
+    write(tmp_path / "r/x.nii.gz", labels())
+    for name in ("p/x", "r/y", "p/y"):
+        write(tmp_path / f"{name}.nii.gz", labels() * 0)
+    one, both = evaluate(tmp_path / "p", tmp_path / "r", jobs=1).cases
+    assert (one.status, one.liver_dsc, one.liver_nsd) == ("scored", 0, 0)
+    assert both.status == "scored"
+    assert math.isnan(both.liver_dsc)
+
+
+def test_labels_that_reach_the_edge_of_the_image(tmp_path):
+    whole: Box = (slice(0, 20), slice(0, 30), slice(0, 40))
+    write(tmp_path / "r/x.nii.gz", labels(whole, liver=whole))
+    write(tmp_path / "p/x.nii.gz", labels(whole, liver=whole))
+    (case,) = evaluate(tmp_path / "p", tmp_path / "r", jobs=1).cases
+    assert (case.liver_dsc, case.liver_nsd, case.tumor_nsd, case.detected_iou) == (1, 1, 1, 1)
+
+
+# files
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nrrd", ".mha", ".mhd"])
+def test_formats_may_differ(folders, ending):
+    predictions, _ = folders
+    expected = evaluate(*folders, jobs=1)
+    image = sitk.ReadImage(str(predictions / "b.nii.gz"))
+    (predictions / "b.nii.gz").unlink()
+    sitk.WriteImage(image, str(predictions / f"b{ending}"))
+    found = evaluate(*folders, jobs=1)
+    assert found.lesions == expected.lesions
+    assert only(found, "b").prediction_file.endswith(ending)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "int64", "float32", "float64"])
+def test_data_types_may_differ(folders, dtype):
+    expected = repr(evaluate(*folders, jobs=1))
+    write(folders[0] / "b.nii.gz", labels(LARGE).astype(dtype))
+    assert repr(evaluate(*folders, jobs=1)) == expected
+
+
+def test_paths_are_told_as_given(folders, monkeypatch):
+    monkeypatch.chdir(folders[0].parent)
+    case = evaluate(Path("predictions"), Path("labelsTs"), jobs=2).cases[0]
+    assert (case.prediction_file, case.reference_file) == ("predictions/a.nii.gz", "labelsTs/a.nii.gz")
+    assert case.status == "scored"
+
+
+def test_one_process_or_two_same_tables(folders, tmp_path):
+    for name, jobs in (("one", "1"), ("two", "2")):
+        call(*folders, "--output", str(tmp_path / name), "--jobs", jobs)
+    for file in ("cases.csv", "lesions.csv", "summary.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_progress_moves_once_a_case(folders):
+    moves = []
+    evaluate(*folders, jobs=1, start=lambda total: lambda step: moves.append((total, step)))
+    assert moves == [(3, 1)] * 3
+
+
+# faults
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def moved(path: Path) -> None:
+    write(path, labels(LARGE), Geometry(SHAPE, SPACING, (-10.0, 20.0, 7.5), TURNED))
+
+
+def other_shape(path: Path) -> None:
+    write(path, labels(LARGE)[:-1], Geometry((19, 30, 40), SPACING, (-10.0, 20.0, 5.0), TURNED))
+
+
+FAULTS = {
+    "missing": (lambda p, r: (p / "b.nii.gz").unlink(), "missing_prediction", "there is no prediction of this name"),
+    "extra": (lambda p, r: (r / "b.nii.gz").unlink(), "extra_prediction", "there is no reference of this name"),
+    "moved": (lambda p, r: moved(p / "b.nii.gz"), "other_geometry", "corners lie up to 2.50 mm apart"),
+    "shape": (lambda p, r: other_shape(p / "b.nii.gz"), "other_geometry", "(20, 30, 40) against (19, 30, 40)"),
+    "label 3": (lambda p, r: write(p / "b.nii.gz", labels(LARGE) + 1), "unknown_labels", "holds the labels 3;"),
+    "label -1": (
+        lambda p, r: write(p / "b.nii.gz", labels().astype("int16") * -1),
+        "unknown_labels",
+        "holds the labels -1;",
+    ),
+    "probabilities": (
+        lambda p, r: write(p / "b.nii.gz", labels() * np.float32(0.5)),
+        "unknown_labels",
+        "holds the labels 0.5;",
+    ),
+    "label of reference": (lambda p, r: write(r / "b.nii.gz", labels() * 7), "unknown_labels", "labelsTs/b.nii.gz"),
+    "many labels": (
+        lambda p, r: write(p / "b.nii.gz", np.arange(24000, dtype="int32").reshape(SHAPE)),
+        "unknown_labels",
+        "holds the labels 3, 4, 5, 6, 7, ...;",
+    ),
+    "cut off": (lambda p, r: cut_off(p / "b.nii.gz"), "unreadable", "cut off"),
+    "text": (lambda p, r: (p / "b.nii.gz").write_text("no image"), "unreadable", "not a readable volume"),
+    "empty": (lambda p, r: (r / "b.nii.gz").write_bytes(b""), "unreadable", "not a readable volume"),
+    "folder": (lambda p, r: ((p / "b.nii.gz").unlink(), (p / "b.nii.gz").mkdir()), "unreadable", "a folder"),
+    "not a number": (
+        lambda p, r: write(p / "b.nii.gz", np.full(SHAPE, np.nan, np.float32)),
+        "unreadable",
+        "NaN or infinite",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_told_and_costs_no_other_case(folders, name):
+    expected = {case.case: case for case in evaluate(*folders, jobs=1).cases}
+    spoil, status, reason = FAULTS[name]
+    spoil(*folders)
+    found = {case.case: case for case in evaluate(*folders, jobs=1).cases}
+    assert found["b"].status == status
+    assert reason in found["b"].reason
+    assert "\n" not in found["b"].reason
+    assert math.isnan(found["b"].liver_dsc)
+    assert found["b"].lesions == found["b"].false_positives == 0
+    assert {case: found[case] for case in "ac"} == {case: expected[case] for case in "ac"}
+
+
+def test_two_files_of_one_name_are_refused(folders):
+    write(folders[0] / "b.nrrd", labels())
+    with pytest.raises(TumorgenError, match="rename one of them"):
+        evaluate(*folders, jobs=1)
+
+
+def test_a_name_that_is_no_text_breaks_no_table(folders, tmp_path):
+    name = os.fsdecode(b"\xff\xfe.nii.gz")
+    try:
+        (folders[0] / "b.nii.gz").rename(folders[0] / name)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    result = call(*folders, "--output", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert {case.status for case in read_evaluation(tmp_path / "out").cases} == {
+        "scored",
+        "missing_prediction",
+        "extra_prediction",
+    }
+
+
+# manifests
+
+
+def write_manifest(folder: Path, text: str, name: str = "manifest.csv") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_the_manifest_says_who_is_one_patient_and_what_was_dialled(folders, tmp_path):
+    text = "sample,case,more,dimension,level\na,p1,,size,44\nb,p1,,control,healthy\n"
+    found = evaluate(*folders, manifest=write_manifest(tmp_path, text), jobs=1)
+    told = [(case.patient, case.dimension, case.level) for case in found.cases]
+    assert told == [("p1", "size", "44"), ("p1", "control", "healthy"), ("c", "", "")]
+    assert {(lesion.case, lesion.patient, lesion.level) for lesion in found.lesions} == {
+        ("a", "p1", "44"),
+        ("b", "p1", "healthy"),
+        ("c", "c", ""),
+    }
+
+
+def test_a_manifest_of_the_dataset_has_only_patients(tmp_path):
+    listings = read_listings(write_manifest(tmp_path, "sample,case,variant\ns_v0000,s,0\n"))
+    assert (listings["s_v0000"].patient, listings["s_v0000"].dimension) == ("s", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("case,level\na,1\n", "columns missing: sample"),
+        ("sample,case\na,p\na,q\n", "sample 'a' is there twice"),
+        ("sample,case\na,\n", "sample or case is empty"),
+        ("sample,case\nz,p\n", "lists none of the cases, a for one"),
+        ("sample,case\na\n", "not as many cells"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_refused(folders, tmp_path, text, reason):
+    with pytest.raises(TumorgenError) as error:
+        evaluate(*folders, manifest=write_manifest(tmp_path, text), jobs=1)
+    assert reason in str(error.value)
+
+
+def test_the_manifest_beside_the_labels_is_found(folders):
+    reference = folders[1]
+    assert manifest_beside(reference) is None
+    write_manifest(reference.parent, "file,sex\na,f\n")
+    assert manifest_beside(reference) is None  # somebody else's
+    ours = write_manifest(reference.parent, "sample,case\na,p\n")
+    assert manifest_beside(reference) == ours
+
+
+# the command
+
+
+def call(predictions: Path, reference: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["evaluate", str(predictions), str(reference), "--jobs", "1", *options])
+
+
+def test_command_writes_tables_and_tells_the_figures(folders, tmp_path):
+    result = call(*folders, "--output", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    rows = {line[:28].strip(): line[28:].split() for line in result.stdout.splitlines()}
+    assert rows["liver DSC"] == ["1.000", "1.000", "to", "1.000", "3"]
+    assert rows["false positives a scan"][0] == "0.333"
+    assert rows["found, any overlap"][0] == "0.750"
+    assert rows["found, any overlap, <5 mm"][0] == "0.500"
+    assert rows["found, any overlap, >20 mm"] == ["-", "-", "to", "-", "0"]
+    assert rows["specificity"][0] == "0.000"
+    assert "3 patients, each case taken for one" in result.stdout
+    assert "3 cases scored, 0 faults" in result.stdout
+    assert len(read_evaluation(tmp_path / "out").cases) == 3
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["cases"]["scored"] == 3
+
+
+def test_command_fails_if_a_case_has_a_fault_and_writes_the_rest(folders, tmp_path):
+    (folders[0] / "a.nii.gz").unlink()
+    cut_off(folders[0] / "b.nii.gz")
+    result = call(*folders, "--output", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert "missing_prediction: a: " in result.stderr
+    assert "unreadable: b: " in result.stderr
+    assert "1 case scored, 2 faults" in result.stdout
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["cases"]["missing_prediction"] == summary["cases"]["unreadable"] == summary["cases"]["scored"] == 1
+    assert summary["means"]["liver_dsc"]["count"] == 1
+
+
+def test_command_takes_the_manifest_beside_the_labels(folders, tmp_path):
+    write_manifest(folders[1].parent, "sample,case\na,p\nb,p\nc,p\n")
+    result = call(*folders, "--output", str(tmp_path / "out"))
+    assert f"1 patient, as {folders[1].parent / 'manifest.csv'} says" in result.stdout
+
+
+def test_command_compares(folders, tmp_path):
+    result = call(folders[1], folders[1], "--compare", str(folders[0]), "--output", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("found, IoU > 0.5") and "0.250" in line]
+    assert line.split()[-2:] == ["4", "1"]  # lesions; one difference that is not 0 proves nothing
+    assert only(read_evaluation(tmp_path / "out" / "compared"), "b").detected_any == 1
+
+
+def test_a_fault_of_the_other_is_told_too(folders, tmp_path):
+    (folders[0] / "a.nii.gz").unlink()
+    result = call(folders[1], folders[1], "--compare", str(folders[0]), "--output", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert "missing_prediction: a: " in result.stderr
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["compare"]["liver_dsc"]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [(["--tolerance", "-1"], 2), (["--manifest", "nowhere.csv"], 2), (["--jobs", "0"], 1)]
+)
+def test_command_typed_wrongly(folders, options, code):
+    assert call(*folders, *options).exit_code == code
+
+
+def test_an_empty_folder_is_told(folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = call(tmp_path / "empty", folders[1])
+    assert result.exit_code == 1
+    assert "no volumes in it" in result.stderr

@@ -1,0 +1,195 @@
+"""A Dask cluster does the work, loses workers over it, and the bits are those of a run at home."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import ball_volume
+
+from tumorgen.cli import main
+from tumorgen.dataset.raw import Dataset
+from tumorgen.errors import TumorgenError
+from tumorgen.generation.cluster import connected
+from tumorgen.generation.pool import Unit, match_sources, run_elsewhere
+from tumorgen.generation.run import synth
+from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.method.settings import Settings, Vessels
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+
+# Killed workers and closed loops are what these tests are about: Dask warns of them, and of sockets left behind.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::RuntimeWarning", "ignore::UserWarning:distributed"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SETTINGS = Settings(sizes=("tiny", "small"))
+PER_SCAN = 6
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scans")
+    for number in range(3):
+        volume, liver = ball_volume((4.0, 4.0, 4.0), seed=number)
+        write_volume(volume, root / "images" / f"liver_{number}.nii.gz")
+        write_volume(Volume(liver, volume.geometry), root / "masks" / f"liver_{number}.nii.gz")
+    return root
+
+
+def make(scans: Path, folder: Path, **options):
+    sources, _ = match_sources(scans / "images", scans / "masks")
+    return synth(sources, Dataset(folder), SETTINGS, per_scan=PER_SCAN, **options)
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder, hidden and empty folders included."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def at_home(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
+    """What a run on this machine writes."""
+    folder = tmp_path_factory.mktemp("home") / "D"
+    make(scans, folder, jobs=1)
+    return tree(folder)
+
+
+@contextmanager
+def workers(count: int) -> Iterator[distributed.LocalCluster]:
+    """A scheduler and worker processes, which are started again when they die."""
+    with distributed.LocalCluster(
+        n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as local:
+        yield local
+
+
+def dies_at(writing: int) -> None:
+    """In a worker: have it killed when it has written the image of its n-th sample and not yet the label."""
+    from tumorgen.imaging.patched_gzip import ChunkedVolume
+
+    write, calls = ChunkedVolume.write, []
+
+    def doomed(self: ChunkedVolume, path: Path, blocks: object, **options: bool) -> str:
+        calls.append(path)
+        if len(calls) == 2 * writing:
+            (path.parent / ".partial-doomed").mkdir()  # as a write that is cut off leaves it
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(self, path, blocks, **options)
+
+    ChunkedVolume.write = doomed  # type: ignore[method-assign]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
+def test_two_workers_one_killed_half_way_write_what_one_machine_writes(scans, at_home, tmp_path) -> None:
+    folder = tmp_path / "D"
+    with workers(2) as local, local.get_client() as client:
+        before = client.run(os.getpid)
+        client.run(dies_at, 4, workers=[next(iter(before))])
+        with connected(local.scheduler_address) as found:
+            assert (found.workers, found.threads) == (2, 2)
+            report = make(scans, folder, cluster=found)
+        after = client.run(os.getpid)
+    assert set(before.values()) - set(after.values())  # one is dead
+    assert (report.made, report.failures) == (18, ())
+    assert tree(folder) == at_home
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
+def test_work_that_kills_every_worker_ends_in_one_line(scans, at_home, tmp_path) -> None:
+    """And the same command again, elsewhere, does the rest. joblib's own backend waits for ever here."""
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        workers(1) as local,
+        local.get_client() as client,
+        connected(local.scheduler_address) as found,
+    ):
+        client.run(dies_at, 8)
+        with pytest.raises(TumorgenError, match="work was lost"):
+            make(scans, tmp_path / "D", cluster=found)
+    assert 0 < make(scans, tmp_path / "D", jobs=1).made < 18
+    assert tree(tmp_path / "D") == at_home
+
+
+def test_a_lone_worker_does_the_work(scans, at_home, tmp_path, monkeypatch) -> None:
+    """And not the machine where the command was typed, which may be a login node."""
+    monkeypatch.setattr("tumorgen.generation.pool.run_unit", None)
+    with workers(1) as local, connected(local.scheduler_address) as found:
+        make(scans, tmp_path / "D", cluster=found)
+    assert tree(tmp_path / "D") == at_home
+
+
+def test_as_typed(scans, at_home, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["synth", "--images", scans / "images", "--masks", scans / "masks", "--per-scan", PER_SCAN]
+    command += ["--sizes", "tiny,small", "--output", "raw"]
+    with workers(1) as local:
+        command += ["--scheduler", local.scheduler_address]
+        result = CliRunner().invoke(main, [str(part) for part in [*command, "--estimate"]])
+        assert result.exit_code == 0, result.stderr
+        assert not Path("raw").exists()
+        result = CliRunner().invoke(main, [str(part) for part in command])
+    assert result.exit_code == 0, result.stderr
+    assert tree(Path("raw") / "Dataset501_SynthLiver") == at_home
+
+
+def test_a_worker_that_does_not_see_the_folder_writes_nothing(scans, tmp_path) -> None:
+    sources, _ = match_sources(scans / "images", scans / "masks")
+    unit = Unit(sources[0], Dataset(tmp_path / "seen elsewhere"), Vessels(), variants=(0, 1))
+    ((failure, _),) = run_elsewhere(unit)
+    assert failure.samples == 2
+    assert "not seen by" in failure.reason
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_of_another_version_are_refused(monkeypatch) -> None:
+    with workers(1) as local:
+        monkeypatch.setattr("tumorgen.__version__", "0.0.0")
+        with pytest.raises(TumorgenError, match="need the same versions"), connected(local.scheduler_address):
+            pass
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """Something listens there, and is no scheduler."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_scheduler_that_does_not_answer(deaf) -> None:
+    with pytest.raises(TumorgenError, match="no Dask scheduler answers within 1 s"), connected(deaf, 1):
+        pass
+
+
+@pytest.mark.parametrize("address", ["host", "host:8786", "tcp://host", "://host:1"])
+def test_an_address_that_is_none(address) -> None:
+    with pytest.raises(TumorgenError, match="tcp://"), connected(address, 1):
+        pass
+
+
+def test_a_scheduler_without_workers() -> None:
+    with (
+        workers(0) as local,
+        pytest.raises(TumorgenError, match="has no workers; start some: dask worker tcp"),
+        connected(local.scheduler_address, 1),
+    ):
+        pass
+
+
+def test_without_dask_one_line_says_what_to_install(scans, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    command = ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks"), "--scheduler", "tcp://h:1"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert result.stderr.strip() == (
+        "Error: --scheduler needs Dask, which is not installed: pip install 'tumorgen[dask]'"
+    )

@@ -1,0 +1,39 @@
+"""The log: a line of JSON per sample, valid whatever ended the run before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tumorgen.dataset.raw import Dataset
+from tumorgen.failures import Failure
+from tumorgen.generation.log import opened
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_failure_has_its_reason(tmp_path) -> None:
+    with opened(tmp_path / "log.jsonl") as log:
+        log.sample(Dataset(tmp_path), Failure("case variant 3", "no room\nat all", 1), 1.23456)
+    (line,) = lines(tmp_path / "log.jsonl")
+    assert set(line) == {"time", "sample", "seconds", "bytes", "status", "reason"}
+    assert (line["sample"], line["seconds"], line["status"]) == ("case variant 3", 1.235, "failed")
+
+
+@given(st.integers(0, 200))
+def test_a_line_that_was_cut_off_is_removed_and_no_other(tmp_path_factory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    with opened(path) as log:
+        for number in range(3):
+            log.add(sample=str(number))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: max(0, len(whole) - cut)])
+    kept = path.read_bytes().count(b"\n")
+    with opened(path) as log:
+        log.add(sample="next")
+    assert [line["sample"] for line in lines(path)] == [*map(str, range(kept)), "next"]

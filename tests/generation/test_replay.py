@@ -1,0 +1,195 @@
+"""Rows render again: to the same bits, as edited, and never into the wrong scan."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner
+from conftest import ball_volume
+
+from tumorgen.cli import main
+from tumorgen.dataset.raw import Dataset
+from tumorgen.errors import TumorgenError
+from tumorgen.generation.pool import match_sources
+from tumorgen.generation.replay import replay
+from tumorgen.generation.run import synth
+from tumorgen.generation.verify import verify
+from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.method.settings import Settings
+from tumorgen.tables.manifest import read_manifest
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A dataset of two scans, of every size class that fits, and its folder of scans."""
+    root = tmp_path_factory.mktemp("made")
+    for number, dtype in enumerate(("int16", "float32")):
+        volume, liver = ball_volume((4.0, 2.0, 2.0), vessel_radius_mm=4.0, seed=number, dtype=dtype)
+        write_volume(volume, root / "images" / f"scan_{number}.nii.gz")
+        write_volume(Volume(liver, volume.geometry), root / "masks" / f"scan_{number}.nii.gz")
+    sources, _ = match_sources(root / "images", root / "masks")
+    report = synth(
+        sources, Dataset(root / "Dataset501_X"), Settings(sizes=("tiny", "medium", "mix")), per_scan=3, jobs=1
+    )
+    assert not report.failures
+    return root
+
+
+def array(folder: Path, name: str) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(folder / name)))
+
+
+def edit(folder: Path, to: Path, row_of: str, number: str, /, **cells: str) -> Path:
+    """Copy a dataset's tables with some cells of one tumour changed by hand."""
+    to.mkdir()
+    (to / "edited.csv").write_text((folder / "manifest.csv").read_text())
+    with (folder / "tumors.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if (row["sample"], row["tumor"]) == (row_of, number):
+            row.update(cells)
+    with (to / "edited.tumors.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return to / "edited.csv"
+
+
+def test_replay_gives_the_same_files(made, tmp_path):
+    report = replay(made / "Dataset501_X" / "manifest.csv", Dataset(tmp_path / "again"), jobs=1)
+    assert report.made == 6
+    for table in ("manifest.csv", "tumors.csv", "dataset.json", "splits_final.json"):
+        assert (tmp_path / "again" / table).read_bytes() == (made / "Dataset501_X" / table).read_bytes()
+    for path in (tmp_path / "again").rglob("*.nii.gz"):
+        assert path.read_bytes() == (made / "Dataset501_X" / path.relative_to(tmp_path / "again")).read_bytes()
+
+
+def test_replay_of_one_sample_from_a_copy_of_the_manifest(made, tmp_path):
+    copy = tmp_path / "kept.csv"
+    copy.write_text((made / "Dataset501_X" / "manifest.csv").read_text())
+    (tmp_path / "kept.tumors.csv").write_text((made / "Dataset501_X" / "tumors.csv").read_text())
+    command = ["replay", str(copy), "--sample", "scan_1_v0002", "--output", str(tmp_path / "one"), "--jobs", "1"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.stderr
+    (record,) = read_manifest(tmp_path / "one" / "manifest.csv")
+    assert record.plan.sample == "scan_1_v0002"
+    name = "imagesTr/scan_1_v0002_0000.nii.gz"
+    assert (tmp_path / "one" / name).read_bytes() == (made / "Dataset501_X" / name).read_bytes()
+
+
+def test_a_row_made_darker_renders_darker(made, tmp_path):
+    edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0001", "0", mu_t_hu="-40.0")
+    replay(edited, Dataset(tmp_path / "out"), samples=["scan_0_v0001"], jobs=1)
+    before = {r.plan.sample: r for r in read_manifest(made / "Dataset501_X" / "manifest.csv")}["scan_0_v0001"]
+    (after,) = read_manifest(tmp_path / "out" / "manifest.csv")
+    assert after.plan.tumors[0].mu_t_hu == -40.0
+    # The whole tumour moves by the change in mu_t, but for its soft edge and its capsule, which are a part of it.
+    change = before.plan.tumors[0].mu_t_hu + 40
+    assert before.outcomes[0].mean_hu - after.outcomes[0].mean_hu == pytest.approx(change, rel=0.25)
+    assert before.outcomes[0].volume_mm3 == after.outcomes[0].volume_mm3
+    assert before.outcomes[1:] == after.outcomes[1:]
+
+
+def test_a_row_moved_by_hand_renders_where_it_says(made, tmp_path):
+    before = {r.plan.sample: r for r in read_manifest(made / "Dataset501_X" / "manifest.csv")}["scan_0_v0001"]
+    moved = before.plan.tumors[0].center_x_mm + 10
+    edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0001", "0", center_x_mm=str(moved))
+    replay(edited, Dataset(tmp_path / "out"), samples=["scan_0_v0001"], jobs=1)
+    (after,) = read_manifest(tmp_path / "out" / "manifest.csv")
+    assert after.outcomes[0].center_x_voxel - before.outcomes[0].center_x_voxel == 5  # 10 mm at 2 mm a voxel
+    assert not verify(tmp_path / "out", jobs=1, replays=-1).problems
+
+
+def test_a_voxel_edited_in_vain_is_told(made, tmp_path):
+    edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0001", "0", center_x_voxel="1")
+    command = ["replay", str(edited), "--sample", "scan_0_v0001", "--output", str(tmp_path / "out"), "--jobs", "1"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0
+    assert "note: scan_0_v0001, tumour 0: rendered at voxel" in result.stdout
+    name = "imagesTr/scan_0_v0001_0000.nii.gz"
+    assert (tmp_path / "out" / name).read_bytes() == (made / "Dataset501_X" / name).read_bytes()
+
+
+def test_measured_columns_may_be_empty(made, tmp_path):
+    with (made / "Dataset501_X" / "tumors.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    names = list(row)[list(row).index("center_z_voxel") :]
+    edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0000", "0", **dict.fromkeys(names, ""))
+    replay(edited, Dataset(tmp_path / "out"), samples=["scan_0_v0000"], jobs=1)
+    name = "labelsTr/scan_0_v0000.nii.gz"
+    assert np.array_equal(array(tmp_path / "out", name), array(made / "Dataset501_X", name))
+
+
+def test_scans_that_have_moved_are_found_where_told(made, tmp_path):
+    (made / "images").rename(tmp_path / "images")
+    try:
+        failed = replay(made / "Dataset501_X" / "manifest.csv", Dataset(tmp_path / "lost"), jobs=1)
+        assert [f.reason.endswith("no such file") for f in failed.failures] == [True, True]
+        found = replay(
+            made / "Dataset501_X" / "manifest.csv",
+            Dataset(tmp_path / "found"),
+            images=tmp_path / "images",
+            masks=made / "masks",
+            jobs=1,
+        )
+        assert found.made == 6
+    finally:
+        (tmp_path / "images").rename(made / "images")
+
+
+def test_another_scan_is_refused(made, tmp_path):
+    volume, liver = ball_volume((4.0, 2.0, 2.0), seed=5)
+    for number in range(2):
+        write_volume(volume, tmp_path / "images" / f"scan_{number}.nii.gz")
+        write_volume(Volume(liver, volume.geometry), tmp_path / "masks" / f"scan_{number}.nii.gz")
+    report = replay(
+        made / "Dataset501_X" / "manifest.csv",
+        Dataset(tmp_path / "out"),
+        images=tmp_path / "images",
+        masks=tmp_path / "masks",
+        jobs=1,
+    )
+    assert report.made == 0
+    assert all("planned for another image" in failure.reason for failure in report.failures)
+
+
+def test_replay_into_its_own_dataset_is_refused(made):
+    with pytest.raises(TumorgenError, match="replay into another folder"):
+        replay(made / "Dataset501_X" / "manifest.csv", Dataset(made / "Dataset501_X"))
+
+
+def test_unknown_sample_is_refused(made, tmp_path):
+    with pytest.raises(TumorgenError, match="has no sample 'nobody'"):
+        replay(made / "Dataset501_X" / "manifest.csv", Dataset(tmp_path), samples=["nobody"])
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("mu_t_hu", "dark", "column mu_t_hu: 'dark' is not of type float"),
+        ("radius_mm", "-3", "radius_mm is -3.0"),
+        ("radius_mm", "nan", "radius_mm is nan"),
+        ("half_axis_x_mm", "1e9", "half_axis_x_mm is"),
+        ("deform_points", "4", "an odd number is needed"),
+        ("center_x_mm", "inf", "is not a point"),
+        ("tumor", "7", "tumours are numbered from 0"),
+        ("sample", "nobody", "'nobody' is not in"),
+    ],
+)
+def test_a_bad_cell_is_told_with_its_place(made, tmp_path, column, cell, message):
+    edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0000", "0", **{column: cell})
+    result = CliRunner().invoke(main, ["replay", str(edited), "--output", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "edited.tumors.csv:2" in result.stderr
+
+
+def test_a_centre_outside_the_scan_fails_that_sample_alone(made, tmp_path):
+    edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0000", "0", center_x_mm="9999")
+    report = replay(edited, Dataset(tmp_path / "out"), jobs=1)
+    assert report.made == 5
+    assert "lies outside the scan" in report.failures[0].reason

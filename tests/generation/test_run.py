@@ -1,0 +1,366 @@
+"""From scans to a dataset: layout, splits, resume, failures, and the same bits however the work is done."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner
+from conftest import ball_volume
+
+from tumorgen.cli import main
+from tumorgen.dataset.raw import Dataset, splits
+from tumorgen.errors import TumorgenError
+from tumorgen.generation.pool import match_sources
+from tumorgen.generation.run import mend, synth
+from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.method.settings import Settings, load_settings, override
+from tumorgen.tables.manifest import read_manifest
+
+SPACING = (3.0, 2.5, 2.5)
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """Folders of three small healthy scans and their masks."""
+    root = tmp_path_factory.mktemp("scans")
+    for number in range(3):
+        volume, liver = ball_volume(SPACING, vessel_radius_mm=4.0, seed=number)
+        write_volume(volume, root / "images" / f"liver_{number:02d}_0000.nii.gz")
+        write_volume(Volume(liver, volume.geometry), root / "masks" / f"liver_{number:02d}.nii.gz")
+    return root
+
+
+def make(scans: Path, folder: Path, **options):
+    sources, missing = match_sources(scans / "images", scans / "masks")
+    assert not missing
+    settings = options.pop("settings", Settings(sizes=("tiny", "small")))
+    return synth(sources, Dataset(folder), settings, **{"per_scan": 3, "jobs": 1, **options})
+
+
+@pytest.fixture(scope="module")
+def dataset(scans, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw") / "Dataset501_SynthLiver"
+    report = make(scans, folder, copies=folder.parent / "manifests")
+    assert not report.failures
+    return folder
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, the paths of the sources apart."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_layout_is_nnunets(dataset):
+    samples = [f"liver_{scan:02d}_v{variant:04d}" for scan in range(3) for variant in range(3)]
+    assert sorted(p.name for p in (dataset / "imagesTr").iterdir()) == [f"{s}_0000.nii.gz" for s in samples]
+    assert sorted(p.name for p in (dataset / "labelsTr").iterdir()) == [f"{s}.nii.gz" for s in samples]
+    description = json.loads((dataset / "dataset.json").read_text())
+    assert description["numTraining"] == 9
+    assert description["labels"] == {"background": 0, "liver": 1, "tumor": 2}
+    assert description["channel_names"] == {"0": "CT"}
+    assert description["file_ending"] == ".nii.gz"
+
+
+def test_files_have_the_sources_geometry_and_types(dataset, scans):
+    source = sitk.ReadImage(str(scans / "images" / "liver_00_0000.nii.gz"))
+    for name in ("imagesTr/liver_00_v0000_0000.nii.gz", "labelsTr/liver_00_v0000.nii.gz"):
+        written = sitk.ReadImage(str(dataset / name))
+        assert written.GetSpacing() == source.GetSpacing()
+        assert written.GetOrigin() == source.GetOrigin()
+        assert written.GetDirection() == source.GetDirection()
+        assert written.GetSize() == source.GetSize()
+    assert written.GetPixelID() == sitk.sitkUInt8
+    assert set(np.unique(sitk.GetArrayFromImage(written))) == {0, 1, 2}
+
+
+def test_no_scan_is_on_both_sides_of_a_fold(dataset):
+    folds = json.loads((dataset / "splits_final.json").read_text())
+    assert len(folds) == 3
+    held_out = []
+    for fold in folds:
+        train, val = ({sample.rsplit("_v", 1)[0] for sample in fold[side]} for side in ("train", "val"))
+        assert not train & val
+        assert len(fold["val"]) == 2  # two variants of each held-out scan by default
+        held_out += sorted(val)
+    assert sorted(held_out) == ["liver_00", "liver_01", "liver_02"]
+
+
+def test_seven_scans_make_five_folds_that_hold_out_each_once(dataset):
+    record = read_manifest(dataset / "manifest.csv")[0]
+    records = [
+        replace(record, plan=replace(record.plan, case=f"c{i}", sample=f"c{i}_v0000", variant=0)) for i in range(7)
+    ]
+    folds = splits(records, 2)
+    assert len(folds) == 5
+    assert sorted(sample for fold in folds for sample in fold["val"]) == [f"c{i}_v0000" for i in range(7)]
+
+
+def test_classes_are_shared_out_evenly(scans, tmp_path):
+    report = make(scans, tmp_path / "Dataset001_X", settings=Settings(sizes=("tiny", "small", "medium")), per_scan=3)
+    for case in range(3):
+        drawn = [r.plan.size_class for r in report.records if r.plan.case == f"liver_{case:02d}"]
+        assert sorted(drawn) == ["medium", "small", "tiny"]
+
+
+def test_settings_in_force_are_written(dataset):
+    assert load_settings(dataset / "settings.toml") == Settings(sizes=("tiny", "small"))
+
+
+def test_copies_of_the_manifest(dataset):
+    copies = dataset.parent / "manifests"
+    assert filecmp.cmp(dataset / "manifest.csv", copies / "Dataset501_SynthLiver.csv", shallow=False)
+    assert filecmp.cmp(dataset / "tumors.csv", copies / "Dataset501_SynthLiver.tumors.csv", shallow=False)
+
+
+def test_two_jobs_give_the_same_bits(dataset, scans, tmp_path):
+    make(scans, tmp_path / "Dataset501_SynthLiver", jobs=2)
+    assert tree(tmp_path / "Dataset501_SynthLiver") == tree(dataset)
+
+
+def test_two_halves_give_the_same_bits(dataset, scans, tmp_path):
+    folder = tmp_path / "Dataset501_SynthLiver"
+    first = make(scans, folder, per_scan=1)
+    second = make(scans, folder)
+    assert (first.made, second.made) == (3, 6)
+    assert tree(folder) == tree(dataset)
+
+
+def test_the_same_command_again_does_nothing(dataset, scans):
+    before = tree(dataset)
+    assert make(scans, dataset).made == 0
+    assert tree(dataset) == before
+
+
+def test_a_lost_file_is_made_again(dataset, scans, tmp_path):
+    folder = tmp_path / "Dataset501_SynthLiver"
+    make(scans, folder)
+    (folder / "labelsTr" / "liver_01_v0002.nii.gz").unlink()
+    assert make(scans, folder).made == 1
+    assert tree(folder) == tree(dataset)
+
+
+def test_an_interrupted_manifest_is_mended(dataset, scans, tmp_path):
+    folder = tmp_path / "Dataset501_SynthLiver"
+    make(scans, folder)
+    for table in ("manifest.csv", "tumors.csv"):
+        text = (folder / table).read_text()
+        (folder / table).write_text(text[: -len(text) // 3])
+    assert make(scans, folder).made > 0
+    assert tree(folder) == tree(dataset)
+
+
+def test_tables_that_no_row_is_left_of_go(tmp_path):
+    (tmp_path / "manifest.csv").write_text("sample,ca")  # a header that was cut off, of which columns nobody knows
+    (tmp_path / "tumors.csv").write_text("sample,tumor\nnever_finished_v0000,0\n")
+    mend(tmp_path / "manifest.csv", [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_adding_a_scan_changes_no_other_sample(dataset, scans, tmp_path):
+    sources, _ = match_sources(scans / "images", scans / "masks")
+    folder = tmp_path / "Dataset501_SynthLiver"
+    synth(sources[1:2], Dataset(folder), Settings(sizes=("tiny", "small")), per_scan=3, jobs=1)
+    for name, content in tree(folder).items():
+        if name.startswith(("imagesTr", "labelsTr")):
+            assert content == (dataset / name).read_bytes()
+
+
+def test_other_settings_are_refused(dataset, scans):
+    with pytest.raises(TumorgenError, match=r"begun with other settings \(sizes"):
+        make(scans, dataset, settings=Settings(sizes=("large",)))
+
+
+def test_another_seed_is_refused(dataset, scans):
+    with pytest.raises(TumorgenError, match="begun with --seed 0, not 5"):
+        make(scans, dataset, seed=5)
+
+
+def test_a_folder_that_holds_something_else_is_refused(scans, tmp_path):
+    (tmp_path / "Dataset501_X").mkdir()
+    (tmp_path / "Dataset501_X" / "precious.txt").write_text("mine")
+    with pytest.raises(TumorgenError, match="holds another dataset"):
+        make(scans, tmp_path / "Dataset501_X")
+
+
+def test_a_scan_that_has_changed_is_refused_and_costs_no_other(scans, tmp_path):
+    for side in ("images", "masks"):
+        (tmp_path / side).mkdir()
+        for path in (scans / side).iterdir():
+            (tmp_path / side / path.name).write_bytes(path.read_bytes())
+    folder = tmp_path / "Dataset501_X"
+    make(tmp_path, folder, per_scan=1)
+    volume, _ = ball_volume(SPACING, seed=99)
+    write_volume(volume, tmp_path / "images" / "liver_00_0000.nii.gz")
+    report = make(tmp_path, folder, per_scan=2)
+    assert [failure.name for failure in report.failures] == ["liver_00"]
+    assert "has changed since" in report.failures[0].reason
+    assert report.made == 2
+
+
+def test_one_scan_makes_no_split(scans, tmp_path):
+    sources, _ = match_sources(scans / "images", scans / "masks")
+    report = synth(sources[:1], Dataset(tmp_path / "D"), Settings(sizes=("tiny",)), per_scan=2, jobs=1)
+    assert not report.has_splits
+    assert not (tmp_path / "D" / "splits_final.json").exists()
+
+
+BROKEN = {
+    "truncated": "truncated",
+    "text": "not a readable volume|cannot be read",
+    "flat": "is 2D|a 3D volume",
+    "moving": "is 4D|a 3D volume",
+    "no_air": "no air in it",
+    "normalised": "no tissue in it|no air in it",
+    "other_grid": "does not fit",
+    "empty_mask": "mask is empty",
+    "nan": "NaN",
+}
+
+
+def broken_scan(kind: str, images: Path, masks: Path) -> None:
+    """Write one faulty scan of a kind."""
+    volume, liver = ball_volume((6.0, 6.0, 6.0))
+    mask = Volume(liver, volume.geometry)
+    path = images / f"{kind}.nii.gz"
+    if kind == "flat":
+        sitk.WriteImage(sitk.GetImageFromArray(volume.array[10]), str(path))
+    elif kind == "moving":
+        sitk.WriteImage(
+            sitk.GetImageFromArray(np.stack([volume.array] * 2).astype("float32"), isVector=False), str(path)
+        )
+    elif kind == "no_air":
+        write_volume(Volume(volume.array + 1024, volume.geometry), path)
+    elif kind == "normalised":
+        write_volume(Volume((volume.array / 1000).astype("float32"), volume.geometry), path)
+    elif kind == "nan":
+        spoiled = volume.array.astype("float32")
+        spoiled[5, 5, 5] = np.nan
+        write_volume(Volume(spoiled, volume.geometry), path)
+    else:
+        write_volume(volume, path)
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:5000])
+    if kind == "text":
+        path.write_text("this is no volume")
+    if kind == "empty_mask":
+        mask = Volume(np.zeros_like(liver), volume.geometry)
+    if kind == "other_grid":
+        mask = Volume(liver[1:], replace(volume.geometry, shape=liver[1:].shape))
+    write_volume(mask, masks / f"{kind}.nii.gz")
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """One good scan among one of every kind of broken ones."""
+    for kind in BROKEN:
+        broken_scan(kind, tmp_path / "images", tmp_path / "masks")
+    volume, liver = ball_volume((6.0, 6.0, 6.0))
+    write_volume(volume, tmp_path / "images" / "good.nii.gz")
+    write_volume(Volume(liver, volume.geometry), tmp_path / "masks" / "good.nii.gz")
+    write_volume(volume, tmp_path / "images" / "lonely.nii.gz")
+    return tmp_path
+
+
+def test_bad_input_gets_a_line_each_and_costs_no_other_scan(broken, monkeypatch):
+    monkeypatch.chdir(broken)
+    command = ["synth", "--images", "images", "--masks", "masks", "--per-scan", "2", "--sizes", "tiny", "--jobs", "1"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    lines = [line for line in result.stderr.splitlines() if line.startswith("failed: ")]
+    assert sorted(line.split(": ")[1] for line in lines) == sorted([*BROKEN, "lonely"])
+    for kind, reason in BROKEN.items():
+        (line,) = [line for line in lines if line.startswith(f"failed: {kind}: ")]
+        assert re.search(reason, line), line
+        assert f"{kind}.nii.gz" in line
+    assert "Traceback" not in result.output + result.stderr
+    written = broken / "nnUNet_raw" / "Dataset501_SynthLiver"
+    assert [r.plan.sample for r in read_manifest(written / "manifest.csv")] == ["good_v0000", "good_v0001"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "code"),
+    [
+        (["--sizes", "huge"], "unknown size class 'huge'", 2),
+        (["--pattern", "spots"], "unknown pattern 'spots'", 2),
+        (["--intensity", "venous"], "unknown intensity.model 'venous'", 2),
+        (["--settings", "bad.toml"], "unknown setting 'texture.grain'", 2),
+        (["--images", "nowhere"], "does not exist", 2),
+        (["--per-scan", "0"], "not in the range", 2),
+        (["--name", "../escape"], "letters, digits", 2),
+        (["--jobs", "0"], "--jobs 0", 1),
+    ],
+)
+def test_bad_options_get_one_line(scans, tmp_path, monkeypatch, options, message, code):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.toml").write_text("[texture]\ngrain = 1\n")
+    base = ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks"), "--per-scan", "1"]
+    result = CliRunner().invoke(main, [*base, *options])
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_id_that_is_taken_is_refused(scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nnUNet_raw" / "Dataset501_Other").mkdir(parents=True)
+    result = CliRunner().invoke(main, ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks")])
+    assert result.exit_code == 2
+    assert "has the id 501 already" in result.stderr
+
+
+def test_without_paths_the_table_of_scans_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["synth"])
+    assert result.exit_code == 1
+    assert "manifests/scans.csv" in result.stderr
+    assert "liver-mask" in result.stderr
+
+
+def test_output_that_cannot_be_written(scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("not a folder")
+    command = ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks"), "--output", "file/raw"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code in (1, 2)
+    assert "file/raw" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_summary_says_where_to_go_next(scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    command = ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks"), "--per-scan", "1"]
+    result = CliRunner().invoke(main, [*command, "--sizes", "tiny", "--jobs", "1"])
+    assert result.exit_code == 0, result.stderr
+    assert "3 samples with" in result.stdout
+    assert "nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0" in result.stdout
+    assert f"export nnUNet_raw={tmp_path / 'nnUNet_raw'}" in result.stdout
+    assert (tmp_path / "manifests" / "Dataset501_SynthLiver.tumors.csv").is_file()
+
+
+@pytest.mark.parametrize("step", ["vessels", "elastic", "edge-blur", "mass-effect", "capsule"])
+def test_a_step_that_is_off_changes_nothing_else_that_is_drawn(scans, tmp_path, monkeypatch, step):
+    monkeypatch.chdir(tmp_path)
+    sources, _ = match_sources(scans / "images", scans / "masks")
+    on = Settings(sizes=("small",))
+    off = override(on, without=(step,))
+    drawn = []
+    for name, settings in (("on", on), ("off", off)):
+        report = synth(sources[:1], Dataset(tmp_path / name), settings, per_scan=1, jobs=1)
+        drawn.append(report.records[0].plan.tumors)
+    kept = ("mu_t_hu", "eta", "texture_seed", "shape_seed", "half_axis_x_mm")
+    # With another reach, fewer or more may find room; those that are in both are the same tumours.
+    for a, b in zip(*drawn, strict=False):
+        assert [getattr(a, name) for name in kept] == [getattr(b, name) for name in kept]
+    switched = {"elastic": "sigma_e_mm", "edge-blur": "sigma_c_mm", "mass-effect": "mass_effect_percent"}
+    if step in switched:
+        assert all(getattr(tumor, switched[step]) == 0 for tumor in drawn[1])
+    if step in ("capsule", "edge-blur"):
+        assert all(tumor.capsule_hu == 0 for tumor in drawn[1])

@@ -1,0 +1,316 @@
+"""What becomes of a network's answer: pieces, holes, flags, rows; held on boxes whose volume is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tumorgen.errors import TumorgenError
+from tumorgen.imaging.volume import Geometry, Volume, read_volume, write_volume
+from tumorgen.liver.masks import (
+    FLAGS,
+    check,
+    clean,
+    fill_holes,
+    largest_component,
+    mask_scan,
+    mask_scans,
+    touched_sides,
+)
+from tumorgen.tables.scans import read_scans
+
+SHAPE = (24, 40, 40)
+GEOMETRY = Geometry(SHAPE, (5.0, 5.0, 5.0), (-100.0, -90.0, 30.0))
+LIVER = (slice(6, 16), slice(10, 26), slice(10, 30))  # 10 x 16 x 20 voxels of 0.125 ml: 400 ml
+WHOLE = (slice(4, 20), slice(10, 30), slice(10, 30))  # 16 x 20 x 20: 800 ml
+RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def box(place=WHOLE) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[place] = True
+    return mask
+
+
+def ct(place=WHOLE, liver_hu: float = 100.0, geometry: Geometry = GEOMETRY) -> Volume:
+    """Air, 30 HU of body, and a liver."""
+    hu = np.full(SHAPE, -1000, np.int16)
+    hu[1:-1, 2:-2, 2:-2] = 30
+    hu[place] = liver_hu
+    return Volume(hu, geometry)
+
+
+def bright(volume: Volume) -> np.ndarray:
+    """A network that knows one thing."""
+    return volume.array > 80
+
+
+def test_the_largest_piece_stays():
+    found = box()
+    found[:3, :3, :3] = True
+    np.testing.assert_array_equal(largest_component(found), box())
+
+
+def test_pieces_that_touch_at_a_corner_are_one():
+    found = np.zeros((4, 4, 4), bool)
+    found[:2, :2, :2] = found[2:, 2:, 2:] = True
+    assert largest_component(found).sum() == 16
+
+
+def test_a_cavity_is_filled():
+    found = box()
+    found[10:12, 15:18, 15:18] = False
+    np.testing.assert_array_equal(fill_holes(found), box())
+
+
+def test_a_vessel_that_leaves_the_liver_is_not_filled():
+    found = box()
+    found[10:, 15:18, 15:18] = False  # in every slice a hole, in space a channel to the top
+    np.testing.assert_array_equal(fill_holes(found), found)
+
+
+def test_clean_drops_and_says_how_much():
+    found = box()
+    found[10:12, 15:18, 15:18] = False
+    found[0, :8, :8] = True
+    mask, dropped = clean(found)
+    np.testing.assert_array_equal(mask, box())
+    assert dropped == pytest.approx(64 / (16 * 20 * 20 - 18))
+
+
+def test_clean_of_nothing_is_nothing():
+    mask, dropped = clean(np.zeros(SHAPE, bool))
+    assert not mask.any()
+    assert dropped == 0
+
+
+def test_clean_leaves_what_it_is_given():
+    found = box()
+    found[0, 0, 0] = True
+    clean(found)
+    assert found[0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("place", "direction", "sides"),
+    [
+        (WHOLE, GEOMETRY.direction, []),
+        ((slice(4, 24), slice(10, 30), slice(10, 30)), GEOMETRY.direction, ["top"]),
+        ((slice(0, 20), slice(10, 30), slice(10, 30)), GEOMETRY.direction, ["bottom"]),
+        ((slice(4, 20), slice(0, 40), slice(10, 30)), GEOMETRY.direction, ["front", "back"]),
+        ((slice(4, 20), slice(10, 30), slice(0, 30)), GEOMETRY.direction, ["right"]),
+        ((slice(4, 20), slice(10, 30), slice(0, 30)), RAS, ["left"]),
+        ((slice(4, 24), slice(10, 30), slice(10, 30)), (1, 0, 0, 0, 1, 0, 0, 0, -1), ["bottom"]),
+        # x runs to the feet, y to the left, z to the back, as in a scan stored by coronal slices
+        ((slice(0, 20), slice(10, 30), slice(0, 30)), (0, 1, 0, 0, 0, 1, -1, 0, 0), ["front", "top"]),
+    ],
+)
+def test_the_side_that_cuts_is_named_as_the_patient_has_it(place, direction, sides):
+    assert touched_sides(box(place), Geometry(SHAPE, (5.0, 5.0, 5.0), (0.0, 0.0, 0.0), direction)) == sides
+
+
+def test_a_plausible_liver_has_no_flags():
+    findings = check(box(), ct())
+    assert findings.liver_ml == pytest.approx(800)
+    assert (findings.hu_mean, findings.hu_sd, findings.flags) == (100, 0, {})
+
+
+def test_mean_and_sd_are_those_of_the_liver_alone():
+    scan = ct()
+    scan.array[4:12, 10:30, 10:30] = 80
+    findings = check(box(), scan)
+    assert findings.hu_mean == pytest.approx(90)
+    assert findings.hu_sd == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("place", "hu", "dropped", "flag", "sentence"),
+    [
+        (LIVER, 100, 0.0, "volume_low", "the liver has 400 ml, less than 500"),
+        ((slice(1, 23), slice(1, 39), slice(1, 39)), 100, 0.0, "", ""),  # 3971 ml
+        (WHOLE, -5, 0.0, "hu_low", "the liver has -5 HU on average, less than 0"),
+        (WHOLE, 260, 0.0, "hu_high", "the liver has 260 HU on average, more than 200"),
+        (WHOLE, 100, 0.04, "", ""),
+        (WHOLE, 100, 0.2, "pieces_dropped", "other pieces of 20% of its volume were dropped"),
+        ((slice(4, 24), *WHOLE[1:]), 100, 0.0, "cut_by_edge", "the edge of the scan cuts the liver (top)"),
+        ((slice(4, 4), *WHOLE[1:]), 100, 0.0, "empty", "the model finds no liver in it"),
+    ],
+)
+def test_what_looks_wrong_is_flagged_and_said(place, hu, dropped, flag, sentence):
+    findings = check(box(place), ct(place, hu), dropped)
+    assert dict(findings.flags) == ({flag: sentence} if flag else {})
+    assert set(findings.flags) <= set(FLAGS)
+
+
+def test_a_huge_liver_is_flagged():
+    scan = ct(geometry=Geometry(SHAPE, (9.0, 9.0, 9.0)))  # 6400 voxels of 0.729 ml
+    assert list(check(box(), scan).flags) == ["volume_high"]
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+@pytest.mark.parametrize("direction", [GEOMETRY.direction, RAS])
+def test_mask_has_the_geometry_of_the_scan(tmp_path, dtype, direction):
+    geometry = Geometry(SHAPE, (5.0, 2.5, 1.25), (-100.0, -90.0, 30.5), direction)
+    scan = ct(geometry=geometry)
+    write_volume(Volume(scan.array.astype(dtype), geometry), tmp_path / "a.nii.gz")
+    row = mask_scan("a", tmp_path / "a.nii.gz", tmp_path / "m.nii.gz", bright)
+    mask = read_volume(tmp_path / "m.nii.gz")
+    assert mask.array.dtype == np.uint8
+    assert mask.geometry == read_volume(tmp_path / "a.nii.gz").geometry
+    np.testing.assert_array_equal(mask.array, box())
+    assert (row.shape_z, row.shape_y, row.shape_x) == SHAPE
+    assert (row.spacing_z_mm, row.spacing_y_mm, row.spacing_x_mm) == (5.0, 2.5, 1.25)
+
+
+@pytest.fixture
+def images(tmp_path) -> dict[str, Path]:
+    """A good scan, one without a liver, one that is cut off as a file, one that is cut as a liver."""
+    folder = tmp_path / "ct"
+    write_volume(ct(), folder / "good.nii.gz")
+    write_volume(ct(liver_hu=70), folder / "none.nii.gz")
+    write_volume(ct((slice(4, 24), *WHOLE[1:])), folder / "top.mha")
+    (folder / "torn.nii.gz").write_bytes((folder / "good.nii.gz").read_bytes()[:600])
+    return {"good": folder / "good.nii.gz", "none": folder / "none.nii.gz", "top": folder / "top.mha"} | {
+        "torn": folder / "torn.nii.gz"
+    }
+
+
+def run(images, tmp_path, segment=bright, **options):
+    return mask_scans(images, tmp_path / "out", lambda: segment, table=tmp_path / "scans.csv", **options)
+
+
+def test_each_scan_gets_a_row_and_failures_cost_no_other(images, tmp_path):
+    report = run(images, tmp_path)
+    assert list(report.rows) == read_scans(tmp_path / "scans.csv")
+    good, none, top, torn = report.rows
+    assert (good.status, good.flags, good.reason) == ("ok", "", "")
+    assert (good.liver_ml, good.hu_mean, good.hu_sd) == (800.0, 100.0, 0.0)
+    assert (good.image, good.mask) == (str(images["good"]), str(tmp_path / "out" / "good.nii.gz"))
+    assert (top.status, top.flags) == ("check", "cut_by_edge")
+    assert (none.status, none.flags, none.liver_ml, none.hu_mean) == ("failed", "empty", 0.0, None)
+    assert not read_volume(tmp_path / "out" / "none.nii.gz").array.any()
+    assert (torn.status, torn.mask, torn.shape_z) == ("failed", "", None)
+    assert "torn.nii.gz" in torn.reason
+    assert [failure.name for failure in report.failures] == ["none", "torn"]
+    assert report.made == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"{c}.nii.gz" for c in ("good", "none", "top")
+    ]
+
+
+def test_an_error_that_nobody_foresaw_costs_its_scan_alone(images, tmp_path):
+    def moody(volume: Volume) -> np.ndarray:
+        if volume.array[-1].max() > 80:
+            raise RuntimeError("CUDA out of memory.\nTried to allocate")
+        return bright(volume)
+
+    report = run(images, tmp_path, moody)
+    assert report.having("ok")
+    (failure,) = [failure for failure in report.failures if failure.name == "top"]
+    assert failure.reason == "RuntimeError: CUDA out of memory. Tried to allocate"
+    assert "Traceback" in failure.details
+
+
+def test_the_same_again_does_only_what_failed(images, tmp_path):
+    run(images, tmp_path)
+    asked = []
+
+    def segment(volume: Volume) -> np.ndarray:
+        asked.append(volume)
+        return bright(volume)
+
+    report = run(images, tmp_path, segment)
+    assert len(asked) == 1  # the scan without a liver; the torn one cannot be read
+    assert (report.made, len(report.rows), len(report.failures)) == (0, 4, 2)
+
+
+def test_nothing_to_do_loads_no_model(images, tmp_path):
+    good = {"good": images["good"]}
+    run(good, tmp_path)
+
+    def never() -> None:
+        raise AssertionError("loaded")
+
+    report = mask_scans(good, tmp_path / "out", never, table=tmp_path / "scans.csv")
+    assert (report.made, report.rows[0].status) == (0, "ok")
+
+
+@pytest.mark.parametrize("lost", ["mask", "row", "overwrite", "moved"])
+def test_what_is_missing_is_made_again(images, tmp_path, lost):
+    good = {"good": images["good"]}
+    run(good, tmp_path)
+    if lost == "mask":
+        (tmp_path / "out" / "good.nii.gz").unlink()
+    elif lost == "row":
+        (tmp_path / "scans.csv").unlink()
+    elif lost == "moved":
+        good = {"good": images["good"].rename(tmp_path / "good.nii.gz")}
+    report = run(good, tmp_path, overwrite=lost == "overwrite")
+    assert report.made == 1
+    assert bool(report.notes) == (lost == "moved")
+    assert (tmp_path / "out" / "good.nii.gz").is_file()
+
+
+def test_rows_of_other_scans_stay(images, tmp_path):
+    run({"good": images["good"]}, tmp_path)
+    run({"top": images["top"]}, tmp_path)
+    assert [row.case for row in read_scans(tmp_path / "scans.csv")] == ["good", "top"]
+
+
+def test_a_crash_loses_no_finished_scan(images, tmp_path):
+    def crash(volume: Volume) -> np.ndarray:
+        if volume.array[-1].max() > 80:
+            raise KeyboardInterrupt
+        return bright(volume)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(images, tmp_path, crash)
+    assert [row.case for row in read_scans(tmp_path / "scans.csv")] == ["good", "none"]
+    assert not list((tmp_path / "out").glob(".partial*"))
+
+
+def test_files_are_recorded_as_users_know_them(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "linked").mkdir()
+    Path("linked/a.nii.gz").symlink_to(images["good"])
+    (row,) = mask_scans({"a": Path("linked/a.nii.gz")}, Path("out"), lambda: bright).rows
+    assert (row.image, row.mask) == (str(tmp_path / "linked" / "a.nii.gz"), str(tmp_path / "out" / "a.nii.gz"))
+    assert read_scans() == [row]
+
+
+def test_progress_counts_what_is_to_do(images, tmp_path):
+    steps = []
+    run(images, tmp_path, start=lambda total: steps.append(total) or steps.append)
+    assert steps == [4, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("output", ["ct", "elsewhere/../ct", "link", "links"])
+def test_masks_never_go_where_the_images_are(images, tmp_path, output):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "ct")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "good.nii.gz").symlink_to(images["good"])
+    images["linked"] = tmp_path / "links" / "good.nii.gz"
+    with pytest.raises(TumorgenError, match="holds the images"):
+        mask_scans(images, tmp_path / output, lambda: bright, table=tmp_path / "scans.csv")
+
+
+def test_an_output_that_cannot_be_made_is_said_before_anything_is_done(images, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TumorgenError, match="file/out: cannot be made"):
+        mask_scans(images, tmp_path / "file" / "out", lambda: bright, table=tmp_path / "scans.csv")
+
+
+def test_a_broken_table_is_said_before_anything_is_done(images, tmp_path):
+    (tmp_path / "scans.csv").write_text("case\n")
+    with pytest.raises(TumorgenError, match="columns missing"):
+        run(images, tmp_path)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (5.0, 0.8, 0.8)])
+def test_volume_is_in_ml_at_any_spacing(spacing):
+    shape = tuple(round(140 / s) for s in spacing)
+    grid = np.meshgrid(*[(np.arange(n) - n // 2) * s for n, s in zip(shape, spacing, strict=True)], indexing="ij")
+    ball = sum(g**2 for g in grid) <= 60**2
+    findings = check(ball, Volume(np.where(ball, 100.0, -1000.0), Geometry(shape, spacing)))
+    assert findings.liver_ml == pytest.approx(904.8, rel=0.01)  # 4/3 pi 6^3; slices of 5 mm round its ends

@@ -1,0 +1,131 @@
+"""What is quick gives the bits of what is plain: renderer and writer against the method written down without haste.
+
+A point on the surface to the last bit of float32 (one in some dozens of large tumours) may fall on either side, since
+the two count its index from different voxels. The seeds here draw none.
+"""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import ball_volume
+from examples import THICK, at, ball, plan_of
+from plain_renderer import render_plainly
+from test_patched_gzip import by_simpleitk
+
+from tumorgen.dataset.raw import Dataset
+from tumorgen.generation.pool import match_sources
+from tumorgen.generation.run import synth
+from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.method.plan import Plan
+from tumorgen.method.render import render
+from tumorgen.method.sampling import plan_sample
+from tumorgen.method.scan import Scan, load_scan, prepare
+from tumorgen.method.settings import Settings, Vessels
+from tumorgen.tables.manifest import read_manifest
+
+SEED = 1
+SPACINGS = {"isotropic": (1.4, 1.4, 1.4), "5 mm slices": THICK, "thin slices": (0.9, 1.3, 1.3)}
+
+
+def small_scan(spacing, dtype="int16") -> Scan:
+    """A ball of liver with a vessel in it, and not much around it."""
+    volume, liver = ball_volume(spacing, size_mm=124.0, vessel_radius_mm=4.0, dtype=dtype)
+    return prepare(volume, liver, Vessels(), "ball")
+
+
+@pytest.fixture(scope="module", params=SPACINGS.values(), ids=SPACINGS)
+def ball_of(request: pytest.FixtureRequest) -> Scan:
+    return small_scan(request.param)
+
+
+def check(scan: Scan, plan: Plan) -> None:
+    image, label = render(scan, plan).apply(scan)
+    plain_image, plain_label = render_plainly(scan, plan)
+    np.testing.assert_array_equal(label, plain_label)
+    np.testing.assert_array_equal(image, plain_image)
+    assert (image.dtype, label.dtype) == (plain_image.dtype, plain_label.dtype)
+    assert (label == 2).any()
+
+
+@pytest.mark.parametrize("size_class", ["tiny", "small", "medium"])
+def test_tumours_of_a_class(ball_of, size_class):
+    check(ball_of, plan_sample(ball_of, Settings(sizes=(size_class,), pattern="multifocal"), 3, 0))
+
+
+def test_a_large_tumour_and_what_it_pushes():
+    scan = small_scan(THICK)
+    large = plan_sample(scan, Settings(sizes=("large",), pattern="single"), 1, 0)
+    before = at(scan, ball(6.0, sigma_e_mm=1.5, sigma_c_mm=0.9), (14.0, 70.0, 60.0))
+    check(scan, replace(large, tumors=(before, *large.tumors), tumors_requested=2))
+
+
+def test_satellites_lie_on_what_their_main_tumour_left(ball_of):
+    plan = plan_sample(ball_of, Settings(sizes=("small",), pattern="satellite"), 2, 0)
+    assert len(plan.tumors) > 2
+    check(ball_of, plan)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint16"])
+def test_voxels_of_any_type(dtype):
+    scan = small_scan(SPACINGS["thin slices"], dtype)
+    check(scan, plan_sample(scan, Settings(sizes=("small",), pattern="multifocal"), 0, 0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sigma_e_mm": 0.0},
+        {"sigma_c_mm": 0.0, "capsule_hu": 0.0},
+        {"mass_effect_percent": 0.0},
+        {"capsule_hu": 0.0},
+        {"sigma_e_mm": 9.0, "deform_points": 7},  # torn into pieces
+        {"mass_effect_percent": 95.0, "gamma_max_mm": 25.0},
+        {"eta": 1.0, "sigma_b_mm": 0.0},
+        {"eta": 2.7, "sigma_b_mm": 2.0},
+    ],
+    ids=lambda changes: " ".join(f"{name}={value:g}" for name, value in changes.items()),
+)
+def test_rows_with_a_step_off_or_turned_up(changes):
+    scan = small_scan(SPACINGS["5 mm slices"])
+    row = ball(
+        8.0, half_axes=(7.0, 8.0, 9.6), sigma_e_mm=1.5, sigma_c_mm=0.9, capsule_hu=120.0, mass_effect_percent=30.0
+    )
+    check(scan, plan_of(scan, at(scan, replace(row, **changes), (11.7, 70.2, 81.6))))
+
+
+@pytest.mark.parametrize("index", [(0.0, 70.0, 70.0), (11.0, 20.0, 75.0)], ids=["scan's", "liver's"])
+def test_a_tumour_across_an_edge(index):
+    scan = small_scan(SPACINGS["5 mm slices"])
+    if index[0] == 0:
+        scan = replace(scan, inside=np.ones_like(scan.inside))
+    row = ball(8.0, sigma_e_mm=1.5, sigma_c_mm=0.9, capsule_hu=120.0, mass_effect_percent=30.0)
+    check(scan, plan_of(scan, at(scan, row, index)))
+
+
+def test_files_of_a_run_hold_what_simpleitk_writes_of_it(tmp_path):
+    """From a command's first step to the last: chunks, planes held or not, processes; byte for byte below gzip."""
+    volume, liver = ball_volume((2.5, 1.6, 1.6), size_mm=124.0, vessel_radius_mm=4.0)
+    image, mask = tmp_path / "images" / "a.nii.gz", tmp_path / "masks" / "a.nii.gz"
+    write_volume(volume, image)
+    write_volume(Volume(liver, volume.geometry), mask)
+    dataset, settings = Dataset(tmp_path / "D"), Settings(sizes=("tiny", "medium"))
+    sources, _ = match_sources(image, mask)
+    synth(sources, dataset, settings, per_scan=4, seed=SEED, jobs=2)
+    scan = load_scan(image, mask, case="a")
+    records = read_manifest(dataset.manifest)
+    assert len(records) == 4
+    for record in records:
+        plain = render_plainly(scan, plan_sample(scan, settings, SEED, record.plan.variant))
+        for array, file in zip(plain, (record.files.image_file, record.files.label_file), strict=True):
+            written = gzip.decompress((dataset.folder / file).read_bytes())
+            assert written == by_simpleitk(Volume(array, scan.geometry), tmp_path)
+
+
+def test_a_real_scan(data):
+    image, mask = (data / "acrin042" / name for name in ("ct.nii.gz", "liver_pseudo.nii.gz"))
+    scan = load_scan(image, mask)
+    check(scan, plan_sample(scan, Settings(sizes=("small",)), 0, 0))

@@ -1,0 +1,110 @@
+"""`healthy`: a raw dataset of nnU-Net's with an empty tumour class, resumable, split by scan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner
+from conftest import ball_volume
+
+from tumorgen.cli import main
+from tumorgen.imaging.volume import Volume, read_volume, write_volume
+from tumorgen.tables.scans import ScanRow, write_scans
+
+
+def command(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    for number in range(3):
+        volume, liver = ball_volume((6.0, 5.0, 5.0), seed=number)
+        write_volume(volume, Path("ct") / f"case_{number}.nii.gz")
+        write_volume(Volume(liver, volume.geometry), Path("livers") / f"case_{number}.nii.gz")
+    return "--images", "ct", "--masks", "livers"
+
+
+DATASET = Path("nnUNet_raw/Dataset502_HealthyLiver")
+
+
+def test_dataset_has_images_livers_and_no_tumour(folders):
+    done = command("healthy", *folders, "--jobs", 1)
+    assert done.exit_code == 0, done.output
+    assert "3 healthy scans, 3 written now" in done.stdout
+    about = json.loads((DATASET / "dataset.json").read_text())
+    assert about["labels"] == {"background": 0, "liver": 1, "tumor": 2}
+    assert about["channel_names"] == {"0": "CT"}
+    assert about["numTraining"] == len(list((DATASET / "imagesTr").iterdir())) == 3
+    for number in range(3):
+        image = read_volume(DATASET / f"imagesTr/case_{number}_0000.nii.gz")
+        label = sitk.ReadImage(str(DATASET / f"labelsTr/case_{number}.nii.gz"))
+        source = read_volume(Path(f"ct/case_{number}.nii.gz"))
+        assert np.array_equal(image.array, source.array)
+        assert image.array.dtype == source.array.dtype
+        assert not image.geometry.difference(source.geometry)
+        assert label.GetPixelID() == sitk.sitkUInt8
+        liver = read_volume(Path(f"livers/case_{number}.nii.gz")).array
+        assert np.array_equal(sitk.GetArrayFromImage(label), liver)
+
+
+def test_folds_hold_each_scan_out_once(folders):
+    command("healthy", *folders, "--jobs", 1)
+    splits = json.loads((DATASET / "splits_final.json").read_text())
+    assert [fold["val"] for fold in splits] == [["case_0"], ["case_1"], ["case_2"]]
+    assert all(sorted(fold["train"] + fold["val"]) == ["case_0", "case_1", "case_2"] for fold in splits)
+
+
+def test_running_again_writes_what_is_missing_or_has_changed(folders):
+    command("healthy", *folders, "--jobs", 1)
+    (DATASET / "labelsTr/case_1.nii.gz").unlink()
+    kept = (DATASET / "labelsTr/case_0.nii.gz").stat().st_mtime_ns
+    volume, _ = ball_volume((6.0, 5.0, 5.0), seed=9)
+    write_volume(volume, Path("ct/case_2.nii.gz"))
+    again = command("healthy", *folders, "--jobs", 2)
+    assert "3 healthy scans, 2 written now" in again.stdout
+    assert (DATASET / "labelsTr/case_0.nii.gz").stat().st_mtime_ns == kept
+    assert np.array_equal(read_volume(DATASET / "imagesTr/case_2_0000.nii.gz").array, volume.array)
+
+
+def test_the_table_of_liver_mask_is_read(folders):
+    scan, mask = (str(Path(folder, "case_0.nii.gz").resolve()) for folder in ("ct", "livers"))
+    write_scans(
+        [ScanRow(case="one", image=scan, mask=mask, status="ok"), ScanRow(case="two", image=scan, status="failed")]
+    )
+    done = command("healthy", "--jobs", 1)
+    assert done.exit_code == 1
+    assert "failed: two" in done.stderr
+    assert "one scan only" in done.stdout
+    assert [path.name for path in (DATASET / "labelsTr").iterdir()] == ["one.nii.gz"]
+    assert not (DATASET / "splits_final.json").exists()
+
+
+def test_what_cannot_be_used_fails_alone(folders):
+    volume, liver = ball_volume((6.0, 6.0, 6.0))
+    write_volume(Volume(liver, volume.geometry), Path("livers/case_1.nii.gz"))
+    for folder in ("ct", "livers"):
+        Path(folder, "case_2.nii.gz").rename(Path(folder, "case_2_seg.nii.gz"))
+    done = command("healthy", *folders, "--jobs", 1)
+    assert done.exit_code == 1
+    assert "case_1.nii.gz: does not fit" in done.stderr
+    assert "ends in _seg" in done.stderr
+    assert json.loads((DATASET / "dataset.json").read_text())["numTraining"] == 1
+
+
+def test_a_dataset_of_tumours_is_left_alone(folders):
+    assert command("synth", *folders, "--per-scan", 1, "--sizes", "tiny", "--jobs", 1).exit_code == 0
+    done = command("healthy", *folders, "--dataset-id", 501, "--name", "SynthLiver")
+    assert done.exit_code == 1
+    assert "holds another dataset" in done.stderr
+
+
+def test_trainer_path_is_the_folder_of_the_trainer():
+    folder = Path(command("trainer-path").stdout.strip())
+    assert (folder / "nnUNetTrainerTumorgen.py").is_file()

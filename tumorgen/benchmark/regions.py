@@ -1,0 +1,97 @@
+"""Five regions of a liver, a fifth of its volume each, by the patient's axes; every liver has them, however scanned.
+
+The uppermost fifth is the `dome`, the lowermost the `tip`. What lies between them is cut into three parts of one
+volume: the `right` one, the `left` one (the patient's), and the `middle`. They share no voxel, and together are the
+liver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import edt
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from ..imaging.boxes import shape_of
+from ..method.sampling import clear_count
+from ..method.scan import Scan
+
+REGIONS = ("dome", "tip", "right", "left", "middle")
+DEEPEST = (
+    50  # a place is drawn from the fiftieth of those that will do that lies deepest, where tumours are mostly whole
+)
+BEST = 10  # and where none is clear of vessels, from the tenth that is clearest, as in `sample.place`
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regions:
+    """A scan's regions, measured once.
+
+    Attributes
+    ----------
+    scan
+        The scan.
+    members
+        Region: of each of the scan's candidates, whether it lies there.
+    depth_mm
+        Distance of each candidate to the liver's surface, or to the scan's end.
+    """
+
+    scan: Scan
+    members: Mapping[str, NDArray[np.bool_]]
+    depth_mm: NDArray[np.float32]
+
+    @staticmethod
+    def of(scan: Scan) -> Regions:
+        """Measure a scan's regions."""
+        spacing = scan.geometry.spacing_mm
+        depth = edt.edt(scan.inside[scan.roi].astype(bool), anisotropy=spacing, black_border=True, parallel=1)
+        return Regions(scan, split(_lps_mm(scan)), depth.ravel()[scan.candidates])
+
+
+def split(points_mm: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
+    """Regions of points (3, n), LPS mm: which of them each holds. A boundary may run through points of one slice."""
+    count = points_mm.shape[1]
+    upwards = np.argsort(points_mm[2], kind="stable")
+    tip, between, dome = np.split(upwards, [count // 5, count - count // 5])
+    leftwards = between[np.argsort(points_mm[0][between], kind="stable")]
+    right, middle, left = np.split(leftwards, [between.size // 3, between.size - between.size // 3])
+    members = {}
+    for name, picks in zip(REGIONS, (dome, tip, right, left, middle), strict=True):
+        members[name] = np.zeros(count, bool)
+        members[name][picks] = True
+    return members
+
+
+def _lps_mm(scan: Scan) -> NDArray[np.float64]:
+    """Candidates along the patient's axes, (3, n) LPS mm, but for the origin, which decides no order."""
+    indices = np.unravel_index(scan.candidates, shape_of(scan.roi))
+    z, y, x = (i * s for i, s in zip(indices, scan.geometry.spacing_mm, strict=True))
+    points: NDArray[np.float64] = np.reshape(scan.geometry.direction, (3, 3)) @ np.stack([x, y, z])
+    return points
+
+
+def find_site(regions: Regions, region: str | None, radius_mm: float, rng: Generator, *, avoid: bool) -> int:
+    """Draw the candidate of a scan that a tumour of radius r is centred on, in a region or (None) in the whole liver.
+
+    With `avoid` it has no vessel within r; where there is no such place, it is of the tenth with the most clearance. Of
+    the places that will do it is one of the fiftieth that lies deepest, so that the liver's edge cuts as little of the
+    tumour as can be.
+    """
+    scan = regions.scan
+    inside = np.arange(scan.candidates.size) if region is None else np.flatnonzero(regions.members[region])
+    picks = inside  # by falling clearance, as the candidates are
+    if avoid:
+        clear = int(np.searchsorted(inside, clear_count(scan, radius_mm)))
+        picks = inside[: clear or max(1, inside.size // BEST)]
+    depth = regions.depth_mm[picks]
+    rank = depth.size - max(1, depth.size // DEEPEST)
+    return int(rng.choice(picks[depth >= np.partition(depth, rank)[rank]]))
+
+
+def is_clear(scan: Scan, candidate: int, radius_mm: float) -> bool:
+    """Whether no vessel voxel lies within r of a candidate."""
+    return candidate < clear_count(scan, radius_mm)

@@ -1,0 +1,297 @@
+"""Worst cases: where an evaluation went worst, and plans of new samples around there (the paper's section 5.5).
+
+A cell is what a benchmark has dialled to a level; of any other dataset, a size class. Cells are ranked by the mean
+tumour DSC of their scored samples, the lowest first; of two alike the one with the lower sensitivity is worse.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+from numpy.random import Generator
+from threadpoolctl import threadpool_limits
+
+from ..errors import TumorgenError
+from ..evaluation.scores import CaseScore, read_evaluation
+from ..failures import Failure
+from ..generation.pool import Source, count_jobs
+from ..method.plan import Plan, sample_name
+from ..method.sampling import MuRange, clear_count, draw_tumor, mu_range, plan_for, put, sample, switched
+from ..method.scan import Scan, load_scan
+from ..method.settings import Range, Settings, Size
+from ..tables.manifest import Dial, Record, Sources, read_manifest, tumors_path, write_manifest
+from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
+from .regions import BEST, REGIONS, Regions, find_site, is_clear
+
+SIZE_CLASS = "size_class"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a model did where one thing was dialled to one level.
+
+    Attributes
+    ----------
+    dial
+        The dimension (or `size_class`) and its level.
+    cases
+        How many scored samples the figures rest on.
+    tumor_dsc
+        Their mean tumour DSC.
+    sensitivity
+        The share of their lesions that any predicted voxel overlaps; nan where they have none.
+    """
+
+    dial: Dial
+    cases: int
+    tumor_dsc: float
+    sensitivity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What new samples are drawn around: a cell, the radius its tumours have, and how far a number may be jittered."""
+
+    dial: Dial
+    radius_mm: float
+    around: Range = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found and planned: every cell, the worst first; of how many the samples are; and what failed."""
+
+    cells: tuple[Cell, ...]
+    worst: int
+    records: tuple[Record, ...]
+    failures: tuple[Failure, ...]
+    unscored: int
+
+
+def worst(
+    evaluation: Path,
+    manifest: Path,
+    output: Path,
+    settings: Settings,
+    *,
+    count: int = 100,
+    cells: int = 3,
+    seed: int = 0,
+    sources: Sequence[Source] = (),
+    jobs: int = -1,
+    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
+) -> Report:
+    """Plan `count` samples around the worst `cells` of an evaluation and write their manifest.
+
+    Parameters
+    ----------
+    evaluation
+        The folder that `evaluate` wrote.
+    manifest, output
+        Of the samples that were evaluated; of the new ones. Beside each stands its table of tumours.
+    settings
+        What is drawn of all that is not dialled.
+    sources
+        The scans of the new samples; by default those of the manifest, which must not have changed.
+    jobs
+        Number of processes.
+    start
+        Called with the number of scans; returns what is called as they are done.
+
+    Raises
+    ------
+    TumorgenError
+        A table cannot be used or written, none of the cases is in the manifest or scored, or a scan is not known.
+    """
+    if output.resolve() in (manifest.resolve(), tumors_path(manifest).resolve()):
+        raise TumorgenError(f"{output}: is the manifest of the samples that were evaluated; choose another --output")
+    records = read_manifest(manifest)
+    scores = {case.case: case for case in read_evaluation(evaluation).cases}
+    ranked = rank(records, scores)
+    if not ranked:
+        raise TumorgenError(f"{evaluation}: has no scored case with a tumour that {manifest} lists; another dataset's?")
+    aims = [aim(cell.dial, records) for cell in ranked[:cells]]
+    pinned = {record.plan.case: record.plan for record in records} if not sources else {}
+    found = list(sources) or _sources(records, manifest)
+    shares = share_out(count, len(aims), len(found))
+    work = [
+        joblib.delayed(_plan_scan)(s, aims, share, settings, seed, pinned.get(s.case))
+        for s, share in zip(found, shares, strict=True)
+    ]
+    tick, planned, failures = start(len(work)), list[Record](), list[Failure]()
+    for result in joblib.Parallel(min(count_jobs(jobs), len(work)), return_as="generator")(work):
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            planned += result
+        tick(1)
+    if planned:
+        write_manifest(planned, output, parents=True)
+    unscored = sum(record.plan.sample not in scores or not scores[record.plan.sample].scored for record in records)
+    return Report(tuple(ranked), len(aims), tuple(planned), tuple(failures), unscored)
+
+
+def _sources(records: Sequence[Record], manifest: Path) -> list[Source]:
+    """The scans of a manifest, by name."""
+    found = {}
+    for record in records:
+        known = record.files or record.sources
+        if known is None:
+            raise TumorgenError(f"{manifest}: {record.plan.sample} names no scan; give --images and --masks")
+        found[record.plan.case] = Source(record.plan.case, Path(known.source_image), Path(known.source_mask))
+    return [found[case] for case in sorted(found)]
+
+
+def cell_of(record: Record) -> Dial:
+    """The cell that a sample lies in."""
+    return record.dial if record.dial and record.dial.dimension else Dial(SIZE_CLASS, record.plan.size_class)
+
+
+def rank(records: Sequence[Record], scores: Mapping[str, CaseScore]) -> list[Cell]:
+    """Cells by how a model did there, the worst first; of samples with a tumour and a defined score alone."""
+    groups: dict[Dial, list[CaseScore]] = {}
+    for record in records:
+        score = scores.get(record.plan.sample)
+        if score and score.scored and record.plan.tumors and not math.isnan(score.tumor_dsc):
+            groups.setdefault(cell_of(record), []).append(score)
+    groups.pop(CONTROL, None)
+    cells = [_cell(dial, mine) for dial, mine in groups.items()]
+    return sorted(
+        cells, key=lambda c: (c.tumor_dsc, 1.0 if math.isnan(c.sensitivity) else c.sensitivity, *_order(c.dial))
+    )
+
+
+def _cell(dial: Dial, scores: Sequence[CaseScore]) -> Cell:
+    lesions = sum(score.lesions for score in scores)
+    found = sum(score.detected_any for score in scores) / lesions if lesions else math.nan
+    return Cell(dial, len(scores), sum(score.tumor_dsc for score in scores) / len(scores), found)
+
+
+def _order(dial: Dial) -> tuple[int, float, str]:
+    """Of cells that are equally bad: the dimensions in their order, low levels before high ones."""
+    known = (*DIMENSIONS, dial.dimension)
+    return known.index(dial.dimension), _number(dial.level), dial.level
+
+
+def _number(level: str) -> float:
+    try:
+        return float(level)
+    except ValueError:
+        return 0.0
+
+
+def aim(dial: Dial, records: Sequence[Record]) -> Aim:
+    """What to draw around a cell: a number is jittered between its neighbouring levels, or to itself at an end.
+
+    Raises
+    ------
+    TumorgenError
+        A dimension or level that no tumour can be drawn for.
+    """
+    mine = [t.radius_mm for r in records if cell_of(r) == dial for t in r.plan.tumors]
+    radius = float(np.median(mine))
+    if dial.dimension == SIZE_CLASS or (dial.dimension == LOCATION and dial.level in REGIONS):
+        return Aim(dial, radius)
+    try:
+        levels = sorted({float(r.dial.level) for r in records if r.dial and r.dial.dimension == dial.dimension})
+    except ValueError:
+        levels = []
+    if dial.dimension not in DIALS or not levels:
+        raise TumorgenError(f"no tumour can be drawn around {dial.dimension} {dial.level!r}")
+    at = levels.index(float(dial.level))
+    return Aim(dial, radius, (levels[max(0, at - 1)], levels[min(len(levels) - 1, at + 1)]))
+
+
+def share_out(count: int, cells: int, scans: int) -> list[list[int]]:
+    """For each scan, which cell each of its samples is of: cells and scans get as many as others, give or take one."""
+    shares: list[list[int]] = [[] for _ in range(scans)]
+    for number in range(count):
+        shares[number // cells % scans].append(number % cells)
+    return shares
+
+
+def _plan_scan(
+    source: Source, aims: Sequence[Aim], share: Sequence[int], settings: Settings, seed: int, pinned: Plan | None
+) -> list[Record] | Failure:
+    """New samples of one scan; whatever goes wrong with it costs no other scan its samples."""
+    own = (str(source.image), str(source.mask))
+    with threadpool_limits(1):
+        try:
+            scan = load_scan(source.image, source.mask, settings.vessels, source.case)
+            if pinned:
+                pinned.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
+            regions = Regions.of(scan) if any(a.dial.dimension == LOCATION for a in aims) else None
+            plans = [plan_around(scan, regions, aims[n], settings, seed, variant) for variant, n in enumerate(share)]
+        except TumorgenError as error:
+            return Failure(source.case, str(error), len(share), about=own)
+        except Exception as error:  # whatever a hostile file provokes
+            reason = f"{type(error).__name__}: {error}"
+            return Failure(source.case, reason, len(share), traceback.format_exc(), about=own)
+    files = Sources(str(source.image.resolve()), str(source.mask.resolve()))
+    return [
+        Record(plan, (None,) * len(plan.tumors), None, aims[n].dial, files)
+        for plan, n in zip(plans, share, strict=True)
+    ]
+
+
+def plan_around(scan: Scan, regions: Regions | None, aim: Aim, settings: Settings, seed: int, variant: int) -> Plan:
+    """Plan of a new sample around a cell, with draws that no other command makes.
+
+    Of a benchmark's cell: one tumour, its dialled number jittered, or its place in the dialled region; all else drawn
+    from the settings, of the size that the cell's tumours have. Of a size class: what `synth` draws of it.
+
+    Raises
+    ------
+    TumorgenError
+        The settings do not know the size class.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(scan.case.encode()), zlib.crc32(b"worst"), variant])
+    if aim.dial.dimension == SIZE_CLASS:
+        plan = sample(scan, settings, rng, aim.dial.level)
+    else:
+        plan = _plan_dialled(scan, regions, aim, settings, rng)
+    return replace(plan, seed=seed, variant=variant, sample=sample_name(scan.case, variant))
+
+
+def _plan_dialled(scan: Scan, regions: Regions | None, aim: Aim, settings: Settings, rng: Generator) -> Plan:
+    dimension, level = aim.dial.dimension, round(float(rng.uniform(*aim.around)), 4)
+    draws, places = rng.spawn(2)
+    size = near_class(settings, level if dimension == "size" else aim.radius_mm)
+    mu = mu_range(settings, scan.mu_p_hu)
+    if dimension == "shape":
+        size = replace(size, sigma_e_mm=(level, level))
+    if dimension == "intensity":
+        mu = MuRange(scan.mu_p_hu + level, scan.mu_p_hu + level)
+    if dimension == "texture":
+        settings = replace(settings, texture=replace(settings.texture, eta=(level, level)))
+    avoid = settings.vessels.avoid
+    if regions is not None and dimension == LOCATION:
+        site = find_site(regions, aim.dial.level, size.radius_mm, places, avoid=avoid)
+    else:
+        site = _anywhere(scan, size.radius_mm if avoid else None, places)
+    tumor = switched(put(scan, draw_tumor(settings, dimension, size, mu, scan.sigma_p_hu, draws), site), settings)
+    notes = {"mu_t_lowered"} if mu.lowered else set()
+    if avoid and not is_clear(scan, site, size.radius_mm):
+        notes.add("vessels_unavoidable")
+    return plan_for(scan, replace(settings, pattern="single"), mu, dimension, [tumor], requested=1, notes=notes)
+
+
+def _anywhere(scan: Scan, radius_mm: float | None, rng: Generator) -> int:
+    """A candidate of the liver, clear of vessels, or else of the tenth with the most clearance: as `sample.place`."""
+    total = scan.candidates.size
+    clear = total if radius_mm is None else clear_count(scan, radius_mm)
+    return int(rng.integers(clear or max(1, total // BEST)))
+
+
+def near_class(settings: Settings, radius_mm: float) -> Size:
+    """The row of the size table that is nearest in size, scaled to a radius."""
+    near = min(settings.classes.values(), key=lambda size: abs(math.log(size.radius_mm / radius_mm)))
+    low, high = (edge * radius_mm / near.radius_mm for edge in near.sigma_e_mm)
+    return Size(radius_mm, (1, 1), (low, high))

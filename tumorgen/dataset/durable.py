@@ -1,0 +1,62 @@
+"""Durability: what a machine that goes down may leave of a run, and how it is put right.
+
+A row of the manifest is on disk when it counts. Images and labels are not waited for one by one, which would take two
+to three times as long as writing them: they are synced together when a run ends (`settle`). A run that did not get that
+far leaves its lock, and the next one compares what is there with the rows' checksums (`remove_torn`), which also finds
+what a disk has lost for other reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import TumorgenError
+from ..imaging.volume import to_disk
+from ..tables.manifest import Record
+from .raw import Dataset, sha256_of
+
+
+def settle(dataset: Dataset, samples: Iterable[str]) -> None:
+    """Have images and labels of samples survive a power cut. One that is gone by now is made again by the next run.
+
+    Raises
+    ------
+    TumorgenError
+        The disk has not taken them.
+    """
+    folders = set()
+    try:
+        for sample in samples:
+            for path in (dataset.image(sample), dataset.label(sample)):
+                with suppress(FileNotFoundError):
+                    to_disk(path)
+                    folders.add(path.parent)
+        for folder in folders:
+            to_disk(folder)
+    except OSError as error:
+        raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror or error})") from error
+
+
+def remove_torn(dataset: Dataset, records: Iterable[Record]) -> list[str]:
+    """Remove images and labels that are not what their rows say, so that they are made again; return their samples."""
+    torn = []
+    for record in records:
+        files = record.files
+        if files is None:
+            continue
+        wanted = {files.image_file: files.image_sha256, files.label_file: files.label_sha256}
+        bad = [dataset.folder / name for name, sha256 in wanted.items() if not _is(dataset.folder / name, sha256)]
+        for path in bad:
+            path.unlink(missing_ok=True)
+        if bad:
+            torn.append(record.plan.sample)
+    return torn
+
+
+def _is(path: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(path) == sha256
+    except OSError:
+        return False

@@ -1,0 +1,145 @@
+"""The lock on a dataset's folder: one run writes at a time, or several shards of one.
+
+It is the operating system's (flock), so it ends with the process that holds it, however that ends. Its file `.lock`
+says who holds it and is removed at the end; one that a crash has left holds nobody up, and says that there was one. On
+NFS, Linux makes it a lock of the server's, which other machines respect. Windows has none, and nothing is locked there.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import TumorgenError
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK = ".lock"  # what the names of its files begin with
+
+
+@dataclass(slots=True)
+class Hold:
+    """A folder that is held.
+
+    Attributes
+    ----------
+    interrupted
+        Whether the one who held it last did not come to an end.
+    unfinished
+        While files are there that may not be on disk; the lock's file then stays, whatever happens. So it begins as
+        `interrupted`, until those of the interrupted run are put right.
+    """
+
+    interrupted: bool = False
+    unfinished: bool = False
+
+
+@contextmanager
+def locked(folder: Path, shard: str = "") -> Iterator[Hold]:
+    """Hold a dataset's folder for as long as the block lasts: alone, or, as a shard, beside other shards.
+
+    The folder is made where it is missing, and removed again if nothing was written to it.
+
+    Raises
+    ------
+    TumorgenError
+        Another process holds it, or it cannot be written to or locked.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    hold = Hold()
+    with ExitStack() as held:
+        held.callback(_remove_empty, new)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if sys.platform != "win32":
+                held.enter_context(_held(folder / LOCK, hold, shared=bool(shard)))
+                if shard:
+                    held.enter_context(_held(folder / f"{LOCK}-{shard.replace('/', '-of-')}", hold))
+                else:
+                    hold.interrupted |= _clear_shards(folder)
+        except OSError as error:
+            raise TumorgenError(f"{folder}: cannot be locked ({error.strerror or error})") from error
+        hold.unfinished = hold.interrupted
+        yield hold
+
+
+def _clear_shards(folder: Path) -> bool:
+    """Remove what shards that were killed have left, in a folder that no shard holds; say whether there was any."""
+    left = list(folder.glob(f"{LOCK}-*"))
+    for path in left:
+        path.unlink()
+    return bool(left)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+@contextmanager
+def _held(path: Path, hold: Hold, *, shared: bool = False) -> Iterator[None]:
+    descriptor = _acquire(path, shared=shared)
+    try:
+        # Beside a shared lock there may be others; a shard's own says how that shard ended.
+        hold.interrupted |= not shared and os.fstat(descriptor).st_size > 0
+        hold.unfinished |= hold.interrupted
+        told = _holder().encode()
+        os.ftruncate(descriptor, os.pwrite(descriptor, told, 0))  # never empty between, which would say nothing
+        os.fsync(descriptor)
+        yield
+    finally:
+        with suppress(OSError):  # others that share it keep its file
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path) and (shared or not hold.unfinished):
+                path.unlink()
+        os.close(descriptor)
+
+
+def _acquire(path: Path, *, shared: bool) -> int:
+    """A descriptor of the lock's file, locked; one whose file was removed meanwhile locks nothing and is let go."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):
+                return descriptor
+        except OSError as error:
+            holder = _told(descriptor)
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise TumorgenError(
+                    f"{path.parent}: another run is writing to it{holder}; wait for it, or choose another --output"
+                ) from error
+            raise
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _holder() -> str:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}) + "\n"
+
+
+def _told(descriptor: int) -> str:
+    """Who holds it, in words; nothing where its file does not say."""
+    try:
+        holder = json.loads(os.pread(descriptor, 1000, 0))
+        return f" (process {int(holder['pid'])} on {str(holder['host'])[:80]}, since {str(holder['since'])[:40]})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,162 @@
+"""`provenance.json`: what a dataset was made with, and from what.
+
+Only what decides the bits is in it, so that datasets made alike are alike, byte for byte: no dates, no machine, no
+folders. How the work was divided and when it was done stands in the log (`synth --log-file`).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import TumorgenError
+from ..method.settings import Settings, load_settings, to_dict
+from ..tables.manifest import SAMPLES, Record
+from .raw import BENCHMARK, PROVENANCE, Dataset, write_json
+
+LIBRARIES = ("numpy", "scipy", "SimpleITK", "isal", "edt", "connected-components-3d")
+IN_ROWS = ("tumorgen", "numpy", "scipy")  # whose versions stand in every row
+REPLAY = "tumorgen replay manifest.csv"
+
+
+def path_of(dataset: Dataset) -> Path:
+    """Where it is."""
+    return dataset.folder / PROVENANCE
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the bits depend on, in this process."""
+    return {
+        "tumorgen": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def changed_versions(then: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """What the bits depend on and is of another version in this process: name -> (then, now)."""
+    return {
+        name: (str(then[name])[:40], now)
+        for name, now in versions().items()
+        if name != "python" and name in then and then[name] != now
+    }
+
+
+def read_provenance(dataset: Dataset) -> dict[str, Any]:
+    """What is there; empty where nothing is.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be read.
+    """
+    path = path_of(dataset)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found.get("versions"), dict):
+            return found
+        raise ValueError("names no versions")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise TumorgenError(f"{path}: cannot be read ({error})") from error
+
+
+def refuse_other_versions(dataset: Dataset) -> None:
+    """A dataset is of one set of versions, since another may draw or render other bits; Python's own does not matter.
+
+    Raises
+    ------
+    TumorgenError
+        It was begun with others.
+    """
+    for name, (before, now) in changed_versions(read_provenance(dataset).get("versions", {})).items():
+        raise TumorgenError(
+            f"{dataset.folder}: was begun with {name} {before}, this is {now}, and bits may differ; install"
+            " that version again, or begin a new dataset"
+        )
+
+
+def begin_provenance(dataset: Dataset, settings: Settings, seed: int, per_scan: int, val_per_scan: int) -> None:
+    """Write what is known at the beginning; the versions of the first run stay."""
+    value = {
+        "versions": read_provenance(dataset).get("versions") or versions(),
+        "command": _command(dataset, seed, per_scan, val_per_scan),
+        "seed": seed,
+        "settings": to_dict(settings),
+    }
+    write_json(value, path_of(dataset))
+
+
+def _command(dataset: Dataset, seed: int, per_scan: int, val_per_scan: int) -> str:
+    """What makes the same bits, given the dataset's settings and scans."""
+    if (dataset.folder / BENCHMARK).is_file():
+        return f"tumorgen robustness --benchmark {BENCHMARK} --settings settings.toml --seed {seed}"
+    options = f"--seed {seed} --per-scan {per_scan} --val-per-scan {val_per_scan}"
+    return f"tumorgen synth --settings settings.toml {options}"
+
+
+def finish_provenance(dataset: Dataset, records: Sequence[Record]) -> None:
+    """Add the checksums of the scans that samples were made of."""
+    begun = read_provenance(dataset) or {"versions": versions(), "command": REPLAY}
+    write_json({**begun, "sources": _sources(records)}, path_of(dataset))
+
+
+def _sources(records: Sequence[Record]) -> dict[str, dict[str, str]]:
+    return {
+        record.plan.case: {
+            "image_sha256": record.plan.source_image_sha256,
+            "mask_sha256": record.plan.source_mask_sha256,
+        }
+        for record in sorted(records, key=lambda record: record.plan.case)
+    }
+
+
+def contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator[str]:
+    """What is in it and is not what the manifest and the settings file say, or is not there.
+
+    The seed and the settings (of a dataset that has a settings file), the command as far as the seed decides it, the
+    checksums of the sources, and the versions that rows have. The others' versions and the number of variants a scan
+    follow from nothing else; SHA256SUMS knows them.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be read.
+    """
+    found = read_provenance(dataset)
+    if not found:
+        yield "is missing"
+        return
+    if found.get("sources") != _sources(records):
+        yield f"its sources are not those of {SAMPLES}"
+    if dataset.settings.is_file():
+        yield from _other_settings(dataset, found, {record.plan.seed for record in records})
+    elif found.get("command") != REPLAY:
+        yield f"its command is {str(found.get('command'))[:80]!r}, and there is no settings.toml"
+    for name in IN_ROWS:
+        rows = {getattr(record.files, f"{name}_version") for record in records if record.files}
+        if rows - {found["versions"].get(name)}:
+            yield f"says {name} {str(found['versions'].get(name))[:40]}; {SAMPLES} says {', '.join(sorted(rows))[:80]}"
+
+
+def _other_settings(dataset: Dataset, found: Mapping[str, Any], seeds: set[int]) -> Iterator[str]:
+    with suppress(TumorgenError):  # a settings file that cannot be read is told of by itself
+        if found.get("settings") != to_dict(load_settings(dataset.settings)):
+            yield "its settings are not those of settings.toml"
+    for seed in sorted(seeds - {found.get("seed")}):
+        yield f"its seed is {str(found.get('seed'))[:40]}; {SAMPLES} says {seed}"
+    command = str(found.get("command"))
+    numbers = re.fullmatch(r".* --per-scan (\d{1,20}) --val-per-scan (\d{1,20})", command)
+    per_scan, val_per_scan = map(int, numbers.groups()) if numbers else (0, 0)
+    for seed in sorted(seeds):
+        expected = _command(dataset, seed, per_scan, val_per_scan)
+        if command != expected:
+            yield f"its command is {command[:120]!r}, not of the form {expected!r}"

@@ -1,0 +1,196 @@
+"""A dataset in nnU-Net's raw format (2.x): its layout, dataset.json and splits_final.json.
+
+`DatasetXXX_Name/{imagesTr/{sample}_0000.nii.gz, labelsTr/{sample}.nii.gz, dataset.json, splits_final.json}`, and what
+tumorgen adds: `manifest.csv`, `tumors.csv`, `settings.toml`, `provenance.json`, `SHA256SUMS`. A test set has `imagesTs`
+and `labelsTs` and no splits; that of a benchmark has `benchmark.toml`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import TumorgenError
+from ..imaging.volume import whole_file
+from ..tables.manifest import SAMPLES, TUMORS, Record
+
+LABELS = {"background": 0, "liver": 1, "tumor": 2}
+TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
+MAX_FOLDS = 5
+BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"
+SUMMED = (BENCHMARK, "dataset.json", SAMPLES, PROVENANCE, "settings.toml", "splits_final.json", TUMORS)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Paths of a dataset folder; `part` says whether its cases are for training or a test set."""
+
+    folder: Path
+    part: str = TRAINING
+
+    @property
+    def manifest(self) -> Path:
+        """Table of samples."""
+        return self.folder / SAMPLES
+
+    @property
+    def settings(self) -> Path:
+        """The settings in force."""
+        return self.folder / "settings.toml"
+
+    @property
+    def sums(self) -> Path:
+        """Checksums of what describes the samples."""
+        return self.folder / "SHA256SUMS"
+
+    @property
+    def images(self) -> Path:
+        """Images."""
+        return self.folder / f"images{self.part}"
+
+    @property
+    def labels(self) -> Path:
+        """Labels."""
+        return self.folder / f"labels{self.part}"
+
+    def image(self, sample: str) -> Path:
+        """Image of a sample; `_0000` is nnU-Net's number of the channel."""
+        return self.images / f"{sample}_0000.nii.gz"
+
+    def label(self, sample: str) -> Path:
+        """Label of a sample."""
+        return self.labels / f"{sample}.nii.gz"
+
+
+def find_dataset(folder: Path) -> Dataset:
+    """The dataset in a folder: a test set where it has images for that and none for training."""
+    test, training = (Dataset(folder, part) for part in (TEST, TRAINING))
+    return test if test.images.is_dir() and not training.images.exists() else training
+
+
+def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:
+    """`DatasetXXX_Name` under a folder of raw datasets.
+
+    Raises
+    ------
+    TumorgenError
+        An id or a name that nnU-Net does not take, or an id that another dataset there has.
+    """
+    if not 1 <= dataset_id <= 999:
+        raise TumorgenError(f"dataset id {dataset_id}: nnU-Net takes 1 to 999")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise TumorgenError(f"dataset name {name!r}: letters, digits, `_` and `-` only")
+    folder = root / f"Dataset{dataset_id:03d}_{name}"
+    for other in sorted(root.glob(f"Dataset{dataset_id:03d}_*")):
+        if other.name != folder.name:
+            raise TumorgenError(f"{other}: has the id {dataset_id} already; nnU-Net takes an id once, choose another")
+    return folder
+
+
+def dataset_json(
+    samples: int, name: str = "Synthetic liver tumours (tumorgen)", part: str = TRAINING
+) -> dict[str, Any]:
+    """Content of dataset.json; the channel's name "CT" selects nnU-Net's CT normalisation. A test set trains none."""
+    return {
+        "name": name,
+        "reference": "Hu et al., Label-Free Liver Tumor Segmentation, CVPR 2023",
+        "channel_names": {"0": "CT"},
+        "labels": LABELS,
+        "numTraining": samples if part == TRAINING else 0,
+        "file_ending": ".nii.gz",
+    }
+
+
+def splits(records: Iterable[Record], val_per_scan: int) -> list[dict[str, list[str]]]:
+    """Up to five folds grouped by scan: no scan has variants on both sides.
+
+    The scans, sorted by name, go to the folds in turn. A fold trains on all variants of the others and validates on the
+    first few variants of its own: nnU-Net predicts each of them whole at the end of training. Empty for a single scan,
+    which cannot be held out from itself.
+    """
+    variants: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for record in records:
+        variants[record.plan.case].append((record.plan.variant, record.plan.sample))
+    return [
+        {
+            "train": [sample for case in train for _, sample in sorted(variants[case])],
+            "val": [sample for case in held_out for _, sample in sorted(variants[case])[:val_per_scan]],
+        }
+        for train, held_out in folds(variants)
+    ]
+
+
+def folds(cases: Iterable[str]) -> list[tuple[list[str], list[str]]]:
+    """Up to five times (cases to train on, cases held out), each sorted; none for a single case."""
+    ordered = sorted(cases)
+    if len(ordered) < 2:
+        return []
+    held_out = [ordered[fold::MAX_FOLDS] for fold in range(min(MAX_FOLDS, len(ordered)))]
+    return [([case for case in ordered if case not in held], held) for held in held_out]
+
+
+def write_json(value: Any, path: Path, *, parents: bool = False) -> None:
+    """Write JSON; the file appears whole or not at all. `parents`: as in `whole_file`."""
+    with whole_file(path, parents=parents) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def write_description(dataset: Dataset, records: Sequence[Record], val_per_scan: int) -> bool:
+    """Write dataset.json and splits_final.json for the samples that are there; False where no split is possible.
+
+    And SHA256SUMS, the checksums of these and of the tables, which are final by now.
+    """
+    write_json(dataset_json(len(records), part=dataset.part), dataset.folder / "dataset.json")
+    has_splits = write_splits(dataset, splits(records, val_per_scan) if dataset.part == TRAINING else [])
+    write_sums(dataset)
+    return has_splits
+
+
+def write_splits(dataset: Dataset, split: Sequence[dict[str, list[str]]]) -> bool:
+    """Write splits_final.json; where there is no split, remove what an earlier run wrote, and say False."""
+    path = dataset.folder / "splits_final.json"
+    if split:
+        write_json(split, path)
+    else:
+        path.unlink(missing_ok=True)
+    return bool(split)
+
+
+def write_sums(dataset: Dataset) -> None:
+    """Write SHA256SUMS of what describes the samples, as `sha256sum --check` reads it; the manifest has the files'."""
+    there = [dataset.folder / name for name in SUMMED if (dataset.folder / name).is_file()]
+    with whole_file(dataset.sums, parents=False) as partial:
+        partial.write_text("".join(f"{sha256_of(path)}  {path.name}\n" for path in there), encoding="utf-8")
+
+
+def read_sums(dataset: Dataset) -> dict[str, str]:
+    """File name -> SHA-256, as the run wrote them.
+
+    Raises
+    ------
+    TumorgenError
+        There is no SHA256SUMS, or it is not such a file.
+    """
+    try:
+        lines = dataset.sums.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise TumorgenError("is missing: the run is not finished, or it was removed") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TumorgenError(f"cannot be read ({error})") from error
+    found = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
+    sums = {match[2]: match[1] for match in found if match}
+    if len(sums) < len(lines) or not sums.keys() <= set(SUMMED):
+        raise TumorgenError("is not as the run wrote it")
+    return sums
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

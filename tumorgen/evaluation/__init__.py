@@ -1,0 +1,1 @@
+"""Predictions against references: scores by case and by lesion, intervals over patients, and their summary."""

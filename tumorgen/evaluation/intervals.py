@@ -1,0 +1,112 @@
+"""95 % confidence intervals and tests that know that what comes from one patient is alike.
+
+What is resampled, and what is independent, is the patient: neither variants of one scan nor lesions of one liver.
+Counting is statsmodels' and scipy's; only what makes Wilson's interval know of patients is our own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from .scores import ConfidenceInterval
+
+LEVEL = 0.95
+RESAMPLES = 9999
+_ROUNDING = 1e-12
+_BATCH = 1_000_000  # numbers drawn at once: 8 MB, whatever the number of patients
+_NOTHING = ConfidenceInterval(math.nan, math.nan, math.nan, 0)
+
+Numbers = NDArray[np.float64]
+
+
+def per_patient(
+    totals: Sequence[float], patients: Sequence[str], counts: Sequence[int] | None = None
+) -> tuple[Numbers, Numbers]:
+    """Sum of each patient's totals, and of what they are totals of (1 each by default), by the patients' names.
+
+    A total that is nan, and one of nothing, says nothing and is left out.
+    """
+    values = np.asarray(totals, float)
+    weights = np.ones(len(values)) if counts is None else np.asarray(counts, float)
+    kept = ~np.isnan(values) & (weights > 0)
+    names, place = np.unique(np.asarray(patients, dtype=str)[kept], return_inverse=True)
+    sums, numbers = (np.bincount(place, each[kept], len(names)).astype(float) for each in (values, weights))
+    return sums, numbers
+
+
+def proportion(hits: Sequence[bool], patients: Sequence[str]) -> ConfidenceInterval:
+    """Share of hits with Wilson's score interval (1927), on as many independent trials as the hits are worth.
+
+    Trials of one patient are alike, and Wilson's formula takes them for independent: it is given trials / d and
+    hits / d, with the design effect d of Rao and Scott, "A simple method for the analysis of clustered binary data"
+    (Biometrics 48, 1992). d is held between 1 (all independent) and trials / patients (all of a patient alike). So
+    with one trial a patient this is Wilson's interval; and copies of a trial change nothing. Where all are hits, or
+    none, the data cannot tell d, and the larger is taken; so it is with a single patient.
+    """
+    sums, counts = per_patient(hits, patients)
+    if not len(counts):
+        return _NOTHING
+    trials, share = counts.sum(), sums.sum() / counts.sum()
+    effective = trials / _design_effect(sums, counts)
+    low, high = proportion_confint(share * effective, effective, alpha=1 - LEVEL, method="wilson")
+    return ConfidenceInterval(float(share), float(low), float(high), int(trials))
+
+
+def _design_effect(sums: Numbers, counts: Numbers) -> float:
+    """Variance of a share, over that of as many independent trials (Rao and Scott 1992, section 2)."""
+    trials, clusters = counts.sum(), len(counts)
+    share, most = sums.sum() / trials, trials / clusters
+    if clusters == 1 or share in (0, 1):
+        return float(most)
+    variance = clusters / (clusters - 1) * np.sum((sums - counts * share) ** 2) / trials**2
+    return float(np.clip(variance / (share * (1 - share) / trials), 1, most))
+
+
+def mean(
+    totals: Sequence[float], patients: Sequence[str], rng: np.random.Generator, counts: Sequence[int] | None = None
+) -> ConfidenceInterval:
+    """Sum of totals over sum of counts (1 each by default), with a bootstrap interval (BCa; Efron 1987) over patients.
+
+    What is drawn again and again is whole patients. nan counts as nothing. Where all patients have the same mean the
+    interval is that point. With a single patient its limits are nan: nothing is known of others.
+    """
+    sums, numbers = per_patient(totals, patients, counts)
+    if not len(sums):
+        return _NOTHING
+    value, count = float(sums.sum() / numbers.sum()), int(numbers.sum())
+    if len(sums) < 2:
+        return ConfidenceInterval(value, math.nan, math.nan, count)
+    if np.ptp(sums / numbers) < _ROUNDING:
+        return ConfidenceInterval(value, value, value, count)
+    found = stats.bootstrap(
+        (sums, numbers),
+        lambda s, n, axis: s.sum(axis) / n.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, _BATCH // len(sums)),
+        confidence_level=LEVEL,
+        method="BCa",
+        rng=rng,
+    ).confidence_interval
+    return ConfidenceInterval(value, float(found.low), float(found.high), count)
+
+
+def signed_rank(
+    differences: Sequence[float], patients: Sequence[str], counts: Sequence[int] | None = None
+) -> tuple[float, int]:
+    """Two-sided p-value of Wilcoxon's signed-rank test on the patients' mean differences, and how many patients.
+
+    Differences of 0 are dropped, as Wilcoxon did (1945). nan without any difference; 1 where all are 0.
+    """
+    sums, numbers = per_patient(differences, patients, counts)
+    means = sums / numbers
+    if not means.any():
+        return (1.0 if len(means) else math.nan), len(means)
+    return float(stats.wilcoxon(means, zero_method="wilcox").pvalue), len(means)

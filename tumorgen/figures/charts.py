@@ -1,0 +1,234 @@
+"""Charts of an evaluation as SVG, to stand in a page: text stays text, equal numbers draw equal bytes.
+
+Matplotlib's object interface alone. Colours are Okabe and Ito's, which colour-blind readers tell apart; ink and lines
+take the page's colours (`--ink`, `--muted`, `--line`), so that a dark page has light axes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from ..evaluation.scores import RADIUS_BINS, Evaluation
+from .findings import CONTROL, FAILS, level_name
+from .page import FAINT, INK, MUTED, shorten
+
+MINE, THEIRS, DICE = "#0072b2", "#d55e00", "#009e73"
+ENDS = ("low", "high")  # of an interval
+THEME = {INK: "--ink", MUTED: "--muted", FAINT: "--line"}
+AXES = {  # what the levels of a dimension are; no formulas, whose letters an SVG would place one by one
+    "location": "region of the liver",
+    "size": "radius, mm",
+    "shape": "elastic deformation, mm",
+    "intensity": "contrast to the parenchyma, HU",
+    "texture": "grain η",
+    CONTROL: "scans without tumour",
+}
+RULES = {"any": "any overlap", "iou": "IoU > 0.5"}
+WIDTH = 9.6  # inches
+
+Summary = Mapping[str, Any]
+
+
+def detection_by_radius(summary: Summary) -> str:
+    """Share of lesions found against their radius, with 95 % intervals, by both rules (the paper's Figure 5)."""
+    figure = _figure(WIDTH, 3.4)
+    axes = figure.add_subplot()
+    for (rule, name), color, shift, marker in zip(RULES.items(), (MINE, THEIRS), (-0.08, 0.08), "os", strict=True):
+        found = [summary["sensitivity"][rule][radius] for radius in RADIUS_BINS]
+        _with_intervals(axes, np.arange(len(found)) + shift, found, color, marker, name)
+    counts = [summary["sensitivity"]["any"][radius]["count"] for radius in RADIUS_BINS]
+    axes.set_xticks(range(len(counts)), [f"{r} mm\nn = {n}" for r, n in zip(RADIUS_BINS, counts, strict=True)])
+    axes.set_xlabel("radius of the sphere of the lesion's volume")
+    axes.set_ylabel("share of lesions found")
+    _finish(axes, legend=True)
+    return _svg(figure, "radius")
+
+
+def dice_boxes(evaluation: Evaluation, other: Evaluation | None = None) -> str:
+    """DSC of liver and tumour, case by case: quartiles as boxes, whiskers to 1.5 times their range, cases as dots.
+
+    The liver's axis begins where its values do: between good models it differs by hundredths.
+    """
+    figure = _figure(WIDTH, 3.2)
+    models = [("this", evaluation, MINE)] + ([("other", other, THEIRS)] if other else [])
+    for number, (metric, organ) in enumerate((("liver_dsc", "liver"), ("tumor_dsc", "tumour")), 1):
+        axes = figure.add_subplot(1, 2, number)
+        drawn = [_values(found, metric) for _, found, _ in models]
+        for place, (values, (_, _, color)) in enumerate(zip(drawn, models, strict=True)):
+            _box(axes, place, values, color)
+        names = [
+            f"{name}\nn = {len(v)}" if other else f"n = {len(v)}" for v, (name, _, _) in zip(drawn, models, strict=True)
+        ]
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.set_title(organ, fontsize=10, color=INK)
+        axes.set_ylabel("DSC")
+        _finish(axes)
+        lowest = min((value for values in drawn for value in values), default=0.0)
+        if metric == "liver_dsc" and lowest > 0.5:
+            axes.set_ylim(math.floor(20 * lowest - 0.2) / 20, 1.003)
+    return _svg(figure, "dice")
+
+
+def _values(found: Evaluation, metric: str) -> list[float]:
+    return [value for case in found.cases if case.scored and not math.isnan(value := getattr(case, metric))]
+
+
+def differences(evaluation: Evaluation, other: Evaluation) -> str:
+    """Difference in tumour DSC, this minus the other, of every case that is defined in both, sorted."""
+    theirs = {case.case: case.tumor_dsc for case in other.cases if case.scored}
+    found = sorted(
+        case.tumor_dsc - theirs[case.case]
+        for case in evaluation.cases
+        if case.scored and not math.isnan(case.tumor_dsc - theirs.get(case.case, math.nan))
+    )
+    figure = _figure(WIDTH, 2.8)
+    axes = figure.add_subplot()
+    axes.bar(range(len(found)), found, width=0.8, color=[MINE if d > 0 else THEIRS for d in found])
+    axes.axhline(0, color=MUTED, linewidth=0.8)
+    axes.set_xticks([])
+    axes.set_xlabel(f"{len(found)} cases, sorted")
+    axes.set_ylabel("tumour DSC,\nthis minus the other")
+    _plain(axes)
+    return _svg(figure, "differences")
+
+
+def robustness(summary: Summary) -> str:
+    """A panel per dimension of the benchmark: tumour DSC and sensitivity against level (the paper's Figure 6).
+
+    The healthy control has a panel of its own, with specificity. A line marks the share below which a model fails.
+    """
+    dimensions = {name: levels for name, levels in summary["dimensions"].items() if name != CONTROL}
+    dimensions |= {name: levels for name, levels in summary["dimensions"].items() if name == CONTROL}  # the last
+    columns = min(3, len(dimensions))
+    rows = math.ceil(len(dimensions) / columns)
+    figure = _figure(WIDTH, 2.75 * rows + 0.3)
+    named: dict[str, Any] = {}
+    for number, (dimension, levels) in enumerate(dimensions.items(), 1):
+        axes = figure.add_subplot(rows, columns, number)
+        _panel(axes, dimension, levels)
+        named |= {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.set_layout_engine("constrained", h_pad=0.1)  # inches: room between an axis' name and the next title
+    figure.legend(named.values(), named, loc="outside upper center", ncols=4, frameon=False, fontsize=9, labelcolor=INK)
+    return _svg(figure, "robustness")
+
+
+def _panel(axes: Axes, dimension: str, levels: Mapping[str, Any]) -> None:
+    """Metrics of a dimension's levels, in their order."""
+    cells = list(levels.values())
+    places = np.arange(len(levels), dtype=float)
+    told = f"fails: lesions found, or specificity, below {FAILS:g}"
+    axes.axhline(FAILS, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label=told)
+    if dimension == CONTROL:
+        _with_intervals(axes, places, [c["specificity"] for c in cells], THEIRS, "D", "specificity")
+    else:
+        dice, found = ([c[metric] for c in cells] for metric in ("tumor_dsc", "sensitivity_any"))
+        _with_intervals(axes, places - 0.06, dice, DICE, "o", "tumour DSC", joined=True)
+        _with_intervals(axes, places + 0.06, found, MINE, "s", "lesions found, any overlap", joined=True)
+    axes.set_xticks(places, [level_name(level) for level in levels], fontsize=8, parse_math=False)
+    axes.set_xlim(-0.5, len(levels) - 0.5)
+    axes.set_title(shorten(dimension, 40), fontsize=10, color=INK, parse_math=False)
+    axes.set_xlabel(AXES.get(dimension, "level"), fontsize=9)
+    _finish(axes)
+
+
+def _with_intervals(
+    axes: Axes,
+    places: np.ndarray[Any, Any],
+    found: Sequence[Mapping[str, Any]],
+    color: str,
+    marker: str,
+    name: str,
+    *,
+    joined: bool = False,
+) -> None:
+    """Points with their intervals; what is undefined is left out."""
+    defined = [i for i, each in enumerate(found) if each["value"] is not None]
+    x, y = places[defined], np.array([found[i]["value"] for i in defined], float)
+    limits = [[found[i][end] if found[i][end] is not None else found[i]["value"] for i in defined] for end in ENDS]
+    lengths = np.abs(np.array(limits, float) - y)
+    axes.errorbar(
+        x,
+        y,
+        yerr=lengths,
+        fmt=marker,
+        color=color,
+        markersize=5,
+        linewidth=1.2,
+        capsize=2.5,
+        linestyle="-" if joined else "none",
+        label=name,
+    )
+
+
+def _box(axes: Axes, place: int, values: Sequence[float], color: str) -> None:
+    if not values:
+        return
+    axes.boxplot(
+        [values],
+        positions=[place],
+        widths=0.45,
+        showfliers=False,
+        patch_artist=True,
+        boxprops={"facecolor": "none", "edgecolor": color, "linewidth": 1.3},
+        medianprops={"color": color, "linewidth": 2},
+        whiskerprops={"color": color},
+        capprops={"color": color},
+        manage_ticks=False,
+    )
+    spread = (np.arange(len(values)) * 0.618034 % 1 - 0.5) * 0.3  # golden section: even, and the same each time
+    axes.plot(place + spread, values, ".", color=color, markersize=4, alpha=0.5, markeredgewidth=0)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(color=MUTED, labelcolor=INK, labelsize=9)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    axes.set_facecolor("none")
+
+
+def _finish(axes: Axes, *, legend: bool = False) -> None:
+    """Shares run from 0 to 1."""
+    _plain(axes)
+    axes.set_ylim(-0.03, 1.03)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    if legend:
+        axes.legend(frameon=False, fontsize=9, loc="best", labelcolor=INK)
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element in the page's colours; ids are told apart by name, for several stand in a page."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": f"tumorgen {name}", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return re.sub(r"<[^<>]+>", lambda tag: _of_page(tag[0], name), text)  # tags alone: text is not ours to change
+
+
+def _of_page(tag: str, name: str) -> str:
+    """A tag with an id of its own, in the page's colours and letters."""
+    tag = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", tag)
+    tag = re.sub(r"font-family: [^;\"]*sans-serif; ?", "", tag)
+    for color, role in THEME.items():
+        tag = tag.replace(color, f"var({role}, {color})")
+    return tag

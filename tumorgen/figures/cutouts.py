@@ -1,0 +1,124 @@
+"""Cutouts: the axial slice of a case in which reference and prediction disagree most, as a small square PNG.
+
+Arrays are (z, y, x). The slice is shown as radiologists look: from the feet, the patient's right on the left.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ..dataset.raw import LABELS
+from ..errors import TumorgenError
+from ..imaging.boxes import bounding_box
+from ..imaging.volume import Volume, read_volume
+from .panels import WINDOW_HU, Panel, Side, draw_panel, scale_bar, side_letters
+from .views import PLANES, Window, cut, to_lps
+
+REFERENCE_COLOR, PREDICTION_COLOR = "#56b4e9", "#e69f00"  # Okabe and Ito's, bright on grey
+_AXIAL = PLANES[0]
+_LEAST_MM = 90.0  # side of a picture: enough of the liver to know where one is
+_ROOM = 2.5  # side of a picture, in parts of what it shows
+_INCHES, _DPI = 2.6, 150
+_LIVER, _TUMOR = LABELS["liver"], LABELS["tumor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """A picture as the bytes of a PNG, and why it has no CT although there is one; empty where it has, or none is."""
+
+    png: bytes
+    without_ct: str
+
+
+def draw_cutout(reference: Path, prediction: Path, image: Path | None) -> Cutout:
+    """Draw a case: CT if there is one, else the liver's shape; outlines of both tumours, the prediction's dashed.
+
+    A CT that cannot be read, or does not lie on the labels' grid, is left out: outlines in the wrong place would be
+    worse than none.
+
+    Raises
+    ------
+    TumorgenError
+        One of the label files cannot be read, or they do not lie on the same grid.
+    """
+    truth, found = (read_volume(path) for path in (reference, prediction))
+    difference = truth.geometry.difference(found.geometry)
+    if difference:
+        raise TumorgenError(f"{prediction}: does not fit {reference}: {difference}")
+    ct, without = _read_ct(image, truth) if image else (None, "")
+    ground = to_lps(ct).array if ct else _shape(to_lps(truth).array)
+    return Cutout(_draw(ground, to_lps(truth), to_lps(found)), without)
+
+
+def _read_ct(path: Path, label: Volume) -> tuple[Volume | None, str]:
+    """The CT, or why it cannot be shown."""
+    try:
+        ct = read_volume(path)
+    except TumorgenError as error:
+        return None, str(error)
+    difference = ct.geometry.difference(label.geometry)
+    return (None, f"{path}: does not fit the labels: {difference}") if difference else (ct, "")
+
+
+def _shape(label: NDArray[Any]) -> NDArray[np.float32]:
+    """The liver in two shades of grey, as HU within the CT window."""
+    low, high = WINDOW_HU
+    return np.where(label >= _LIVER, 0.5, 0.25).astype(np.float32) * (high - low) + low
+
+
+def slice_to_show(reference: NDArray[Any], prediction: NDArray[Any]) -> int:
+    """Index along z of the slice where the tumours differ in most voxels; else with most tumour; else most liver."""
+    truth, found = reference == _TUMOR, prediction == _TUMOR
+    for mask in (truth ^ found, truth, reference >= _LIVER):
+        if mask.any():
+            return int(np.argmax(np.count_nonzero(mask, axis=(1, 2))))
+    return len(reference) // 2
+
+
+def window_of(reference: Volume, prediction: NDArray[Any]) -> Window:
+    """The square that is shown: both tumours of the slice in its middle; without tumour the liver, else all."""
+    index = slice_to_show(reference.array, prediction)
+    truth, found = reference.array[index], prediction[index]
+    masks = ((truth == _TUMOR) | (found == _TUMOR), (truth >= _LIVER) | (found >= _LIVER))
+    shown = next((mask for mask in masks if mask.any()), np.ones_like(masks[0]))
+    _, rows, columns = bounding_box(shown[None])
+    spacing = reference.geometry.spacing_mm[1:]
+    longest = max((s.stop - s.start) * mm for s, mm in zip((rows, columns), spacing, strict=True))
+    side = max(_LEAST_MM, _ROOM * longest if masks[0].any() else 1.1 * longest)
+    center = (float(index), *((s.start + s.stop - 1) / 2 for s in (rows, columns)))
+    return Window.around(_AXIAL, center, (side, side), reference.geometry)
+
+
+def _draw(ground: NDArray[Any], truth: Volume, found: Volume) -> bytes:
+    window = window_of(truth, found.array)
+    figure = Figure(figsize=(_INCHES, _INCHES))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    draw_panel(axes, Panel(window, Side(ground, None), truth.geometry))
+    for label, color, style in ((truth, REFERENCE_COLOR, "solid"), (found, PREDICTION_COLOR, (0, (2, 1.5)))):
+        part = cut(label.array, truth.geometry, window)
+        mask = np.pad(part.values == _TUMOR, 1).astype(np.float32)  # closes what ends with the image
+        if mask.any():
+            across, vertical = (_widened(mm) for mm in (part.across_mm, part.vertical_mm))
+            axes.contour(across, vertical, mask, levels=[0.5], colors=[color], linewidths=[1.6], linestyles=[style])
+    axes.set_xlim(window.across_mm)
+    axes.set_ylim(window.vertical_mm[::-1])
+    side_letters(axes, _AXIAL)
+    scale_bar(axes, window.across_mm[1] - window.across_mm[0])
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "tumorgen"})
+    return buffer.getvalue()
+
+
+def _widened(positions_mm: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Positions of a row of voxels, and of one more at either end."""
+    step = positions_mm[1] - positions_mm[0]
+    return np.concatenate([[positions_mm[0] - step], positions_mm, [positions_mm[-1] + step]])

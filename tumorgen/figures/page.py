@@ -1,0 +1,95 @@
+"""The page that sheets are drawn on: figures measured in inches from the upper left, text, colours, PNG files.
+
+Matplotlib's object interface alone, so that there is no global state and workers draw side by side.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..imaging.volume import whole_file
+from ..method.settings import MIX, SIZES
+
+DPI = 120
+WIDTH, MARGIN = 13.7, 0.2  # inches
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+
+INK, MUTED, FAINT, ALERT = "#1b1f24", "#5b6570", "#c9ced4", "#b3261e"
+CLASS_COLORS = {**dict(zip(SIZES, ("#eda81c", "#e4572e", "#a2337a", "#3d2c8d"), strict=True)), MIX: "#8d96a0"}
+OTHER_COLORS = ("#2a9d8f", "#457b9d", "#8ab17d", "#b56576")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; the file appears whole or not at all, and holds no date: same figure, same bytes.
+
+    Raises
+    ------
+    TumorgenError
+        The folder cannot be written to.
+    """
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": "tumorgen"}, pil_kwargs={"compress_level": 3})
+
+
+def new_figure(height: float) -> Figure:
+    """An empty page of a height in inches."""
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def place_axes(figure: Figure, left: float, top: float, width: float, height: float, name: str) -> Axes:
+    """Axes without spines, placed in inches from the upper left of the figure."""
+    full_width, full_height = figure.get_size_inches()
+    place = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
+    axes = figure.add_axes(place, label=name)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return axes
+
+
+def write(
+    figure: Figure,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: float = 8.5,
+    color: str = INK,
+    weight: str = "normal",
+    ha: str = "left",
+    math: bool = False,
+) -> float:
+    """Write text with its top at (x, y), in inches from the upper left of the figure; return how wide it is.
+
+    Dollar signs are formulas only if `math` says so: names of samples and files are not.
+    """
+    width, height = figure.get_size_inches()
+    baseline = y + 0.8 * size / 72  # by the baseline, so that texts of one line stand on it whatever letters they have
+    artist = figure.text(x / width, 1 - baseline / height, text, fontsize=size, color=color, fontweight=weight, ha=ha)
+    artist.set_parse_math(math)
+    return float(artist.get_window_extent().width) / DPI
+
+
+def whole(value: float, *, signed: bool = False) -> str:
+    """A whole number with a true minus sign."""
+    return f"{round(value):{'+' if signed else ''}d}".replace("-", MINUS)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 scan`, `2 scans`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def shorten(text: str, length: int) -> str:
+    """Text of at most a length."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def class_color(name: str) -> str:
+    """Colour of a size class; the same on every sheet."""
+    return CLASS_COLORS.get(name) or OTHER_COLORS[sum(name.encode()) % len(OTHER_COLORS)]

@@ -1,0 +1,197 @@
+"""Preview: pictures of a dataset: a sheet per sample, healthy beside synthetic, and one overview.
+
+The synthetic side is the file on disk, never a rendering of its plan.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from ..dataset.raw import Dataset, find_dataset
+from ..errors import TumorgenError
+from ..failures import Failure
+from ..generation.pool import count_jobs
+from ..generation.replay import find_sources
+from ..generation.verify import spread
+from ..imaging.boxes import bounding_box
+from ..imaging.volume import Volume, read_mask, read_volume, safe_name
+from ..method.render import LIVER
+from ..method.scan import digest
+from ..tables.manifest import Record, read_manifest
+from .overview import draw_overview
+from .page import save
+from .panels import Panel, Side
+from .sheets import Sheet, draw_sheet, thumbnail
+from .views import to_lps
+
+FOLDER = "preview"
+OVERVIEW = "overview.png"
+GRID = 10  # samples on the overview
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was drawn: files, samples that could not be drawn, and samples that were drawn without their healthy scan.
+
+    `without_healthy` holds (sample, reason).
+    """
+
+    folder: Path
+    overview: Path
+    sheets: tuple[Path, ...]
+    failures: tuple[Failure, ...]
+    without_healthy: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """What a worker hands back of a sample."""
+
+    record: Record
+    path: Path
+    panel: Panel | None
+    missing: str
+
+
+def preview(
+    folder: Path,
+    output: Path | None = None,
+    *,
+    count: int = 10,
+    images: Path | None = None,
+    masks: Path | None = None,
+    jobs: int = -1,
+    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
+) -> Report:
+    """Draw sheets of `count` samples, spread evenly over a dataset (all of them if negative), and its overview.
+
+    They go to `output`, by default the folder `preview` of the dataset. The healthy scans are those that the manifest
+    names, or those of two folders; where one is gone, or is not the one the sample was made from, the sheet shows the
+    synthetic side alone and says so.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds no dataset of tumorgen, its manifest cannot be read or is empty, or the output folder cannot
+        be used.
+    """
+    dataset = find_dataset(folder.absolute())  # worker processes may have another working directory
+    if not dataset.manifest.is_file():
+        raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
+    output = (output or folder / FOLDER).absolute()
+    _refuse_training_folders(output, dataset)
+    find_sources([], images, masks)
+    records = read_manifest(dataset.manifest)
+    if not records:
+        raise TumorgenError(f"{dataset.manifest}: lists no samples, so there is nothing to draw")
+    chosen = spread([record.plan.sample for record in records], count)
+    wanted = [record for record in records if record.plan.sample in chosen]
+    drawn, failures = _draw_all(dataset, wanted, output, images, masks, jobs, start)
+    save(draw_overview(folder.resolve().name, records, _grid(drawn)), output / OVERVIEW)
+    return Report(
+        output,
+        output / OVERVIEW,
+        tuple(d.path for d in drawn),
+        tuple(failures),
+        tuple((d.record.plan.sample, d.missing) for d in drawn if d.missing),
+    )
+
+
+def _refuse_training_folders(output: Path, dataset: Dataset) -> None:
+    """Keep pictures out of the folders whose files nnU-Net takes for cases."""
+    here = output.resolve()
+    for training in (dataset.images.resolve(), dataset.labels.resolve()):
+        if here == training or training in here.parents:
+            raise TumorgenError(f"{output}: is a folder of cases; nothing but cases may be there, choose another")
+
+
+def _draw_all(
+    dataset: Dataset,
+    records: Sequence[Record],
+    output: Path,
+    images: Path | None,
+    masks: Path | None,
+    jobs: int,
+    start: Callable[[int], Callable[[int], None]],
+) -> tuple[list[_Drawn], list[Failure]]:
+    work = (joblib.delayed(_draw)(dataset, record, output, images, masks) for record in records)
+    parallel = joblib.Parallel(min(count_jobs(jobs), max(1, len(records))), return_as="generator")
+    drawn: list[_Drawn] = []
+    failures: list[Failure] = []
+    tick = start(len(records))
+    for result in parallel(work):
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            drawn.append(result)
+        tick(1)
+    return drawn, failures
+
+
+def _draw(dataset: Dataset, record: Record, output: Path, images: Path | None, masks: Path | None) -> _Drawn | Failure:
+    """Draw one sample's sheet; whatever goes wrong must not cost the others theirs."""
+    sample = record.plan.sample
+    own = (sample, *((record.files.source_image, record.files.source_mask) if record.files else ()))
+    try:
+        sheet = read_sheet(dataset, record, images, masks)
+        path = output / f"{safe_name(sample)}.png"
+        save(draw_sheet(sheet), path)
+        return _Drawn(record, path, thumbnail(sheet), sheet.missing)
+    except TumorgenError as error:
+        return Failure(sample, str(error), 1, about=own)
+    except Exception as error:
+        return Failure(sample, f"{type(error).__name__}: {error}", 1, traceback.format_exc(), about=own)
+
+
+def read_sheet(dataset: Dataset, record: Record, images: Path | None = None, masks: Path | None = None) -> Sheet:
+    """Read what a sample's sheet shows, turned for display.
+
+    Raises
+    ------
+    TumorgenError
+        Image or label of the sample is missing or unreadable, or they do not lie on the same grid.
+    """
+    image_file, label_file = dataset.image(record.plan.sample), dataset.label(record.plan.sample)
+    image, label = read_volume(image_file), read_volume(label_file)
+    difference = image.geometry.difference(label.geometry)
+    if difference:
+        raise TumorgenError(f"{label_file}: does not fit {image_file}: {difference}")
+    try:
+        healthy, missing = _read_healthy(record, image, images, masks), ""
+    except TumorgenError as error:
+        healthy, missing = None, str(error)
+    turned, outlines = to_lps(image), to_lps(label).array
+    seen = outlines >= LIVER
+    liver = bounding_box(seen if seen.any() else np.ones_like(seen))
+    return Sheet(record, turned.geometry, liver, Side(turned.array, outlines), healthy, missing)
+
+
+def _read_healthy(record: Record, synthetic: Volume, images: Path | None, masks: Path | None) -> Side:
+    """The healthy scan and its liver.
+
+    Raises
+    ------
+    TumorgenError
+        It is not known, missing, unreadable, or another scan than the sample was made from.
+    """
+    source = find_sources([record], images, masks)[record.plan.case]
+    image, mask = read_volume(source.image), read_mask(source.mask)
+    if digest(image.array, image.geometry) != record.plan.source_image_sha256:
+        raise TumorgenError(f"{source.image}: is not the image that the sample was made from (SHA-256 differs)")
+    for path, volume in ((source.image, image), (source.mask, mask)):
+        difference = synthetic.geometry.difference(volume.geometry)
+        if difference:
+            raise TumorgenError(f"{path}: does not fit the sample: {difference}")
+    return Side(to_lps(image).array, to_lps(mask).array.astype(np.uint8))
+
+
+def _grid(drawn: Sequence[_Drawn]) -> list[tuple[Record, Panel]]:
+    """A few samples for the overview, spread evenly over those that were drawn."""
+    chosen = spread([d.record.plan.sample for d in drawn if d.panel], GRID)
+    return [(d.record, d.panel) for d in drawn if d.panel and d.record.plan.sample in chosen]

@@ -1,0 +1,254 @@
+"""Sheets: a page on a sample, healthy beside synthetic, in three planes. Drawing only; nothing is read from disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from ..imaging.boxes import Box
+from ..imaging.volume import Geometry, Triple
+from ..method.plan import Tumor
+from ..method.render import Outcome
+from ..tables.manifest import Record
+from .page import (
+    ALERT,
+    FAINT,
+    MARGIN,
+    MUTED,
+    TIMES,
+    WIDTH,
+    class_color,
+    count,
+    new_figure,
+    place_axes,
+    shorten,
+    whole,
+    write,
+)
+from .panels import LIVER_COLOR, TUMOR_COLOR, WINDOW_HU, Panel, Side, draw_absent, draw_panel, scale_bar, side_letters
+from .views import PLANES, Plane, Window
+
+MAX_ROWS = 6  # tumours shown, the largest first; a sample of class mix has up to 28
+THUMBNAIL_ASPECT = 1.25  # width over height
+
+# What stands in a row, plane by plane. The axial one also shows the synthetic scan as a reader would see it, unmarked.
+HEALTHY, PLAIN, OUTLINED = "healthy", "synthetic", "synthetic, label"
+KINDS = {"axial": (HEALTHY, PLAIN, OUTLINED), "coronal": (HEALTHY, OUTLINED), "sagittal": (HEALTHY, OUTLINED)}
+
+# Inches.
+_LABELS, _GAP, _PLANE_GAP, _ROW_GAP = 1.26, 0.03, 0.14, 0.06
+_PANELS = sum(map(len, KINDS.values()))
+_GAPS = (_PANELS - len(KINDS)) * _GAP + (len(KINDS) - 1) * _PLANE_GAP
+_PANEL = (WIDTH - 2 * MARGIN - _LABELS - _GAPS) / _PANELS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sheet:
+    """What a sample's sheet shows: its record, the files as they are on disk, and why there is no healthy side.
+
+    `liver` is the box around what is to be seen, in voxels of the display volume.
+    """
+
+    record: Record
+    geometry: Geometry
+    liver: Box
+    synthetic: Side
+    healthy: Side | None
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A tumour of a sample with its number, where its centre is (continuous index, display volume), and its radius."""
+
+    number: int
+    tumor: Tumor
+    outcome: Outcome | None
+    center: Triple
+    radius_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of panels: slices through one point, windows of a size (width, height) around another."""
+
+    name: str
+    size_mm: tuple[float, float]
+    slices: Triple
+    middle: Triple
+
+    @property
+    def height(self) -> float:
+        """Height on the page in inches."""
+        return _PANEL * self.size_mm[1] / self.size_mm[0]
+
+
+def draw_sheet(sheet: Sheet) -> Figure:
+    """A sample's sheet: the liver in three planes through the largest tumour, then a row for each of the largest."""
+    shown = largest(sheet)
+    liver = _liver_row(sheet, shown)
+    zooms = [_zoom_row(tumor, liver.size_mm) for tumor in shown[:MAX_ROWS]]
+    top = 1.27 if sheet.missing else 1.1
+    height = top + sum(row.height + _ROW_GAP for row in (liver, *zooms)) + 0.36
+    figure = new_figure(height)
+    _title(figure, sheet)
+    _plane_names(figure, top)
+    _describe_liver(figure, top, shown)
+    _draw_row(figure, top, sheet, liver, letters=True)
+    top += liver.height + _ROW_GAP
+    for tumor, row in zip(shown, zooms, strict=False):  # the first few of them
+        _describe(figure, top, tumor, sheet.record.plan.mu_p_hu)
+        _draw_row(figure, top, sheet, row)
+        top += row.height + _ROW_GAP
+    _foot(figure, height, len(shown) - len(zooms))
+    return figure
+
+
+def _liver_row(sheet: Sheet, shown: list[_Shown]) -> _Row:
+    middle = middle_of_liver(sheet)
+    return _Row("liver", liver_size_mm(sheet), shown[0].center if shown else middle, middle)
+
+
+def _zoom_row(shown: _Shown, liver_mm: tuple[float, float]) -> _Row:
+    side = zoom_mm(shown.radius_mm, liver_mm)
+    return _Row(f"tumour {shown.number}", (side, side), shown.center, shown.center)
+
+
+def largest(sheet: Sheet) -> list[_Shown]:
+    """The sample's tumours, the largest first (equivalent-sphere radius, or r where the row does not say it)."""
+    shown = []
+    for number, (tumor, outcome) in enumerate(zip(sheet.record.plan.tumors, sheet.record.outcomes, strict=True)):
+        radius = outcome.equivalent_radius_mm if outcome else tumor.radius_mm
+        shown.append(_Shown(number, tumor, outcome, sheet.geometry.to_index(tumor.center_mm), radius))
+    return sorted(shown, key=lambda t: -t.radius_mm)
+
+
+def liver_size_mm(sheet: Sheet) -> tuple[float, float]:
+    """Width and height of a window that shows the whole liver in any of the three planes, with a margin."""
+    z, y, x = (float(b.stop - b.start) * s for b, s in zip(sheet.liver, sheet.geometry.spacing_mm, strict=True))
+    return 1.15 * max(x, y), 1.15 * max(y, z)
+
+
+def middle_of_liver(sheet: Sheet) -> Triple:
+    """Continuous index (z, y, x) of the middle of the liver's bounding box."""
+    z, y, x = ((b.start + b.stop - 1) / 2 for b in sheet.liver)
+    return z, y, x
+
+
+def zoom_mm(radius_mm: float, liver_mm: tuple[float, float]) -> float:
+    """Side of the square around a tumour: enough to see its surroundings, never more than the liver."""
+    return min(max(40.0, 4.2 * radius_mm), max(40.0, *liver_mm))
+
+
+def _draw_row(figure: Figure, top: float, sheet: Sheet, row: _Row, *, letters: bool = False) -> None:
+    """Healthy beside synthetic in three planes."""
+    first = HEALTHY if sheet.healthy else PLAIN
+    for plane, kind, left in _columns():
+        axes = place_axes(figure, left, top, _PANEL, row.height, f"{row.name} {plane.name} {kind}")
+        side = sheet.healthy if kind == HEALTHY else sheet.synthetic
+        if side is None:
+            draw_absent(axes)
+            continue
+        point = list(row.middle)
+        point[plane.through] = row.slices[plane.through]
+        window = Window.around(plane, (point[0], point[1], point[2]), row.size_mm, sheet.geometry)
+        draw_panel(axes, Panel(window, Side(side.image, None) if kind == PLAIN else side, sheet.geometry))
+        if letters:
+            side_letters(axes, plane)
+        if plane is PLANES[0] and kind == first:
+            scale_bar(axes, row.size_mm[0])
+
+
+def _columns() -> Iterator[tuple[Plane, str, float]]:
+    """Plane, kind and left edge of each panel of a row."""
+    left = MARGIN + _LABELS
+    for plane in PLANES:
+        for kind in KINDS[plane.name]:
+            yield plane, kind, left
+            left += _PANEL + _GAP
+        left += _PLANE_GAP - _GAP
+
+
+def _title(figure: Figure, sheet: Sheet) -> None:
+    plan = sheet.record.plan
+    z, y, x = sheet.geometry.spacing_mm
+    kind = plan.size_class if plan.pattern == "classes" else f"{plan.size_class}, {plan.pattern}"
+    facts = (
+        f"CT window {whole(WINDOW_HU[0])} to {whole(WINDOW_HU[1])} HU",
+        f"voxels {x:.2f} {TIMES} {y:.2f} {TIMES} {z:.2f} mm",
+        f"liver parenchyma {whole(plan.mu_p_hu)} ± {whole(plan.sigma_p_hu)} HU",
+        f"seed {plan.seed}",
+    )
+    write(figure, MARGIN, 0.14, shorten(plan.sample, 80), size=14, weight="bold")
+    write(figure, WIDTH - MARGIN, 0.16, f"{kind} · {count(len(plan.tumors), 'tumour')}", size=12, ha="right")
+    write(figure, MARGIN, 0.43, " · ".join(facts), color=MUTED)
+    if sheet.missing:
+        write(figure, MARGIN, 0.59, f"Synthetic side only: {shorten(sheet.missing, 170)}", color=ALERT)
+
+
+def _plane_names(figure: Figure, head: float) -> None:
+    for plane in PLANES:
+        lefts = [left for other, _, left in _columns() if other is plane]
+        middle = (lefts[0] + lefts[-1] + _PANEL) / 2
+        write(figure, middle, head - 0.4, plane.name.capitalize(), size=10, weight="bold", ha="center")
+    for _, kind, left in _columns():
+        write(figure, left + _PANEL / 2, head - 0.19, kind, color=MUTED, ha="center")
+
+
+def _describe_liver(figure: Figure, top: float, shown: list[_Shown]) -> None:
+    """What the first row shows, and what the outlines mean."""
+    write(figure, MARGIN, top + 0.02, "Whole liver", size=10, weight="bold")
+    write(figure, MARGIN, top + 0.21, f"through tumour {shown[0].number}" if shown else "no tumour", color=MUTED)
+    for text, color, y in (("liver", LIVER_COLOR, top + 0.5), ("tumour", TUMOR_COLOR, top + 0.68)):
+        write(figure, MARGIN, y, "━", color=color, weight="bold")
+        write(figure, MARGIN + 0.18, y, text, color=MUTED)
+
+
+def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None:
+    """What the manifest says of a tumour, left of its row."""
+    tumor, outcome = shown.tumor, shown.outcome
+    lines = [f"$r$ = {tumor.radius_mm:g} mm", f"$\\mu_t$ = {whole(tumor.mu_t_hu)} HU"]
+    if outcome:
+        lines += [
+            f"sphere of {outcome.equivalent_radius_mm:.1f} mm",
+            f"contrast {whole(outcome.contrast_hu, signed=True)} HU" if math.isfinite(outcome.contrast_hu) else "",
+            f"{outcome.clipped_fraction:.0%} clipped" if outcome.clipped_fraction >= 0.005 else "",
+        ]
+    else:
+        lines.append(f"contrast {whole(tumor.mu_t_hu - mu_p_hu, signed=True)} HU")
+    write(figure, MARGIN, top + 0.02, f"Tumour {shown.number}", size=10, weight="bold")
+    write(figure, MARGIN, top + 0.21, tumor.size_class, color=class_color(tumor.size_class), weight="bold")
+    for number, line in enumerate(line for line in lines if line):
+        write(figure, MARGIN, top + 0.43 + 0.18 * number, line, color=MUTED, math=True)
+
+
+def _foot(figure: Figure, height: float, hidden: int) -> None:
+    if hidden:
+        write(
+            figure,
+            MARGIN,
+            height - 0.3,
+            f"{hidden} smaller tumour{'s are' if hidden > 1 else ' is'} not shown: tumors.csv lists them all.",
+            color=MUTED,
+        )
+    write(figure, WIDTH - MARGIN, height - 0.3, "tumorgen", color=FAINT, ha="right")
+
+
+def thumbnail(sheet: Sheet) -> Panel | None:
+    """The axial slice of the synthetic scan through its largest tumour; None where it has none."""
+    shown = largest(sheet)
+    if not shown:
+        return None
+    _, y, x = middle_of_liver(sheet)
+    width, _ = liver_size_mm(sheet)
+    window = Window.around(PLANES[0], (shown[0].center[0], y, x), (width, width / THUMBNAIL_ASPECT), sheet.geometry)
+    side = sheet.synthetic
+    alone = slice(window.index, window.index + 1)  # one slice is all that has to travel between processes
+    label = None if side.label is None else side.label[alone].copy()
+    spacing = sheet.geometry.spacing_mm
+    flat = Geometry((1, *sheet.geometry.shape[1:]), spacing)
+    moved = Window(window.plane, 0, window.across_mm, window.vertical_mm)
+    return Panel(moved, Side(side.image[alone].copy(), label), flat)

@@ -1,0 +1,174 @@
+"""Estimate: how long a run will take and how much it will write, from one variant of each class really made."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from threadpoolctl import threadpool_limits
+
+from ..dataset.raw import Dataset
+from ..errors import TumorgenError
+from ..method.sampling import plan_sample, variant_class
+from ..method.settings import Settings
+from .batches import cut, unit_size
+from .pool import Prepared, Source, Unit, prepare_for
+from .run import outstanding
+from .shards import Shard
+from .space import free_bytes, nearest, sample_bytes
+
+DRAWN = 5  # plans of a class are drawn; the one with the middling number of tumours is made
+REPEATS = 2  # the first also loads what later ones find loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """Samples of a size class that are to be made, and what each takes on average: seconds of one core, bytes."""
+
+    name: str
+    samples: int
+    seconds: float
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run will take.
+
+    Attributes
+    ----------
+    case
+        The scan it was measured on.
+    classes
+        By size class.
+    preparations
+        How often a scan will be prepared.
+    prepare_seconds
+        What each preparation takes of one core.
+    processes
+        Number of processes.
+    free_bytes
+        Bytes free where the dataset is, or will be.
+    """
+
+    case: str
+    classes: tuple[Class, ...]
+    preparations: int
+    prepare_seconds: float
+    processes: int
+    free_bytes: int
+
+    @property
+    def samples(self) -> int:
+        """Samples to be made."""
+        return sum(each.samples for each in self.classes)
+
+    @property
+    def bytes(self) -> float:
+        """Bytes to be written."""
+        return sum(each.samples * each.bytes for each in self.classes)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from start to end, if nothing else is done meanwhile."""
+        work = sum(each.samples * each.seconds for each in self.classes)
+        return (work + self.preparations * self.prepare_seconds) / self.processes
+
+
+def estimate(
+    sources: Sequence[Source],
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    seed: int = 0,
+    per_scan: int = 20,
+    shard: Shard | None = None,
+    processes: int = 1,
+) -> Estimate:
+    """Make one variant of each class of a scan of middling size, in a temporary folder; nothing else is written.
+
+    What a sample of another scan takes is scaled with the size of the scan's files, deflated.
+
+    Raises
+    ------
+    TumorgenError
+        As `synth.outstanding`; no scan can be used; where the dataset goes nothing can be written.
+    """
+    wanted = outstanding(sources, dataset, settings, seed=seed, per_scan=per_scan, shard=shard).wanted
+    todo = [source for source in sources if wanted[source.case]]
+    if not todo:
+        return Estimate("", (), 0, 0.0, processes, free_bytes(dataset.folder))
+    sizes = {source.case: sample_bytes(source) for source in todo}
+    try:
+        with (
+            threadpool_limits(1),
+            tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest(dataset.folder.parent)) as folder,
+        ):
+            unit, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(folder), settings, seed)
+            classes = _classes(prepared, unit, wanted, sizes)
+    except OSError as error:
+        raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror or error})") from error
+    counts = [len(wanted[source.case]) for source in todo]
+    size = unit_size(counts, processes)
+    preparations = sum(min(processes, len(cut(range(count), size))) for count in counts)
+    scale = mean(sizes.values()) / max(1, sizes[unit.source.case])
+    free = free_bytes(dataset.folder)
+    return Estimate(unit.source.case, classes, preparations, prepare_seconds * scale, processes, free)
+
+
+def _middling_first(sources: Sequence[Source], sizes: Mapping[str, int]) -> list[Source]:
+    """Sources, those of about the median size first."""
+    ordered = sorted(sources, key=lambda source: sizes[source.case])
+    median = sizes[ordered[len(ordered) // 2].case]
+    return sorted(ordered, key=lambda source: abs(sizes[source.case] - median))
+
+
+def _first_usable(
+    sources: Sequence[Source], folder: Path, settings: Settings, seed: int
+) -> tuple[Unit, Prepared, float]:
+    """A unit of the first source that can be prepared, its scan, and the seconds that took."""
+    reasons = []
+    for source in sources:
+        unit = Unit(source, Dataset(folder), settings.vessels, settings, seed)
+        began = time.perf_counter()
+        try:
+            return unit, prepare_for(unit), time.perf_counter() - began
+        except TumorgenError as error:
+            reasons.append(str(error))
+    raise TumorgenError(f"no scan can be used: {reasons[0]}")
+
+
+def _classes(
+    prepared: Prepared, unit: Unit, wanted: Mapping[str, Sequence[int]], sizes: Mapping[str, int]
+) -> tuple[Class, ...]:
+    """Each class of the settings, one variant of it made."""
+    scales: dict[str, list[float]] = {name: [] for name in unit.settings.sizes}
+    for case, variants in wanted.items():
+        for variant in variants:
+            scales[variant_class(unit.settings, variant)].append(sizes[case] / max(1, sizes[unit.source.case]))
+    classes = []
+    for number, (name, of_samples) in enumerate(scales.items()):
+        if of_samples:
+            seconds, written = _make(prepared, unit, number)
+            scale = mean(of_samples)
+            classes.append(Class(name, len(of_samples), seconds * scale, written * scale))
+    return tuple(classes)
+
+
+def _make(prepared: Prepared, unit: Unit, first: int) -> tuple[float, int]:
+    """Seconds and bytes of a variant of the class of the first variant."""
+    step = len(unit.settings.sizes)
+    plans = [plan_sample(prepared.scan, unit.settings, unit.seed, first + step * turn) for turn in range(DRAWN)]
+    typical = sorted(plans, key=lambda plan: len(plan.tumors))[len(plans) // 2]
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        plan = plan_sample(prepared.scan, unit.settings, unit.seed, typical.variant)
+        prepared.write(plan, unit)
+        seconds.append(time.perf_counter() - began)
+    files = unit.dataset.image(typical.sample), unit.dataset.label(typical.sample)
+    return min(seconds), sum(file.stat().st_size for file in files)

@@ -1,0 +1,191 @@
+"""Shards: a run divided among jobs of a batch scheduler, each with tables of its own in the dataset's folder.
+
+    shards/division.json    what is divided, the same for all
+    shards/2-of-8.csv       samples that the second of eight has made; 2-of-8.tumors.csv their tumours
+
+A shard writes images, labels and its tables, and nothing else; `merge` makes a dataset of what they have written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ..dataset.raw import Dataset, write_json
+from ..errors import TumorgenError
+from ..tables.manifest import Record, recover_manifest, tumors_path
+
+FOLDER = "shards"
+DIVISION = "division.json"
+
+Sample = tuple[str, int]  # case and variant
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The n-th of so many shares, counted from 1."""
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """The shard's part of a list: contiguous, and as long as any other's, give or take one."""
+        return items[len(items) * (self.number - 1) // self.count : len(items) * self.number // self.count]
+
+    def manifest(self, dataset: Dataset) -> Path:
+        """The shard's table of samples; that of its tumours lies beside it."""
+        return dataset.folder / FOLDER / f"{self.number}-of-{self.count}.csv"
+
+
+def parse_shard(text: str) -> Shard:
+    """`2/8` as a shard.
+
+    Raises
+    ------
+    TumorgenError
+        It is not of that form, or not from 1/n to n/n.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    number, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise TumorgenError(f"--shard {text}: give number/count, from 1/8 to 8/8 for eight shards")
+    return Shard(number, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """What is divided among shards; all of them agree on it, and what is missing follows from it.
+
+    Attributes
+    ----------
+    shards
+        Number of shards.
+    seed, per_scan, val_per_scan
+        As given to `synth`.
+    cases
+        Names of the scans, in order.
+    """
+
+    shards: int
+    seed: int
+    per_scan: int
+    val_per_scan: int
+    cases: tuple[str, ...]
+
+    @property
+    def each(self) -> list[Shard]:
+        """The shards."""
+        return [Shard(number, self.shards) for number in range(1, self.shards + 1)]
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All samples, scan by scan."""
+        return [(case, variant) for case in self.cases for variant in range(self.per_scan)]
+
+    def missing(self, there: Iterable[Record]) -> dict[Shard, list[Sample]]:
+        """For each shard that is not finished, the samples of its share that are not there."""
+        made = {(record.plan.case, record.plan.variant) for record in there}
+        samples = self.samples
+        lacking = {shard: [sample for sample in shard.share(samples) if sample not in made] for shard in self.each}
+        return {shard: samples for shard, samples in lacking.items() if samples}
+
+
+def read_division(dataset: Dataset) -> Division | None:
+    """What the dataset's shards have agreed on; None where it has no shards.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be read.
+    """
+    path = dataset.folder / FOLDER / DIVISION
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return _checked(Division(**{**found, "cases": tuple(found["cases"])}))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TumorgenError(f"{path}: cannot be read ({error})") from error
+
+
+def _checked(division: Division) -> Division:
+    """Refuse numbers that are none, and so many shards or samples that going through them would not end."""
+    for name, most in (("shards", 10**5), ("seed", 2**64), ("per_scan", 10**6), ("val_per_scan", 2**31)):
+        value = getattr(division, name)
+        if type(value) is not int or not 0 <= value <= most:
+            raise ValueError(f"{name} is {str(value)[:40]}")
+    for case in division.cases:
+        if not isinstance(case, str):
+            raise TypeError(f"a case is {str(case)[:40]}")
+    return division
+
+
+def agree(dataset: Dataset, division: Division) -> None:
+    """Put down what is divided, or hold this shard to what an earlier one has put down.
+
+    Raises
+    ------
+    TumorgenError
+        The earlier one had another number of shards, other scans or other options.
+    """
+    before = read_division(dataset)
+    for name, value in asdict(division).items():
+        if before is not None and asdict(before)[name] != value:
+            what = "the scans" if name == "cases" else f"{name} {getattr(before, name)}, now {value}"
+            raise TumorgenError(
+                f"{dataset.folder / FOLDER}: shards of another run are there ({what}); finish and merge that one first,"
+                " or merge what it has made and remove this folder"
+            )
+    try:
+        (dataset.folder / FOLDER).mkdir(exist_ok=True)
+    except OSError as error:
+        raise TumorgenError(f"{dataset.folder / FOLDER}: cannot be written ({error.strerror})") from error
+    write_json(asdict(division), dataset.folder / FOLDER / DIVISION)
+
+
+def read_shards(dataset: Dataset) -> list[Record]:
+    """Records in the tables of all shards, running ones included.
+
+    Raises
+    ------
+    TumorgenError
+        A table is malformed.
+    """
+    division = read_division(dataset)
+    shards = division.each if division else []
+    return [record for shard in shards for record in recover_manifest(shard.manifest(dataset))]
+
+
+def unite(*tables: Iterable[Record]) -> list[Record]:
+    """Records of several tables, each sample once; where it is in two, the first table's."""
+    united: dict[str, Record] = {}
+    for records in tables:
+        for record in records:
+            united.setdefault(record.plan.sample, record)
+    return list(united.values())
+
+
+def clear(dataset: Dataset, there: Sequence[Record]) -> dict[Shard, list[Sample]]:
+    """Remove the tables of finished shards, whose samples are in the manifest; say what the others have not made.
+
+    The table of a shard that is not finished stays: it may be running.
+    """
+    division = read_division(dataset)
+    if division is None:
+        return {}
+    missing = division.missing(there)
+    if not missing:
+        shutil.rmtree(dataset.folder / FOLDER)
+    for shard in set(division.each) - set(missing):
+        for path in (shard.manifest(dataset), tumors_path(shard.manifest(dataset))):
+            path.unlink(missing_ok=True)
+    return missing

@@ -1,0 +1,385 @@
+"""Verify: a dataset is proved to be what its manifest says, file by file and voxel by voxel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from ..dataset.lock import LOCK
+from ..dataset.provenance import IN_ROWS, changed_versions, contradictions, path_of, read_provenance
+from ..dataset.raw import (
+    LABELS,
+    PROVENANCE,
+    SUMMED,
+    TRAINING,
+    Dataset,
+    dataset_json,
+    find_dataset,
+    read_sums,
+    sha256_of,
+)
+from ..errors import TumorgenError, printable
+from ..imaging.volume import Volume, read_volume
+from ..method.render import Patch, render
+from ..method.scan import Scan, load_scan
+from ..tables.manifest import TUMORS, Files, Record, read_manifest, tumors_path
+from .pool import Source, count_jobs
+from .replay import find_sources, vessels_of
+from .shards import DIVISION, read_division
+from .shards import FOLDER as SHARDS
+
+CHANGED = "its SHA-256 is not the manifest's: the file was changed"
+STRANGE = "does not belong to the dataset: it was added after the run, or a killed one left it"
+VERSIONS = "bits may differ for a version alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with which file."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.file}: {self.reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A file of the dataset: whether it is another than its row says, and its voxels where they can be read."""
+
+    name: str
+    changed: bool
+    volume: Volume | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verifying a dataset found: how much was looked at, and every problem."""
+
+    samples: int
+    scans: int
+    replayed: int
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+
+
+def verify(
+    folder: Path,
+    *,
+    images: Path | None = None,
+    masks: Path | None = None,
+    replays: int = 3,
+    jobs: int = -1,
+    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
+) -> Verdict:
+    """Prove a dataset: files complete, checksums, geometry, labels, untouched voxels, and some samples rendered again.
+
+    `replays` samples, spread evenly over the dataset, are rendered again; a negative number means all. The scans are
+    those that the manifest names, or those of two folders.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds no dataset of tumorgen, or its manifest cannot be read.
+    """
+    dataset = find_dataset(folder.absolute())  # worker processes may have another working directory
+    if not dataset.manifest.is_file():
+        raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
+    records = read_manifest(dataset.manifest)
+    problems = [
+        *_check_sums(dataset),
+        *_check_provenance(dataset, records),
+        *_check_layout(dataset, records),
+        *_check_splits(dataset, records),
+    ]
+    then = _versions_then(dataset)
+    again = spread([record.plan.sample for record in records], replays)
+    groups = _by_scan(records)
+    sources = find_sources(records, images, masks)
+    tick = start(len(records))
+    work = (joblib.delayed(_verify_scan)(dataset, mine, sources[mine[0].plan.case], again, then) for mine in groups)
+    for mine, found in zip(groups, joblib.Parallel(count_jobs(jobs), return_as="generator")(work), strict=True):
+        problems += found
+        tick(len(mine))
+    return Verdict(len(records), len(groups), len(again), tuple(problems), tuple(_version_notes(records, then)))
+
+
+def spread(samples: Sequence[str], count: int) -> frozenset[str]:
+    """Some samples, spread evenly from the first to the last."""
+    if count < 0 or count >= len(samples):
+        return frozenset(samples)
+    return frozenset(samples[int(i)] for i in np.linspace(0, len(samples) - 1, count))
+
+
+def _by_scan(records: Sequence[Record]) -> list[list[Record]]:
+    """Records of each scan, as it was prepared for them."""
+    groups: dict[Any, list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.plan.case, vessels_of(record.plan)), []).append(record)
+    return list(groups.values())
+
+
+def _check_sums(dataset: Dataset) -> Iterator[Problem]:
+    """What describes the samples is, byte for byte, what the run wrote: any cell of the tables, any setting."""
+    try:
+        sums = read_sums(dataset)
+    except TumorgenError as error:
+        yield Problem(dataset.sums.name, str(error))
+        return
+    for name in SUMMED:
+        path = dataset.folder / name
+        if path.is_file() and name not in sums:
+            yield Problem(name, f"is not in {dataset.sums.name}: it was added after the run")
+        elif name in sums and not path.is_file():
+            yield Problem(name, "is missing")
+        elif name in sums and sha256_of(path) != sums[name]:
+            yield Problem(name, f"its SHA-256 is not that in {dataset.sums.name}: it was changed after the run")
+
+
+def _check_provenance(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+    """provenance.json says what the manifest and the settings say."""
+    try:
+        for reason in contradictions(dataset, records):
+            yield Problem(PROVENANCE, reason)
+    except TumorgenError as error:
+        yield Problem(PROVENANCE, str(error).removeprefix(f"{path_of(dataset)}: "))
+
+
+def _versions_then(dataset: Dataset) -> dict[str, Any]:
+    """Versions that the dataset says it was made with; none where they cannot be read, of which a problem tells."""
+    try:
+        return dict(read_provenance(dataset).get("versions", {}))
+    except TumorgenError:
+        return {}
+
+
+def _check_strangers(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+    """Nothing is in the dataset's folder but what runs write there, and the pictures of `preview`."""
+    known = {*SUMMED, dataset.sums.name, dataset.images.name, dataset.labels.name, "preview"}
+    for name in sorted({path.name for path in dataset.folder.iterdir()} - known):
+        if name.startswith(LOCK):
+            yield Problem(name, "a run is writing here, or one was killed: run its command again")
+        elif name == SHARDS:
+            yield from _check_shards(dataset, records)
+        else:
+            yield Problem(name, STRANGE)
+
+
+def _check_shards(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+    """Shards that are not finished have their tables; where all are finished, there is nothing of them."""
+    try:
+        division = read_division(dataset)
+    except TumorgenError as error:
+        yield Problem(SHARDS, str(error))
+        return
+    if division is None or not division.missing(records):
+        yield Problem(SHARDS, STRANGE)
+        return
+    tables = [shard.manifest(dataset) for shard in division.each]
+    known = {DIVISION, *(table.name for table in tables), *(tumors_path(table).name for table in tables)}
+    for name in sorted({path.name for path in (dataset.folder / SHARDS).iterdir()} - known):
+        yield Problem(f"{SHARDS}/{name}", STRANGE)
+
+
+def _check_layout(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+    """Files that are missing or do not belong, and what dataset.json says."""
+    yield from _check_strangers(dataset, records)
+    for folder, expected in (
+        (dataset.images, {dataset.image(record.plan.sample).name for record in records}),
+        (dataset.labels, {dataset.label(record.plan.sample).name for record in records}),
+    ):
+        present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        for name in sorted(expected - present):
+            yield Problem(f"{folder.name}/{name}", "is missing")
+        for name in sorted(present - expected):
+            yield Problem(f"{folder.name}/{name}", "is not in the manifest; nnU-Net would take it for a case")
+    path = dataset.folder / "dataset.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        yield Problem(path.name, f"cannot be read ({error})")
+        return
+    if not isinstance(found, dict):
+        yield Problem(path.name, "is not nnU-Net's")
+        return
+    for key, value in dataset_json(len(records), part=dataset.part).items():
+        if found.get(key) != value:
+            yield Problem(path.name, f"{key} is {found.get(key)!r}, not {value!r}")
+
+
+def _check_splits(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+    """No scan on both sides of a fold, no sample that is not there."""
+    path = dataset.folder / "splits_final.json"
+    if not path.exists():
+        if dataset.part == TRAINING and len({record.plan.case for record in records}) > 1:
+            yield Problem(path.name, "is missing: nnU-Net would put variants of one patient on both sides")
+        return
+    case = {record.plan.sample: record.plan.case for record in records}
+    try:
+        folds = [(set(fold["train"]), set(fold["val"])) for fold in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        yield Problem(path.name, f"cannot be read ({error})")
+        return
+    for number, (train, val) in enumerate(folds):
+        for sample in sorted((train | val) - set(case), key=str):
+            yield Problem(path.name, f"fold {number} names {sample}, which is not in the manifest")
+        for shared in sorted({case.get(s) for s in train} & {case.get(s) for s in val} - {None}, key=str):
+            yield Problem(path.name, f"fold {number} has scan {shared} in training and in validation")
+
+
+def _verify_scan(
+    dataset: Dataset, records: Sequence[Record], source: Source, again: frozenset[str], then: Mapping[str, Any]
+) -> list[Problem]:
+    """Problems of all samples of one scan."""
+    with threadpool_limits(1):
+        try:
+            scan = load_scan(source.image, source.mask, vessels_of(records[0].plan), source.case)
+        except TumorgenError as error:
+            return [Problem(record.plan.sample, f"its scan cannot be read: {error}") for record in records]
+        return [
+            problem
+            for record in records
+            for problem in _verify_sample(dataset, record, scan, then, replayed=record.plan.sample in again)
+        ]
+
+
+def _verify_sample(
+    dataset: Dataset, record: Record, scan: Scan, then: Mapping[str, Any], *, replayed: bool
+) -> Iterator[Problem]:
+    plan, files = record.plan, record.files
+    try:
+        plan.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
+    except TumorgenError as error:
+        yield Problem(plan.sample, str(error))
+        return
+    outcomes = [outcome for outcome in record.outcomes if outcome is not None]
+    if files is None or len(outcomes) < len(record.outcomes) or (files.tumors_placed and not outcomes):
+        yield Problem(plan.sample, "its rows do not say what came out; was the manifest edited? replay it")
+        return
+    yield from _check_names(dataset, plan.sample, files)
+    image = yield from _load(dataset.image(plan.sample), files.image_sha256, scan)
+    label = yield from _load(dataset.label(plan.sample), files.label_sha256, scan)
+    boxes = [outcome.box for outcome in outcomes]
+    if image.volume is not None:
+        yield from _check_untouched(image.name, image.volume.array, scan.image.array, boxes)
+    if label.volume is not None:
+        yield from _check_label(label.name, label.volume.array, scan, boxes)
+    patch = (yield from _render_again(record, scan)) if replayed else None
+    if patch is None:
+        for file in (image, label):
+            if file.changed:
+                yield Problem(file.name, CHANGED)
+        return
+    versions = _versions_told(record, then)
+    for file, expected in zip((image, label), patch.apply(scan), strict=True):
+        yield from _check_bits(file, expected, versions)
+    yield from _check_outcomes(record, patch, versions)
+
+
+def _check_names(dataset: Dataset, sample: str, files: Files) -> Iterator[Problem]:
+    expected = dataset.image(sample), dataset.label(sample)
+    for name, path in zip((files.image_file, files.label_file), expected, strict=True):
+        if dataset.folder / name != path:
+            yield Problem(sample, f"the manifest says {name}, the sample's file is {path.relative_to(dataset.folder)}")
+
+
+def _load(path: Path, sha256: str, scan: Scan) -> Generator[Problem, None, _Loaded]:
+    """Read a file of the dataset, as far as that is possible."""
+    name = f"{path.parent.name}/{path.name}"
+    if not path.is_file():
+        if path.is_symlink() or path.exists():
+            yield Problem(name, "is no regular file")
+        return _Loaded(name, changed=False, volume=None)  # of one that is missing, _check_layout has said so
+    changed = sha256_of(path) != sha256
+    try:
+        volume = read_volume(path)
+    except TumorgenError as error:
+        yield Problem(name, str(error))
+        return _Loaded(name, changed, None)
+    difference = scan.geometry.difference(volume.geometry)
+    if difference:
+        yield Problem(name, f"its geometry is not the scan's: {difference}")
+    return _Loaded(name, changed, volume if volume.array.shape == scan.geometry.shape else None)
+
+
+def _check_untouched(
+    name: str, found: NDArray[Any], source: NDArray[Any], boxes: Sequence[tuple[slice, slice, slice]]
+) -> Iterator[Problem]:
+    """Every voxel outside the recorded boxes equals the source's, bit for bit."""
+    if found.dtype != source.dtype:
+        yield Problem(name, f"its data type is {found.dtype}, the source's {source.dtype}")
+        return
+    expected = source.copy()
+    for box in boxes:
+        expected[box] = found[box]
+    differing = int(np.count_nonzero(expected != found))
+    if differing:
+        yield Problem(name, f"{differing} voxels outside the recorded boxes differ from the source")
+
+
+def _check_label(
+    name: str, found: NDArray[Any], scan: Scan, boxes: Sequence[tuple[slice, slice, slice]]
+) -> Iterator[Problem]:
+    """uint8, labels 0, 1 and 2 alone, and the liver mask outside the boxes."""
+    values = sorted(set(np.unique(found).tolist()) - set(LABELS.values()))
+    if values:
+        yield Problem(name, f"holds the labels {values[:5]}; only {sorted(LABELS.values())} are known")
+    yield from _check_untouched(name, found, scan.liver.astype(np.uint8), boxes)
+
+
+def _render_again(record: Record, scan: Scan) -> Generator[Problem, None, Patch | None]:
+    try:
+        return render(scan, record.plan)
+    except TumorgenError as error:
+        yield Problem(record.plan.sample, f"its rows cannot be rendered: {error}")
+        return None
+
+
+def _check_bits(file: _Loaded, expected: NDArray[Any], versions: str) -> Iterator[Problem]:
+    """The file is what its row says, and its voxels are those of its rows rendered again."""
+    reasons = [CHANGED] if file.changed else []
+    if file.volume is not None:
+        differing = int(np.count_nonzero(file.volume.array != expected))
+        if differing:
+            reasons.append(f"rendered again from its rows, {differing} voxels differ")
+        elif file.changed:
+            reasons.append("its voxels are those of its rows rendered again")
+    if versions and reasons:
+        reasons.append(f"{'versions differ' if file.changed else VERSIONS}: {versions}")
+    elif reasons and not file.changed:
+        reasons.append("the versions are the same: the file or its rows were changed")
+    if reasons:
+        yield Problem(file.name, "; ".join(reasons))
+
+
+def _check_outcomes(record: Record, patch: Patch, versions: str) -> Iterator[Problem]:
+    """Rendered again, the tumours measure what their rows say."""
+    why = f"{VERSIONS}: {versions}" if versions else "the versions are the same: it was changed"
+    for number, (recorded, measured) in enumerate(zip(record.outcomes, patch.outcomes, strict=True)):
+        if repr(recorded) != repr(measured):  # by repr, since the mean of no voxels is NaN
+            sample = f"{record.plan.sample}, tumour {number}"
+            yield Problem(TUMORS, f"{sample}: its row does not say what came out of it; {why}")
+
+
+def _versions_told(record: Record, then: Mapping[str, Any]) -> str:
+    """Versions that are others now than when a sample was made, in words; empty where all are the same."""
+    rows = {name: getattr(record.files, f"{name}_version") for name in IN_ROWS}
+    return ", ".join(f"{name} was {old}, is {now}" for name, (old, now) in changed_versions({**then, **rows}).items())
+
+
+def _version_notes(records: Sequence[Record], then: Mapping[str, Any]) -> Iterator[str]:
+    """Versions that differ from those that rendered the dataset: bits may then differ for that reason alone."""
+    told = {tuple(changed_versions(then).items())}
+    for rows in {tuple(getattr(r.files, f"{name}_version") for name in IN_ROWS) for r in records if r.files}:
+        told.add(tuple(changed_versions(dict(zip(IN_ROWS, rows, strict=True))).items()))
+    for name, old, now in sorted({(name, *pair) for changed in told for name, pair in changed}):
+        yield f"rendered with {name} {old}; this is {now}: replayed bits may differ"

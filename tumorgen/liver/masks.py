@@ -1,0 +1,338 @@
+"""Liver masks: from what a network calls liver to one mask per scan, checked, with a row in the table of scans.
+
+What looks wrong is flagged and kept: whether a scan is worth having is for its owner to say. Which network it is does
+not matter here; `tumorgen.liver.network` makes one of an nnU-Net model.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cc3d
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..dicom import series as dicom
+from ..dicom.series import Series
+from ..errors import TumorgenError
+from ..failures import Failure
+from ..imaging.boxes import bounding_box
+from ..imaging.volume import GEOMETRY_TOLERANCE_MM, Geometry, Volume, read_ct, resolved, write_volume
+from ..tables.scans import SCANS, ScanRow, read_scans, record_scan
+
+VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
+MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
+IMAGES = "images"  # folder, in that of the masks, of what DICOM series become
+DROPPED = 0.05  # of the liver; more than that in other pieces is no speckle, and one of them may be the liver
+
+FLAGS = {
+    "empty": "no liver in it",
+    "volume_low": f"less than {VOLUME_ML[0]:g} ml",
+    "volume_high": f"more than {VOLUME_ML[1]:g} ml",
+    "hu_low": f"mean below {MEAN_HU[0]:g} HU",
+    "hu_high": f"mean above {MEAN_HU[1]:g} HU",
+    "cut_by_edge": "the edge of the scan cuts the liver",
+    "pieces_dropped": f"pieces of more than {DROPPED:.0%} of the liver were dropped",
+    **dicom.FLAGS,
+}
+_SIDES = {  # the letter that an axis runs towards, as in LPS: (where its first voxel lies, where its last one does)
+    "L": ("right", "left"),
+    "R": ("left", "right"),
+    "P": ("front", "back"),
+    "A": ("back", "front"),
+    "S": ("bottom", "top"),
+    "I": ("top", "bottom"),
+}
+
+Mask = NDArray[np.bool_]
+Segment = Callable[[Volume], Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a mask shows: volume, mean and standard deviation in HU (None of nothing), flags with a sentence each."""
+
+    liver_ml: float
+    hu_mean: float | None
+    hu_sd: float | None
+    flags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """A scan to do: its image and mask as absolute paths, and the series that the image is made of, if it is."""
+
+    case: str
+    image: Path
+    mask: Path
+    series: Series | None = None
+
+    @property
+    def key(self) -> str:
+        return self.series.key if self.series else ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a reason may name that is this scan's own."""
+        return (str(self.image), *([str(self.series.folder)] if self.series else []))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of the scans: their rows, how many of them were made now, notes, and what failed."""
+
+    rows: tuple[ScanRow, ...]
+    made: int
+    notes: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+    def having(self, status: str) -> list[ScanRow]:
+        """Rows of a status."""
+        return [row for row in self.rows if row.status == status]
+
+
+def largest_component(found: Mask) -> Mask:
+    """The largest piece of a mask (z, y, x); pieces that touch at a corner are one, as in nnU-Net's own clean-up."""
+    return np.asarray(cc3d.largest_k(found, k=1, connectivity=26, binary_image=True), dtype=bool)
+
+
+def fill_holes(mask: Mask) -> Mask:
+    """Fill what a mask (z, y, x) encloses in three dimensions.
+
+    Not slice by slice: within a slice the liver also encloses what is not liver, such as the caval vein behind the
+    caudate lobe or the gallbladder in its fossa, and no tumour may land there.
+    """
+    return np.asarray(ndimage.binary_fill_holes(mask), dtype=bool)
+
+
+def clean(found: Mask) -> tuple[Mask, float]:
+    """The largest piece without its holes, and the volume of the pieces that were dropped, as a fraction of it."""
+    if not found.any():
+        return found, 0.0
+    mask = np.zeros_like(found)
+    box = bounding_box(found)
+    largest = largest_component(found[box])
+    dropped = np.count_nonzero(found[box]) / np.count_nonzero(largest) - 1
+    mask[box] = fill_holes(largest)
+    return mask, dropped
+
+
+def touched_sides(mask: Mask, geometry: Geometry) -> list[str]:
+    """Sides of the scan that a mask (z, y, x) reaches, as the patient has them: `top`, `left`, ..."""
+    towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction)[::-1]
+    return [
+        _SIDES[letter][end]
+        for axis, letter in enumerate(towards)
+        for end, index in enumerate((0, -1))
+        if mask.take(index, axis=axis).any()
+    ]
+
+
+def check(mask: Mask, ct: Volume, dropped: float = 0.0) -> Findings:
+    """Measure a liver and say what is not plausible about it.
+
+    Parameters
+    ----------
+    mask
+        The liver (z, y, x).
+    ct
+        The scan, in HU, on the same grid.
+    dropped
+        Volume of the pieces that were taken away, as a fraction of the liver's.
+    """
+    if not mask.any():
+        return Findings(0.0, None, None, {"empty": "the model finds no liver in it"})
+    hu = ct.array[mask].astype(np.float64)
+    ml, mean, sd = hu.size * ct.geometry.voxel_volume_mm3 / 1000, float(hu.mean()), float(hu.std())
+    volume, brightness = f"the liver has {ml:.0f} ml", f"the liver has {mean:.0f} HU on average"
+    sides = touched_sides(mask, ct.geometry)
+    wrong = {
+        "volume_low": f"{volume}, less than {VOLUME_ML[0]:g}" if ml < VOLUME_ML[0] else "",
+        "volume_high": f"{volume}, more than {VOLUME_ML[1]:g}" if ml > VOLUME_ML[1] else "",
+        "hu_low": f"{brightness}, less than {MEAN_HU[0]:g}" if mean < MEAN_HU[0] else "",
+        "hu_high": f"{brightness}, more than {MEAN_HU[1]:g}" if mean > MEAN_HU[1] else "",
+        "cut_by_edge": f"the edge of the scan cuts the liver ({', '.join(sides)})" if sides else "",
+        "pieces_dropped": f"other pieces of {dropped:.0%} of its volume were dropped" if dropped > DROPPED else "",
+    }
+    return Findings(ml, mean, sd, {flag: why for flag, why in wrong.items() if why})
+
+
+def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment) -> ScanRow:
+    """Find the liver in one scan, write its mask, and say what it looks like.
+
+    Raises
+    ------
+    TumorgenError
+        The scan is no CT that can be read, or the mask cannot be written.
+    """
+    ct = read_ct(image)
+    mask, dropped = clean(segment(ct))
+    findings = check(mask, ct, dropped)
+    write_volume(Volume(mask, ct.geometry), mask_file)
+    shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm
+    return ScanRow(
+        case=case,
+        image=str(image),
+        mask=str(mask_file),
+        shape_z=shape[0],
+        shape_y=shape[1],
+        shape_x=shape[2],
+        spacing_z_mm=spacing[0],
+        spacing_y_mm=spacing[1],
+        spacing_x_mm=spacing[2],
+        liver_ml=round(findings.liver_ml, 1),
+        hu_mean=_rounded(findings.hu_mean),
+        hu_sd=_rounded(findings.hu_sd),
+        status="failed" if "empty" in findings.flags else "check" if findings.flags else "ok",
+        flags=";".join(findings.flags),
+        reason="; ".join(findings.flags.values()),
+    )
+
+
+def mask_scans(
+    images: Mapping[str, Path],
+    output: Path,
+    load: Callable[[], Segment],
+    *,
+    series: Mapping[str, Series] | None = None,
+    table: Path = SCANS,
+    overwrite: bool = False,
+    start: Callable[[int], Callable[[int], None]] = lambda _total: lambda _step: None,
+) -> Report:
+    """Write `output/<case>.nii.gz` for each scan, and its row into the table as soon as it is done.
+
+    A DICOM series becomes an image first, `output/images/<case>.nii.gz`, which is what later steps read. Scans whose
+    row and files are there are left alone. A scan that cannot be done costs no other: its row says why.
+
+    Parameters
+    ----------
+    images
+        Case name -> file of the CT.
+    output
+        Folder of the masks.
+    load
+        Makes what finds the liver; called once, and only where there is something to do.
+    series
+        Case name -> DICOM series; no case is an image, too.
+    table
+        The table of scans; rows of other cases stay in it.
+    overwrite
+        Do all of them again.
+    start
+        Called with the number of scans to do; what it returns is called with 1 after each.
+
+    Raises
+    ------
+    TumorgenError
+        `output` is where the images are, the table cannot be read or written, or `load` fails.
+    """
+    refuse_same_folder(images.values(), output)
+    images = {case: path.absolute() for case, path in images.items()}  # as users know them: links are not followed
+    series = series or {}
+    images |= {case: output.absolute() / IMAGES / f"{case}.nii.gz" for case in series}
+    scans = [_Scan(c, images[c], output.absolute() / f"{c}.nii.gz", series.get(c)) for c in sorted(images)]
+    known = {row.case: row for row in read_scans(table)} if table.exists() else {}
+    rows = {} if overwrite else {s.case: known[s.case] for s in scans if s.case in known and _is_done(known[s.case], s)}
+    todo = [scan for scan in scans if scan.case not in rows]
+    notes = [note for scan in todo for note in _replaced(scan, known, table)]
+    failures = []
+    _make_folder(output)
+    if todo:
+        segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _nothing
+        move = start(len(todo))
+        for scan in todo:
+            rows[scan.case], failure = _attempt(scan, segment)
+            failures += [failure] if failure else []
+            record_scan(rows[scan.case], table)
+            move(1)
+    return Report(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
+
+
+def _replaced(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -> list[str]:
+    """What a scan's row takes away from the table of scans, in words."""
+    row, key = known.get(scan.case), scan.key
+    others = [other.case for other in known.values() if key and other.source == key and other.case != scan.case]
+    notes = [f"case {scan.case} was {other} in {table}; the files of {other} can go" for other in others]
+    if row is not None and (row.image != str(scan.image) or row.source != key):
+        another = f" ({row.image})" if row.image != str(scan.image) else ""
+        notes.append(f"case {scan.case} was another scan in {table}{another}; its row is replaced")
+    return notes
+
+
+def _nothing(ct: Volume) -> Mask:
+    """What finds the liver where no scan can be read: never called."""
+    return np.zeros(ct.array.shape, dtype=bool)
+
+
+def refuse_same_folder(images: Iterable[Path], output: Path) -> None:
+    """Refuse to write masks where the images are: they may have the same names, and nnU-Net would take them for cases.
+
+    Raises
+    ------
+    TumorgenError
+        `output` is the folder of an image.
+    """
+    if resolved(output) in {folder for path in images for folder in (resolved(path.parent), resolved(path).parent)}:
+        raise TumorgenError(f"{output}: holds the images; masks need a folder of their own")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder now rather than after the first scan has been segmented in vain."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TumorgenError(f"{folder}: cannot be made ({error.strerror})") from error
+
+
+def _is_done(row: ScanRow, scan: _Scan) -> bool:
+    there = (
+        row.status != "failed" and (row.image, row.mask) == (str(scan.image), str(scan.mask)) and scan.mask.is_file()
+    )
+    if scan.series is None or not there:
+        return there and not row.source
+    geometry = scan.series.geometry
+    return geometry is not None and row.source == scan.key and scan.image.is_file() and _lies_as(row, geometry)
+
+
+def _lies_as(row: ScanRow, geometry: Geometry) -> bool:
+    """Whether a series has the voxels that it had: slices may have come since."""
+    spacing = (row.spacing_z_mm, row.spacing_y_mm, row.spacing_x_mm)
+    return (row.shape_z, row.shape_y, row.shape_x) == geometry.shape and all(
+        was is not None and abs(was - now) <= GEOMETRY_TOLERANCE_MM
+        for was, now in zip(spacing, geometry.spacing_mm, strict=True)
+    )
+
+
+def _attempt(scan: _Scan, segment: Segment) -> tuple[ScanRow, Failure | None]:
+    case, image = scan.case, scan.image
+    try:
+        if scan.series is not None:
+            dicom.convert(scan.series, image)
+        row = replace(mask_scan(case, image, scan.mask, segment), source=scan.key)
+    except Exception as error:  # whatever a hostile file provokes, it must not cost another scan its mask
+        known = isinstance(error, TumorgenError)
+        reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+        row = ScanRow(case=case, image=str(image), status="failed", reason=reason, source=scan.key)
+        return row, Failure(case, reason, details="" if known else traceback.format_exc(), about=scan.names)
+    if row.status == "failed":
+        return row, Failure(case, f"{image}: {row.reason}", about=scan.names)
+    return _with_flags(row, scan.series.flags if scan.series else None), None
+
+
+def _with_flags(row: ScanRow, more: Mapping[str, str] | None) -> ScanRow:
+    """A row that says what is doubtful about its series, too."""
+    if not more:
+        return row
+    flags = ";".join([row.flags, *more] if row.flags else more)
+    reason = "; ".join([row.reason, *more.values()] if row.reason else more.values())
+    return replace(row, status="check", flags=flags, reason=reason)
+
+
+def _rounded(value: Any) -> float | None:
+    return None if value is None else round(value, 1)

@@ -1,0 +1,147 @@
+"""CSV tables as text: read with where each row stands, written to read back the same.
+
+Read with `csv` and not pandas, which would turn case `001` into 1.0 and `NA` into a missing value.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import TumorgenError
+
+Row = dict[str, str]
+T = TypeVar("T")
+
+# A spreadsheet computes what begins so, unless it is a number; an apostrophe in front says that it is text.
+_FORMULA = re.compile(r"[=+\-@'\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.ASCII | re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LINE = re.compile(r"[^\r\n]*(\r\n|\r|\n)|[^\r\n]+")
+_CODE = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
+
+
+def neutral(text: str) -> str:
+    r"""A cell that no spreadsheet takes for a formula, on one line; `plain` reads it back. Ordinary text stays.
+
+    What could be taken for one gets an apostrophe in front, as spreadsheets have it for text; and so does what holds
+    line ends or other control characters, or begins or ends with space. Behind the apostrophe, these characters are
+    written as codes (`\x0a`) and a backslash as two.
+    """
+    risky = _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    if not (risky or _CONTROL.search(text) or text != text.strip()):
+        return text
+    return "'" + _CONTROL.sub(_code, text.replace("\\", "\\\\"))
+
+
+def _code(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
+def plain(cell: str) -> str:
+    """The text of a cell; without the apostrophe and the codes that `neutral` has put there."""
+    cell = cell.lstrip()
+    if not cell.startswith("'"):
+        return cell.strip()
+    return _CODE.sub(lambda code: "\\" if code[1] == "\\" else chr(int(code[1][1:], 16)), cell[1:])
+
+
+def read_text(path: Path, *, torn: bool = False) -> str:
+    """Text of a table; of one that may be torn, its whole lines.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be read, or is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+        return (content[: content.rfind(b"\n") + 1] if torn else content).decode("utf-8-sig")
+    except OSError as error:
+        raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error})") from error
+
+
+def rows_of(path: Path, text: str, required: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """Each row of a table's text with where it stands, `file:line`; its cells as they were before `text_of`.
+
+    Raises
+    ------
+    TumorgenError
+        A required column is missing, a row has not as many cells as columns, or the text is not CSV.
+    """
+    # Line by line: io.StringIO takes four bytes a character of long tables.
+    reader = csv.DictReader((found[0] for found in _LINE.finditer(text)), strict=True)
+    try:
+        missing = [name for name in required if name not in (reader.fieldnames or ())]
+        if missing:
+            raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}")
+        for row in reader:
+            if None in row or None in row.values():
+                raise TumorgenError(f"{path}:{reader.line_num}: not as many cells as columns; cut off?")
+            yield f"{path}:{reader.line_num}", {name: plain(cell) for name, cell in row.items()}
+    except csv.Error as error:
+        raise TumorgenError(f"{path}: not a CSV table ({error})") from error
+
+
+def text_of(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, header: bool = True) -> str:
+    """Text of rows, with a header or to be appended to one; no cell is a formula to a spreadsheet."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows({name: neutral(cell) for name, cell in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def cells_of(value: Any, columns: Sequence[str]) -> Row:
+    """Text of each field of a dataclass; the shortest that reads back to the same number. Empty cells for None."""
+    return {name: "" if value is None else _cell(getattr(value, name)) for name in columns}
+
+
+def _cell(value: str | int | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
+    """A row's cells as a dataclass, each of its field's type; `where` says where it stands.
+
+    Raises
+    ------
+    TumorgenError
+        A cell does not hold its type, or the dataclass refuses it.
+    """
+    values, row_type = dict(given), typing.cast(type, kind)
+    for name, hint in _hints(row_type).items():
+        if name not in given:
+            values[name] = _value(hint, row[name], where, name)
+    try:
+        return kind(**values)
+    except TumorgenError as error:
+        raise TumorgenError(f"{where}: {error}") from error
+
+
+@lru_cache(maxsize=32)
+def _hints(kind: type) -> dict[str, Any]:
+    """Types of a dataclass's fields; kept, since looking them up takes longer than all else of reading a row."""
+    return typing.get_type_hints(kind)
+
+
+def _value(kind: type, cell: str, where: str, column: str) -> str | int | float | bool:
+    """A cell as the type of its field."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[cell.lower()]
+        return typing.cast(str | int | float, kind(cell))
+    except (ValueError, KeyError):
+        raise TumorgenError(f"{where}, column {column}: {cell[:80]!r} is not of type {kind.__name__}") from None

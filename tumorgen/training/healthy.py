@@ -1,0 +1,110 @@
+"""Healthy scans as a raw dataset of nnU-Net's, for training with tumours that are drawn on the fly.
+
+The labels name a tumour, and no voxel is one: `nnUNetTrainerTumorgen` draws them. Folds are grouped by scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import joblib
+import numpy as np
+
+from ..dataset.raw import Dataset, dataset_json, folds, write_json, write_splits
+from ..errors import TumorgenError
+from ..failures import Failure
+from ..generation.pool import Source, count_jobs
+from ..imaging.patched_gzip import ChunkedVolume
+from ..imaging.volume import Volume, read_ct, read_mask
+
+NAME = "Healthy livers (tumorgen)"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a run did: the dataset, all cases in it, how many of them this run wrote, what failed, splits or none."""
+
+    dataset: Dataset
+    cases: tuple[str, ...]
+    made: int
+    failures: tuple[Failure, ...]
+    has_splits: bool
+
+
+def write_healthy(
+    sources: Sequence[Source],
+    dataset: Dataset,
+    *,
+    jobs: int = -1,
+    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
+) -> Written:
+    """Write scans and their livers as a dataset; what is there and as new as its source is kept.
+
+    Image and label are written anew, with their geometry and without whatever else a header may say of a patient.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds another dataset or cannot be written to, or two scans have one name.
+    """
+    _refuse_other(dataset)
+    cases = [source.case for source in sources]
+    twins = sorted({case for case in cases if cases.count(case) > 1})
+    if twins:
+        raise TumorgenError(f"case {twins[0]!r} is there twice; rename one of the scans")
+    write_json(dataset_json(len(_there(dataset)), NAME), dataset.folder / "dataset.json", parents=True)
+    dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
+    todo = [source for source in sources if not _is_done(source, dataset)]
+    move = start(len(todo))
+    failures = []
+    parallel = joblib.Parallel(n_jobs=min(count_jobs(jobs), max(1, len(todo))), return_as="generator_unordered")
+    for failure in parallel(joblib.delayed(_write)(source, dataset) for source in todo):
+        failures += [failure] if failure else []
+        move(1)
+    there = _there(dataset)
+    write_json(dataset_json(len(there), NAME), dataset.folder / "dataset.json")
+    split = [{"train": train, "val": held_out} for train, held_out in folds(there)]
+    has_splits = write_splits(dataset, split)
+    return Written(dataset, tuple(there), len(todo) - len(failures), tuple(failures), has_splits)
+
+
+def _refuse_other(dataset: Dataset) -> None:
+    """A folder that `synth` or somebody else has filled is not ours to add to."""
+    about = dataset.folder / "dataset.json"
+    known = about.is_file() and NAME in about.read_text(encoding="utf-8", errors="replace")
+    if dataset.folder.is_dir() and any(dataset.folder.iterdir()) and not known:
+        raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
+
+
+def _there(dataset: Dataset) -> list[str]:
+    """Cases of which image and label are there."""
+    cases = [path.name.removesuffix(".nii.gz") for path in sorted(dataset.labels.glob("*.nii.gz"))]
+    return [case for case in cases if dataset.image(case).is_file()]
+
+
+def _is_done(source: Source, dataset: Dataset) -> bool:
+    """Whether both files are there, the label, which is written last, after its sources."""
+    image, label = dataset.image(source.case), dataset.label(source.case)
+    if not (image.is_file() and label.is_file()):
+        return False
+    sources = [path.stat().st_mtime_ns for path in (source.image, source.mask) if path.exists()]
+    return label.stat().st_mtime_ns >= max(sources, default=0)
+
+
+def _write(source: Source, dataset: Dataset) -> Failure | None:
+    """Write one case, the label last."""
+    try:
+        if source.case.endswith("_seg"):
+            raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
+        ct, liver = read_ct(source.image), read_mask(source.mask)
+        difference = ct.geometry.difference(liver.geometry)
+        if difference:
+            raise TumorgenError(f"{source.mask}: does not fit {source.image}: {difference}; resample the mask")
+        ChunkedVolume.from_volume(ct).write(dataset.image(source.case), [])
+        # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
+        label = Volume(liver.array.astype(np.uint8), ct.geometry)
+        ChunkedVolume.from_volume(label).write(dataset.label(source.case), [])
+    except TumorgenError as error:
+        return Failure(source.case, str(error), 1, about=(str(source.image), str(source.mask)))
+    return None

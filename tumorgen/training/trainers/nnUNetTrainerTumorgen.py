@@ -1,0 +1,110 @@
+"""nnU-Net's trainer with synthetic tumours in every patch. Found through `nnUNet_extTrainer`; see docs/training.md.
+
+Only what differs from nnU-Net is here, and little of that: where its dataset is made, ours is put around it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+from nnunetv2.configuration import default_num_processes
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from tumorgen.errors import TumorgenError
+from tumorgen.method.settings import Settings, load_settings
+from tumorgen.training.preprocessed import Frame, TumorCases, fixed, fresh, hidden_share, measure_all
+
+SETTINGS, SEED = "TUMORGEN_SETTINGS", "TUMORGEN_SEED"
+
+
+class nnUNetTrainerTumorgen(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801  # nnU-Net finds a trainer by this name
+    """Trains on healthy cases into which tumours are drawn while it trains; validation cases have fixed ones."""
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008  # as nnU-Net spells it
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+
+    def get_tr_and_val_datasets(self) -> tuple[TumorCases, TumorCases]:
+        """nnU-Net's two datasets, with tumours."""
+        try:
+            return self._with_tumors(*super().get_tr_and_val_datasets())
+        except TumorgenError as error:
+            raise SystemExit(f"{type(self).__name__}: {error}") from error
+
+    def _with_tumors(self, training: Any, validation: Any) -> tuple[TumorCases, TumorCases]:
+        frame = Frame.of(self.plans_manager.plans, self.configuration_name, self.dataset_json)
+        path, seed = os.environ.get(SETTINGS), _seed()
+        settings = load_settings(Path(path)) if path else Settings()
+        source = Path(self.preprocessed_dataset_folder)
+        folder = source.with_name(f"{source.name}_tumorgen")
+        self.print_to_log_file(f"tumorgen: settings {path or 'of the paper'}, seed {seed}; measuring in {folder}")
+        skip: dict[str, str] = {}
+        for dataset in (training, validation):
+            skip |= measure_all(dataset, folder, frame, settings, default_num_processes)
+        for case, reason in skip.items():
+            self.print_to_log_file(f"tumorgen: no tumours in {case}: {reason}")
+        drawn = fresh(settings), fixed(settings, seed or 0)
+        cases = TumorCases(training, folder, frame, settings, drawn[0], tuple(skip))
+        held_out = TumorCases(validation, folder, frame, settings, drawn[1], tuple(skip))
+        if not cases.measured:
+            raise TumorgenError("no case of this fold can have tumours (see the log): nothing to train on")
+        self._tell_clipping(cases, settings)
+        return cases, held_out
+
+    def _tell_clipping(self, cases: TumorCases, settings: Settings) -> None:
+        normalization = cases.frame.normalization
+        shares = [
+            hidden_share(settings, found["mu_p_hu"], found["sigma_p_hu"], normalization)
+            for found in cases.measured.values()
+        ]
+        self.print_to_log_file(
+            f"tumorgen: HU are clipped to {normalization.low_hu:.0f} to {normalization.high_hu:.0f};"
+            f" {np.mean(shares):.0%} of the tumours reach below that (docs/training.md says what to do about it)"
+        )
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        """nnU-Net's two loaders; where TUMORGEN_SEED is set, every random number of theirs comes from it."""
+        loaders: tuple[Any, Any] = super().get_dataloaders()
+        seed = _seed()
+        if seed is not None:
+            for stream, loader in enumerate(loaders):
+                _reseed(loader, np.random.SeedSequence([seed, self.current_epoch, self.local_rank, stream]))
+        return loaders
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """nnU-Net's final validation, on the healthy cases as they are."""
+        self.print_to_log_file(
+            "tumorgen: the final validation predicts the held-out scans as they are, healthy: its tumour figures count"
+            " false positives only. Score tumours on a dataset of `tumorgen synth` or on real ones: docs/training.md"
+        )
+        super().perform_actual_validation(save_probabilities)
+
+
+def _seed() -> int | None:
+    text = os.environ.get(SEED, "")
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise SystemExit(f"{SEED} is {text!r}; it is a number from 0")
+    return int(text)
+
+
+def _reseed(loader: Any, sequence: np.random.SeedSequence) -> None:
+    """Begin a loader again from seeds: of its worker processes, or, where it has none, of this process."""
+    if isinstance(loader, SingleThreadedAugmenter):
+        np.random.seed(sequence.generate_state(4))  # noqa: NPY002  # nnU-Net draws from it
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        return
+    loader.seeds = [int(state) for state in sequence.generate_state(loader.num_processes)]
+    loader.restart()
