@@ -18,7 +18,7 @@ export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install locked demo test quick bench bench-patches bench-writer study corpus liver-model check lint format-check types format schema \
+.PHONY: help install locked demo test quick bench bench-patches bench-writer study corpus liver-model check lint format-check types imports format schema \
   lock lowest clean distclean
 
 help:  ## List these targets
@@ -78,7 +78,7 @@ RECIPE ?= build
 liver-model: $(READY)  ## Train the small liver model (SETTING=small on two cores, smoke; RECIPE=leave-one-out; docs/liver-model.md)
 	PYTHONPATH=recipes $(BIN)/python -m liver_model $(RECIPE) --setting $(SETTING) --jobs $(JOBS) $(ARGS)
 
-check: lint format-check types  ## Lint, check the formatting, check the types; pre-commit runs the same
+check: lint format-check types imports  ## Lint, check formatting, types and which package imports which; pre-commit runs the same
 
 lint: $(READY)
 	$(BIN)/ruff check
@@ -88,6 +88,9 @@ format-check: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
 
 format: $(READY)  ## Format the code and mend what ruff can
 	$(BIN)/ruff check --fix

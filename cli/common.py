@@ -49,8 +49,8 @@ def as_usage_error() -> Iterator[None]:
 
 def given_scans(images: Path | None, masks: Path | None, scans: Path) -> tuple[list[Any], list[Any]]:
     """Scans of two folders, or those that liver-mask has listed; and what is missing."""
-    from tumorgen.generation.pool import match_sources, sources_of_scans
     from tumorgen.tables.scans import read_scans
+    from tumorgen.tables.sources import match_sources, sources_of_scans
 
     if (images is None) != (masks is None):
         raise click.UsageError("--images and --masks go together.")
@@ -66,7 +66,7 @@ def plural(count: int, noun: str) -> str:
 
 def tell_failures(failures: Iterable[Any], *, debug: bool) -> None:
     """List what could not be done, by reason, and exit with 1 if there is anything."""
-    from tumorgen.failures import by_reason
+    from tumorgen.errors import by_reason
 
     reasons = by_reason(failures)
     for reason in reasons:

@@ -12,7 +12,7 @@ from .common import plural
 def tell_estimate(sources: list[Any], dataset: Any, settings: Any, jobs: int, what: dict[str, Any]) -> None:
     """Say how long a run will take and how much it will write, per class and in total."""
     from tumorgen.generation.estimate import estimate
-    from tumorgen.generation.pool import count_jobs
+    from tumorgen.parallel import count_jobs
 
     found = estimate(sources, dataset, settings, processes=count_jobs(jobs), **what)
     if not found.samples:

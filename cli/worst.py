@@ -43,8 +43,8 @@ def worst(evaluation: Path, manifest: Path, output: Path, count: int, cells: int
     The new manifest is rendered by `tumorgen synth --from-manifest`.
     """
     from tumorgen.benchmark.worst import worst as run
-    from tumorgen.generation.pool import match_sources
     from tumorgen.method.settings import Settings, load_settings
+    from tumorgen.tables.sources import match_sources
 
     images, masks = options["images"], options["masks"]
     if (images is None) != (masks is None):

@@ -1,6 +1,15 @@
-"""The one exception that users are meant to read."""
+"""What goes wrong: the one exception that users are meant to read, and what could not be done, told by reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 _PLAIN = str.maketrans({"\n": " ", "\t": " "})
+FEW = 3  # names of one reason that are told
+_NUMBER = re.compile(r"\d+([.,]\d+)*")
+_OWN = "..."  # what stands for a name or a number that is one failure's own
 
 
 class TumorgenError(Exception):
@@ -17,3 +26,76 @@ class TumorgenError(Exception):
 def printable(text: str) -> str:
     """A text with every character that is not for print (line ends, escape codes, half of a surrogate) as its code."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A scan or sample that could not be done.
+
+    Attributes
+    ----------
+    name
+        Name of the scan or sample.
+    reason
+        Why, in one line that names the file.
+    samples
+        How many samples that costs.
+    details
+        The traceback, where it is an error that nobody foresaw.
+    ends_run
+        Whether all others would fail, too.
+    about
+        Files and names in the reason that are this failure's own: what differs in them alone is one reason.
+    """
+
+    name: str
+    reason: str
+    samples: int = 0
+    details: str = ""
+    ends_run: bool = False
+    about: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The reason without what is this failure's own; without the file that it begins with, as all do."""
+        kind = self.reason
+        for own in sorted(filter(None, self.about), key=len, reverse=True):
+            kind = kind.replace(own, _OWN)
+        return kind.removeprefix(f"{_OWN}: ")
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Failures of one reason: what they have in common, and each name with its reason in full, in order."""
+
+    text: str
+    failures: Mapping[str, str]
+    samples: int
+    details: str
+
+    def told(self) -> list[str]:
+        """A line each where they are few; else one line: a few names, how many there are, what they cost, why."""
+        if len(self.failures) <= FEW:
+            return [f"{name}: {reason}" for name, reason in self.failures.items()]
+        count = len(self.failures)
+        lost = f"{count}, {self.samples} samples" if self.samples > count else f"{count}"
+        return [f"{', '.join([*self.failures][:FEW])} and {count - FEW} more ({lost}): {self.text}"]
+
+
+def by_reason(failures: Iterable[Failure]) -> list[Reason]:
+    """Failures by reason, those that cost most first; reasons that differ in numbers alone are one."""
+    groups: dict[str, list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault(_NUMBER.sub(_OWN, failure.kind), []).append(failure)
+    reasons = [_reason(pattern, group) for pattern, group in groups.items()]
+    return sorted(reasons, key=lambda reason: (-reason.samples, -len(reason.failures)))
+
+
+def _reason(pattern: str, group: Sequence[Failure]) -> Reason:
+    kinds = {failure.kind for failure in group}
+    return Reason(
+        pattern if len(kinds) > 1 else kinds.pop(),
+        {failure.name: failure.reason for failure in sorted(group, key=lambda failure: failure.name)},
+        sum(failure.samples for failure in group),
+        next((failure.details for failure in group if failure.details), ""),
+    )

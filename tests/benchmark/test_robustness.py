@@ -19,13 +19,13 @@ from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset, find_dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.preview import preview
-from tumorgen.generation.pool import Source, match_sources
 from tumorgen.generation.replay import replay
 from tumorgen.generation.run import synth
 from tumorgen.generation.verify import verify
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.settings import Settings, load_toml
 from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, Dial, read_manifest, write_manifest
+from tumorgen.tables.sources import Source, match_sources
 
 ROOT = Path(__file__).parents[2]
 FEW = with_levels(Benchmark(), ["location=left,dome", "size=4,16,44", "shape=", "intensity=-40,40", "texture=1.3"])

@@ -18,13 +18,13 @@ from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.scores import CaseScore, Evaluation, write_evaluation
-from tumorgen.generation.pool import Source, match_sources
 from tumorgen.generation.run import synth
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import Dial, Record, read_manifest
+from tumorgen.tables.sources import Source, match_sources
 
 FEW = with_levels(Benchmark(), ["location=left,dome", "size=4,8,16", "shape=", "intensity=-40,0,40", "texture="])
 

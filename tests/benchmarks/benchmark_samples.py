@@ -35,7 +35,7 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
 from tumorgen.dataset.raw import Dataset
-from tumorgen.generation.pool import Source, Unit, prepare_once, run_unit
+from tumorgen.generation.pool import Unit, prepare_once, run_unit
 from tumorgen.imaging.patched_gzip import ChunkedVolume
 from tumorgen.imaging.volume import Volume, to_image
 from tumorgen.method.render import render
@@ -43,6 +43,7 @@ from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan, load_scan
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import Record
+from tumorgen.tables.sources import Source
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"

@@ -88,7 +88,7 @@ def test_profile_counts_what_is_called_for_its_caller(results):
     for of_class in shares.values():
         assert sum(of_class.values()) == pytest.approx(1)
     assert shares["prepare"]["scan.find_vessels"] > 0  # scipy's filter, which it calls
-    assert shares["mix"]["chunked_gzip._deflate"] > 0
+    assert shares["mix"]["patched_gzip._deflate"] > 0
 
 
 def test_memory_of_a_process_is_its_own(case):

@@ -13,10 +13,10 @@ from tumorgen.dataset import provenance
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation import pool as generate
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.run import Report, synth
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.settings import Settings, to_dict
+from tumorgen.tables.sources import match_sources
 
 SETTINGS = Settings(sizes=("tiny",))
 

@@ -542,8 +542,8 @@ def attempt(paths: list[str], mask: str, gib: float) -> Iterator[Try]:
 
 
 def _load(given: Path, mask: Path) -> object:
-    from tumorgen.generation.pool import match_sources
     from tumorgen.method.scan import load_scan
+    from tumorgen.tables.sources import match_sources
 
     ((source,), _) = match_sources(given, mask)
     return load_scan(source.image, source.mask)

@@ -10,13 +10,13 @@ from corpus import Fault, make, sound, table, try_all, verdict
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.run import synth
 from tumorgen.imaging.claims import DEFLATE, LIMIT, limit_bytes, refuse_hostile
 from tumorgen.imaging.volume import extension_of, read_volume
 from tumorgen.liver.masks import mask_scans
 from tumorgen.method.settings import Settings
 from tumorgen.tables.scans import read_scans
+from tumorgen.tables.sources import match_sources
 
 MUTATIONS = 300
 

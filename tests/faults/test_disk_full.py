@@ -31,11 +31,11 @@ from conftest import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset import provenance
 from tumorgen.dataset.raw import Dataset
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.run import synth
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import recover_manifest
+from tumorgen.tables.sources import match_sources
 
 NAME = "Dataset501_SynthLiver"
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.run import synth
 from tumorgen.generation.shards import Division, read_division
 from tumorgen.generation.verify import verify
@@ -29,6 +28,7 @@ from tumorgen.method.settings import Settings, dump_settings, from_dict, load_se
 from tumorgen.schema import sample_columns, scan_columns, tumor_columns
 from tumorgen.tables.manifest import Files, read_manifest, recover_manifest, tumors_path
 from tumorgen.tables.scans import ScanRow, read_scans, write_scans
+from tumorgen.tables.sources import match_sources
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 GOLDEN = Path(__file__).parents[1] / "golden"

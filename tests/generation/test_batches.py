@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation import pool as generate
 from tumorgen.generation.batches import LARGEST, cut, unit_size
-from tumorgen.generation.pool import Source, Unit, match_sources, prepare_for, run_unit
+from tumorgen.generation.pool import Unit, prepare_for, run_unit
 from tumorgen.generation.run import synth
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.settings import Settings
+from tumorgen.tables.sources import Source, match_sources
 
 
 @pytest.fixture(scope="module")

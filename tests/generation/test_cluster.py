@@ -18,10 +18,11 @@ from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation.cluster import connected
-from tumorgen.generation.pool import Unit, match_sources, run_elsewhere
+from tumorgen.generation.pool import Unit, run_elsewhere
 from tumorgen.generation.run import synth
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.settings import Settings, Vessels
+from tumorgen.tables.sources import match_sources
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")

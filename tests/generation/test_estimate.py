@@ -17,12 +17,12 @@ from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation import space as room
 from tumorgen.generation.estimate import estimate
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.run import outstanding, synth
 from tumorgen.generation.shards import Shard
 from tumorgen.generation.space import deflated_bytes, needed_bytes
 from tumorgen.imaging.volume import Volume, to_image, write_volume
 from tumorgen.method.settings import Settings
+from tumorgen.tables.sources import match_sources
 
 SETTINGS = Settings(sizes=("tiny", "small"))
 SPACINGS = (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tumorgen.dataset.raw import Dataset
-from tumorgen.failures import Failure
+from tumorgen.errors import Failure
 from tumorgen.generation.log import opened
 
 

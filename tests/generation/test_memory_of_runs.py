@@ -21,7 +21,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 from tumorgen.dataset.raw import Dataset
-from tumorgen.generation.pool import match_sources
+from tumorgen.tables.sources import match_sources
 from tumorgen.method.settings import Settings
 from tumorgen.generation.run import synth
 

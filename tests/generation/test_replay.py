@@ -14,13 +14,13 @@ from conftest import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.replay import replay
 from tumorgen.generation.run import synth
 from tumorgen.generation.verify import verify
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import read_manifest
+from tumorgen.tables.sources import match_sources
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ from conftest import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset, splits
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.run import mend, synth
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.settings import Settings, load_settings, override
 from tumorgen.tables.manifest import read_manifest
+from tumorgen.tables.sources import match_sources
 
 SPACING = (3.0, 2.5, 2.5)
 

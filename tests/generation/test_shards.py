@@ -17,11 +17,11 @@ from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation.merge import Merged, merge
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.run import Report, synth
 from tumorgen.generation.shards import Shard, parse_shard
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.settings import Settings
+from tumorgen.tables.sources import match_sources
 
 SETTINGS = Settings(sizes=("tiny", "small"))
 NAME = "Dataset501_SynthLiver"

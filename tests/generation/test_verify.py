@@ -27,13 +27,13 @@ from tumorgen.dataset import provenance
 from tumorgen.dataset.provenance import IN_ROWS, LIBRARIES, contradictions
 from tumorgen.dataset.raw import TEST, Dataset, find_dataset, write_sums
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.replay import replay
 from tumorgen.generation.run import synth
-from tumorgen.generation.verify import spread, verify
+from tumorgen.generation.verify import verify
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.settings import Settings, dump_settings, load_settings
-from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS, read_manifest
+from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS, read_manifest, spread_samples
+from tumorgen.tables.sources import match_sources
 
 
 @pytest.fixture(scope="module")
@@ -612,4 +612,4 @@ def test_a_source_that_is_gone_is_told(sound, tmp_path):
 
 @pytest.mark.parametrize(("count", "expected"), [(0, ""), (1, "a"), (2, "ae"), (3, "ace"), (9, "abcde"), (-1, "abcde")])
 def test_spread_is_even(count, expected):
-    assert spread("abcde", count) == frozenset(expected)
+    assert spread_samples("abcde", count) == frozenset(expected)

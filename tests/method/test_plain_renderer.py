@@ -17,7 +17,6 @@ from plain_renderer import render_plainly
 from test_patched_gzip import by_simpleitk
 
 from tumorgen.dataset.raw import Dataset
-from tumorgen.generation.pool import match_sources
 from tumorgen.generation.run import synth
 from tumorgen.imaging.volume import Volume, write_volume
 from tumorgen.method.plan import Plan
@@ -26,6 +25,7 @@ from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan, load_scan, prepare
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.tables.manifest import read_manifest
+from tumorgen.tables.sources import match_sources
 
 SEED = 1
 SPACINGS = {"isotropic": (1.4, 1.4, 1.4), "5 mm slices": THICK, "thin slices": (0.9, 1.3, 1.3)}

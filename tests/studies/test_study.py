@@ -14,7 +14,8 @@ from conftest import ball_volume
 from study import ON_THE_FLY, Setting, Source, real_cases, synthetic_cases
 
 from tumorgen.imaging.volume import Volume, write_volume
-from tumorgen.method.render import TUMOR, render
+from tumorgen.labels import TUMOR
+from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.settings import Settings
 from tumorgen.training.arrays import prepare_arrays

@@ -10,7 +10,8 @@ from conftest import ball_scan, ball_volume
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tumorgen.errors import TumorgenError
-from tumorgen.method.render import TUMOR, render
+from tumorgen.labels import TUMOR
+from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample, sample
 from tumorgen.method.settings import Settings
 from tumorgen.training.arrays import (

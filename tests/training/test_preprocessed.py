@@ -16,7 +16,8 @@ from scipy import stats
 
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.boxes import bounding_box
-from tumorgen.method.render import TUMOR, render
+from tumorgen.labels import TUMOR
+from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.training.arrays import prepare_arrays

@@ -14,7 +14,7 @@ from conftest import ball_volume
 from nnunet_runs import TRAINERS, _plans, plan_and_preprocess, run
 
 from tumorgen.cli import main
-from tumorgen.method.render import TUMOR
+from tumorgen.labels import TUMOR
 from tumorgen.training.preprocessed import Normalization
 
 SPACING = (4.0, 3.0, 3.0)

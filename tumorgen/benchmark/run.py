@@ -10,12 +10,12 @@ from pathlib import Path
 from ..dataset.lock import locked
 from ..dataset.raw import BENCHMARK, Dataset
 from ..errors import TumorgenError
-from ..generation.pool import Source
 from ..generation.run import Report, begin, outstanding, synth
 from ..generation.space import needed_bytes, refuse_without_room
 from ..imaging.volume import whole_file
 from ..method.settings import Settings, dump_toml, load_toml
 from ..tables.manifest import Record
+from ..tables.sources import Source
 from .dials import Benchmark, benchmark_sampler
 
 LEVELS = BENCHMARK

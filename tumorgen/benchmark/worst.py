@@ -18,15 +18,15 @@ import numpy as np
 from numpy.random import Generator
 from threadpoolctl import threadpool_limits
 
-from ..errors import TumorgenError
+from ..errors import Failure, TumorgenError
 from ..evaluation.scores import CaseScore, read_evaluation
-from ..failures import Failure
-from ..generation.pool import Source, count_jobs
 from ..method.plan import Plan, sample_name
 from ..method.sampling import MuRange, clear_count, draw_tumor, mu_range, plan_for, put, sample, switched
 from ..method.scan import Scan, load_scan
 from ..method.settings import Range, Settings, Size
+from ..parallel import count_jobs
 from ..tables.manifest import Dial, Record, Sources, read_manifest, tumors_path, write_manifest
+from ..tables.sources import Source
 from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
 from .regions import BEST, REGIONS, Regions, find_site, is_clear
 

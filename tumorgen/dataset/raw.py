@@ -18,9 +18,9 @@ from typing import Any
 
 from ..errors import TumorgenError
 from ..imaging.volume import whole_file
+from ..labels import LABELS
 from ..tables.manifest import SAMPLES, TUMORS, Record
 
-LABELS = {"background": 0, "liver": 1, "tumor": 2}
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 MAX_FOLDS = 5
 BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"

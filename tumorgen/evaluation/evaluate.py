@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ..dataset.raw import LABELS
 from ..errors import TumorgenError
-from ..generation.pool import count_jobs
 from ..imaging.boxes import Box, box_of
 from ..imaging.volume import Geometry, Volume, find_volumes, read_volume
+from ..labels import LIVER, TUMOR
+from ..parallel import count_jobs
 from ..tables.codec import read_text, rows_of
 from .lesions import Lesion, find_lesions, radius_of
 from .overlap import TOLERANCE_MM, dsc, nsd
 from .scores import CaseScore, Evaluation, LesionScore, radius_bin
 
-LIVER, TUMOR = LABELS["liver"], LABELS["tumor"]
 _BLOCK = 1 << 24  # voxels looked at together
 _TOLD = 6  # unknown labels that are looked for; five are told, the sixth says that there are more
 

@@ -15,10 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..dataset.raw import LABELS
 from ..errors import TumorgenError
 from ..imaging.boxes import bounding_box
 from ..imaging.volume import Volume, read_volume
+from ..labels import LIVER, TUMOR
 from .panels import WINDOW_HU, Panel, Side, draw_panel, scale_bar, side_letters
 from .views import PLANES, Window, cut, to_lps
 
@@ -27,7 +27,6 @@ _AXIAL = PLANES[0]
 _LEAST_MM = 90.0  # side of a picture: enough of the liver to know where one is
 _ROOM = 2.5  # side of a picture, in parts of what it shows
 _INCHES, _DPI = 2.6, 150
-_LIVER, _TUMOR = LABELS["liver"], LABELS["tumor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +70,13 @@ def _read_ct(path: Path, label: Volume) -> tuple[Volume | None, str]:
 def _shape(label: NDArray[Any]) -> NDArray[np.float32]:
     """The liver in two shades of grey, as HU within the CT window."""
     low, high = WINDOW_HU
-    return np.where(label >= _LIVER, 0.5, 0.25).astype(np.float32) * (high - low) + low
+    return np.where(label >= LIVER, 0.5, 0.25).astype(np.float32) * (high - low) + low
 
 
 def slice_to_show(reference: NDArray[Any], prediction: NDArray[Any]) -> int:
     """Index along z of the slice where the tumours differ in most voxels; else with most tumour; else most liver."""
-    truth, found = reference == _TUMOR, prediction == _TUMOR
-    for mask in (truth ^ found, truth, reference >= _LIVER):
+    truth, found = reference == TUMOR, prediction == TUMOR
+    for mask in (truth ^ found, truth, reference >= LIVER):
         if mask.any():
             return int(np.argmax(np.count_nonzero(mask, axis=(1, 2))))
     return len(reference) // 2
@@ -87,7 +86,7 @@ def window_of(reference: Volume, prediction: NDArray[Any]) -> Window:
     """The square that is shown: both tumours of the slice in its middle; without tumour the liver, else all."""
     index = slice_to_show(reference.array, prediction)
     truth, found = reference.array[index], prediction[index]
-    masks = ((truth == _TUMOR) | (found == _TUMOR), (truth >= _LIVER) | (found >= _LIVER))
+    masks = ((truth == TUMOR) | (found == TUMOR), (truth >= LIVER) | (found >= LIVER))
     shown = next((mask for mask in masks if mask.any()), np.ones_like(masks[0]))
     _, rows, columns = bounding_box(shown[None])
     spacing = reference.geometry.spacing_mm[1:]
@@ -105,7 +104,7 @@ def _draw(ground: NDArray[Any], truth: Volume, found: Volume) -> bytes:
     draw_panel(axes, Panel(window, Side(ground, None), truth.geometry))
     for label, color, style in ((truth, REFERENCE_COLOR, "solid"), (found, PREDICTION_COLOR, (0, (2, 1.5)))):
         part = cut(label.array, truth.geometry, window)
-        mask = np.pad(part.values == _TUMOR, 1).astype(np.float32)  # closes what ends with the image
+        mask = np.pad(part.values == TUMOR, 1).astype(np.float32)  # closes what ends with the image
         if mask.any():
             across, vertical = (_widened(mm) for mm in (part.across_mm, part.vertical_mm))
             axes.contour(across, vertical, mask, levels=[0.5], colors=[color], linewidths=[1.6], linestyles=[style])

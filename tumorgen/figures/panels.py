@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from ..imaging.volume import Geometry
-from ..method.render import LIVER, TUMOR
+from ..labels import LIVER, TUMOR
 from .page import MUTED
 from .views import Plane, Window, cut
 

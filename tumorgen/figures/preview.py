@@ -14,16 +14,14 @@ import joblib
 import numpy as np
 
 from ..dataset.raw import Dataset, find_dataset
-from ..errors import TumorgenError
-from ..failures import Failure
-from ..generation.pool import count_jobs
-from ..generation.replay import find_sources
-from ..generation.verify import spread
+from ..errors import Failure, TumorgenError
 from ..imaging.boxes import bounding_box
 from ..imaging.volume import Volume, read_mask, read_volume, safe_name
-from ..method.render import LIVER
+from ..labels import LIVER
 from ..method.scan import digest
-from ..tables.manifest import Record, read_manifest
+from ..parallel import count_jobs
+from ..tables.manifest import Record, read_manifest, spread_samples
+from ..tables.sources import find_sources
 from .overview import draw_overview
 from .page import save
 from .panels import Panel, Side
@@ -90,7 +88,7 @@ def preview(
     records = read_manifest(dataset.manifest)
     if not records:
         raise TumorgenError(f"{dataset.manifest}: lists no samples, so there is nothing to draw")
-    chosen = spread([record.plan.sample for record in records], count)
+    chosen = spread_samples([record.plan.sample for record in records], count)
     wanted = [record for record in records if record.plan.sample in chosen]
     drawn, failures = _draw_all(dataset, wanted, output, images, masks, jobs, start)
     save(draw_overview(folder.resolve().name, records, _grid(drawn)), output / OVERVIEW)
@@ -193,5 +191,5 @@ def _read_healthy(record: Record, synthetic: Volume, images: Path | None, masks:
 
 def _grid(drawn: Sequence[_Drawn]) -> list[tuple[Record, Panel]]:
     """A few samples for the overview, spread evenly over those that were drawn."""
-    chosen = spread([d.record.plan.sample for d in drawn if d.panel], GRID)
+    chosen = spread_samples([d.record.plan.sample for d in drawn if d.panel], GRID)
     return [(d.record, d.panel) for d in drawn if d.panel and d.record.plan.sample in chosen]

@@ -15,8 +15,9 @@ from ..dataset.raw import Dataset
 from ..errors import TumorgenError
 from ..method.sampling import plan_sample, variant_class
 from ..method.settings import Settings
+from ..tables.sources import Source
 from .batches import cut, unit_size
-from .pool import Prepared, Source, Unit, prepare_for
+from .pool import Prepared, Unit, prepare_for
 from .run import outstanding
 from .shards import Shard
 from .space import free_bytes, nearest, sample_bytes

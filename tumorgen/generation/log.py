@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..dataset.raw import Dataset
-from ..errors import TumorgenError
-from ..failures import Failure
+from ..errors import Failure, TumorgenError
 from .pool import Result
 
 

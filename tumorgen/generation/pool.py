@@ -28,17 +28,16 @@ from threadpoolctl import threadpool_limits
 
 from .. import __version__
 from ..dataset.raw import Dataset
-from ..errors import TumorgenError
-from ..failures import Failure
+from ..errors import Failure, TumorgenError
 from ..imaging.patched_gzip import ChunkedVolume
-from ..imaging.volume import Volume, find_volumes, resolved
+from ..imaging.volume import Volume
 from ..method.plan import Plan, sample_name
 from ..method.render import render
 from ..method.sampling import plan_sample
 from ..method.scan import Scan, load_scan
 from ..method.settings import Settings, Vessels
 from ..tables.manifest import Dial, Files, Record, append_manifest
-from ..tables.scans import ScanRow
+from ..tables.sources import Source
 from .batches import cut, unit_size
 from .memory import give_back, keep_memory
 
@@ -46,15 +45,6 @@ ORPHAN_S = 0.2  # how often a worker looks whether the run that it works for is 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # what the next sample would meet as well
 LARGEST_UNIT = 16  # samples of a replay; a run's units are as large as `units` finds best
 REACH_MM = 25.0  # of tumours beyond the vessels that are looked for around the liver
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A scan's files."""
-
-    case: str
-    image: Path
-    mask: Path
 
 
 # Scan, settings and seed -> what draws a variant; so that what is measured in a scan for it is measured once.
@@ -97,52 +87,6 @@ Result = Record | Failure
 States = tuple[tuple[int, int], ...]
 _at_work = threading.Lock()
 _latest: list[tuple[Source, Vessels, States]] = []  # what `prepare_once` holds
-
-
-def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure]]:
-    """Scans of two folders (or files), matched by case name; images without a mask are failures.
-
-    Raises
-    ------
-    TumorgenError
-        A folder cannot be used, or no image has a mask.
-    """
-    image_files, mask_files = find_volumes(images), find_volumes(masks)
-    if images.is_file() and masks.is_file():
-        mask_files = dict.fromkeys(image_files, masks)
-    sources = [Source(c, resolved(path), resolved(mask_files[c])) for c, path in image_files.items() if c in mask_files]
-    if not sources:
-        raise TumorgenError(
-            f"{masks}: no mask has the case name of an image in {images} ({', '.join(image_files)[:80]})"
-        )
-    missing = [
-        Failure(case, f"{path}: no mask of that name in {masks}", about=(str(path),))
-        for case, path in image_files.items()
-        if case not in mask_files
-    ]
-    return sources, missing
-
-
-def sources_of_scans(rows: Iterable[ScanRow]) -> tuple[list[Source], list[Failure]]:
-    """Scans of the table that liver-mask wrote; those without a mask are failures.
-
-    Raises
-    ------
-    TumorgenError
-        No scan has a mask.
-    """
-    sources, failures = [], []
-    for row in rows:
-        if row.status == "failed":
-            reason = f"liver-mask found no liver ({row.reason}); no samples of it"
-            failures.append(Failure(row.case, reason, about=(row.image,)))
-        else:
-            sources.append(Source(row.case, Path(row.image), Path(row.mask)))
-    if not sources:
-        raise TumorgenError(
-            "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
-        )
-    return sources, failures
 
 
 def split_units(units: Iterable[Unit], wanted: Mapping[str, Sequence[int]], jobs: int) -> list[Unit]:
@@ -428,13 +372,6 @@ def _states(source: Source) -> States:
     except OSError:  # no permission, a name too long
         return ()
     return tuple((state.st_size, state.st_mtime_ns) for state in found)
-
-
-def count_jobs(jobs: int) -> int:
-    """Number of processes; negative numbers count from the cores that this process may use, as in joblib."""
-    if jobs == 0:
-        raise TumorgenError("--jobs 0: give a number of processes, or -1 for all cores")
-    return jobs if jobs > 0 else max(1, joblib.cpu_count() + 1 + jobs)
 
 
 def done(records: Iterable[Record], dataset: Dataset) -> list[Record]:

@@ -10,11 +10,12 @@ from ..dataset.lock import LOCK, locked
 from ..dataset.provenance import refuse_other_versions
 from ..dataset.raw import TEST, Dataset
 from ..errors import TumorgenError
-from ..imaging.volume import find_volumes, resolved
 from ..method.plan import Plan
 from ..method.settings import Vessels
+from ..parallel import count_jobs
 from ..tables.manifest import Dial, Record, read_manifest, recover_manifest
-from .pool import LARGEST_UNIT, Source, Unit, count_jobs, done
+from ..tables.sources import Source, find_sources
+from .pool import LARGEST_UNIT, Unit, done
 from .run import Report, finish, mend, put_right
 from .space import needed_bytes, refuse_without_room
 
@@ -122,32 +123,6 @@ def select(records: Sequence[Record], samples: Sequence[str], manifest: Path) ->
         if sample not in names:
             raise TumorgenError(f"{manifest}: has no sample {sample!r}; it has {', '.join(sorted(names)[:5])}, ...")
     return [record for record in records if not samples or record.plan.sample in samples]
-
-
-def find_sources(records: Sequence[Record], images: Path | None, masks: Path | None) -> dict[str, Source]:
-    """The scan of each case: from two folders where they are given, else as the manifest says.
-
-    Raises
-    ------
-    TumorgenError
-        Only one folder is given, or a case has no scan.
-    """
-    if (images is None) != (masks is None):
-        raise TumorgenError("--images and --masks go together")
-    image_files = find_volumes(images) if images else {}
-    mask_files = find_volumes(masks) if masks else {}
-    sources = {}
-    for record in records:
-        case = record.plan.case
-        if images and masks:
-            if case not in image_files or case not in mask_files:
-                raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
-            sources[case] = Source(case, resolved(image_files[case]), resolved(mask_files[case]))
-        elif known := record.files or record.sources:
-            sources[case] = Source(case, Path(known.source_image), Path(known.source_mask))
-        else:
-            raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
-    return sources
 
 
 def group(plans: Sequence[Plan]) -> Mapping[tuple[str, Vessels], list[Plan]]:

@@ -18,15 +18,16 @@ from ..dataset.durable import remove_torn, settle
 from ..dataset.lock import LOCK, Hold, locked
 from ..dataset.provenance import begin_provenance, finish_provenance, refuse_other_versions, versions
 from ..dataset.raw import TEST, TRAINING, Dataset, write_description
-from ..errors import TumorgenError
-from ..failures import Failure
+from ..errors import Failure, TumorgenError
 from ..imaging.volume import whole_file
 from ..method.plan import sample_name
 from ..method.settings import Settings, dump_settings, load_settings, to_dict
+from ..parallel import count_jobs
 from ..tables.manifest import Dial, Record, in_order, recover_manifest, tumors_path, write_manifest
+from ..tables.sources import Source
 from .cluster import Cluster
 from .log import Log, opened
-from .pool import Sampler, Source, Unit, count_jobs, done, ordinary, run, split_units
+from .pool import Sampler, Unit, done, ordinary, run, split_units
 from .shards import Division, Shard, agree, clear, read_shards, unite
 from .space import needed_bytes, refuse_without_room
 

@@ -10,7 +10,7 @@ from isal import isal_zlib
 
 from ..errors import TumorgenError
 from ..imaging.patched_gzip import CHUNK, LEVEL
-from .pool import Source
+from ..tables.sources import Source
 
 MARGIN = 1.1  # isal's level 2 against what compressed the source, and that noise deflates worse than blurred scans
 PIECES = 32  # of a file are deflated to see how well it does

@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_limits
 from ..dataset.lock import LOCK
 from ..dataset.provenance import IN_ROWS, changed_versions, contradictions, path_of, read_provenance
 from ..dataset.raw import (
-    LABELS,
     PROVENANCE,
     SUMMED,
     TRAINING,
@@ -28,11 +27,13 @@ from ..dataset.raw import (
 )
 from ..errors import TumorgenError, printable
 from ..imaging.volume import Volume, read_volume
+from ..labels import LABELS
 from ..method.render import Patch, render
 from ..method.scan import Scan, load_scan
-from ..tables.manifest import TUMORS, Files, Record, read_manifest, tumors_path
-from .pool import Source, count_jobs
-from .replay import find_sources, vessels_of
+from ..parallel import count_jobs
+from ..tables.manifest import TUMORS, Files, Record, read_manifest, spread_samples, tumors_path
+from ..tables.sources import Source, find_sources
+from .replay import vessels_of
 from .shards import DIVISION, read_division
 from .shards import FOLDER as SHARDS
 
@@ -102,7 +103,7 @@ def verify(
         *_check_splits(dataset, records),
     ]
     then = _versions_then(dataset)
-    again = spread([record.plan.sample for record in records], replays)
+    again = spread_samples([record.plan.sample for record in records], replays)
     groups = _by_scan(records)
     sources = find_sources(records, images, masks)
     tick = start(len(records))
@@ -111,13 +112,6 @@ def verify(
         problems += found
         tick(len(mine))
     return Verdict(len(records), len(groups), len(again), tuple(problems), tuple(_version_notes(records, then)))
-
-
-def spread(samples: Sequence[str], count: int) -> frozenset[str]:
-    """Some samples, spread evenly from the first to the last."""
-    if count < 0 or count >= len(samples):
-        return frozenset(samples)
-    return frozenset(samples[int(i)] for i in np.linspace(0, len(samples) - 1, count))
 
 
 def _by_scan(records: Sequence[Record]) -> list[list[Record]]:

@@ -20,8 +20,7 @@ from scipy import ndimage
 
 from ..dicom import series as dicom
 from ..dicom.series import Series
-from ..errors import TumorgenError
-from ..failures import Failure
+from ..errors import Failure, TumorgenError
 from ..imaging.boxes import bounding_box
 from ..imaging.volume import GEOMETRY_TOLERANCE_MM, Geometry, Volume, read_ct, resolved, write_volume
 from ..tables.scans import SCANS, ScanRow, read_scans, record_scan

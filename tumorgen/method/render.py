@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import TumorgenError
 from ..imaging.boxes import EMPTY, Box, box_of, hull, overlap, part_of, window
 from ..imaging.volume import Geometry, Index, Triple
+from ..labels import TUMOR
 from .mass_effect import Pull, pulled_index
 from .operators import Floats, spread, trilinear
 from .plan import Plan, Tumor
@@ -24,7 +25,6 @@ from .scan import Scan
 from .shape import Axes, Grid, extent_mm, grid_around, level, squared_distance
 from .texture import texture
 
-LIVER, TUMOR = 1, 2  # labels; 0 is background
 MOST_POINTS = 2**27  # of a tumour's fine grid, some GB: a cube of 35 cm at 0.7 mm; no row may ask for more
 MOST_WEIGHTS = 2**19  # of a blur along one axis: 1000 voxels and a sigma of 65 voxels
 _TRUNCATE = 3.0

@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from ..errors import TumorgenError
 from ..imaging.volume import whole_file
 from ..method.plan import Plan, Tumor
@@ -241,3 +243,10 @@ def _record(row: Mapping[str, str], drawn: Sequence[tuple[Tumor, Outcome | None]
 def _parse_optional(kind: type[T], row: Mapping[str, str], where: str) -> T | None:
     """As `_parse`; None where a cell is empty or missing."""
     return parse(kind, row, where) if all(row.get(name) for name in _columns(kind)) else None
+
+
+def spread_samples(samples: Sequence[str], count: int) -> frozenset[str]:
+    """Choose `count` samples, spread evenly from the first to the last; all of them if it is negative or too large."""
+    if count < 0 or count >= len(samples):
+        return frozenset(samples)
+    return frozenset(samples[int(i)] for i in np.linspace(0, len(samples) - 1, count))

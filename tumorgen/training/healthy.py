@@ -12,11 +12,11 @@ import joblib
 import numpy as np
 
 from ..dataset.raw import Dataset, dataset_json, folds, write_json, write_splits
-from ..errors import TumorgenError
-from ..failures import Failure
-from ..generation.pool import Source, count_jobs
+from ..errors import Failure, TumorgenError
 from ..imaging.patched_gzip import ChunkedVolume
 from ..imaging.volume import Volume, read_ct, read_mask
+from ..parallel import count_jobs
+from ..tables.sources import Source
 
 NAME = "Healthy livers (tumorgen)"
 

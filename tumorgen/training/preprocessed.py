@@ -21,12 +21,13 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dataset.raw import LABELS, write_json
+from ..dataset.raw import write_json
 from ..errors import TumorgenError
 from ..imaging.boxes import Box, overlap
 from ..imaging.volume import Geometry, Triple, whole_file
+from ..labels import LABELS, TUMOR
 from ..method.plan import Plan
-from ..method.render import TUMOR, Block
+from ..method.render import Block
 from ..method.sampling import mu_range, plan_sample
 from ..method.scan import Scan
 from ..method.settings import Settings

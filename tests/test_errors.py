@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tumorgen.cli import main
 from tumorgen.cli.common import tell_failures
-from tumorgen.failures import Failure, by_reason
+from tumorgen.errors import Failure, by_reason
 from tumorgen.imaging.volume import Volume, write_volume
 
 

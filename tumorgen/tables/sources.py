@@ -1,0 +1,93 @@
+"""Scans that samples are made of: pairs of a CT and a liver mask, from folders, the table of scans or a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import Failure, TumorgenError
+from ..imaging.volume import find_volumes, resolved
+from .manifest import Record
+from .scans import ScanRow
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A scan's files."""
+
+    case: str
+    image: Path
+    mask: Path
+
+
+def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure]]:
+    """Scans of two folders (or files), matched by case name; images without a mask are failures.
+
+    Raises
+    ------
+    TumorgenError
+        A folder cannot be used, or no image has a mask.
+    """
+    image_files, mask_files = find_volumes(images), find_volumes(masks)
+    if images.is_file() and masks.is_file():
+        mask_files = dict.fromkeys(image_files, masks)
+    sources = [Source(c, resolved(path), resolved(mask_files[c])) for c, path in image_files.items() if c in mask_files]
+    if not sources:
+        raise TumorgenError(
+            f"{masks}: no mask has the case name of an image in {images} ({', '.join(image_files)[:80]})"
+        )
+    missing = [
+        Failure(case, f"{path}: no mask of that name in {masks}", about=(str(path),))
+        for case, path in image_files.items()
+        if case not in mask_files
+    ]
+    return sources, missing
+
+
+def sources_of_scans(rows: Iterable[ScanRow]) -> tuple[list[Source], list[Failure]]:
+    """Scans of the table that liver-mask wrote; those without a mask are failures.
+
+    Raises
+    ------
+    TumorgenError
+        No scan has a mask.
+    """
+    sources, failures = [], []
+    for row in rows:
+        if row.status == "failed":
+            reason = f"liver-mask found no liver ({row.reason}); no samples of it"
+            failures.append(Failure(row.case, reason, about=(row.image,)))
+        else:
+            sources.append(Source(row.case, Path(row.image), Path(row.mask)))
+    if not sources:
+        raise TumorgenError(
+            "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
+        )
+    return sources, failures
+
+
+def find_sources(records: Sequence[Record], images: Path | None, masks: Path | None) -> dict[str, Source]:
+    """The scan of each case: from two folders where they are given, else as the manifest says.
+
+    Raises
+    ------
+    TumorgenError
+        Only one folder is given, or a case has no scan.
+    """
+    if (images is None) != (masks is None):
+        raise TumorgenError("--images and --masks go together")
+    image_files = find_volumes(images) if images else {}
+    mask_files = find_volumes(masks) if masks else {}
+    sources = {}
+    for record in records:
+        case = record.plan.case
+        if images and masks:
+            if case not in image_files or case not in mask_files:
+                raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
+            sources[case] = Source(case, resolved(image_files[case]), resolved(mask_files[case]))
+        elif known := record.files or record.sources:
+            sources[case] = Source(case, Path(known.source_image), Path(known.source_mask))
+        else:
+            raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
+    return sources
