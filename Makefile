@@ -114,7 +114,7 @@ lowest: $(READY)  ## Run the fast tests with the lowest versions that pyproject.
 	rm -rf $(LOWEST)
 
 clean:  ## Remove the demo, builds and caches; data and the environment stay
-	rm -rf demo build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf demo build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find cli tumorgen tests -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean  ## Remove the environment too

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .evaluation.scores import CaseScore, LesionScore
+from .method.patch import Outcome
 from .method.plan import DOMAINS, Plan, Tumor
-from .method.render import Outcome
 from .tables.manifest import Dial, Files
 from .tables.scans import ScanRow
 

@@ -22,8 +22,8 @@ from tumorgen.generation.run import synth
 from tumorgen.generation.shards import Division, read_division
 from tumorgen.generation.verify import verify
 from tumorgen.imaging.volume import Volume, case_name, find_volumes, safe_name, write_volume
+from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import DOMAINS
-from tumorgen.method.render import Outcome
 from tumorgen.method.settings import Settings, dump_settings, from_dict, load_settings
 from tumorgen.schema import sample_columns, scan_columns, tumor_columns
 from tumorgen.tables.manifest import Files, read_manifest, recover_manifest, tumors_path

@@ -15,8 +15,9 @@ from test_shape import literal_level
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.volume import Geometry, Volume
 from tumorgen.method.mass_effect import pull_factor
+from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import Plan, Tumor
-from tumorgen.method.render import Body, Outcome, blend, render, to_type
+from tumorgen.method.render import Body, blend, render, to_type
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan, prepare
 from tumorgen.method.settings import Settings, Vessels

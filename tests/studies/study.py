@@ -29,8 +29,9 @@ from tumorgen.evaluation.overlap import dsc
 from tumorgen.imaging.boxes import Box, paste
 from tumorgen.imaging.volume import Volume, find_volumes, read_ct, read_mask, read_volume, to_image
 from tumorgen.labels import TUMOR
+from tumorgen.method.patch import Block
 from tumorgen.method.plan import Plan
-from tumorgen.method.render import Block, render
+from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Capsule, Intensity, Settings, load_settings

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.volume import safe_name
+from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import DOMAINS, Plan, Tumor
-from tumorgen.method.render import Outcome, render
+from tumorgen.method.render import render
 from tumorgen.tables.manifest import (
     SAMPLE_COLUMNS,
     TUMOR_COLUMNS,

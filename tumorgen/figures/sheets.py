@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from ..imaging.boxes import Box
 from ..imaging.volume import Geometry, Triple
+from ..method.patch import Outcome
 from ..method.plan import Tumor
-from ..method.render import Outcome
 from ..tables.manifest import Record
 from .page import (
     ALERT,

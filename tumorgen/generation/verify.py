@@ -28,7 +28,8 @@ from ..dataset.raw import (
 from ..errors import TumorgenError, printable
 from ..imaging.volume import Volume, read_volume
 from ..labels import LABELS
-from ..method.render import Patch, render
+from ..method.patch import Patch
+from ..method.render import render
 from ..method.scan import Scan, load_scan
 from ..parallel import count_jobs
 from ..tables.manifest import TUMORS, Files, Record, read_manifest, spread_samples, tumors_path

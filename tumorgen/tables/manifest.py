@@ -16,8 +16,8 @@ import numpy as np
 
 from ..errors import TumorgenError
 from ..imaging.volume import whole_file
+from ..method.patch import Outcome
 from ..method.plan import Plan, Tumor
-from ..method.render import Outcome
 from .codec import cells_of, parse, read_text, rows_of, text_of
 
 SAMPLES = "manifest.csv"

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ..imaging.boxes import Box, paste
 from ..imaging.volume import Geometry, Triple, Volume
+from ..method.patch import Block
 from ..method.plan import Plan, Tumor
-from ..method.render import Block, render
+from ..method.render import render
 from ..method.sampling import reach_mm, sample
 from ..method.scan import Scan, prepare
 from ..method.settings import Settings, Vessels

@@ -26,8 +26,8 @@ from ..errors import TumorgenError
 from ..imaging.boxes import Box, overlap
 from ..imaging.volume import Geometry, Triple, whole_file
 from ..labels import LABELS, TUMOR
+from ..method.patch import Block
 from ..method.plan import Plan
-from ..method.render import Block
 from ..method.sampling import mu_range, plan_sample
 from ..method.scan import Scan
 from ..method.settings import Settings
