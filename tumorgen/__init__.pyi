@@ -1,0 +1,33 @@
+from ._version import __version__
+from .errors import TumorgenError
+from .imaging.volume import Geometry, Volume, read_volume, write_volume
+from .method.patch import Patch
+from .method.plan import Plan, Tumor
+from .method.render import render
+from .method.sampling import plan_sample, sample
+from .method.scan import Scan, load_scan
+from .method.settings import Settings, load_settings
+from .tables.manifest import read_manifest, write_manifest
+from .training.arrays import add_tumors
+
+__all__ = [
+    "Geometry",
+    "Patch",
+    "Plan",
+    "Scan",
+    "Settings",
+    "Tumor",
+    "TumorgenError",
+    "Volume",
+    "__version__",
+    "add_tumors",
+    "load_scan",
+    "load_settings",
+    "plan_sample",
+    "read_manifest",
+    "read_volume",
+    "render",
+    "sample",
+    "write_manifest",
+    "write_volume",
+]
