@@ -1,4 +1,4 @@
-"""The installed version; a module of its own, since asking for it takes longer than all else that `import tumorgen` does."""
+"""The installed version, in a module of its own: asking for it takes most of the time of a bare `import tumorgen`."""
 
 from importlib.metadata import version
 
