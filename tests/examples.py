@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy import ndimage
 
 from tumorgen.imaging.volume import Geometry, Volume
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan, prepare
 from tumorgen.method.settings import Settings, Vessels
+from tumorgen.method.shape import displacement
 
 Triple = tuple[float, float, float]
 
@@ -89,3 +91,13 @@ def offsets_mm(scan: Scan, tumor: Tumor) -> tuple[np.ndarray, np.ndarray, np.nda
 def distance_mm(scan: Scan, tumor: Tumor) -> np.ndarray:
     """Distance gamma of every voxel from a tumour's centre in mm."""
     return np.sqrt(sum(offset**2 for offset in offsets_mm(scan, tumor)))
+
+
+def literal_level(tumor: Tumor, points: np.ndarray) -> np.ndarray:
+    """The slow reference: scipy interpolates the control grid at each point (3, n), mm from the centre."""
+    middle = tumor.deform_points // 2
+    step = 4 * tumor.radius_mm / (tumor.deform_points - 1)  # control points span 4 r
+    nodes = np.clip(points / step + middle, 0, tumor.deform_points - 1)
+    field = displacement(tumor)
+    moved = [p + ndimage.map_coordinates(u, nodes, order=3, mode="mirror") for p, u in zip(points, field, strict=True)]
+    return np.sqrt(sum((m / a) ** 2 for m, a in zip(moved, tumor.half_axes_mm, strict=True)))

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ball_scan
+from phantoms import ball_scan
 
 from tumorgen import schema as columns
 from tumorgen.liver.masks import FLAGS

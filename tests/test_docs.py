@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.imaging.volume import Volume, write_volume

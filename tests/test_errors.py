@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner
-from conftest import ball_volume
 from hypothesis import given
 from hypothesis import strategies as st
+from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.cli.common import tell_failures

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import ball_scan
+from phantoms import ball_scan
 
 from tumorgen.benchmark.dials import CONTROL, DIMENSIONS, Benchmark, Default, benchmark_sampler, with_levels
 from tumorgen.benchmark.regions import REGIONS, Regions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import ball_scan, ball_volume
+from phantoms import ball_scan, ball_volume
 
 from tumorgen.benchmark.regions import BEST, DEEPEST, REGIONS, Regions, find_site, is_clear, split
 from tumorgen.imaging.volume import Geometry, Volume

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner, Result
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.benchmark.dials import DIALS, DIMENSIONS, Benchmark, Default, with_levels
 from tumorgen.benchmark.run import LEVELS, departures, robustness

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import ball_scan, ball_volume
+from phantoms import ball_scan, ball_volume
 
 from tumorgen.benchmark.dials import Benchmark, with_levels
 from tumorgen.benchmark.regions import Regions

@@ -12,7 +12,7 @@ import pytest
 from benchmark_samples import BEGIN, END, Case, Effort, judged, steady_rate, table, write_between_markers
 from click import ClickException
 from click.testing import CliRunner
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.imaging.volume import Volume, write_volume
 

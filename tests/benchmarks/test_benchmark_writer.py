@@ -8,7 +8,7 @@ from pathlib import Path
 import benchmark_writer
 import numpy as np
 from benchmark_writer import BOXES, CHUNKS, box_around, measure, other, report
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.imaging.patched_gzip import CHUNK, ChunkedVolume
 from tumorgen.imaging.volume import Volume

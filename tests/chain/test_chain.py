@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import ball_volume
 from nnunet_runs import threshold_model
+from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.imaging.volume import Volume, read_mask, write_volume

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import ball_volume
+from phantoms import ball_volume
 from scipy import ndimage
 
 from tumorgen.cli import main

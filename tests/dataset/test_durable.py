@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.dataset.durable import remove_torn, settle
 from tumorgen.dataset.raw import Dataset

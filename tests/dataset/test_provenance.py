@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.dataset import provenance
 from tumorgen.dataset.raw import Dataset

@@ -7,46 +7,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from scored import case, evaluation, faulty, lesion
 
-from tumorgen.evaluation.scores import FAULTS, METRICS, RADIUS_BINS, CaseScore, Evaluation, LesionScore, radius_bin
+from tumorgen.evaluation.scores import FAULTS, METRICS, RADIUS_BINS
 from tumorgen.evaluation.summary import summarize, write_summary
-
-
-def case(name: str, *, found: tuple[int, int] = (0, 0), clean: bool = False, **more: object) -> CaseScore:
-    """A scored case with two lesions, or none."""
-    scores = dict.fromkeys(METRICS, 0.5) | dict(zip(("detected_any", "detected_iou"), found, strict=True))
-    volume = 0.0 if clean else 100.0
-    fields = {
-        "patient": name,
-        "lesions": 0 if clean else 2,
-        "reference_tumor_mm3": volume,
-        "predicted_tumor_mm3": volume,
-    }
-    return CaseScore(**({"case": name} | scores | fields | more))
-
-
-def lesion(case: CaseScore, radius_mm: float = 3.0, **more: object) -> LesionScore:
-    fields = {
-        "case": case.case,
-        "patient": case.patient,
-        "dimension": case.dimension,
-        "level": case.level,
-        "kind": "reference",
-        "lesion": 1,
-        "volume_mm3": 100.0,
-        "radius_mm": radius_mm,
-        "radius_bin": radius_bin(radius_mm),
-        **dict.fromkeys(("center_x_mm", "center_y_mm", "center_z_mm"), 0.0),
-    }
-    return LesionScore(**(fields | more))
-
-
-def faulty(name: str, status: str) -> CaseScore:
-    return CaseScore(case=name, patient=name, status=status, reason="so it is")
-
-
-def evaluation(*cases: CaseScore, lesions: tuple[LesionScore, ...] = ()) -> Evaluation:
-    return Evaluation(cases, lesions)
 
 
 def test_faults_are_counted_and_in_no_mean():

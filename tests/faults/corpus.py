@@ -31,8 +31,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from conftest import ball_volume
 from dicom_files import header, phantom, save, write_series
+from phantoms import ball_volume
 
 from tumorgen.imaging.volume import to_image
 

@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen import generate, synth  # noqa: F401  (imported before any fork)
 from tumorgen.cli import main

@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.dataset import provenance

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import ball_volume
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset

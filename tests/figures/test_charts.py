@@ -6,8 +6,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 
 import pytest
-from test_findings import benchmark
-from test_summary import case, evaluation, lesion
+from scored import benchmark, case, evaluation, lesion
 
 from tumorgen.evaluation.scores import Evaluation
 from tumorgen.evaluation.summary import summarize

@@ -7,26 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from label_maps import HERE, SHAPE, SPACING, THERE, label
 from matplotlib import image as mpl_image
 from matplotlib.colors import to_rgb
 
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout, slice_to_show, window_of
 from tumorgen.imaging.volume import Geometry, Volume, write_volume
-
-SHAPE, SPACING = (12, 40, 50), (3.0, 1.0, 1.0)
-
-
-def label(*tumors: tuple[slice, slice, slice]) -> np.ndarray:
-    array = np.zeros(SHAPE, np.uint8)
-    array[2:10, 5:35, 5:45] = 1
-    for tumor in tumors:
-        array[tumor] = 2
-    return array
-
-
-HERE = np.s_[4:7, 10:18, 10:18]
-THERE = np.s_[5:9, 22:30, 30:38]
 
 
 @pytest.mark.parametrize(

@@ -5,25 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from test_summary import case, evaluation, faulty, lesion
+from scored import benchmark, case, evaluation, faulty
 
 from tumorgen.evaluation.summary import summarize
 from tumorgen.figures.findings import cell_name, levels_without_score, where_it_fails, worst_cases
-
-
-def benchmark(found: dict[tuple[str, str], float], *, healthy: float | None = None) -> dict:
-    """The summary of a benchmark with ten patients a level, of whose one lesion each a share is found."""
-    cases, lesions = [], []
-    for (dimension, level), share in found.items():
-        for number in range(10):
-            at = {"patient": f"p{number}", "dimension": dimension, "level": level}
-            cases.append(case(f"{dimension}{level}{number}", **at))
-            lesions.append(lesion(cases[-1], patient=f"p{number}", detected_any=number < 10 * share))
-    for number in range(10 if healthy is not None else 0):
-        at = {"patient": f"p{number}", "dimension": "control", "level": "healthy"}
-        made_up = {"predicted_tumor_mm3": 0.0 if number < 10 * healthy else 50.0}
-        cases.append(case(f"h{number}", clean=True, **at, **made_up))
-    return summarize(evaluation(*cases, lesions=tuple(lesions)))
 
 
 def test_levels_below_a_half_are_told_worst_first():

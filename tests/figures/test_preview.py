@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import scipy
 from click.testing import CliRunner
-from conftest import ball_scan
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from phantoms import ball_scan
 from PIL import Image
 from scipy import ndimage
 

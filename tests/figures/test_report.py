@@ -15,9 +15,8 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from test_cutouts import HERE, SHAPE, SPACING, THERE, label
-from test_findings import benchmark
-from test_summary import case, evaluation, faulty, lesion
+from label_maps import HERE, SHAPE, SPACING, THERE, label
+from scored import benchmark, case, evaluation, faulty, lesion
 
 from tumorgen.cli import main
 from tumorgen.evaluation.scores import RADIUS_BINS, CaseScore, Evaluation

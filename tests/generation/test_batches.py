@@ -10,9 +10,9 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from conftest import ball_volume
 from hypothesis import given
 from hypothesis import strategies as st
+from phantoms import ball_volume
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation import pool as generate

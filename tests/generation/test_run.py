@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset, splits

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.benchmark.dials import Benchmark
 from tumorgen.benchmark.run import robustness

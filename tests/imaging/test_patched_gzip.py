@@ -22,6 +22,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
+from nifti_files import by_simpleitk
 from scipy.spatial.transform import Rotation
 
 from tumorgen.errors import TumorgenError
@@ -56,13 +57,6 @@ def laid_over(source: Volume, blocks) -> Volume:
     for box, block in blocks:
         voxels[box] = block
     return Volume(voxels, source.geometry)
-
-
-def by_simpleitk(source: Volume, folder: Path) -> bytes:
-    """Content of the uncompressed file that SimpleITK writes of a whole volume."""
-    path = folder / "reference.nii"
-    sitk.WriteImage(to_image(source), str(path))
-    return path.read_bytes()
 
 
 @st.composite

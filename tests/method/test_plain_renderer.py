@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ball_volume
 from examples import THICK, at, ball, plan_of
+from nifti_files import by_simpleitk
+from phantoms import ball_volume
 from plain_renderer import render_plainly
-from test_patched_gzip import by_simpleitk
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation.run import synth

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ball_scan, ball_volume
-from examples import THICK, at, ball, distance_mm, flat_scan, offsets_mm, plan_of, scan_of
+from examples import THICK, at, ball, distance_mm, flat_scan, literal_level, offsets_mm, plan_of, scan_of
+from phantoms import ball_scan, ball_volume
 from scipy import ndimage
-from test_shape import literal_level
 
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.volume import Geometry, Volume

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ball_scan, ball_volume
 from examples import ball, flat_scan, scan_of
+from phantoms import ball_scan, ball_volume
 from scipy import stats
 
 from tumorgen.errors import TumorgenError

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import LIVER_HU, LIVER_RADIUS_MM, NOISE_SD, ball_scan, ball_volume
 from examples import THICK, flat_scan, scan_of
+from phantoms import LIVER_HU, LIVER_RADIUS_MM, NOISE_SD, ball_scan, ball_volume
 from scipy import ndimage
 
 from tumorgen.errors import TumorgenError

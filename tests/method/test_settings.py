@@ -7,10 +7,10 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 
 import numpy as np
 import pytest
-from conftest import ball_scan
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
+from phantoms import ball_scan
 
 from tumorgen.errors import TumorgenError
 from tumorgen.method.sampling import sample

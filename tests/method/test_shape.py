@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from examples import THICK, at, ball, flat_scan, plan_of
+from examples import THICK, at, ball, flat_scan, literal_level, plan_of
 from scipy import ndimage
 
 from tumorgen.imaging.volume import Geometry
@@ -20,16 +20,6 @@ CLASSES = {"tiny": (4.0, 1.0), "small": (8.0, 2.0), "medium": (16.0, 6.0), "larg
 
 def axes_of(reach: float, points: int = 41) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tuple(np.linspace(-reach * k, reach * k, points, dtype=np.float32) for k in (1.0, 0.97, 1.03))
-
-
-def literal_level(tumor: Tumor, points: np.ndarray) -> np.ndarray:
-    """The slow reference: scipy interpolates the control grid at each point (3, n), mm from the centre."""
-    middle = tumor.deform_points // 2
-    step = 4 * tumor.radius_mm / (tumor.deform_points - 1)  # control points span 4 r
-    nodes = np.clip(points / step + middle, 0, tumor.deform_points - 1)
-    field = displacement(tumor)
-    moved = [p + ndimage.map_coordinates(u, nodes, order=3, mode="mirror") for p, u in zip(points, field, strict=True)]
-    return np.sqrt(sum((m / a) ** 2 for m, a in zip(moved, tumor.half_axes_mm, strict=True)))
 
 
 def draw(name: str, seed: int, *, satellite: bool = False) -> Tumor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.imaging.volume import Volume, write_volume

@@ -10,7 +10,7 @@ import pytest
 import study
 from click import ClickException
 from click.testing import CliRunner
-from conftest import ball_volume
+from phantoms import ball_volume
 from study import ON_THE_FLY, Setting, Source, real_cases, synthetic_cases
 
 from tumorgen.imaging.volume import Volume, write_volume

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ball_scan, ball_volume
 from numpy.testing import assert_allclose, assert_array_equal
+from phantoms import ball_scan, ball_volume
 
 from tumorgen.errors import TumorgenError
 from tumorgen.labels import TUMOR

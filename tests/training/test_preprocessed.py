@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ball_volume
 from numpy.testing import assert_allclose, assert_array_equal
+from phantoms import ball_volume
 from scipy import stats
 
 from tumorgen.errors import TumorgenError

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import ball_volume
 from nnunet_runs import TRAINERS, _plans, plan_and_preprocess, run
+from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.labels import TUMOR

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ball_volume
+from phantoms import ball_volume
 
 from tumorgen.method.settings import Settings
 
