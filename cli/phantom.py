@@ -45,7 +45,7 @@ def phantom(output: Path, **options: Any) -> None:
     Each phantom is another patient: body, organs, vessels, attenuation and noise are drawn from the seed. They go to
     OUT/images and OUT/masks; OUT/phantoms.csv lists them. What is there already is kept.
     """
-    from tumorgen.phantom.phantom import write_phantoms
+    from tumorgen.phantom.folder import write_phantoms
 
     records = write_phantoms(output, **options)
     volumes = [record.liver_ml for record in records]

@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.volume import Geometry, Triple, Volume, whole_file, write_volume
-from tumorgen.phantom.anatomy import PHASES as PHANTOM_PHASES
-from tumorgen.phantom.phantom import phantom
+from tumorgen.phantom.scanner import draw_phantom
+from tumorgen.phantom.tissues import PHASES as PHANTOM_PHASES
 
 from .anatomy import fill
 from .deform import deform_image, deform_labels, draw_deformation, grid_around, places
@@ -154,7 +154,9 @@ def phantom_case(rng: Generator) -> Case:
     spacing = (float(rng.choice([2.0, 3.0, 4.0, 5.0])), plane, plane)
     field = (float(rng.uniform(170, 300)), float(rng.uniform(260, 320)), float(rng.uniform(320, 400)))
     depth, height, width = (round(mm / s) for mm, s in zip(field, spacing, strict=True))
-    drawn = phantom(rng, shape=(depth, height, width), spacing_mm=spacing, phase=PHANTOM_PHASES[int(rng.integers(3))])
+    drawn = draw_phantom(
+        rng, shape=(depth, height, width), spacing_mm=spacing, phase=PHANTOM_PHASES[int(rng.integers(3))]
+    )
     return _volumes(drawn.image.array, drawn.liver.array, spacing)
 
 

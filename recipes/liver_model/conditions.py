@@ -11,8 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from tumorgen.imaging.volume import Geometry, Triple, Volume, to_image
-from tumorgen.phantom.anatomy import Phase
-from tumorgen.phantom.phantom import phantom
+from tumorgen.phantom.scanner import draw_phantom
+from tumorgen.phantom.tissues import Phase
 
 from .cases import Case, rng_of, volume_of
 
@@ -75,6 +75,6 @@ def phantoms(seed: int) -> Iterator[tuple[str, Case]]:
     """A phantom of each phase and slice thickness, each another patient."""
     for name, phase, spacing_mm in PHANTOMS:
         depth, height, width = (round(mm / step) for mm, step in zip(FIELD_MM, spacing_mm, strict=True))
-        drawn = phantom(rng_of(seed, name), shape=(depth, height, width), spacing_mm=spacing_mm, phase=phase)
+        drawn = draw_phantom(rng_of(seed, name), shape=(depth, height, width), spacing_mm=spacing_mm, phase=phase)
         liver = Volume(drawn.liver.array.astype(np.uint8), drawn.liver.geometry)
         yield f"phantom, {name}", (drawn.image, liver)

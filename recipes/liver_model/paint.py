@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from tumorgen.imaging.volume import Triple
-from tumorgen.phantom.phantom import correlated_noise
+from tumorgen.phantom.scanner import correlated_noise
 
 from .labels import LIVER_PARTS, LabelMap, Tissue
 from .waves import Floats, waves
@@ -29,7 +29,7 @@ Range = tuple[float, float]
 class Look:
     """HU of a tissue without contrast, what each phase adds, and the standard deviation of its texture.
 
-    Means without contrast and enhancement: the sources in `tumorgen.phantom.anatomy`; ranges are wide on purpose.
+    Means without contrast and enhancement: the sources in `tumorgen.phantom.tissues`; ranges are wide on purpose.
     """
 
     none: Range

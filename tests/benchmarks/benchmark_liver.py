@@ -18,7 +18,7 @@ import click
 
 from tumorgen.evaluation.overlap import dsc
 from tumorgen.imaging.volume import read_mask
-from tumorgen.phantom.phantom import write_phantoms
+from tumorgen.phantom.folder import write_phantoms
 
 SHAPE, SPACING_MM = (200, 512, 512), (1.5, 0.75, 0.75)
 MOST_SECONDS, MOST_GB = 60.0, 6.0

@@ -24,7 +24,7 @@ from nnunet_runs import _plans
 
 from tumorgen.imaging.volume import read_ct, read_mask
 from tumorgen.method.settings import Settings
-from tumorgen.phantom.phantom import write_phantoms
+from tumorgen.phantom.folder import write_phantoms
 from tumorgen.training.arrays import add_tumors
 from tumorgen.training.preprocessed import Frame, Normalization, TumorCases, fresh, measure_all
 

@@ -640,7 +640,7 @@ def write_between_markers(page: Path, text: str) -> None:
 
 def find_cases(folder: Path, *, real: bool) -> list[Case]:
     """The phantom of clinical size, drawn where it is not there yet, and the real scan where that is."""
-    from tumorgen.phantom.phantom import write_phantoms  # here, for a process that makes samples does not hold it
+    from tumorgen.phantom.folder import write_phantoms  # here, for a process that makes samples does not hold it
 
     write_phantoms(folder, shape=CLINICAL_SHAPE, spacing_mm=CLINICAL_SPACING_MM)
     name = "phantom_000.nii.gz"

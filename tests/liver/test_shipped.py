@@ -20,7 +20,7 @@ from tumorgen.imaging.volume import Geometry, Volume, read_ct, read_mask, to_ima
 from tumorgen.liver.masks import clean
 from tumorgen.liver.network import find_model, load_model
 from tumorgen.liver.shipped import FOLDER, SUMS, SUMS_SHA256, shipped_model
-from tumorgen.phantom.phantom import phantom
+from tumorgen.phantom.scanner import draw_phantom
 
 WEIGHTS = FOLDER / "fold_0" / "checkpoint_final.pth"
 quiet = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -29,7 +29,7 @@ quiet = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning
 @pytest.fixture(scope="module")
 def case():
     """A phantom of a seed that no recipe draws, coarse enough for seconds."""
-    drawn = phantom(np.random.default_rng(2026), shape=(64, 110, 130), spacing_mm=(4.0, 2.8, 2.8))
+    drawn = draw_phantom(np.random.default_rng(2026), shape=(64, 110, 130), spacing_mm=(4.0, 2.8, 2.8))
     return drawn.image, drawn.liver.array
 
 

@@ -15,9 +15,11 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.volume import Geometry, read_ct, read_mask
-from tumorgen.phantom.anatomy import LIVER_ML, TISSUES, coarse_grid, draw_body
-from tumorgen.phantom.phantom import Phantom, correlated_noise, phantom, write_phantoms
-from tumorgen.phantom.solids import ellipsoid, grow_tree, lumps, make_grid, occupancy, strands, tube
+from tumorgen.phantom.anatomy import LIVER_ML, coarse_coordinates, draw_body
+from tumorgen.phantom.folder import write_phantoms
+from tumorgen.phantom.scanner import Phantom, correlated_noise, draw_phantom
+from tumorgen.phantom.solids import coordinates_of, ellipsoid, grow_tree, lumps, occupancy, strands, tube
+from tumorgen.phantom.tissues import TISSUES
 
 SMALL = {"shape": (80, 112, 128), "spacing_mm": (3.0, 3.0, 3.0)}
 TINY = {"shape": (30, 42, 48), "spacing_mm": (8.0, 8.0, 8.0)}
@@ -38,19 +40,19 @@ def parenchyma(drawn: Phantom) -> NDArray[np.bool_]:
 
 @pytest.fixture(scope="module")
 def portal() -> Phantom:
-    return phantom(seeded(), **SMALL)
+    return draw_phantom(seeded(), **SMALL)
 
 
 @pytest.fixture(scope="module")
 def fine() -> Phantom:
     """In-plane voxels small enough to measure noise between vessels."""
-    return phantom(seeded(), shape=(48, 224, 256), spacing_mm=(5.0, 1.5, 1.5))
+    return draw_phantom(seeded(), shape=(48, 224, 256), spacing_mm=(5.0, 1.5, 1.5))
 
 
 class TestLiver:
     @pytest.mark.parametrize("seed", range(1, 5))
     def test_has_an_adult_volume_in_one_piece_within_the_field_of_view(self, seed: int) -> None:
-        drawn = phantom(seeded(seed), shape=(60, 84, 96), spacing_mm=(4.0, 4.0, 4.0))
+        drawn = draw_phantom(seeded(seed), shape=(60, 84, 96), spacing_mm=(4.0, 4.0, 4.0))
         assert 0.93 * LIVER_ML[0] < liver_ml(drawn) < 1.03 * LIVER_ML[1]  # the vena cava takes up to 5 % out of it
         assert cc3d.connected_components(drawn.liver.array, connectivity=6).max() == 1
         core = np.zeros(drawn.liver.array.shape, bool)
@@ -70,27 +72,27 @@ class TestLiver:
         """What a network could take for liver without being told so stays a small part."""
         body = draw_body(seeded().spawn(2)[0])
         organ = next(organ for organ in body.organs if organ.part == "liver")
-        painted = organ.paint(make_grid(portal.image.geometry, body.stretch))
+        painted = organ.paint(coordinates_of(portal.image.geometry, body.stretch))
         assert painted is not None
         assert portal.liver.array.sum() == pytest.approx((painted[1] > 0.5).sum(), rel=0.06)
 
     def test_a_small_field_of_view_cuts_it(self) -> None:
-        drawn = phantom(seeded(), shape=(20, 84, 96), spacing_mm=(4.0, 4.0, 4.0))
+        drawn = draw_phantom(seeded(), shape=(20, 84, 96), spacing_mm=(4.0, 4.0, 4.0))
         assert drawn.liver.array[0].any()
         assert drawn.liver.array[-1].any()
 
     def test_nothing_to_see_is_an_error(self) -> None:
         with pytest.raises(TumorgenError, match="no liver"):
-            phantom(seeded(), shape=(4, 4, 4), spacing_mm=(1.0, 300 / 4 / 10, 0.1))
+            draw_phantom(seeded(), shape=(4, 4, 4), spacing_mm=(1.0, 300 / 4 / 10, 0.1))
 
 
 class TestAttenuation:
     @pytest.mark.parametrize("phase", ["portal", "arterial"])
     def test_organs_have_the_tables_values(self, phase: str) -> None:
         """Deep inside an organ the image's mean is the table's value, give or take the patients' spread."""
-        drawn = phantom(seeded(), shape=(60, 84, 96), spacing_mm=(4.0, 4.0, 4.0), phase=phase)  # type: ignore[arg-type]
+        drawn = draw_phantom(seeded(), shape=(60, 84, 96), spacing_mm=(4.0, 4.0, 4.0), phase=phase)  # type: ignore[arg-type]
         body = draw_body(seeded().spawn(2)[0], phase)  # type: ignore[arg-type]
-        grid = make_grid(drawn.image.geometry, body.stretch)
+        grid = coordinates_of(drawn.image.geometry, body.stretch)
         owner = np.full(grid.shape, "", object)  # the tissue that fills a voxel alone
         for organ in body.organs:
             if (painted := organ.paint(grid)) is not None:
@@ -111,7 +113,7 @@ class TestAttenuation:
         assert (hu > 400).mean() > 0.002
 
     def test_the_anatomy_is_the_same_in_every_phase(self, portal: Phantom) -> None:
-        assert np.array_equal(phantom(seeded(), **SMALL, phase="none").liver.array, portal.liver.array)
+        assert np.array_equal(draw_phantom(seeded(), **SMALL, phase="none").liver.array, portal.liver.array)
 
 
 class TestVessels:
@@ -124,7 +126,7 @@ class TestVessels:
         assert 30 < contrast < 80  # 40 to 80 HU in their middle; small vessels share their voxels with the liver
 
     def test_are_darker_than_the_liver_without_contrast(self) -> None:
-        drawn = phantom(seeded(), **SMALL, phase="none")
+        drawn = draw_phantom(seeded(), **SMALL, phase="none")
         assert drawn.image.array[drawn.vessels.array].mean() < drawn.image.array[parenchyma(drawn)].mean()
 
     def test_a_tree_tapers_and_reaches_every_target(self) -> None:
@@ -164,7 +166,7 @@ class TestNoise:
 
 class TestSeeds:
     def test_same_seed_same_bits_and_every_seed_another_patient(self) -> None:
-        one, same, other = (phantom(seeded(seed), **TINY) for seed in (5, 5, 6))
+        one, same, other = (draw_phantom(seeded(seed), **TINY) for seed in (5, 5, 6))
         assert np.array_equal(one.image.array, same.image.array)
         assert np.array_equal(one.liver.array, same.liver.array)
         assert (one.liver.array != other.liver.array).any()
@@ -178,7 +180,7 @@ class TestSeeds:
     @pytest.mark.parametrize("bad", [{"shape": (2, 40, 40)}, {"spacing_mm": (0.0, 1.0, 1.0)}])
     def test_impossible_volumes_are_refused(self, bad: dict[str, tuple[float, ...]]) -> None:
         with pytest.raises(TumorgenError, match="take"):
-            phantom(seeded(), **{**TINY, **bad})  # type: ignore[arg-type]
+            draw_phantom(seeded(), **{**TINY, **bad})  # type: ignore[arg-type]
 
 
 class TestSolids:
@@ -186,24 +188,24 @@ class TestSolids:
     def test_occupancy_adds_up_to_the_volume(self, spacing_mm: tuple[float, float, float]) -> None:
         shape = tuple(int(60 / s) for s in spacing_mm)
         geometry = Geometry(shape, spacing_mm, (-29.0, -29.0, -29.0))  # type: ignore[arg-type]
-        share = occupancy(ellipsoid((0, 0, 0), (15, 20, 25), (20, 30, 40)).field(make_grid(geometry)))
+        share = occupancy(ellipsoid((0, 0, 0), (15, 20, 25), (20, 30, 40)).field(coordinates_of(geometry)))
         expected = 4 / 3 * np.pi * 15 * 20 * 25
         assert float(share.sum()) * geometry.voxel_volume_mm3 == pytest.approx(expected, rel=0.02)
 
     def test_a_straight_tube_has_the_volume_of_its_capsule(self) -> None:
         geometry = Geometry((40, 40, 80), (1.5, 1.5, 1.5), (-60.0, -30.0, -30.0))
-        share = occupancy(tube([(-20, 0, 0), (20, 0, 0)], [10, 10]).field(make_grid(geometry)))
+        share = occupancy(tube([(-20, 0, 0), (20, 0, 0)], [10, 10]).field(coordinates_of(geometry)))
         assert float(share.sum()) * geometry.voxel_volume_mm3 == pytest.approx(
             np.pi * 100 * 40 + 4 / 3 * np.pi * 1000, rel=0.03
         )
 
     def test_a_thread_thinner_than_a_voxel_is_faint(self) -> None:
         tree = grow_tree(seeded(), (-2.0, 2.0, 2.0), (0.0, 2.0, 2.0), np.array([[22.0, 2.0, 2.0]]), 1.0)
-        share = strands(tree, coarse_grid((-10, -10, -10), (34, 10, 10)))
+        share = strands(tree, coarse_coordinates((-10, -10, -10), (34, 10, 10)))
         assert 0.1 < share.max() < 0.6
 
     def test_lumps_have_their_amplitude(self) -> None:
-        field = lumps(seeded(), 2.0, 30.0)(coarse_grid((-200, -200, -200), (200, 200, 200)))
+        field = lumps(seeded(), 2.0, 30.0)(coarse_coordinates((-200, -200, -200), (200, 200, 200)))
         assert field.std() == pytest.approx(2, rel=0.15)  # six waves on a finite box
 
 
@@ -213,7 +215,7 @@ class TestFiles:
         image = read_ct(tmp_path / "images" / "phantom_000.nii.gz")
         mask = read_mask(tmp_path / "masks" / "phantom_000.nii.gz")
         assert image.geometry.difference(mask.geometry) == ""
-        expected = phantom(seeded(0, 0), **TINY)
+        expected = draw_phantom(seeded(0, 0), **TINY)
         assert np.array_equal(image.array, expected.image.array)
         assert np.array_equal(mask.array, expected.liver.array)
         assert record.liver_ml == pytest.approx(liver_ml(expected), abs=0.1)
@@ -221,7 +223,7 @@ class TestFiles:
     def test_phantom_1_does_not_depend_on_the_count(self, tmp_path: Path) -> None:
         write_phantoms(tmp_path, 2, **TINY)
         image = read_ct(tmp_path / "images" / "phantom_001.nii.gz")
-        assert np.array_equal(image.array, phantom(seeded(0, 1), **TINY).image.array)
+        assert np.array_equal(image.array, draw_phantom(seeded(0, 1), **TINY).image.array)
 
     def test_a_second_run_writes_only_what_is_missing(self, tmp_path: Path) -> None:
         write_phantoms(tmp_path, 2, **TINY)
@@ -238,7 +240,7 @@ class TestFiles:
         write_phantoms(tmp_path, 1, seed=0, **TINY)
         write_phantoms(tmp_path, 1, seed=1, **TINY)
         image = read_ct(tmp_path / "images" / "phantom_000.nii.gz")
-        assert np.array_equal(image.array, phantom(seeded(1, 0), **TINY).image.array)
+        assert np.array_equal(image.array, draw_phantom(seeded(1, 0), **TINY).image.array)
 
     @pytest.mark.parametrize("text", ["a,b\n1,2\n", "case,seed\nphantom_000,x\n"])
     def test_a_strange_table_is_an_error(self, tmp_path: Path, text: str) -> None:
@@ -268,8 +270,8 @@ class TestCommand:
 
     def test_its_defaults_are_the_librarys(self) -> None:
         from tumorgen.cli.phantom import phantom as command
-        from tumorgen.phantom.anatomy import PHASES
-        from tumorgen.phantom.phantom import DEFAULT_SHAPE, DEFAULT_SPACING_MM
+        from tumorgen.phantom.scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM
+        from tumorgen.phantom.tissues import PHASES
 
         options = {parameter.name: parameter for parameter in command.params}
         assert options["shape"].default == DEFAULT_SHAPE

@@ -7,12 +7,12 @@ import pytest
 
 from liver_model.conditions import CUT, PHANTOMS, TURNS, cut_above, phantoms, thickened, turned, variations
 from tumorgen.imaging.volume import Volume
-from tumorgen.phantom.phantom import phantom
+from tumorgen.phantom.scanner import draw_phantom
 
 
 @pytest.fixture(scope="module")
 def case():
-    drawn = phantom(np.random.default_rng(3), shape=(48, 60, 76), spacing_mm=(5.0, 5.0, 5.0))
+    drawn = draw_phantom(np.random.default_rng(3), shape=(48, 60, 76), spacing_mm=(5.0, 5.0, 5.0))
     return drawn.image, Volume(drawn.liver.array.astype(np.uint8), drawn.liver.geometry)
 
 

@@ -21,7 +21,7 @@ from liver_model.train import TRAINERS, plans_of
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.volume import Geometry, Volume
 from tumorgen.liver.network import find_model, load_model
-from tumorgen.phantom.phantom import write_phantoms
+from tumorgen.phantom.folder import write_phantoms
 
 ROOT = Path(__file__).parents[2]
 

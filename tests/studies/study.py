@@ -35,7 +35,7 @@ from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Capsule, Intensity, Settings, load_settings
-from tumorgen.phantom.phantom import phantom
+from tumorgen.phantom.scanner import draw_phantom
 from tumorgen.training.arrays import draw, prepare_arrays, render_box, tumor_voxels
 
 FIELD_MM = (230.0, 290.0, 310.0)  # the whole liver of any phantom
@@ -221,7 +221,7 @@ def healthy_scans(setting: Setting) -> tuple[list[Scan], list[Scan]]:
     shape = tuple(round(mm / setting.spacing_mm) for mm in FIELD_MM)
     scans = []
     for number in range(setting.scans + setting.held_out):
-        drawn = phantom(np.random.default_rng([77, number]), shape=shape, spacing_mm=(setting.spacing_mm,) * 3)
+        drawn = draw_phantom(np.random.default_rng([77, number]), shape=shape, spacing_mm=(setting.spacing_mm,) * 3)
         spacing = drawn.image.geometry.spacing_mm
         scans.append(prepare_arrays(drawn.image.array, drawn.liver.array, spacing, case=f"phantom_{number:03d}"))
     return scans[: setting.scans], scans[setting.scans :]

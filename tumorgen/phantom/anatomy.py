@@ -1,4 +1,4 @@
-"""The body that a phantom shows: a table of tissues in HU, and the organs as solids in the order they are painted.
+"""The body that a phantom shows: the organs as solids in the order they are painted.
 
 Written for an adult of reference size lying on the back; (x, y, z) in mm, LPS, so x runs to the patient's left, y to
 the back and z to the head. The origin lies in the middle of the liver's height, about 45 mm in front of the spine's
@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, pi
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .solids import (
     Array,
+    Coordinates,
     Field,
-    Grid,
     Point,
     Shape,
     Slices,
@@ -35,68 +35,13 @@ from .solids import (
     strands,
     tube,
 )
+from .tissues import TISSUES, Phase
 
-Phase = Literal["portal", "arterial", "none"]
-PHASES: tuple[Phase, ...] = get_args(Phase)
 Part = Literal["liver", "vessel", "other"]
 VERTEBRA_MM = 31.0  # height of a vertebra and its disc around T12
 RIB_12_Z_MM = 12.0
-COARSE_MM = 4.0  # grid on which the liver is measured before any voxel is drawn
+COARSE_MM = 4.0  # steps in which the liver is measured before any voxel is drawn
 LIVER_ML = (1250.0, 1850.0)  # adults: about 1500 ml, sd 350 (Vauthey et al., Liver Transpl 2002;8:233)
-
-
-@dataclass(frozen=True, slots=True)
-class Tissue:
-    """HU without contrast, in the late arterial and in the portal venous phase; `spread` is its half-width."""
-
-    none: float
-    arterial: float
-    portal: float
-    spread: float = 0.0
-
-
-# Without contrast: Prokop & Galanski, Spiral and Multislice CT of the Body, Thieme 2003; normal liver 58 +- 9 HU in
-# Int J Legal Med 2019;133:1861. Enhancement in both phases, i.e. what is added: Goshima et al., AJR 2006;187:W25
-# (late arterial: aorta 300, spleen 97-108, portal vein 75-104, liver 15-25, hepatic veins 24-51 HU; portal venous:
-# aorta 117-125, spleen 73-82, liver 59-63). Vertebral cancellous bone: Jang et al., Radiology 2019;291:360.
-# Kidney: cortex before medulla in the arterial phase, nearly even in the portal one (Young et al., Invest Radiol
-# 1981;16:36). Vessels in the liver stand 40 to 80 HU above it in the portal phase.
-TISSUES = {
-    "air": Tissue(-1000, -1000, -1000),
-    "gas": Tissue(-950, -950, -950),
-    "lung": Tissue(-830, -825, -820, 30),
-    "lung_vessel": Tissue(30, 150, 110),
-    "skin": Tissue(15, 20, 25),
-    "fat": Tissue(-105, -105, -105, 5),
-    "visceral_fat": Tissue(-100, -99, -98, 5),
-    "muscle": Tissue(54, 58, 63, 6),
-    "cartilage": Tissue(105, 105, 110),
-    "cortical_bone": Tissue(720, 720, 730, 120),
-    "cancellous_bone": Tissue(165, 170, 180, 45),
-    "disc": Tissue(85, 85, 90),
-    "spinal_canal": Tissue(28, 30, 32),
-    "heart": Tissue(45, 110, 110, 8),
-    "heart_blood": Tissue(42, 260, 160, 15),
-    "aorta": Tissue(42, 330, 162, 15),
-    "vena_cava": Tissue(42, 75, 145, 10),
-    "artery": Tissue(42, 290, 155, 10),
-    "portal_vein": Tissue(42, 130, 172, 8),
-    "hepatic_vein": Tissue(42, 72, 164, 6),
-    "liver": Tissue(57, 76, 108, 6),
-    "gallbladder": Tissue(8, 8, 8, 6),
-    "gallbladder_wall": Tissue(30, 50, 65),
-    "spleen": Tissue(48, 140, 124, 8),
-    "kidney_cortex": Tissue(32, 185, 192, 15),
-    "kidney_medulla": Tissue(30, 75, 158, 12),
-    "pancreas": Tissue(40, 105, 95, 10),
-    "adrenal": Tissue(25, 70, 75),
-    "stomach_wall": Tissue(42, 80, 88, 8),
-    "stomach_fluid": Tissue(18, 18, 18, 10),
-    "bowel_wall": Tissue(40, 85, 92, 10),
-    "bowel_fluid": Tissue(22, 22, 25, 8),
-    "stool": Tissue(5, 5, 5, 30),
-    "table": Tissue(-350, -350, -350),
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,14 +49,14 @@ class Organ:
     """One layer of paint: a tissue, the share of each voxel it covers, the box (x, y, z) it lies in, and its part."""
 
     tissue: str
-    cover: Callable[[Grid], Array]
+    cover: Callable[[Coordinates], Array]
     low: Point
     high: Point
     part: Part = "other"
 
-    def paint(self, grid: Grid) -> tuple[Slices, Array] | None:
-        """Where on the grid the organ lies and the share of each voxel there; None where it is elsewhere."""
-        part = grid.crop(self.low, self.high)
+    def paint(self, at: Coordinates) -> tuple[Slices, Array] | None:
+        """Where the organ lies among the coordinates, and its share of each voxel there; None where it is elsewhere."""
+        part = at.crop(self.low, self.high)
         return None if part is None else (part[0], self.cover(part[1]))
 
 
@@ -140,15 +85,13 @@ def draw_body(rng: np.random.Generator, phase: Phase = "portal") -> Body:
 
 
 def _solid(tissue: str, shape: Shape, part: Part = "other") -> Organ:
-    return Organ(
-        tissue, lambda grid: occupancy(np.broadcast_to(shape.field(grid), grid.shape)), shape.low, shape.high, part
-    )
+    return Organ(tissue, lambda at: occupancy(np.broadcast_to(shape.field(at), at.shape)), shape.low, shape.high, part)
 
 
 def _branches(tissue: str, tubes: Tubes, part: Part = "other") -> Organ:
     lows, highs = tubes.boxes(2.0)
     (ax, ay, az), (bx, by, bz) = lows.min(axis=0), highs.max(axis=0)
-    return Organ(tissue, lambda grid: strands(tubes, grid), (ax, ay, az), (bx, by, bz), part)
+    return Organ(tissue, lambda at: strands(tubes, at), (ax, ay, az), (bx, by, bz), part)
 
 
 def _layers(shape: Shape, *tissues: tuple[str, float]) -> list[Organ]:
@@ -162,9 +105,9 @@ def _near(rng: np.random.Generator, point: Point, mm: float) -> Point:
     return point[0] + dx, point[1] + dy, point[2] + dz
 
 
-def _mirrored(grid: Grid) -> Grid:
-    """The grid with right and left folded onto each other, for what the body has in pairs."""
-    return Grid(np.abs(grid.x), grid.y, grid.z)
+def _mirrored(at: Coordinates) -> Coordinates:
+    """The coordinates with right and left folded onto each other, for what the body has in pairs."""
+    return Coordinates(np.abs(at.x), at.y, at.z)
 
 
 # --- the torso: nested outlines, the diaphragm, the curve of the spine ----------------------------------------------
@@ -179,64 +122,64 @@ class Torso:
     left_dome_mm: float
     bend_phase: float
 
-    def cavity(self, grid: Grid) -> Array:
+    def cavity(self, at: Coordinates) -> Array:
         """Inner outline of the abdominal wall and the ribs."""
-        return _outline(grid, 132, 84, -8)
+        return _outline(at, 132, 84, -8)
 
-    def wall(self, grid: Grid) -> Array:
+    def wall(self, at: Coordinates) -> Array:
         """Outer outline of the muscles."""
-        return _outline(grid, 147, 102.5, -1.5)
+        return _outline(at, 147, 102.5, -1.5)
 
-    def skin(self, grid: Grid) -> Array:
+    def skin(self, at: Coordinates) -> Array:
         """Outline of the body; fat is thickest in front and thinnest at the sides."""
         fat = self.fat_mm
-        return _outline(grid, 147 + 0.6 * fat, 102.5 + 0.95 * fat, -1.5 - 0.05 * fat)
+        return _outline(at, 147 + 0.6 * fat, 102.5 + 0.95 * fat, -1.5 - 0.05 * fat)
 
-    def bend(self, grid: Grid) -> Array:
+    def bend(self, at: Coordinates) -> Array:
         """How far the spine lies behind the straight line: lordosis below, kyphosis above."""
-        return np.asarray(np.float32(6) * np.sin(grid.z / np.float32(75) + np.float32(self.bend_phase)), np.float32)
+        return np.asarray(np.float32(6) * np.sin(at.z / np.float32(75) + np.float32(self.bend_phase)), np.float32)
 
-    def diaphragm_z(self, grid: Grid) -> Array:
+    def diaphragm_z(self, at: Coordinates) -> Array:
         """Height of the diaphragm: two domes, the heart's saddle between them, the recess around the edge."""
-        right = self.dome_mm - 92 * _radius(grid, -62, -6, 80, 84) ** 3
-        left = self.left_dome_mm - 85 * _radius(grid, 66, 2, 70, 80) ** 3
-        saddle = self.left_dome_mm - 7 - 30 * _radius(grid, 10, -30, 70, 60) ** 2
+        right = self.dome_mm - 92 * _radius(at, -62, -6, 80, 84) ** 3
+        left = self.left_dome_mm - 85 * _radius(at, 66, 2, 70, 80) ** 3
+        saddle = self.left_dome_mm - 7 - 30 * _radius(at, 10, -30, 70, 60) ** 2
         top = smooth_intersection(smooth_intersection(right, left, 10), saddle, 10)
-        return smooth_intersection(top, self.recess_z(grid), 10)
+        return smooth_intersection(top, self.recess_z(at), 10)
 
-    def recess_z(self, grid: Grid) -> Array:
+    def recess_z(self, at: Coordinates) -> Array:
         """Height at which aerated lung ends along the wall: lower at the back."""
-        return np.float32(28) - np.float32(0.4) * grid.y
+        return np.float32(28) - np.float32(0.4) * at.y
 
-    def below_diaphragm(self, grid: Grid) -> Array:
+    def below_diaphragm(self, at: Coordinates) -> Array:
         """Field of everything under the diaphragm's muscle."""
-        return grid.z - self.diaphragm_z(grid) + np.float32(4)
+        return at.z - self.diaphragm_z(at) + np.float32(4)
 
-    def above_diaphragm(self, grid: Grid) -> Array:
+    def above_diaphragm(self, at: Coordinates) -> Array:
         """Field of everything over the diaphragm."""
-        return self.diaphragm_z(grid) - grid.z
+        return self.diaphragm_z(at) - at.z
 
-    def spine_bed(self, grid: Grid) -> Array:
+    def spine_bed(self, at: Coordinates) -> Array:
         """Field of the spine with the vessels and crura before it: no organ lies there."""
-        y = grid.y - self.bend(grid)
-        column = np.sqrt((grid.x / 30) ** 2 + ((y - 52) / 27) ** 2) * 28 - 28
-        crura = np.sqrt(((grid.x - 3) / 22) ** 2 + ((y - 22) / 15) ** 2) * 17 - 17
+        y = at.y - self.bend(at)
+        column = np.sqrt((at.x / 30) ** 2 + ((y - 52) / 27) ** 2) * 28 - 28
+        crura = np.sqrt(((at.x - 3) / 22) ** 2 + ((y - 22) / 15) ** 2) * 17 - 17
         return np.asarray(np.minimum(column, crura), np.float32)
 
 
-def _outline(grid: Grid, half_width: float, half_depth: float, center_y: float) -> Array:
+def _outline(at: Coordinates, half_width: float, half_depth: float, center_y: float) -> Array:
     """Distance in mm, along the radius, to a superellipse that narrows slowly towards waist and armpits."""
-    x, y = grid.x, grid.y - np.float32(center_y)
+    x, y = at.x, at.y - np.float32(center_y)
     u, v = np.abs(x) / np.float32(half_width), np.abs(y) / np.float32(half_depth)
     ratio = (u * u * np.sqrt(u) + v * v * np.sqrt(v)) ** np.float32(0.4)
     distance = np.sqrt(x * x + y * y) * (1 - 1 / np.maximum(ratio, np.float32(0.05)))
-    narrowing: Array = 7 * (1 - np.cos(np.clip((grid.z - 5) / 130, -1, 1) * np.float32(pi / 2)))
+    narrowing: Array = 7 * (1 - np.cos(np.clip((at.z - 5) / 130, -1, 1) * np.float32(pi / 2)))
     return np.asarray(distance + narrowing, np.float32)
 
 
-def _radius(grid: Grid, x: float, y: float, half_width: float, half_depth: float) -> Array:
+def _radius(at: Coordinates, x: float, y: float, half_width: float, half_depth: float) -> Array:
     """Distance from a vertical axis, 1 on an ellipse."""
-    return np.sqrt(((grid.x - np.float32(x)) / half_width) ** 2 + ((grid.y - np.float32(y)) / half_depth) ** 2)
+    return np.sqrt(((at.x - np.float32(x)) / half_width) ** 2 + ((at.y - np.float32(y)) / half_depth) ** 2)
 
 
 # --- the wall: fat, muscles, ribs -----------------------------------------------------------------------------------
@@ -245,11 +188,11 @@ def _radius(grid: Grid, x: float, y: float, half_width: float, half_depth: float
 def _wall(rng: np.random.Generator, torso: Torso) -> list[Organ]:
     """Skin, fat, muscles with fat between them, ribs, iliac crests, and the fat that fills the inside."""
     cartilage, rib = _ribs(torso, rng.uniform(-6, 6))
-    crest = Shape(lambda grid: _iliac(torso, grid), high=(inf, inf, -95.0))
+    crest = Shape(lambda at: _iliac(torso, at), high=(inf, inf, -95.0))
     return [
         *_layers(Shape(torso.skin).bumpy(lumps(rng, 1.2, 170)), ("skin", 0), ("fat", 2)),
         _solid("muscle", Shape(torso.wall).bumpy(lumps(rng, 1.0, 90))),
-        _solid("fat", Shape(lambda grid: _septa(torso, grid))),
+        _solid("fat", Shape(lambda at: _septa(torso, at))),
         _solid("visceral_fat", Shape(torso.cavity)),
         _solid("cartilage", cartilage),
         *_layers(rib, ("cortical_bone", 0), ("cancellous_bone", 1.6)),
@@ -258,17 +201,17 @@ def _wall(rng: np.random.Generator, torso: Torso) -> list[Organ]:
     ]
 
 
-def _septa(torso: Torso, grid: Grid) -> Array:
+def _septa(torso: Torso, at: Coordinates) -> Array:
     """Thin sheets of fat: around the erector spinae, between the three lateral layers, beside the rectus, midline."""
-    folded = _mirrored(grid)
-    wall, inner = torso.wall(grid), torso.cavity(grid)
+    folded = _mirrored(at)
+    wall, inner = torso.wall(at), torso.cavity(at)
     erector = _radius(folded, 36, 84, 31, 17) * 20 - 20
     erector_sheet = np.abs(erector) - np.float32(0.7)
     share = -wall / np.maximum(inner - wall, 1)
     thirds = (np.abs(np.abs(share - np.float32(0.5)) - np.float32(0.17)) - np.float32(0.03)) * 14
-    lateral = np.maximum(np.maximum(thirds, 62 - folded.x), np.maximum(grid.z + 25, grid.y - 60))
-    rectus = np.maximum(np.maximum(np.abs(folded.x - 64) - np.float32(2.2), grid.y + 45), grid.z - 40)
-    midline = np.maximum(folded.x - np.float32(1.6), np.maximum(np.abs(grid.y) * -1 + 85, grid.z - 60))
+    lateral = np.maximum(np.maximum(thirds, 62 - folded.x), np.maximum(at.z + 25, at.y - 60))
+    rectus = np.maximum(np.maximum(np.abs(folded.x - 64) - np.float32(2.2), at.y + 45), at.z - 40)
+    midline = np.maximum(folded.x - np.float32(1.6), np.maximum(np.abs(at.y) * -1 + 85, at.z - 60))
     sheets = np.minimum(np.minimum(erector_sheet, lateral), np.minimum(rectus, midline))
     return np.asarray(np.maximum(np.maximum(sheets, wall + 1), -inner + 1), np.float32)
 
@@ -277,22 +220,22 @@ def _ribs(torso: Torso, shift_mm: float) -> tuple[Shape, Shape]:
     """Costal cartilage and bony ribs: a tube wound around the torso, repeated every vertebra, cut at each rib's end."""
     ends = np.array([0.30, 0.50, 0.66, 0.71, 0.75, 0.78, 0.80, 0.82], np.float32) * np.float32(pi)  # rib 12, 11, ...
 
-    def wound(grid: Grid) -> tuple[Array, Array, Array]:
-        angle = np.arctan2(np.abs(grid.x), grid.y + 8)  # 0 at the back, pi in front
-        drop = 150 * np.sin(np.minimum(angle, 2.3) / 2) - 34 * np.maximum(angle - 2.3, 0) + shift_mm * np.sign(grid.x)
-        along = grid.z + drop - np.float32(RIB_12_Z_MM - VERTEBRA_MM / 2)
+    def wound(at: Coordinates) -> tuple[Array, Array, Array]:
+        angle = np.arctan2(np.abs(at.x), at.y + 8)  # 0 at the back, pi in front
+        drop = 150 * np.sin(np.minimum(angle, 2.3) / 2) - 34 * np.maximum(angle - 2.3, 0) + shift_mm * np.sign(at.x)
+        along = at.z + drop - np.float32(RIB_12_Z_MM - VERTEBRA_MM / 2)
         across = np.mod(along, np.float32(VERTEBRA_MM)) - np.float32(VERTEBRA_MM / 2)
-        depth = torso.cavity(grid) - np.float32(5.5)
+        depth = torso.cavity(at) - np.float32(5.5)
         rib = (np.sqrt((depth / np.float32(3.6)) ** 2 + (across / np.float32(8)) ** 2) - 1) * np.float32(4.2)
         return rib, along, angle
 
-    def bone(grid: Grid) -> Array:
-        rib, along, angle = wound(grid)
+    def bone(at: Coordinates) -> Array:
+        rib, along, angle = wound(at)
         number = np.clip(along / np.float32(VERTEBRA_MM), 0, len(ends) - 1).astype(np.intp)
         return np.asarray(np.maximum(np.maximum(rib, np.clip((angle - ends[number]) * 110, -5, 5)), -along), np.float32)
 
-    def cartilage(grid: Grid) -> Array:
-        rib, along, angle = wound(grid)
+    def cartilage(at: Coordinates) -> Array:
+        rib, along, angle = wound(at)
         return np.asarray(
             np.maximum(np.maximum(rib + np.float32(0.5), (angle - 3) * 110), np.float32(3 * VERTEBRA_MM) - along),
             np.float32,
@@ -302,12 +245,12 @@ def _ribs(torso: Torso, shift_mm: float) -> tuple[Shape, Shape]:
     return Shape(cartilage, low, high), Shape(bone, low, high)
 
 
-def _iliac(torso: Torso, grid: Grid) -> Array:
+def _iliac(torso: Torso, at: Coordinates) -> Array:
     """The wings of the pelvis, whose crest stands highest at the side of L4."""
-    angle = np.arctan2(np.abs(grid.x), grid.y + 8)
+    angle = np.arctan2(np.abs(at.x), at.y + 8)
     crest = -108 - 60 * (angle - 1.0) ** 2
-    plate = np.abs(torso.cavity(grid) - 4) - np.float32(4)
-    return np.maximum(plate, grid.z - crest)
+    plate = np.abs(torso.cavity(at) - 4) - np.float32(4)
+    return np.maximum(plate, at.z - crest)
 
 
 def _back_muscles(rng: np.random.Generator) -> list[Organ]:
@@ -321,7 +264,7 @@ def _back_muscles(rng: np.random.Generator) -> list[Organ]:
         tube([(52 * side, 70, 0), (62 * side, 68, -60), (72 * side, 66, -120)], [4, 11, 12]) for side in (-1, 1)
     ]
     crura = Shape(
-        lambda grid: np.maximum(_radius(_mirrored(grid), 13, 24, 6, 15) * 8 - 8, np.abs(grid.z - 20) - 65),
+        lambda at: np.maximum(_radius(_mirrored(at), 13, 24, 6, 15) * 8 - 8, np.abs(at.z - 20) - 65),
         (-20.0, 0.0, -50.0),
         (20.0, 45.0, 90.0),
     )
@@ -339,18 +282,16 @@ def _chest(rng: np.random.Generator, torso: Torso) -> list[Organ]:
     chamber = ellipsoid(_near(rng, (heart_at[0] + 12, heart_at[1] + 6, heart_at[2] + 4), 3), (26, 24, 32), (0, 25, 30))
     right = ellipsoid((heart_at[0] - 28, heart_at[1] - 8, heart_at[2] + 4), (24, 30, 36), (0, 0, 20))
 
-    def mediastinum(grid: Grid) -> Array:
-        return _radius(grid, 4, 14, 30, 42) * 34 - 34
+    def mediastinum(at: Coordinates) -> Array:
+        return _radius(at, 4, 14, 30, 42) * 34 - 34
 
-    def diaphragm(grid: Grid) -> Array:
-        height = torso.diaphragm_z(grid)
-        sheet = np.abs(grid.z - height + np.float32(2)) - np.float32(1.6)
-        return np.asarray(
-            np.maximum(np.maximum(sheet, torso.cavity(grid)), torso.recess_z(grid) + 8 - height), np.float32
-        )
+    def diaphragm(at: Coordinates) -> Array:
+        height = torso.diaphragm_z(at)
+        sheet = np.abs(at.z - height + np.float32(2)) - np.float32(1.6)
+        return np.asarray(np.maximum(np.maximum(sheet, torso.cavity(at)), torso.recess_z(at) + 8 - height), np.float32)
 
-    lung = Shape(torso.above_diaphragm, *base).within(lambda grid: torso.cavity(grid) + 2)
-    lung = lung.without(mediastinum, heart.grown(5).field, lambda grid: torso.spine_bed(grid) - 3)
+    lung = Shape(torso.above_diaphragm, *base).within(lambda at: torso.cavity(at) + 2)
+    lung = lung.without(mediastinum, heart.grown(5).field, lambda at: torso.spine_bed(at) - 3)
     return [
         _solid("muscle", Shape(diaphragm, *base)),
         _solid("lung", lung),
@@ -366,26 +307,26 @@ def _chest(rng: np.random.Generator, torso: Torso) -> list[Organ]:
     ]
 
 
-def _inside(cover: Callable[[Grid], Array], shape: Shape) -> Callable[[Grid], Array]:
+def _inside(cover: Callable[[Coordinates], Array], shape: Shape) -> Callable[[Coordinates], Array]:
     """A cover that counts only where a solid is."""
-    return lambda grid: cover(grid) * (shape.field(grid) < 0)
+    return lambda at: cover(at) * (shape.field(at) < 0)
 
 
 def _lung_vessels(rng: np.random.Generator, torso: Torso, side: int) -> Organ:
     """The tree of one lung's base."""
     points = rng.uniform((20, -75, 0), (128, 70, 200), (900, 3))
     points[:, 0] *= side
-    grid = _scattered(points)
-    inside = np.maximum(torso.above_diaphragm(grid) + 5, torso.cavity(grid) + 6).ravel() < 0
+    at = _scattered(points)
+    inside = np.maximum(torso.above_diaphragm(at) + 5, torso.cavity(at) + 6).ravel() < 0
     return _branches(
         "lung_vessel", grow_tree(rng, (side * 28.0, 5.0, 185.0), (side * 60.0, 10.0, 130.0), points[inside][:220], 6.0)
     )
 
 
-def _scattered(points: NDArray[np.float64]) -> Grid:
-    """Loose points (n, 3) as a grid of shape (n, 1, 1)."""
+def _scattered(points: NDArray[np.float64]) -> Coordinates:
+    """Loose points (n, 3) as coordinates of shape (n, 1, 1)."""
     x, y, z = (column.astype(np.float32)[:, None, None] for column in points.T)
-    return Grid(x, y, z)
+    return Coordinates(x, y, z)
 
 
 # --- spine ----------------------------------------------------------------------------------------------------------
@@ -395,16 +336,16 @@ def _spine(torso: Torso) -> list[Organ]:
     """Discs, vertebral bodies, arches with their processes, and the canal."""
     low, high = (-48.0, 10.0, -inf), (48.0, 118.0, inf)
 
-    def in_vertebra(grid: Grid) -> Grid:
-        z = np.mod(grid.z - np.float32(RIB_12_Z_MM - VERTEBRA_MM / 2), np.float32(VERTEBRA_MM)) - np.float32(
+    def in_vertebra(at: Coordinates) -> Coordinates:
+        z = np.mod(at.z - np.float32(RIB_12_Z_MM - VERTEBRA_MM / 2), np.float32(VERTEBRA_MM)) - np.float32(
             VERTEBRA_MM / 2
         )
-        return Grid(np.abs(grid.x), grid.y - torso.bend(grid), z)
+        return Coordinates(np.abs(at.x), at.y - torso.bend(at), z)
 
-    def body(grid: Grid) -> Array:
-        waist = 2 - 2 * np.minimum((grid.z / 12) ** 2, 1)
-        side = _radius(grid, 0, 44, 23, 17) * 20 - 20 + waist
-        return np.asarray(np.maximum(side, 12 - _radius(grid, 0, 70, 15, 11) * 12), np.float32)
+    def body(at: Coordinates) -> Array:
+        waist = 2 - 2 * np.minimum((at.z / 12) ** 2, 1)
+        side = _radius(at, 0, 44, 23, 17) * 20 - 20 + waist
+        return np.asarray(np.maximum(side, 12 - _radius(at, 0, 70, 15, 11) * 12), np.float32)
 
     arch = rods(
         ((11, 58, 3), (14, 72, 1), 5.5, 4.5),  # pedicle
@@ -413,10 +354,10 @@ def _spine(torso: Torso) -> list[Organ]:
         ((14, 75, 3), (36, 79, 5), 4.5, 3.5),  # transverse process
         ((15, 76, -15.4), (15, 76, 15.4), 4.6, 4.6),  # articular processes
     )
-    disc = Shape(lambda grid: body(in_vertebra(grid)) - 1, low, high)
-    bone = Shape(lambda grid: _vertebral_body(body, in_vertebra(grid)), low, high)
-    posterior = Shape(lambda grid: arch(in_vertebra(grid)), low, high)
-    canal = Shape(lambda grid: _radius(in_vertebra(grid), 0, 70, 11.5, 8) * 9 - 9, low, high)
+    disc = Shape(lambda at: body(in_vertebra(at)) - 1, low, high)
+    bone = Shape(lambda at: _vertebral_body(body, in_vertebra(at)), low, high)
+    posterior = Shape(lambda at: arch(in_vertebra(at)), low, high)
+    canal = Shape(lambda at: _radius(in_vertebra(at), 0, 70, 11.5, 8) * 9 - 9, low, high)
     return [
         _solid("disc", disc),
         *_layers(bone, ("cortical_bone", 0), ("cancellous_bone", 1.6)),
@@ -425,8 +366,8 @@ def _spine(torso: Torso) -> list[Organ]:
     ]
 
 
-def _vertebral_body(side: Field, grid: Grid) -> Array:
-    return np.maximum(side(grid), np.abs(grid.z) - np.float32(11.5))
+def _vertebral_body(side: Field, at: Coordinates) -> Array:
+    return np.maximum(side(at), np.abs(at.z) - np.float32(11.5))
 
 
 # --- abdomen --------------------------------------------------------------------------------------------------------
@@ -463,7 +404,7 @@ def _hollow(shape: Shape, wall: str, wall_mm: float, content: str, gas_above_y: 
     if gas_above_y is None:
         return layers
     level = np.float32(gas_above_y)
-    return [*layers, _solid("gas", shape.grown(-wall_mm).within(lambda grid: grid.y - level))]
+    return [*layers, _solid("gas", shape.grown(-wall_mm).within(lambda at: at.y - level))]
 
 
 def _kidney(rng: np.random.Generator, side: int) -> Shape:
@@ -481,7 +422,7 @@ def _kidney_layers(rng: np.random.Generator, kidney: Shape) -> list[Organ]:
     pyramids = lumps(rng, 4, 24)
     return [
         _solid("kidney_cortex", kidney),
-        _solid("kidney_medulla", kidney.grown(-6).within(lambda grid: pyramids(grid) - 1)),
+        _solid("kidney_medulla", kidney.grown(-6).within(lambda at: pyramids(at) - 1)),
     ]
 
 
@@ -500,7 +441,7 @@ def _stomach(rng: np.random.Generator, torso: Torso) -> Shape:
     fill = rng.uniform(0.8, 1.08)
     points = [_near(rng, p, 4) for p in ((50, 30, 60), (60, 6, 42), (58, -28, 14), (42, -50, -14), (12, -54, -30))]
     shape = tube([*points, (-16, -42, -32)], [f * fill for f in (26, 36, 31, 24, 17)] + [9])
-    return shape.bumpy(lumps(rng, 0.9, 55)).within(torso.below_diaphragm, lambda grid: torso.cavity(grid) + 6)
+    return shape.bumpy(lumps(rng, 0.9, 55)).within(torso.below_diaphragm, lambda at: torso.cavity(at) + 6)
 
 
 def _spleen(rng: np.random.Generator, torso: Torso, outside: Field) -> Shape:
@@ -509,7 +450,7 @@ def _spleen(rng: np.random.Generator, torso: Torso, outside: Field) -> Shape:
     shape = ellipsoid(_near(rng, (94, 38, 26), 4), (48 * size, 54 * size, 54 * size), (-20, 0, 0))
     hollow = ellipsoid((51, 6, 16), (44, 43, 84)).bumpy(lumps(rng, 2, 50))
     shape = shape.bumpy(lumps(rng, 1.2, 45)).without(hollow.field)
-    return shape.within(torso.below_diaphragm, lambda grid: torso.cavity(grid) + 3.5, outside)
+    return shape.within(torso.below_diaphragm, lambda at: torso.cavity(at) + 3.5, outside)
 
 
 def _pancreas(rng: np.random.Generator) -> Shape:
@@ -530,41 +471,41 @@ def _liver(
     bumps = lumps(rng, 1.5, 60)
     left_lobe = float(rng.uniform(-8, 10))  # how far the left lobe reaches out
 
-    def bounds(grid: Grid) -> Array:
-        snug = smooth_intersection(torso.cavity(grid) + 3, torso.below_diaphragm(grid), 4)
-        return np.maximum(np.maximum(snug, 3 - torso.spine_bed(grid)), outside(grid))
+    def bounds(at: Coordinates) -> Array:
+        snug = smooth_intersection(torso.cavity(at) + 3, torso.below_diaphragm(at), 4)
+        return np.maximum(np.maximum(snug, 3 - torso.spine_bed(at)), outside(at))
 
-    def visceral(grid: Grid) -> Array:
-        x, y, z = grid.x, grid.y, grid.z
+    def visceral(at: Coordinates) -> Array:
+        x, y, z = at.x, at.y, at.z
         right = np.asarray((x + 0.45 * y - 0.95 * z + 24) / 1.45, np.float32)
-        right = smooth_intersection(right, (_ball(grid, (-62, -6, 12), (92, 96, 107)) - 1) * 90, 20)
+        right = smooth_intersection(right, (_ball(at, (-62, -6, 12), (92, 96, 107)) - 1) * 90, 20)
         left = np.asarray((0.5 * x + y - 1.2 * z + 36) / 1.64, np.float32)
-        left = smooth_intersection(left, (_ball(grid, (-8 + left_lobe, -42, 34), (92, 66, 62)) - 1) * 60, 16)
-        return smooth_union(right, left, 14) + bumps(grid)
+        left = smooth_intersection(left, (_ball(at, (-8 + left_lobe, -42, 34), (92, 66, 62)) - 1) * 60, 16)
+        return smooth_union(right, left, 14) + bumps(at)
 
-    grid = coarse_grid((-150, -110, -115), (120, 100, 115))
-    allowed = bounds(grid)
-    reach = np.sort(visceral(grid)[allowed < 0])
+    at = coarse_coordinates((-150, -110, -115), (120, 100, 115))
+    allowed = bounds(at)
+    reach = np.sort(visceral(at)[allowed < 0])
     voxels = rng.uniform(*LIVER_ML) * 1000 / stretch / COARSE_MM**3
     level = float(reach[min(int(voxels), reach.size - 1)])
-    field = intersection(bounds, lambda grid: visceral(grid) - np.float32(level))
-    inside = np.argwhere(np.maximum(allowed, visceral(grid) - level) < -6)
-    axes = zip((grid.x, grid.y, grid.z), inside.T[::-1], strict=True)
+    field = intersection(bounds, lambda at: visceral(at) - np.float32(level))
+    inside = np.argwhere(np.maximum(allowed, visceral(at) - level) < -6)
+    axes = zip((at.x, at.y, at.z), inside.T[::-1], strict=True)
     points = np.column_stack([axis.ravel()[index] for axis, index in axes])
     points = points + rng.uniform(-COARSE_MM / 2, COARSE_MM / 2, points.shape)
     hilum = (-20 + 0.45 * level, -12 + 0.45 * level, -0.75 * level)
     return Shape(field, (-150, -110, -115), (120, 100, 115)), hilum, points
 
 
-def coarse_grid(low: Point, high: Point) -> Grid:
-    """A grid of COARSE_MM over a box, on which shapes are measured before any voxel is drawn."""
+def coarse_coordinates(low: Point, high: Point) -> Coordinates:
+    """Coordinates every COARSE_MM over a box, at which shapes are measured before any voxel is drawn."""
     x, y, z = (np.arange(a, b, COARSE_MM, dtype=np.float32) for a, b in zip(low, high, strict=True))
-    return Grid(x[None, None, :], y[None, :, None], z[:, None, None])
+    return Coordinates(x[None, None, :], y[None, :, None], z[:, None, None])
 
 
-def _ball(grid: Grid, center: Point, half_axes: Point) -> Array:
+def _ball(at: Coordinates, center: Point, half_axes: Point) -> Array:
     """Distance from a centre, 1 on an ellipsoid."""
-    x, y, z = ((axis - c) / h for axis, c, h in zip((grid.x, grid.y, grid.z), center, half_axes, strict=True))
+    x, y, z = ((axis - c) / h for axis, c, h in zip((at.x, at.y, at.z), center, half_axes, strict=True))
     return np.asarray(np.sqrt(x * x + y * y + z * z), np.float32)
 
 
@@ -641,7 +582,7 @@ def _bowel(rng: np.random.Generator, torso: Torso) -> list[Organ]:
     ]
     for gas_above_y in (None, None, -38.0, None, None, -30.0, None, None, None):
         loop = tube(_wandering(rng, *room), [rng.uniform(9, 13)] * 12).bumpy(lumps(rng, 0.7, 28))
-        inside = loop.within(lambda grid: torso.cavity(grid) + 5)
+        inside = loop.within(lambda at: torso.cavity(at) + 5)
         organs += _hollow(inside, "bowel_wall", 2.6, "bowel_fluid", gas_above_y)
     return organs + _colon(rng, torso)
 
@@ -681,7 +622,7 @@ def _colon(rng: np.random.Generator, torso: Torso) -> list[Organ]:
     organs = []
     for points, radii, gas_above_y in courses:
         shape = tube([_near(rng, p, 2) for p in points], radii).bumpy(lumps(rng, 1.2, 30))
-        inside = shape.within(lambda grid: torso.cavity(grid) + 4, torso.below_diaphragm)
+        inside = shape.within(lambda at: torso.cavity(at) + 4, torso.below_diaphragm)
         organs += _hollow(inside, "bowel_wall", 2.2, "stool", gas_above_y)
     return organs
 
@@ -690,9 +631,9 @@ def _table(torso: Torso) -> list[Organ]:
     """The curved top of the scanner's table."""
     top = np.float32(107 + 0.9 * torso.fat_mm)
 
-    def field(grid: Grid) -> Array:
+    def field(at: Coordinates) -> Array:
         return np.asarray(
-            np.maximum(np.abs(grid.y + np.float32(9e-4) * grid.x**2 - top) - np.float32(1.5), np.abs(grid.x) - 205),
+            np.maximum(np.abs(at.y + np.float32(9e-4) * at.x**2 - top) - np.float32(1.5), np.abs(at.x) - 205),
             np.float32,
         )
 

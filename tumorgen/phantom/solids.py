@@ -1,7 +1,7 @@
-"""Solids as implicit functions: a field that is negative inside, evaluated wherever a grid asks, in mm.
+"""Solids as implicit functions: a field that is negative inside, in mm, evaluated wherever one asks.
 
-Points are (x, y, z) in mm, LPS; grids and fields are arrays (z, y, x). No solid knows of voxels, so spacing changes
-how finely a body is sampled and never its shape.
+Points are (x, y, z) in mm, LPS; coordinates and fields are arrays (z, y, x). No solid knows of voxels, so spacing
+changes how finely a body is sampled and never its shape.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Slices = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grid:
-    """Voxel centres in mm as three arrays that broadcast to (z, y, x)."""
+class Coordinates:
+    """Where a field is evaluated: x, y and z in mm (LPS), three arrays that broadcast to (z, y, x)."""
 
     x: Array
     y: Array
@@ -31,7 +31,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape (z, y, x) of a field on this grid."""
+        """Shape (z, y, x) of a field at these coordinates."""
         return self.z.shape[0], self.y.shape[1], self.x.shape[2]
 
     @property
@@ -39,14 +39,14 @@ class Grid:
         """Mean edge length of a voxel."""
         return float(np.mean([np.ptp(axis) / max(axis.size - 1, 1) for axis in (self.x, self.y, self.z)]))
 
-    def crop(self, low: Point, high: Point) -> tuple[Slices, Grid] | None:
-        """The part of the grid that a box touches, two voxels at least along each axis; None where there is none."""
+    def crop(self, low: Point, high: Point) -> tuple[Slices, Coordinates] | None:
+        """The part that a box touches, two voxels at least along each axis; None where there is none."""
         pz = _span(self.z.ravel(), low[2], high[2])
         py = _span(self.y.ravel(), low[1], high[1])
         px = _span(self.x.ravel(), low[0], high[0])
         if px is None or py is None or pz is None:
             return None
-        return (pz, py, px), Grid(self.x[:, :, px], self.y[:, py], self.z[pz])
+        return (pz, py, px), Coordinates(self.x[:, :, px], self.y[:, py], self.z[pz])
 
 
 def _span(axis: Array, low: float, high: float) -> slice | None:
@@ -60,18 +60,18 @@ def _span(axis: Array, low: float, high: float) -> slice | None:
     return slice(first, max(last, first + 2))
 
 
-def make_grid(geometry: Geometry, stretch: Point = (1.0, 1.0, 1.0)) -> Grid:
-    """Grid of a volume of identity direction; a body drawn on it appears `stretch` times (x, y, z) as large."""
+def coordinates_of(geometry: Geometry, stretch: Point = (1.0, 1.0, 1.0)) -> Coordinates:
+    """Voxel centres of a volume of identity direction; a body drawn there is `stretch` times (x, y, z) as large."""
     (nz, ny, nx), (sz, sy, sx), (ox, oy, oz) = geometry.shape, geometry.spacing_mm, geometry.origin_mm
     x = (ox + sx * np.arange(nx)) / stretch[0]
     y = (oy + sy * np.arange(ny)) / stretch[1]
     z = (oz + sz * np.arange(nz)) / stretch[2]
-    return Grid(
+    return Coordinates(
         x.astype(np.float32)[None, None, :], y.astype(np.float32)[None, :, None], z.astype(np.float32)[:, None, None]
     )
 
 
-Field = Callable[[Grid], Array]
+Field = Callable[[Coordinates], Array]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +85,7 @@ class Shape:
     def grown(self, mm: float) -> Shape:
         """The solid with its surface moved outwards; inwards where `mm` is negative."""
         low, high = _widened(self.low, self.high, max(mm, 0.0))
-        return Shape(lambda grid: self.field(grid) - np.float32(mm), low, high)
+        return Shape(lambda at: self.field(at) - np.float32(mm), low, high)
 
     def within(self, *fields: Field) -> Shape:
         """What lies in all of the given fields as well."""
@@ -97,7 +97,7 @@ class Shape:
 
     def bumpy(self, lumps: Field) -> Shape:
         """The solid with an uneven surface."""
-        return replace(self, field=lambda grid: self.field(grid) + lumps(grid))
+        return replace(self, field=lambda at: self.field(at) + lumps(at))
 
 
 def _widened(low: Point, high: Point, mm: float) -> tuple[Point, Point]:
@@ -108,10 +108,10 @@ def _widened(low: Point, high: Point, mm: float) -> tuple[Point, Point]:
 def intersection(*fields: Field) -> Field:
     """What lies in all of the fields."""
 
-    def field(grid: Grid) -> Array:
-        result = fields[0](grid)
+    def field(at: Coordinates) -> Array:
+        result = fields[0](at)
         for other in fields[1:]:
-            result = np.maximum(result, other(grid))
+            result = np.maximum(result, other(at))
         return result
 
     return field
@@ -119,7 +119,7 @@ def intersection(*fields: Field) -> Field:
 
 def complement(field: Field) -> Field:
     """What lies outside a field."""
-    return lambda grid: -field(grid)
+    return lambda at: -field(at)
 
 
 def smooth_union(first: Array, second: Array, blend_mm: float) -> Array:
@@ -136,7 +136,7 @@ def smooth_intersection(first: Array, second: Array, blend_mm: float) -> Array:
 def occupancy(field: Array) -> Array:
     """Share of each voxel inside a solid, 0 to 1, taking the surface as flat across a voxel.
 
-    Dividing by the field's own change across the voxel makes edges one voxel wide on any grid, thick slices
+    Dividing by the field's own change across the voxel makes edges one voxel wide at any spacing, thick slices
     included, and for any implicit function, distance or not.
     """
     field = np.ascontiguousarray(field)
@@ -152,8 +152,8 @@ def ellipsoid(center: Point, half_axes: Point, tilt_deg: Point = (0.0, 0.0, 0.0)
     size = np.float32(min(half_axes))
     rows = (_rotation(tilt_deg).T / np.reshape(half_axes, (3, 1))).astype(np.float32)
 
-    def field(grid: Grid) -> Array:
-        x, y, z = grid.x - np.float32(center[0]), grid.y - np.float32(center[1]), grid.z - np.float32(center[2])
+    def field(at: Coordinates) -> Array:
+        x, y, z = at.x - np.float32(center[0]), at.y - np.float32(center[1]), at.z - np.float32(center[2])
         square = np.float32(0)
         for row in rows:
             along = row[0] * x + row[1] * y + row[2] * z
@@ -184,10 +184,10 @@ def lumps(rng: np.random.Generator, amplitude_mm: float, wavelength_mm: float) -
     phases = rng.uniform(0, 2 * pi, 6).astype(np.float32)
     scale = np.float32(amplitude_mm / 3**0.5)  # six cosines add up to a standard deviation of 3 ** 0.5
 
-    def field(grid: Grid) -> Array:
+    def field(at: Coordinates) -> Array:
         total = np.zeros((1, 1, 1), np.float32)
         for (kx, ky, kz), phase in zip(waves, phases, strict=True):
-            flat, upright = kx * grid.x + ky * grid.y + phase, kz * grid.z  # cos(a + b), so that cosines stay 2D
+            flat, upright = kx * at.x + ky * at.y + phase, kz * at.z  # cos(a + b), so that cosines stay 2D
             total = total + np.cos(flat) * (scale * np.cos(upright)) - np.sin(flat) * (scale * np.sin(upright))
         return total
 
@@ -208,20 +208,20 @@ class Tubes:
         reach = (np.maximum(self.start_radius_mm, self.end_radius_mm) + margin_mm)[:, None]
         return np.minimum(self.start, self.end) - reach, np.maximum(self.start, self.end) + reach
 
-    def near(self, grid: Grid, margin_mm: float) -> Iterator[tuple[int, Slices, Grid]]:
-        """Each tube whose box touches the grid, and the part of the grid in its box."""
+    def near(self, at: Coordinates, margin_mm: float) -> Iterator[tuple[int, Slices, Coordinates]]:
+        """Each tube whose box is touched, and the part of the coordinates in its box."""
         lows, highs = self.boxes(margin_mm)
-        step = margin_mm + grid.edge_mm  # a grid is a slab of a volume: most tubes lie below or above it
-        touching = (highs[:, 2] > grid.z.min() - step) & (lows[:, 2] < grid.z.max() + step)
+        step = margin_mm + at.edge_mm  # what is painted is a slab of a volume: most tubes lie below or above it
+        touching = (highs[:, 2] > at.z.min() - step) & (lows[:, 2] < at.z.max() + step)
         for index in np.flatnonzero(touching).tolist():
-            if (part := grid.crop(tuple(lows[index].tolist()), tuple(highs[index].tolist()))) is not None:
+            if (part := at.crop(tuple(lows[index].tolist()), tuple(highs[index].tolist()))) is not None:
                 yield index, *part
 
-    def distance(self, index: int, grid: Grid) -> tuple[Array, Array]:
+    def distance(self, index: int, at: Coordinates) -> tuple[Array, Array]:
         """Distance to the surface of one tube, negative inside, and the radius at the nearest point, both in mm."""
         ax, ay, az = self.start[index].astype(np.float32)
         bx, by, bz = (self.end[index] - self.start[index]).astype(np.float32)
-        x, y, z = grid.x - ax, grid.y - ay, grid.z - az
+        x, y, z = at.x - ax, at.y - ay, at.z - az
         length_square = max(bx * bx + by * by + bz * bz, np.float32(1e-6))
         along = np.clip((x * bx + y * by + z * bz) / length_square, 0, 1)
         first, last = np.float32(self.start_radius_mm[index]), np.float32(self.end_radius_mm[index])
@@ -241,10 +241,10 @@ def tube(points: Sequence[Point], radii_mm: Sequence[float], steps: int = 5) -> 
     radii = np.interp(fine, knots, radii_mm)
     tubes = Tubes(path[:-1], path[1:], radii[:-1], radii[1:])
 
-    def field(grid: Grid) -> Array:
-        margin = 3 * grid.edge_mm + 6
-        nearest = np.full(grid.shape, margin, np.float32)
-        for index, box, part in tubes.near(grid, margin):
+    def field(at: Coordinates) -> Array:
+        margin = 3 * at.edge_mm + 6
+        nearest = np.full(at.shape, margin, np.float32)
+        for index, box, part in tubes.near(at, margin):
             distance, _ = tubes.distance(index, part)
             np.minimum(nearest[box], distance, out=nearest[box])
         return nearest
@@ -259,20 +259,20 @@ def rods(*ends: tuple[Point, Point, float, float]) -> Field:
     starts, stops, first, last = zip(*ends, strict=True)
     tubes = Tubes(np.array(starts, float), np.array(stops, float), np.array(first, float), np.array(last, float))
 
-    def field(grid: Grid) -> Array:
-        result, _ = tubes.distance(0, grid)
+    def field(at: Coordinates) -> Array:
+        result, _ = tubes.distance(0, at)
         for index in range(1, len(ends)):
-            result = np.minimum(result, tubes.distance(index, grid)[0])
+            result = np.minimum(result, tubes.distance(index, at)[0])
         return result
 
     return field
 
 
-def strands(tubes: Tubes, grid: Grid) -> Array:
+def strands(tubes: Tubes, at: Coordinates) -> Array:
     """Share of each voxel inside any of many thin tubes; a tube thinner than a voxel fills only a part of it."""
-    edge = np.float32(grid.edge_mm)
-    share = np.zeros(grid.shape, np.float32)
-    for index, box, part in tubes.near(grid, float(edge)):
+    edge = np.float32(at.edge_mm)
+    share = np.zeros(at.shape, np.float32)
+    for index, box, part in tubes.near(at, float(edge)):
         distance, radius = tubes.distance(index, part)
         inside = np.clip(np.float32(0.5) - distance / edge, 0, 1) * np.minimum(2 * radius / edge, 1)
         np.maximum(share[box], inside, out=share[box])

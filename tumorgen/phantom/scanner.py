@@ -6,21 +6,18 @@ spacing. Voxels are painted slab by slab, organ over organ, each by the share of
 
 from __future__ import annotations
 
-import csv
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, uniform_filter1d
-from tqdm import tqdm
 
-from .. import __version__
 from ..errors import TumorgenError
-from ..imaging.volume import Geometry, Index, Triple, Volume, whole_file, write_volume
-from .anatomy import TISSUES, Body, Phase, draw_body
-from .solids import Array, Grid, make_grid
+from ..imaging.volume import Geometry, Index, Triple, Volume
+from .anatomy import Body, draw_body
+from .solids import Array, Coordinates, coordinates_of
+from .tissues import TISSUES, Phase
 
 DEFAULT_SHAPE: Index = (96, 224, 256)
 DEFAULT_SPACING_MM: Triple = (2.5, 1.5, 1.5)
@@ -40,7 +37,7 @@ class Phantom:
     vessels: Volume
 
 
-def phantom(
+def draw_phantom(
     rng: np.random.Generator,
     *,
     shape: Index = DEFAULT_SHAPE,
@@ -80,101 +77,6 @@ def phantom(
     return Phantom(Volume(image, geometry), Volume(liver, geometry), Volume(vessels & liver, geometry))
 
 
-@dataclass(frozen=True, slots=True)
-class PhantomRecord:
-    """One row of `phantoms.csv`: what a phantom was drawn from, and the liver that came out."""
-
-    case: str
-    seed: int
-    index: int
-    phase: str
-    shape: str
-    spacing_mm: str
-    version: str
-    liver_ml: float = 0.0
-    liver_mean_hu: float = 0.0
-
-    @property
-    def recipe(self) -> tuple[str, ...]:
-        """What decides the voxels, as text."""
-        return tuple(str(getattr(self, field.name)) for field in fields(self) if not field.name.startswith("liver_"))
-
-
-def write_phantoms(
-    output: Path,
-    count: int = 1,
-    seed: int = 0,
-    *,
-    shape: Index = DEFAULT_SHAPE,
-    spacing_mm: Triple = DEFAULT_SPACING_MM,
-    phase: Phase = "portal",
-) -> list[PhantomRecord]:
-    """Write `output/images/phantom_000.nii.gz` and so on, `output/masks/` with the same names, and `phantoms.csv`.
-
-    Phantom k depends on the seed and on k, not on `count`. A phantom whose row and files are there is kept, so an
-    interrupted run goes on where it was; one drawn from another seed, size or phase is written anew.
-
-    Returns
-    -------
-    list of PhantomRecord
-        The phantoms asked for, in order.
-
-    Raises
-    ------
-    TumorgenError
-        As `phantom`, and where the folder cannot be written to or its `phantoms.csv` is of another kind.
-    """
-    table = output / "phantoms.csv"
-    records = _read_records(table)
-    names = [f"phantom_{index:03d}" for index in range(count)]
-    for index, case in enumerate(tqdm(names, desc="phantoms", unit="scan", disable=None)):
-        paths = output / "images" / f"{case}.nii.gz", output / "masks" / f"{case}.nii.gz"
-        size = " ".join(map(str, shape)), " ".join(f"{spacing:g}" for spacing in spacing_mm)
-        wanted = PhantomRecord(case, seed, index, phase, *size, __version__)
-        made = records.get(case)
-        if made and made.recipe == wanted.recipe and all(path.is_file() for path in paths):
-            continue
-        rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
-        drawn = phantom(rng, shape=shape, spacing_mm=spacing_mm, phase=phase)
-        write_volume(drawn.image, paths[0])
-        write_volume(drawn.liver, paths[1])
-        records[case] = _measured(wanted, drawn)
-        _write_records(table, records)
-    return [records[case] for case in names]
-
-
-def _measured(record: PhantomRecord, drawn: Phantom) -> PhantomRecord:
-    """The record with the liver's volume and mean."""
-    liver = drawn.liver.array
-    volume_ml = int(liver.sum()) * drawn.liver.geometry.voxel_volume_mm3 / 1000
-    mean_hu = float(drawn.image.array[liver].mean())
-    return replace(record, liver_ml=round(volume_ml, 1), liver_mean_hu=round(mean_hu, 1))
-
-
-def _read_records(table: Path) -> dict[str, PhantomRecord]:
-    """The phantoms that a folder's table lists, by case; none where there is no table."""
-    if not table.is_file():
-        return {}
-    kinds = {"seed": int, "index": int, "liver_ml": float, "liver_mean_hu": float}
-    try:
-        with table.open(newline="") as lines:
-            rows = [
-                PhantomRecord(**{name: kinds.get(name, str)(text) for name, text in row.items()})
-                for row in csv.DictReader(lines)
-            ]
-    except (TypeError, ValueError, UnicodeDecodeError) as error:
-        raise TumorgenError(f"{table}: not a table of phantoms; move it away or choose another folder") from error
-    return {row.case: row for row in rows}
-
-
-def _write_records(table: Path, records: dict[str, PhantomRecord]) -> None:
-    """Write the table, sorted by case."""
-    with whole_file(table) as partial, partial.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, [field.name for field in fields(PhantomRecord)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(records[case]) for case in sorted(records))
-
-
 def _geometry(shape: Index, spacing_mm: Triple) -> Geometry:
     if min(shape) < 4:
         raise TumorgenError(f"phantom: shape {shape} (z, y, x) is too small; take 4 voxels or more along each axis")
@@ -190,13 +92,13 @@ def _extent(geometry: Geometry) -> str:
 
 def _paint(body: Body, geometry: Geometry) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
     """HU without noise, liver and vessels: each organ over those before it, by the share of each voxel it fills."""
-    grid = make_grid(geometry, body.stretch)
+    at = coordinates_of(geometry, body.stretch)
     hu = np.full(geometry.shape, TISSUES["air"].none, np.float32)
     liver, vessels = np.zeros(geometry.shape, bool), np.zeros(geometry.shape, bool)
     slabs = max(geometry.shape[0] // SLAB, 1)
     for rows in np.array_split(np.arange(geometry.shape[0]), slabs):
         slab = slice(int(rows[0]), int(rows[-1]) + 1)
-        part = Grid(grid.x, grid.y, grid.z[slab])
+        part = Coordinates(at.x, at.y, at.z[slab])
         shares = {"liver": np.zeros(part.shape, np.float32), "vessel": np.zeros(part.shape, np.float32)}
         for organ in body.organs:
             if (painted := organ.paint(part)) is None:

@@ -1,0 +1,112 @@
+"""A folder of phantoms: images, liver masks, and the table of what each was drawn from."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .. import __version__
+from ..errors import TumorgenError
+from ..imaging.volume import Index, Triple, whole_file, write_volume
+from .scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM, Phantom, draw_phantom
+from .tissues import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class PhantomRecord:
+    """One row of `phantoms.csv`: what a phantom was drawn from, and the liver that came out."""
+
+    case: str
+    seed: int
+    index: int
+    phase: str
+    shape: str
+    spacing_mm: str
+    version: str
+    liver_ml: float = 0.0
+    liver_mean_hu: float = 0.0
+
+    @property
+    def recipe(self) -> tuple[str, ...]:
+        """What decides the voxels, as text."""
+        return tuple(str(getattr(self, field.name)) for field in fields(self) if not field.name.startswith("liver_"))
+
+
+def write_phantoms(
+    output: Path,
+    count: int = 1,
+    seed: int = 0,
+    *,
+    shape: Index = DEFAULT_SHAPE,
+    spacing_mm: Triple = DEFAULT_SPACING_MM,
+    phase: Phase = "portal",
+) -> list[PhantomRecord]:
+    """Write `output/images/phantom_000.nii.gz` and so on, `output/masks/` with the same names, and `phantoms.csv`.
+
+    Phantom k depends on the seed and on k, not on `count`. A phantom whose row and files are there is kept, so an
+    interrupted run goes on where it was; one drawn from another seed, size or phase is written anew.
+
+    Returns
+    -------
+    list of PhantomRecord
+        The phantoms asked for, in order.
+
+    Raises
+    ------
+    TumorgenError
+        A shape or spacing that no volume can have, no liver in the field of view, a folder that cannot be written to,
+        or a `phantoms.csv` that holds something else.
+    """
+    table = output / "phantoms.csv"
+    records = _read_records(table)
+    names = [f"phantom_{index:03d}" for index in range(count)]
+    for index, case in enumerate(tqdm(names, desc="phantoms", unit="scan", disable=None)):
+        paths = output / "images" / f"{case}.nii.gz", output / "masks" / f"{case}.nii.gz"
+        size = " ".join(map(str, shape)), " ".join(f"{spacing:g}" for spacing in spacing_mm)
+        wanted = PhantomRecord(case, seed, index, phase, *size, __version__)
+        made = records.get(case)
+        if made and made.recipe == wanted.recipe and all(path.is_file() for path in paths):
+            continue
+        rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
+        drawn = draw_phantom(rng, shape=shape, spacing_mm=spacing_mm, phase=phase)
+        write_volume(drawn.image, paths[0])
+        write_volume(drawn.liver, paths[1])
+        records[case] = _measured(wanted, drawn)
+        _write_records(table, records)
+    return [records[case] for case in names]
+
+
+def _measured(record: PhantomRecord, drawn: Phantom) -> PhantomRecord:
+    """The record with the liver's volume and mean."""
+    liver = drawn.liver.array
+    volume_ml = int(liver.sum()) * drawn.liver.geometry.voxel_volume_mm3 / 1000
+    mean_hu = float(drawn.image.array[liver].mean())
+    return replace(record, liver_ml=round(volume_ml, 1), liver_mean_hu=round(mean_hu, 1))
+
+
+def _read_records(table: Path) -> dict[str, PhantomRecord]:
+    """The phantoms that a folder's table lists, by case; none where there is no table."""
+    if not table.is_file():
+        return {}
+    kinds = {"seed": int, "index": int, "liver_ml": float, "liver_mean_hu": float}
+    try:
+        with table.open(newline="") as lines:
+            rows = [
+                PhantomRecord(**{name: kinds.get(name, str)(text) for name, text in row.items()})
+                for row in csv.DictReader(lines)
+            ]
+    except (TypeError, ValueError, UnicodeDecodeError) as error:
+        raise TumorgenError(f"{table}: not a table of phantoms; move it away or choose another folder") from error
+    return {row.case: row for row in rows}
+
+
+def _write_records(table: Path, records: dict[str, PhantomRecord]) -> None:
+    """Write the table, sorted by case."""
+    with whole_file(table) as partial, partial.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, [field.name for field in fields(PhantomRecord)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(records[case]) for case in sorted(records))
