@@ -67,16 +67,15 @@ def evaluate(
     A case that is missing, extra, unreadable, on another grid or holds other labels is told, counted, and in no mean;
     then the exit code is 1.
     """
-    from tumorgen.evaluation.evaluate import evaluate as run
-    from tumorgen.evaluation.evaluate import manifest_beside
+    from tumorgen.evaluation.predictions import evaluate_predictions, manifest_beside
     from tumorgen.evaluation.scores import REPORT, SUMMARY, write_evaluation
     from tumorgen.evaluation.summary import summarize, write_summary
     from tumorgen.figures.report import images_beside, write_report
 
     manifest = manifest or manifest_beside(reference)
     options: dict[str, Any] = {"manifest": manifest, "tolerance_mm": tolerance, "jobs": jobs}
-    found = run(predictions, reference, **options, start=progress("evaluate", "case"))
-    other = run(compare, reference, **options, start=progress("compare", "case")) if compare else None
+    found = evaluate_predictions(predictions, reference, **options, start=progress("evaluate", "case"))
+    other = evaluate_predictions(compare, reference, **options, start=progress("compare", "case")) if compare else None
     summary = summarize(found, other=other, seed=seed, tolerance_mm=tolerance, manifest=str(manifest or ""))
     write_evaluation(found, output)
     if other:

@@ -36,12 +36,12 @@ def preview(dataset: Path, output: Path | None, count: int, images: Path | None,
     them, true to the scan's spacing, with the label's outlines. The overview has histograms of radii and contrast,
     tumours per sample and per size class, and a grid of samples.
     """
-    from tumorgen.figures.preview import preview as run
+    from tumorgen.figures.preview import preview_dataset
 
-    report = run(
+    drawn = preview_dataset(
         dataset, output, count=count, images=images, masks=masks, jobs=jobs, start=progress("preview", "sheet")
     )
-    for reason in dict.fromkeys(reason for _, reason in report.without_healthy):
+    for reason in dict.fromkeys(reason for _, reason in drawn.without_healthy):
         click.echo(f"note: drawn without the healthy scan: {reason}; --images and --masks say where the scans are now")
-    click.echo(f"{report.folder}: {plural(len(report.sheets), 'sheet')} and {report.overview.name}")
-    tell_failures(report.failures, debug=is_debug())
+    click.echo(f"{drawn.folder}: {plural(len(drawn.sheets), 'sheet')} and {drawn.overview.name}")
+    tell_failures(drawn.failures, debug=is_debug())

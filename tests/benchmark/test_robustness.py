@@ -18,7 +18,7 @@ from tumorgen.benchmark.run import LEVELS, departures, robustness
 from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset, find_dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.figures.preview import preview
+from tumorgen.figures.preview import preview_dataset
 from tumorgen.generation.replay import replay
 from tumorgen.generation.run import synth
 from tumorgen.generation.verify import verify
@@ -151,7 +151,7 @@ def test_replay_gives_the_same_test_set(made, tmp_path):
 
 
 def test_preview_draws_it(made, tmp_path):
-    report = preview(made, tmp_path / "pictures", count=-1, jobs=1)
+    report = preview_dataset(made, tmp_path / "pictures", count=-1, jobs=1)
     assert not report.failures
     assert len(report.sheets) == 2 * SAMPLES
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tumorgen.evaluation.intervals import mean, proportion, signed_rank
+from tumorgen.evaluation.intervals import mean_interval, proportion_interval, signed_rank
 from tumorgen.evaluation.scores import ConfidenceInterval
 
 
@@ -39,15 +39,15 @@ def limits(interval: ConfidenceInterval) -> tuple[float, float]:
 )
 def test_wilson_is_that_of_newcombe_1998(hits, trials, expected):
     """Statistics in Medicine 17, 857-872, table I, method 3, one trial a patient."""
-    found = proportion([i < hits for i in range(trials)], names(trials))
+    found = proportion_interval([i < hits for i in range(trials)], names(trials))
     assert limits(found) == pytest.approx(expected, abs=5e-5)
     assert (found.value, found.count) == (hits / trials, trials)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(2, 25))
 def test_variants_of_a_patient_that_are_alike_tell_nothing_new(hits, variants):
-    once = proportion(hits, names(len(hits)))
-    often = proportion(np.repeat(hits, variants), np.repeat(names(len(hits)), variants))
+    once = proportion_interval(hits, names(len(hits)))
+    often = proportion_interval(np.repeat(hits, variants), np.repeat(names(len(hits)), variants))
     assert limits(often) == pytest.approx(limits(once), abs=1e-9)
     assert often.count == len(hits) * variants
 
@@ -58,7 +58,7 @@ def test_design_effect_by_hand():
     v = 4/3 (2^2 + 1 + 1 + 2^2) / 16^2 = 5 / 96; a binomial's is 1/4 / 16 = 1/64; d = 10/3, so 16 lesions are worth 4.8.
     """
     hits = [*[1] * 4, *[1, 1, 1, 0], *[1, 0, 0, 0], *[0] * 4]
-    found = proportion(hits, np.repeat(names(4), 4))
+    found = proportion_interval(hits, np.repeat(names(4), 4))
     n, z = 4.8, 1.959964
     half = z * math.sqrt(0.25 / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     assert limits(found) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
@@ -66,11 +66,11 @@ def test_design_effect_by_hand():
 
 def test_lesions_that_spread_evenly_over_patients_are_independent():
     hits = [1, 0] * 20
-    assert limits(proportion(hits, np.repeat(names(20), 2))) == limits(proportion(hits, names(40)))
+    assert limits(proportion_interval(hits, np.repeat(names(20), 2))) == limits(proportion_interval(hits, names(40)))
 
 
 def test_a_single_patient_is_worth_one_trial():
-    assert limits(proportion([1] * 50, ["p"] * 50)) == limits(proportion([1], ["p"]))
+    assert limits(proportion_interval([1] * 50, ["p"] * 50)) == limits(proportion_interval([1], ["p"]))
 
 
 def test_clustered_intervals_hold_what_they_promise():
@@ -83,16 +83,16 @@ def test_clustered_intervals_hold_what_they_promise():
     held = naive = 0
     for _ in range(400):
         hits = generator.random(320) < np.repeat(generator.beta(2, 1, 40), 8)
-        low, high = limits(proportion(hits, patients))
+        low, high = limits(proportion_interval(hits, patients))
         held += low <= 2 / 3 <= high
-        low, high = limits(proportion(hits, names(320)))
+        low, high = limits(proportion_interval(hits, names(320)))
         naive += low <= 2 / 3 <= high
     assert 0.92 <= held / 400 <= 0.98  # 3 standard errors of 1.1 % around 95 %
     assert naive / 400 < 0.85
 
 
 def test_no_trials():
-    found = proportion([], [])
+    found = proportion_interval([], [])
     assert found.count == 0
     assert all(math.isnan(x) for x in (found.value, found.low, found.high))
 
@@ -102,7 +102,7 @@ def test_no_trials():
 
 def test_bootstrap_of_many_is_the_normal_interval():
     values = np.random.default_rng(3).normal(10, 2, 400)
-    found = mean(values, names(400), rng())
+    found = mean_interval(values, names(400), rng())
     half = 1.96 * values.std(ddof=1) / 20
     assert limits(found) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
     assert (found.value, found.count) == (pytest.approx(values.mean()), 400)
@@ -116,42 +116,42 @@ def test_patients_are_resampled_not_variants(numbers, variants):
     Values are multiples of 1/64, whose sums are exact: means that are equal must not come to differ in the last bit.
     """
     values = [number / 64 for number in numbers]
-    once = mean(values, names(len(values)), rng())
-    often = mean(np.repeat(values, variants), np.repeat(names(len(values)), variants), rng())
+    once = mean_interval(values, names(len(values)), rng())
+    often = mean_interval(np.repeat(values, variants), np.repeat(names(len(values)), variants), rng())
     assert limits(often) == limits(once)
     assert often.count == variants * len(values)
 
 
 def test_resampling_cases_would_have_been_wrong():
     values = np.repeat([0.9, 0.5, 0.7, 0.2, 0.8], 20)
-    low, high = limits(mean(values, np.repeat(names(5), 20), rng()))
-    wrong_low, wrong_high = limits(mean(values, names(100), rng()))
+    low, high = limits(mean_interval(values, np.repeat(names(5), 20), rng()))
+    wrong_low, wrong_high = limits(mean_interval(values, names(100), rng()))
     assert high - low > 3 * (wrong_high - wrong_low)
 
 
 def test_a_mean_is_over_cases_not_over_patients():
-    found = mean([1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"], rng())
+    found = mean_interval([1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"], rng())
     assert (found.value, found.count) == (0.75, 4)
 
 
 def test_totals_over_counts():
     """1 of 2 and 3 of 4 lesions; the case without lesion says nothing."""
-    found = mean([1.0, 3.0, 0.0], names(3), rng(), [2, 4, 0])
+    found = mean_interval([1.0, 3.0, 0.0], names(3), rng(), [2, 4, 0])
     assert (found.value, found.count) == (4 / 6, 6)
 
 
 def test_undefined_values_are_left_out():
-    with_gaps = mean([0.2, math.nan, 0.8, 0.5], names(4), rng())
-    assert with_gaps == mean([0.2, 0.8, 0.5], ["p0", "p2", "p3"], rng())
-    assert mean([math.nan], ["p"], rng()).count == 0
+    with_gaps = mean_interval([0.2, math.nan, 0.8, 0.5], names(4), rng())
+    assert with_gaps == mean_interval([0.2, 0.8, 0.5], ["p0", "p2", "p3"], rng())
+    assert mean_interval([math.nan], ["p"], rng()).count == 0
 
 
 def test_patients_that_are_all_alike_leave_no_doubt():
-    assert mean([0.5] * 6, names(6), rng()) == ConfidenceInterval(0.5, 0.5, 0.5, 6)
+    assert mean_interval([0.5] * 6, names(6), rng()) == ConfidenceInterval(0.5, 0.5, 0.5, 6)
 
 
 def test_of_a_single_patient_nothing_is_known_of_others():
-    found = mean([0.5, 0.7], ["p", "p"], rng())
+    found = mean_interval([0.5, 0.7], ["p", "p"], rng())
     assert (found.value, found.count) == (0.6, 2)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
@@ -161,15 +161,15 @@ def test_of_a_single_patient_nothing_is_known_of_others():
 @given(st.lists(st.sampled_from([0.0, 1e-9, 0.1, 1.0, 1000.0]), min_size=2, max_size=60))
 def test_limits_are_numbers_around_the_mean(values):
     """Whatever the skew: an outlier among zeros is what false positives look like."""
-    found = mean(values, names(len(values)), rng())
+    found = mean_interval(values, names(len(values)), rng())
     assert found.low <= found.value + 1e-12
     assert found.value - 1e-12 <= found.high
 
 
 def test_same_seed_same_interval():
     values = list(np.random.default_rng(1).random(20))
-    assert mean(values, names(20), rng()) == mean(values, names(20), rng())
-    assert mean(values, names(20), rng()) != mean(values, names(20), np.random.default_rng(1))
+    assert mean_interval(values, names(20), rng()) == mean_interval(values, names(20), rng())
+    assert mean_interval(values, names(20), rng()) != mean_interval(values, names(20), np.random.default_rng(1))
 
 
 # Wilcoxon

@@ -10,7 +10,7 @@ from scored import benchmark, case, evaluation, lesion
 
 from tumorgen.evaluation.scores import Evaluation
 from tumorgen.evaluation.summary import summarize
-from tumorgen.figures.charts import detection_by_radius, dice_boxes, differences, robustness
+from tumorgen.figures.charts import draw_detection, draw_dice, draw_differences, draw_robustness
 
 CASES = [case(f"c{n}", found=(n % 3, 0), tumor_dsc=n / 10) for n in range(10)]
 FOUND = evaluation(
@@ -19,10 +19,10 @@ FOUND = evaluation(
 OTHER = evaluation(*(case(c.case, tumor_dsc=0.4) for c in CASES))
 LEVELS = benchmark({("size", "2"): 0.1, ("size", "8"): 0.9, ("texture", "1"): 0.3}, healthy=0.8)
 PLOTS = {
-    "radius": lambda: detection_by_radius(summarize(FOUND)),
-    "dice": lambda: dice_boxes(FOUND, OTHER),
-    "differences": lambda: differences(FOUND, OTHER),
-    "robustness": lambda: robustness(LEVELS),
+    "radius": lambda: draw_detection(summarize(FOUND)),
+    "dice": lambda: draw_dice(FOUND, OTHER),
+    "differences": lambda: draw_differences(FOUND, OTHER),
+    "robustness": lambda: draw_robustness(LEVELS),
 }
 
 
@@ -59,14 +59,14 @@ def test_each_model_has_its_boxes():
     both = texts(PLOTS["dice"]())
     assert {"liver", "tumour"} <= set(both)
     assert both.count("this") == both.count("other") == 2
-    alone = texts(dice_boxes(FOUND))
+    alone = texts(draw_dice(FOUND))
     assert {"liver", "tumour"} <= set(alone)
     assert not any("other" in text for text in alone)
 
 
 def test_the_differences_are_of_cases_that_both_have():
     fewer = evaluation(*OTHER.cases[:4])
-    assert any("4 cases" in text for text in texts(differences(FOUND, fewer)))
+    assert any("4 cases" in text for text in texts(draw_differences(FOUND, fewer)))
 
 
 def test_a_panel_for_each_dimension_and_one_for_the_control():
@@ -78,7 +78,7 @@ def test_a_panel_for_each_dimension_and_one_for_the_control():
         "fails: lesions found, or specificity, below 0.5",
         "radius, mm",
     } <= set(found)
-    without = texts(robustness(benchmark({("size", "2"): 0.1})))
+    without = texts(draw_robustness(benchmark({("size", "2"): 0.1})))
     assert "control" not in without
 
 
@@ -87,7 +87,7 @@ def test_a_panel_for_each_dimension_and_one_for_the_control():
 )
 def test_names_of_levels_are_drawn_as_they_are(name):
     """Dollars are no formula, markup is text, and what looks like an id or a colour stays."""
-    svg = robustness(benchmark({(name, name): 0.1, ("size", "2"): 0.1}))
+    svg = draw_robustness(benchmark({(name, name): 0.1, ("size", "2"): 0.1}))
     shown = name if len(name) <= 40 else name[:39] + "\u2026"
     assert texts(svg).count(shown) == 2  # title and tick
     assert "<script" not in svg
@@ -95,10 +95,10 @@ def test_names_of_levels_are_drawn_as_they_are(name):
 
 def test_the_livers_axis_begins_below_its_values():
     close = evaluation(*(case(f"c{n}", liver_dsc=0.95 + n / 1000) for n in range(10)))
-    shown = texts(dice_boxes(close))
+    shown = texts(draw_dice(close))
     assert "0.90" in shown
     assert "0.80" not in shown
-    assert texts(dice_boxes(evaluation(case("a", liver_dsc=0.2)))).count("0.0") == 2
+    assert texts(draw_dice(evaluation(case("a", liver_dsc=0.2)))).count("0.0") == 2
 
 
 def test_axes_have_the_pages_colours():
@@ -111,5 +111,5 @@ def test_axes_have_the_pages_colours():
 
 def test_nothing_to_draw_is_drawn_too():
     nothing = Evaluation((), ())
-    for svg in (detection_by_radius(summarize(nothing)), dice_boxes(nothing), differences(nothing, nothing)):
+    for svg in (draw_detection(summarize(nothing)), draw_dice(nothing), draw_differences(nothing, nothing)):
         assert ET.fromstring(svg) is not None

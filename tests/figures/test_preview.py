@@ -26,12 +26,12 @@ from tumorgen.cli import main
 from tumorgen.dataset.provenance import finish_provenance
 from tumorgen.dataset.raw import Dataset, write_description, write_sums
 from tumorgen.errors import TumorgenError
-from tumorgen.figures.overview import draw_overview, ordered_classes
+from tumorgen.figures.overview import draw_overview, order_classes
 from tumorgen.figures.page import DPI, WIDTH
 from tumorgen.figures.panels import LIVER_COLOR, TUMOR_COLOR, Side
-from tumorgen.figures.preview import preview, read_sheet
-from tumorgen.figures.sheets import MAX_ROWS, Sheet, draw_sheet, largest, zoom_mm
-from tumorgen.figures.views import PLANES, Window, cut, to_lps
+from tumorgen.figures.preview import preview_dataset, read_sheet
+from tumorgen.figures.sheets import MAX_ROWS, Sheet, draw_sheet, sort_tumors, zoom_mm
+from tumorgen.figures.views import PLANES, Window, cut_window, to_lps
 from tumorgen.generation.verify import verify
 from tumorgen.imaging.boxes import bounding_box
 from tumorgen.imaging.volume import Geometry, Volume, write_volume
@@ -228,7 +228,7 @@ def test_the_largest_few_are_shown_and_the_rest_counted(base: Scan) -> None:
     record = record_of(base, "mix", variant=1)
     image, label = render(base, record.plan).apply(base)
     sheet = sheet_of(Volume(image, base.geometry), Volume(label, base.geometry), record, base.image)
-    shown = largest(sheet)
+    shown = sort_tumors(sheet)
     assert len(shown) > MAX_ROWS
     assert [t.radius_mm for t in shown] == sorted((t.radius_mm for t in shown), reverse=True)
     figure = draw_sheet(sheet)
@@ -254,19 +254,19 @@ def test_cut_keeps_a_margin_and_stays_inside() -> None:
     geometry = Geometry((10, 20, 30), (5.0, 1.0, 1.0))
     array = np.arange(6000).reshape(10, 20, 30)
     window = Window.around(PLANES[1], (4.0, 7.0, 15.0), (10.0, 20.0), geometry)  # coronal: across x, up z
-    part = cut(array, geometry, window)
+    part = cut_window(array, geometry, window)
     assert part.across_mm[0] <= window.across_mm[0] - 1
     assert part.across_mm[-1] >= window.across_mm[1] + 1
     np.testing.assert_array_equal(part.vertical_mm % 5, 0)
     z, x = (int(part.vertical_mm[0] / 5), int(part.across_mm[0]))
     assert part.values[0, 0] == array[z, 7, x]
-    corner = cut(array, geometry, Window.around(PLANES[0], (99.0, 0.0, 29.0), (4.0, 4.0), geometry))
+    corner = cut_window(array, geometry, Window.around(PLANES[0], (99.0, 0.0, 29.0), (4.0, 4.0), geometry))
     assert corner.values.shape == (5, 5)
     assert corner.values[0, -1] == array[9, 0, 29]
 
 
 def test_classes_are_ordered_by_size_and_mix_is_last() -> None:
-    assert ordered_classes(["mix", "zebra", "large", "tiny", "large"]) == ["tiny", "large", "zebra", "mix"]
+    assert order_classes(["mix", "zebra", "large", "tiny", "large"]) == ["tiny", "large", "zebra", "mix"]
 
 
 def test_overview_counts_what_the_manifest_says(base: Scan) -> None:
@@ -357,13 +357,13 @@ def test_command_draws_sheets_and_overview(dataset: Dataset) -> None:
 
 
 def test_verify_and_the_training_folders_do_not_mind(dataset: Dataset) -> None:
-    preview(dataset.folder, count=1, jobs=1)
+    preview_dataset(dataset.folder, count=1, jobs=1)
     assert not verify(dataset.folder, jobs=1).problems
 
 
 def test_same_bytes_again_and_on_two_cores(dataset: Dataset, tmp_path: Path) -> None:
     for name, jobs in (("one", 1), ("two", 2)):
-        preview(dataset.folder, tmp_path / name, count=2, jobs=jobs)
+        preview_dataset(dataset.folder, tmp_path / name, count=2, jobs=jobs)
     assert len(list((tmp_path / "two").iterdir())) == 3
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
@@ -371,7 +371,7 @@ def test_same_bytes_again_and_on_two_cores(dataset: Dataset, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("count", "sheets"), [(-1, [0, 1, 2]), (2, [0, 2]), (0, [])])
 def test_count_is_spread_over_the_dataset(dataset: Dataset, tmp_path: Path, count: int, sheets: list[int]) -> None:
-    report = preview(dataset.folder, tmp_path / "out", count=count, jobs=1)
+    report = preview_dataset(dataset.folder, tmp_path / "out", count=count, jobs=1)
     assert [path.name for path in report.sheets] == [f"ball_v000{n}.png" for n in sheets]
     assert report.overview.is_file()
 
@@ -391,7 +391,7 @@ def test_a_source_that_is_gone_is_said_and_can_be_given(dataset: Dataset, tmp_pa
 
 def test_another_scan_is_not_shown_as_the_healthy_one(dataset: Dataset, tmp_path: Path) -> None:
     write_volume(ball_scan((2.0, 2.0, 2.0), seed=5).image, tmp_path / "ct" / "ball.nii.gz")
-    report = preview(dataset.folder, count=1, jobs=1)
+    report = preview_dataset(dataset.folder, count=1, jobs=1)
     assert len(report.sheets) == 1
     assert "SHA-256" in report.without_healthy[0][1]
 
@@ -399,10 +399,10 @@ def test_another_scan_is_not_shown_as_the_healthy_one(dataset: Dataset, tmp_path
 def test_a_row_written_by_hand_is_drawn(dataset: Dataset, tmp_path: Path) -> None:
     records = read_manifest(dataset.manifest)
     write_manifest([Record(r.plan, (None,) * len(r.outcomes), None) for r in records], dataset.manifest)
-    report = preview(dataset.folder, images=tmp_path / "ct", masks=tmp_path / "livers", count=1, jobs=1)
+    report = preview_dataset(dataset.folder, images=tmp_path / "ct", masks=tmp_path / "livers", count=1, jobs=1)
     assert len(report.sheets) == 1
     assert not report.without_healthy
-    assert "names no scan" in preview(dataset.folder, count=1, jobs=1).without_healthy[0][1]
+    assert "names no scan" in preview_dataset(dataset.folder, count=1, jobs=1).without_healthy[0][1]
 
 
 @pytest.mark.parametrize("what", ["missing", "truncated", "of another grid"])
@@ -432,18 +432,18 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["preview", str(tmp_path / "nowhere")]).exit_code == 2
     write_manifest([], tmp_path / "manifest.csv")
     with pytest.raises(TumorgenError, match="lists no samples"):
-        preview(tmp_path)
+        preview_dataset(tmp_path)
 
 
 def test_pictures_never_lie_among_the_cases(dataset: Dataset) -> None:
     for folder in (dataset.images, dataset.labels / "preview"):
         with pytest.raises(TumorgenError, match="folder of cases"):
-            preview(dataset.folder, folder)
+            preview_dataset(dataset.folder, folder)
 
 
 def test_images_without_masks_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TumorgenError, match="go together"):
-        preview(dataset.folder, images=tmp_path / "ct")
+        preview_dataset(dataset.folder, images=tmp_path / "ct")
 
 
 def test_an_output_that_cannot_be_written_is_one_line(dataset: Dataset, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.random import Generator
 
-from tumorgen.evaluation.intervals import mean, proportion
+from tumorgen.evaluation.intervals import mean_interval, proportion_interval
 from tumorgen.evaluation.lesions import find_lesions, radius_of
 from tumorgen.evaluation.overlap import dsc
 from tumorgen.imaging.boxes import Box, paste
@@ -210,9 +210,9 @@ def score(network: Any, cases: Sequence[Case], setting: Setting) -> dict[str, An
         owners += [patient] * len(small)
     rng = np.random.default_rng(0)
     return {
-        "dice": mean(dices, patients, rng),
-        "sensitivity_small": proportion(hits, owners),
-        "false_positives": mean(false, patients, rng),
+        "dice": mean_interval(dices, patients, rng),
+        "sensitivity_small": proportion_interval(hits, owners),
+        "false_positives": mean_interval(false, patients, rng),
     }
 
 

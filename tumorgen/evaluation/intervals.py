@@ -40,7 +40,7 @@ def per_patient(
     return sums, numbers
 
 
-def proportion(hits: Sequence[bool], patients: Sequence[str]) -> ConfidenceInterval:
+def proportion_interval(hits: Sequence[bool], patients: Sequence[str]) -> ConfidenceInterval:
     """Share of hits with Wilson's score interval (1927), on as many independent trials as the hits are worth.
 
     Trials of one patient are alike, and Wilson's formula takes them for independent: it is given trials / d and
@@ -68,7 +68,7 @@ def _design_effect(sums: Numbers, counts: Numbers) -> float:
     return float(np.clip(variance / (share * (1 - share) / trials), 1, most))
 
 
-def mean(
+def mean_interval(
     totals: Sequence[float], patients: Sequence[str], rng: np.random.Generator, counts: Sequence[int] | None = None
 ) -> ConfidenceInterval:
     """Sum of totals over sum of counts (1 each by default), with a bootstrap interval (BCa; Efron 1987) over patients.

@@ -49,7 +49,7 @@ class Components:
     centers: NDArray[np.float64]
 
 
-def components(mask: NDArray[np.bool_]) -> Components:
+def find_components(mask: NDArray[np.bool_]) -> Components:
     """Components of a mask (z, y, x), in the order of their first voxel."""
     numbers, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
     found = cc3d.statistics(numbers)
@@ -71,7 +71,7 @@ def find_lesions(
 
     Ties go to the lesion that comes first.
     """
-    truth, found = components(reference), components(prediction)
+    truth, found = find_components(reference), find_components(prediction)
     pairs = _intersections(truth, found)
     shared, total = _match(pairs, truth.voxels, found.voxels)
     hit = np.isin(np.arange(len(truth.voxels)), pairs.first)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import __version__
 from ..imaging.volume import whole_file
-from .intervals import RESAMPLES, mean, proportion, signed_rank
+from .intervals import RESAMPLES, mean_interval, proportion_interval, signed_rank
 from .scores import FAULTS, METRICS, RADIUS_BINS, CaseScore, ConfidenceInterval, Evaluation, LesionScore
 
 Summary = dict[str, Any]
@@ -117,7 +117,9 @@ def _means(
         "false_positives_per_scan": (cases, "false_positives"),
     }
     return {
-        metric: _told(mean([getattr(s, field) for s in of], [s.patient for s in of], _rng(seed, f"{name}/{metric}")))
+        metric: _told(
+            mean_interval([getattr(s, field) for s in of], [s.patient for s in of], _rng(seed, f"{name}/{metric}"))
+        )
         for metric, (of, field) in scores.items()
     }
 
@@ -125,7 +127,7 @@ def _means(
 def _sensitivity(lesions: Iterable[LesionScore], rule: str) -> dict[str, float | int | None]:
     """Share of lesions that are found by a rule, the name of its field."""
     kept = list(lesions)
-    return _told(proportion([getattr(lesion, rule) for lesion in kept], [lesion.patient for lesion in kept]))
+    return _told(proportion_interval([getattr(lesion, rule) for lesion in kept], [lesion.patient for lesion in kept]))
 
 
 def _by_radius(lesions: Sequence[LesionScore], rule: str) -> dict[str, Any]:
@@ -137,7 +139,9 @@ def _by_radius(lesions: Sequence[LesionScore], rule: str) -> dict[str, Any]:
 def _specificity(cases: Iterable[CaseScore]) -> dict[str, float | int | None]:
     """Of the scans without tumour, the share in which none is predicted."""
     clean = [case for case in cases if case.reference_tumor_mm3 == 0]
-    return _told(proportion([case.predicted_tumor_mm3 == 0 for case in clean], [case.patient for case in clean]))
+    return _told(
+        proportion_interval([case.predicted_tumor_mm3 == 0 for case in clean], [case.patient for case in clean])
+    )
 
 
 def _dimensions(cases: Sequence[CaseScore], lesions: Sequence[LesionScore], seed: int) -> dict[str, Any] | None:
@@ -182,6 +186,6 @@ def _compare(evaluation: Evaluation, other: Evaluation, seed: int) -> dict[str, 
     for metric, (field, counts) in fields.items():
         differences = [float(getattr(mine, field) - getattr(their, field)) for mine, their in pairs]
         p_value, n = signed_rank(differences, patients, counts)
-        interval = mean(differences, patients, _rng(seed, f"compare/{metric}"), counts)
+        interval = mean_interval(differences, patients, _rng(seed, f"compare/{metric}"), counts)
         found[metric] = {"difference": _told(interval), "p_value": None if math.isnan(p_value) else p_value, "n": n}
     return found

@@ -39,7 +39,7 @@ WIDTH = 9.6  # inches
 Summary = Mapping[str, Any]
 
 
-def detection_by_radius(summary: Summary) -> str:
+def draw_detection(summary: Summary) -> str:
     """Share of lesions found against their radius, with 95 % intervals, by both rules (the paper's Figure 5)."""
     figure = _figure(WIDTH, 3.4)
     axes = figure.add_subplot()
@@ -54,7 +54,7 @@ def detection_by_radius(summary: Summary) -> str:
     return _svg(figure, "radius")
 
 
-def dice_boxes(evaluation: Evaluation, other: Evaluation | None = None) -> str:
+def draw_dice(evaluation: Evaluation, other: Evaluation | None = None) -> str:
     """DSC of liver and tumour, case by case: quartiles as boxes, whiskers to 1.5 times their range, cases as dots.
 
     The liver's axis begins where its values do: between good models it differs by hundredths.
@@ -84,7 +84,7 @@ def _values(found: Evaluation, metric: str) -> list[float]:
     return [value for case in found.cases if case.scored and not math.isnan(value := getattr(case, metric))]
 
 
-def differences(evaluation: Evaluation, other: Evaluation) -> str:
+def draw_differences(evaluation: Evaluation, other: Evaluation) -> str:
     """Difference in tumour DSC, this minus the other, of every case that is defined in both, sorted."""
     theirs = {case.case: case.tumor_dsc for case in other.cases if case.scored}
     found = sorted(
@@ -103,7 +103,7 @@ def differences(evaluation: Evaluation, other: Evaluation) -> str:
     return _svg(figure, "differences")
 
 
-def robustness(summary: Summary) -> str:
+def draw_robustness(summary: Summary) -> str:
     """A panel per dimension of the benchmark: tumour DSC and sensitivity against level (the paper's Figure 6).
 
     The healthy control has a panel of its own, with specificity. A line marks the share below which a model fails.

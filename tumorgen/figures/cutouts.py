@@ -19,8 +19,8 @@ from ..errors import TumorgenError
 from ..imaging.boxes import bounding_box
 from ..imaging.volume import Volume, read_volume
 from ..labels import LIVER, TUMOR
-from .panels import WINDOW_HU, Panel, Side, draw_panel, scale_bar, side_letters
-from .views import PLANES, Window, cut, to_lps
+from .panels import WINDOW_HU, Panel, Side, draw_panel, draw_scale_bar, draw_side_letters
+from .views import PLANES, Window, cut_window, to_lps
 
 REFERENCE_COLOR, PREDICTION_COLOR = "#56b4e9", "#e69f00"  # Okabe and Ito's, bright on grey
 _AXIAL = PLANES[0]
@@ -103,15 +103,15 @@ def _draw(ground: NDArray[Any], truth: Volume, found: Volume) -> bytes:
     axes = figure.add_axes((0, 0, 1, 1))
     draw_panel(axes, Panel(window, Side(ground, None), truth.geometry))
     for label, color, style in ((truth, REFERENCE_COLOR, "solid"), (found, PREDICTION_COLOR, (0, (2, 1.5)))):
-        part = cut(label.array, truth.geometry, window)
+        part = cut_window(label.array, truth.geometry, window)
         mask = np.pad(part.values == TUMOR, 1).astype(np.float32)  # closes what ends with the image
         if mask.any():
             across, vertical = (_widened(mm) for mm in (part.across_mm, part.vertical_mm))
             axes.contour(across, vertical, mask, levels=[0.5], colors=[color], linewidths=[1.6], linestyles=[style])
     axes.set_xlim(window.across_mm)
     axes.set_ylim(window.vertical_mm[::-1])
-    side_letters(axes, _AXIAL)
-    scale_bar(axes, window.across_mm[1] - window.across_mm[0])
+    draw_side_letters(axes, _AXIAL)
+    draw_scale_bar(axes, window.across_mm[1] - window.across_mm[0])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "tumorgen"})
     return buffer.getvalue()

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..method.settings import MIX, SIZES
 from ..tables.manifest import Record
-from .page import FAINT, INK, MARGIN, MUTED, WIDTH, class_color, count, new_figure, place_axes, shorten, write
-from .panels import Panel, draw_panel, scale_bar
+from .page import FAINT, INK, MARGIN, MUTED, WIDTH, class_color, new_figure, place_axes, plural, shorten, write_text
+from .panels import Panel, draw_panel, draw_scale_bar
 from .sheets import THUMBNAIL_ASPECT
 
 COLUMNS = 5  # of the grid
@@ -33,16 +33,16 @@ def draw_overview(name: str, records: Sequence[Record], panels: Sequence[tuple[R
     figure = new_figure(height)
     scans = len({record.plan.case for record in records})
     tumors = sum(len(record.plan.tumors) for record in records)
-    counted = ", ".join(count(n, noun) for n, noun in ((scans, "scan"), (len(records), "sample"), (tumors, "tumour")))
-    write(figure, MARGIN, 0.14, shorten(name, 80), size=14, weight="bold")
-    write(figure, MARGIN, 0.43, counted, color=MUTED)
+    counted = ", ".join(plural(n, noun) for n, noun in ((scans, "scan"), (len(records), "sample"), (tumors, "tumour")))
+    write_text(figure, MARGIN, 0.14, shorten(name, 80), size=14, weight="bold")
+    write_text(figure, MARGIN, 0.43, counted, color=MUTED)
     _class_key(figure, records)
     _charts(figure, records, _HEAD, _CHARTS - 0.75)
     for number, (record, panel) in enumerate(panels):
         row, column = divmod(number, COLUMNS)
         left, top = MARGIN + column * (_PANEL + _GAP), _HEAD + _CHARTS + row * (_PANEL_HEIGHT + _CAPTION)
         _grid_panel(figure, left, top, record, panel, first=number == 0)
-    write(figure, WIDTH - MARGIN, height - 0.26, "tumorgen", color=FAINT, ha="right")
+    write_text(figure, WIDTH - MARGIN, height - 0.26, "tumorgen", color=FAINT, ha="right")
     return figure
 
 
@@ -52,16 +52,16 @@ def _grid_panel(figure: Figure, left: float, top: float, record: Record, panel: 
     draw_panel(axes, panel)
     if first:
         low, high = panel.window.across_mm
-        scale_bar(axes, high - low)
+        draw_scale_bar(axes, high - low)
     below = top + _PANEL_HEIGHT + 0.05
-    what = f"{record.plan.size_class} · {count(len(record.plan.tumors), 'tumour')}"
-    write(figure, left, below, shorten(record.plan.sample, 22), size=7.5)
-    write(figure, left + _PANEL, below, what, size=7.5, color=MUTED, ha="right")
+    what = f"{record.plan.size_class} · {plural(len(record.plan.tumors), 'tumour')}"
+    write_text(figure, left, below, shorten(record.plan.sample, 22), size=7.5)
+    write_text(figure, left + _PANEL, below, what, size=7.5, color=MUTED, ha="right")
 
 
 def _charts(figure: Figure, records: Sequence[Record], top: float, height: float) -> None:
     """Radii, contrasts, tumours per sample and class counts, each by size class."""
-    kinds = ordered_classes(t.size_class for r in records for t in r.plan.tumors)
+    kinds = order_classes(t.size_class for r in records for t in r.plan.tumors)
     measured = [pair for r in records for pair in _measures(r)]
     indent, gap = 0.4, 0.62
     width = (WIDTH - 2 * MARGIN - indent - 3 * gap) / 4
@@ -80,9 +80,9 @@ def _class_key(figure: Figure, records: Sequence[Record]) -> None:
     """Colours of the size classes, of tumours and of samples, on one line at the upper right."""
     tumors = {t.size_class for r in records for t in r.plan.tumors}
     right = WIDTH - MARGIN
-    for name in reversed(ordered_classes(tumors | {r.plan.size_class for r in records})):
-        right -= write(figure, right, 0.43, name, color=MUTED, ha="right") + 0.06
-        right -= write(figure, right, 0.43, "■", color=class_color(name), ha="right") + 0.16
+    for name in reversed(order_classes(tumors | {r.plan.size_class for r in records})):
+        right -= write_text(figure, right, 0.43, name, color=MUTED, ha="right") + 0.06
+        right -= write_text(figure, right, 0.43, "■", color=class_color(name), ha="right") + 0.16
 
 
 def _measures(record: Record) -> Iterator[tuple[str, float, float]]:
@@ -94,7 +94,7 @@ def _measures(record: Record) -> Iterator[tuple[str, float, float]]:
             yield tumor.size_class, outcome.equivalent_radius_mm, outcome.contrast_hu
 
 
-def ordered_classes(names: Iterable[str]) -> list[str]:
+def order_classes(names: Iterable[str]) -> list[str]:
     """Size classes that occur: those of the size table from small to large, then others by name, then mix."""
     rank = {name: number for number, name in enumerate(SIZES)}
     return sorted(set(names), key=lambda name: (name == MIX, rank.get(name, len(rank)), name))
@@ -122,7 +122,7 @@ def _contrast_chart(axes: Axes, values: dict[str, list[float]]) -> None:
 
 
 def _count_chart(axes: Axes, records: Sequence[Record]) -> None:
-    kinds = ordered_classes(r.plan.size_class for r in records)
+    kinds = order_classes(r.plan.size_class for r in records)
     values = {k: [float(len(r.plan.tumors)) for r in records if r.plan.size_class == k] for k in kinds}
     most = max(len(r.plan.tumors) for r in records)
     step = 1 + most // 30

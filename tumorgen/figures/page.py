@@ -23,7 +23,7 @@ CLASS_COLORS = {**dict(zip(SIZES, ("#eda81c", "#e4572e", "#a2337a", "#3d2c8d"), 
 OTHER_COLORS = ("#2a9d8f", "#457b9d", "#8ab17d", "#b56576")
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; the file appears whole or not at all, and holds no date: same figure, same bytes.
 
     Raises
@@ -52,7 +52,7 @@ def place_axes(figure: Figure, left: float, top: float, width: float, height: fl
     return axes
 
 
-def write(
+def write_text(
     figure: Figure,
     x: float,
     y: float,
@@ -80,7 +80,7 @@ def whole(value: float, *, signed: bool = False) -> str:
     return f"{round(value):{'+' if signed else ''}d}".replace("-", MINUS)
 
 
-def count(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """`1 scan`, `2 scans`."""
     return f"{number} {noun}{'s' * (number != 1)}"
 

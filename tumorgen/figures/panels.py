@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..imaging.volume import Geometry
 from ..labels import LIVER, TUMOR
 from .page import MUTED
-from .views import Plane, Window, cut
+from .views import Plane, Window, cut_window
 
 WINDOW_HU = (-100.0, 240.0)
 LIVER_COLOR, TUMOR_COLOR = "#39b6d8", "#ffb000"
@@ -39,7 +39,7 @@ class Panel:
 def draw_panel(axes: Axes, panel: Panel) -> None:
     """Draw a slice in the CT window, true to its spacing, with the outlines of liver (thin) and tumour."""
     window = panel.window
-    image = cut(panel.side.image, panel.geometry, window)
+    image = cut_window(panel.side.image, panel.geometry, window)
     low, high = WINDOW_HU
     _blank(axes, "black")
     axes.imshow(
@@ -55,7 +55,7 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
         aspect="auto",  # the axes have the window's own proportions
     )
     if panel.side.label is not None:
-        label = cut(panel.side.label, panel.geometry, window)
+        label = cut_window(panel.side.label, panel.geometry, window)
         for mask, color, width in (
             (label.values >= LIVER, LIVER_COLOR, 0.7),
             (label.values == TUMOR, TUMOR_COLOR, 1.1),
@@ -73,7 +73,7 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
     axes.set_ylim(window.vertical_mm if window.plane.upwards else window.vertical_mm[::-1])
 
 
-def scale_bar(axes: Axes, width_mm: float) -> None:
+def draw_scale_bar(axes: Axes, width_mm: float) -> None:
     """A bar of a round length in the lower left of a panel."""
     length = max(mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm <= max(1, 0.36 * width_mm))
     start = min(axes.get_xlim()) + 0.06 * width_mm
@@ -91,7 +91,7 @@ def scale_bar(axes: Axes, width_mm: float) -> None:
     axes.text(start, 0.085, f"{length} mm", transform=across, color="white", fontsize=7, va="bottom", path_effects=dark)
 
 
-def side_letters(axes: Axes, plane: Plane) -> None:
+def draw_side_letters(axes: Axes, plane: Plane) -> None:
     """What is where: right, left, anterior, posterior, superior, inferior."""
     places = ((0.025, 0.5, "left", "center"), (0.975, 0.5, "right", "center"), (0.5, 0.97, "center", "top"))
     for letter, (x, y, ha, va) in zip(plane.sides[:3], places, strict=True):

@@ -23,9 +23,9 @@ from ..parallel import count_jobs
 from ..tables.manifest import Record, read_manifest, spread_samples
 from ..tables.sources import find_sources
 from .overview import draw_overview
-from .page import save
+from .page import save_figure
 from .panels import Panel, Side
-from .sheets import Sheet, draw_sheet, thumbnail
+from .sheets import Sheet, crop_thumbnail, draw_sheet
 from .views import to_lps
 
 FOLDER = "preview"
@@ -34,7 +34,7 @@ GRID = 10  # samples on the overview
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Preview:
     """What was drawn: files, samples that could not be drawn, and samples that were drawn without their healthy scan.
 
     `without_healthy` holds (sample, reason).
@@ -57,7 +57,7 @@ class _Drawn:
     missing: str
 
 
-def preview(
+def preview_dataset(
     folder: Path,
     output: Path | None = None,
     *,
@@ -66,7 +66,7 @@ def preview(
     masks: Path | None = None,
     jobs: int = -1,
     start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
-) -> Report:
+) -> Preview:
     """Draw sheets of `count` samples, spread evenly over a dataset (all of them if negative), and its overview.
 
     They go to `output`, by default the folder `preview` of the dataset. The healthy scans are those that the manifest
@@ -91,8 +91,8 @@ def preview(
     chosen = spread_samples([record.plan.sample for record in records], count)
     wanted = [record for record in records if record.plan.sample in chosen]
     drawn, failures = _draw_all(dataset, wanted, output, images, masks, jobs, start)
-    save(draw_overview(folder.resolve().name, records, _grid(drawn)), output / OVERVIEW)
-    return Report(
+    save_figure(draw_overview(folder.resolve().name, records, _grid(drawn)), output / OVERVIEW)
+    return Preview(
         output,
         output / OVERVIEW,
         tuple(d.path for d in drawn),
@@ -139,8 +139,8 @@ def _draw(dataset: Dataset, record: Record, output: Path, images: Path | None, m
     try:
         sheet = read_sheet(dataset, record, images, masks)
         path = output / f"{safe_name(sample)}.png"
-        save(draw_sheet(sheet), path)
-        return _Drawn(record, path, thumbnail(sheet), sheet.missing)
+        save_figure(draw_sheet(sheet), path)
+        return _Drawn(record, path, crop_thumbnail(sheet), sheet.missing)
     except TumorgenError as error:
         return Failure(sample, str(error), 1, about=own)
     except Exception as error:

@@ -17,11 +17,10 @@ from .. import __version__
 from ..errors import TumorgenError
 from ..evaluation.scores import RADIUS_BINS, CaseScore, Evaluation
 from ..imaging.volume import find_volumes, whole_file
-from .charts import RULES, detection_by_radius, dice_boxes, differences, robustness
+from .charts import RULES, draw_detection, draw_dice, draw_differences, draw_robustness
 from .cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout
 from .findings import RULE, cell_name, levels_without_score, where_it_fails, worst_cases
-from .page import MINUS
-from .page import count as counted
+from .page import MINUS, plural
 
 NONE = "\N{EN DASH}"
 WORST = 8  # cases that are shown
@@ -72,7 +71,7 @@ def write_report(
         _head(evaluation, other, summary),
         _section("In numbers", _headline(summary)),
         _section("Lesions found, by size", _by_size(summary)),
-        _section("DSC, case by case", _plot(dice_boxes(evaluation, other), "DSC of every case")),
+        _section("DSC, case by case", _plot(draw_dice(evaluation, other), "DSC of every case")),
     ]
     if other and summary["compare"]:
         sections.append(_section("Against the other model", _comparison(evaluation, other, summary)))
@@ -108,10 +107,10 @@ def _head(evaluation: Evaluation, other: Evaluation | None, summary: Summary) ->
     cases = summary["cases"]
     faults = cases["total"] - cases["scored"]
     known = f"as {Path(summary['manifest']).name} says" if summary["manifest"] else "each case taken for one"
-    left_out = "no faults" if not faults else f"<b>{counted(faults, 'case')} with a fault</b>, in no figure"
+    left_out = "no faults" if not faults else f"<b>{plural(faults, 'case')} with a fault</b>, in no figure"
     return (
         f"<header><h1>Evaluation of {predictions}</h1><p>Predictions {predictions} against references {references}"
-        f"{against}. {counted(cases['scored'], 'case')} scored, from {counted(summary['patients'], 'patient')}"
+        f"{against}. {plural(cases['scored'], 'case')} scored, from {plural(summary['patients'], 'patient')}"
         f" ({escape(known)}); {left_out}. Intervals hold 95&nbsp;% and are over patients; the rules are at the end.</p>"
         "</header>"
     )
@@ -119,7 +118,7 @@ def _head(evaluation: Evaluation, other: Evaluation | None, summary: Summary) ->
 
 def _lacking(other: Evaluation) -> str:
     faults = sum(not case.scored for case in other.cases)
-    return f" ({counted(faults, 'case')} with a fault)" if faults else ""
+    return f" ({plural(faults, 'case')} with a fault)" if faults else ""
 
 
 def _folder(evaluation: Evaluation, field: str) -> str:
@@ -145,7 +144,7 @@ def _by_size(summary: Summary) -> str:
         for radius in (*RADIUS_BINS, "all")
     ]
     columns = ["radius", "lesions", *(title for name in RULES.values() for title in (name, "95 % interval"))]
-    return _table(columns, rows) + _plot(detection_by_radius(summary), "lesions found against radius")
+    return _table(columns, rows) + _plot(draw_detection(summary), "lesions found against radius")
 
 
 def _robustness(evaluation: Evaluation, summary: Summary) -> str:
@@ -154,7 +153,7 @@ def _robustness(evaluation: Evaluation, summary: Summary) -> str:
     missing = ", ".join(cell_name(*cell) for cell in levels_without_score(evaluation))
     if missing:
         content += f"<p class='missing'>Without any scored case, so in no plot: {escape(missing)}.</p>"
-    return content + (_plot(robustness(summary), "metrics against level") if summary["dimensions"] else "")
+    return content + (_plot(draw_robustness(summary), "metrics against level") if summary["dimensions"] else "")
 
 
 def _numbers(found: Mapping[str, Any]) -> tuple[str, str]:
@@ -181,7 +180,7 @@ def _comparison(evaluation: Evaluation, other: Evaluation, summary: Summary) -> 
         of = (str(row["difference"]["count"]), str(row["n"]))
         rows.append([NAMES[name], *_numbers(row["difference"]), _p_value(row["p_value"]), *of])
     table = _table(("this minus the other", "difference", "95 % interval", "p (Wilcoxon)", "n", "patients"), rows)
-    return table + _plot(differences(evaluation, other), "difference in tumour DSC, case by case")
+    return table + _plot(draw_differences(evaluation, other), "difference in tumour DSC, case by case")
 
 
 def _faults(evaluation: Evaluation, other: Evaluation | None) -> str:
@@ -226,8 +225,8 @@ def _card(case: CaseScore, folder: Path, image: Path | None) -> str:
     cell = f"<br>{escape(cell_name(case.dimension, case.level))}" if case.dimension else ""
     return (
         f"<figure>{picture}<figcaption><strong>{escape(case.case)}</strong>{cell}<br>"
-        f"tumour DSC {case.tumor_dsc:.3f}, {case.detected_any} of {counted(case.lesions, 'lesion')} found,"
-        f" {counted(case.false_positives, 'false positive')}<br>{told}{note}</figcaption></figure>"
+        f"tumour DSC {case.tumor_dsc:.3f}, {case.detected_any} of {plural(case.lesions, 'lesion')} found,"
+        f" {plural(case.false_positives, 'false positive')}<br>{told}{note}</figcaption></figure>"
     )
 
 

@@ -21,14 +21,24 @@ from .page import (
     TIMES,
     WIDTH,
     class_color,
-    count,
     new_figure,
     place_axes,
+    plural,
     shorten,
     whole,
-    write,
+    write_text,
 )
-from .panels import LIVER_COLOR, TUMOR_COLOR, WINDOW_HU, Panel, Side, draw_absent, draw_panel, scale_bar, side_letters
+from .panels import (
+    LIVER_COLOR,
+    TUMOR_COLOR,
+    WINDOW_HU,
+    Panel,
+    Side,
+    draw_absent,
+    draw_panel,
+    draw_scale_bar,
+    draw_side_letters,
+)
 from .views import PLANES, Plane, Window
 
 MAX_ROWS = 6  # tumours shown, the largest first; a sample of class mix has up to 28
@@ -88,7 +98,7 @@ class _Row:
 
 def draw_sheet(sheet: Sheet) -> Figure:
     """A sample's sheet: the liver in three planes through the largest tumour, then a row for each of the largest."""
-    shown = largest(sheet)
+    shown = sort_tumors(sheet)
     liver = _liver_row(sheet, shown)
     zooms = [_zoom_row(tumor, liver.size_mm) for tumor in shown[:MAX_ROWS]]
     top = 1.27 if sheet.missing else 1.1
@@ -117,7 +127,7 @@ def _zoom_row(shown: _Shown, liver_mm: tuple[float, float]) -> _Row:
     return _Row(f"tumour {shown.number}", (side, side), shown.center, shown.center)
 
 
-def largest(sheet: Sheet) -> list[_Shown]:
+def sort_tumors(sheet: Sheet) -> list[_Shown]:
     """The sample's tumours, the largest first (equivalent-sphere radius, or r where the row does not say it)."""
     shown = []
     for number, (tumor, outcome) in enumerate(zip(sheet.record.plan.tumors, sheet.record.outcomes, strict=True)):
@@ -157,9 +167,9 @@ def _draw_row(figure: Figure, top: float, sheet: Sheet, row: _Row, *, letters: b
         window = Window.around(plane, (point[0], point[1], point[2]), row.size_mm, sheet.geometry)
         draw_panel(axes, Panel(window, Side(side.image, None) if kind == PLAIN else side, sheet.geometry))
         if letters:
-            side_letters(axes, plane)
+            draw_side_letters(axes, plane)
         if plane is PLANES[0] and kind == first:
-            scale_bar(axes, row.size_mm[0])
+            draw_scale_bar(axes, row.size_mm[0])
 
 
 def _columns() -> Iterator[tuple[Plane, str, float]]:
@@ -182,29 +192,29 @@ def _title(figure: Figure, sheet: Sheet) -> None:
         f"liver parenchyma {whole(plan.mu_p_hu)} ± {whole(plan.sigma_p_hu)} HU",
         f"seed {plan.seed}",
     )
-    write(figure, MARGIN, 0.14, shorten(plan.sample, 80), size=14, weight="bold")
-    write(figure, WIDTH - MARGIN, 0.16, f"{kind} · {count(len(plan.tumors), 'tumour')}", size=12, ha="right")
-    write(figure, MARGIN, 0.43, " · ".join(facts), color=MUTED)
+    write_text(figure, MARGIN, 0.14, shorten(plan.sample, 80), size=14, weight="bold")
+    write_text(figure, WIDTH - MARGIN, 0.16, f"{kind} · {plural(len(plan.tumors), 'tumour')}", size=12, ha="right")
+    write_text(figure, MARGIN, 0.43, " · ".join(facts), color=MUTED)
     if sheet.missing:
-        write(figure, MARGIN, 0.59, f"Synthetic side only: {shorten(sheet.missing, 170)}", color=ALERT)
+        write_text(figure, MARGIN, 0.59, f"Synthetic side only: {shorten(sheet.missing, 170)}", color=ALERT)
 
 
 def _plane_names(figure: Figure, head: float) -> None:
     for plane in PLANES:
         lefts = [left for other, _, left in _columns() if other is plane]
         middle = (lefts[0] + lefts[-1] + _PANEL) / 2
-        write(figure, middle, head - 0.4, plane.name.capitalize(), size=10, weight="bold", ha="center")
+        write_text(figure, middle, head - 0.4, plane.name.capitalize(), size=10, weight="bold", ha="center")
     for _, kind, left in _columns():
-        write(figure, left + _PANEL / 2, head - 0.19, kind, color=MUTED, ha="center")
+        write_text(figure, left + _PANEL / 2, head - 0.19, kind, color=MUTED, ha="center")
 
 
 def _describe_liver(figure: Figure, top: float, shown: list[_Shown]) -> None:
     """What the first row shows, and what the outlines mean."""
-    write(figure, MARGIN, top + 0.02, "Whole liver", size=10, weight="bold")
-    write(figure, MARGIN, top + 0.21, f"through tumour {shown[0].number}" if shown else "no tumour", color=MUTED)
+    write_text(figure, MARGIN, top + 0.02, "Whole liver", size=10, weight="bold")
+    write_text(figure, MARGIN, top + 0.21, f"through tumour {shown[0].number}" if shown else "no tumour", color=MUTED)
     for text, color, y in (("liver", LIVER_COLOR, top + 0.5), ("tumour", TUMOR_COLOR, top + 0.68)):
-        write(figure, MARGIN, y, "━", color=color, weight="bold")
-        write(figure, MARGIN + 0.18, y, text, color=MUTED)
+        write_text(figure, MARGIN, y, "━", color=color, weight="bold")
+        write_text(figure, MARGIN + 0.18, y, text, color=MUTED)
 
 
 def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None:
@@ -219,27 +229,27 @@ def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None
         ]
     else:
         lines.append(f"contrast {whole(tumor.mu_t_hu - mu_p_hu, signed=True)} HU")
-    write(figure, MARGIN, top + 0.02, f"Tumour {shown.number}", size=10, weight="bold")
-    write(figure, MARGIN, top + 0.21, tumor.size_class, color=class_color(tumor.size_class), weight="bold")
+    write_text(figure, MARGIN, top + 0.02, f"Tumour {shown.number}", size=10, weight="bold")
+    write_text(figure, MARGIN, top + 0.21, tumor.size_class, color=class_color(tumor.size_class), weight="bold")
     for number, line in enumerate(line for line in lines if line):
-        write(figure, MARGIN, top + 0.43 + 0.18 * number, line, color=MUTED, math=True)
+        write_text(figure, MARGIN, top + 0.43 + 0.18 * number, line, color=MUTED, math=True)
 
 
 def _foot(figure: Figure, height: float, hidden: int) -> None:
     if hidden:
-        write(
+        write_text(
             figure,
             MARGIN,
             height - 0.3,
             f"{hidden} smaller tumour{'s are' if hidden > 1 else ' is'} not shown: tumors.csv lists them all.",
             color=MUTED,
         )
-    write(figure, WIDTH - MARGIN, height - 0.3, "tumorgen", color=FAINT, ha="right")
+    write_text(figure, WIDTH - MARGIN, height - 0.3, "tumorgen", color=FAINT, ha="right")
 
 
-def thumbnail(sheet: Sheet) -> Panel | None:
+def crop_thumbnail(sheet: Sheet) -> Panel | None:
     """The axial slice of the synthetic scan through its largest tumour; None where it has none."""
-    shown = largest(sheet)
+    shown = sort_tumors(sheet)
     if not shown:
         return None
     _, y, x = middle_of_liver(sheet)

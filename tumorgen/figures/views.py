@@ -117,7 +117,7 @@ class Cut:
         )
 
 
-def cut(array: NDArray[Any], geometry: Geometry, window: Window) -> Cut:
+def cut_window(array: NDArray[Any], geometry: Geometry, window: Window) -> Cut:
     """The voxels of a display volume that a window shows, and two more on each side, so that nothing ends in it."""
     plane = window.plane
     indices = [

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
-from tumorgen.evaluation.evaluate import evaluate, manifest_beside, read_listings
+from tumorgen.evaluation.predictions import evaluate_predictions, manifest_beside, read_listings
 from tumorgen.evaluation.scores import CaseScore, Evaluation, read_evaluation
 from tumorgen.imaging.volume import Geometry, Volume, write_volume
 
@@ -70,14 +70,14 @@ def only(evaluation: Evaluation, case: str) -> CaseScore:
 
 
 def test_a_perfect_prediction(folders):
-    case = only(evaluate(*folders, jobs=1), "a")
+    case = only(evaluate_predictions(*folders, jobs=1), "a")
     assert (case.liver_dsc, case.liver_nsd, case.tumor_dsc, case.tumor_nsd) == (1, 1, 1, 1)
     assert (case.lesions, case.detected_any, case.detected_iou, case.false_positives) == (2, 2, 2, 0)
     assert case.reference_tumor_mm3 == case.predicted_tumor_mm3 == (576 + 32) * VOXEL_MM3
 
 
 def test_a_lesion_that_was_dropped(folders):
-    found = evaluate(*folders, jobs=1)
+    found = evaluate_predictions(*folders, jobs=1)
     case = only(found, "b")
     assert (case.lesions, case.detected_any, case.detected_iou, case.false_positives) == (2, 1, 1, 0)
     assert case.tumor_dsc == 2 * 576 / (576 + 608)
@@ -89,7 +89,7 @@ def test_a_lesion_that_was_dropped(folders):
 
 
 def test_a_scan_without_lesion_is_scored(folders):
-    found = evaluate(*folders, jobs=1)
+    found = evaluate_predictions(*folders, jobs=1)
     case = only(found, "c")
     assert (case.status, case.lesions, case.false_positives, case.tumor_dsc, case.tumor_nsd) == ("scored", 0, 1, 0, 0)
     (alarm,) = [lesion for lesion in found.lesions if lesion.case == "c"]
@@ -100,15 +100,15 @@ def test_a_shifted_prediction(tmp_path):
     """By two voxels along y, 2 mm: the surface is within 2 mm everywhere, and not within 1.9."""
     write(tmp_path / "r/x.nii.gz", labels(LARGE))
     write(tmp_path / "p/x.nii.gz", labels(shift(LARGE, 1, 2)))
-    (case,) = evaluate(tmp_path / "p", tmp_path / "r", jobs=1).cases
+    (case,) = evaluate_predictions(tmp_path / "p", tmp_path / "r", jobs=1).cases
     assert (case.tumor_dsc, case.tumor_nsd, case.detected_iou) == (6 / 8, 1.0, 1)
-    (case,) = evaluate(tmp_path / "p", tmp_path / "r", tolerance_mm=1.9, jobs=1).cases
+    (case,) = evaluate_predictions(tmp_path / "p", tmp_path / "r", tolerance_mm=1.9, jobs=1).cases
     assert case.tumor_nsd < 0.8
 
 
 def test_lesions_stand_where_they_are_in_space(folders):
     """LPS mm, through a header that turns x and y."""
-    large, small = [lesion for lesion in evaluate(*folders, jobs=1).lesions if lesion.case == "a"]
+    large, small = [lesion for lesion in evaluate_predictions(*folders, jobs=1).lesions if lesion.case == "a"]
     image = sitk.ReadImage(str(folders[1] / "a.nii.gz"))
     for lesion, (z, y, x) in ((large, (7.5, 9.5, 13.5)), (small, (13.5, 19.5, 29.5))):
         expected = image.TransformContinuousIndexToPhysicalPoint((x, y, z))
@@ -119,7 +119,7 @@ def test_neither_has_a_tumour(tmp_path):
     """Nothing to agree on: undefined. So with references that know the liver alone."""
     write(tmp_path / "r/x.nii.gz", labels())
     write(tmp_path / "p/x.nii.gz", labels())
-    (case,) = evaluate(tmp_path / "p", tmp_path / "r", jobs=1).cases
+    (case,) = evaluate_predictions(tmp_path / "p", tmp_path / "r", jobs=1).cases
     assert (case.status, case.liver_dsc, case.lesions, case.predicted_tumor_mm3) == ("scored", 1, 0, 0)
     assert math.isnan(case.tumor_dsc)
     assert math.isnan(case.tumor_nsd)
@@ -129,7 +129,7 @@ def test_nothing_but_background(tmp_path):
     write(tmp_path / "r/x.nii.gz", labels())
     for name in ("p/x", "r/y", "p/y"):
         write(tmp_path / f"{name}.nii.gz", labels() * 0)
-    one, both = evaluate(tmp_path / "p", tmp_path / "r", jobs=1).cases
+    one, both = evaluate_predictions(tmp_path / "p", tmp_path / "r", jobs=1).cases
     assert (one.status, one.liver_dsc, one.liver_nsd) == ("scored", 0, 0)
     assert both.status == "scored"
     assert math.isnan(both.liver_dsc)
@@ -139,7 +139,7 @@ def test_labels_that_reach_the_edge_of_the_image(tmp_path):
     whole: Box = (slice(0, 20), slice(0, 30), slice(0, 40))
     write(tmp_path / "r/x.nii.gz", labels(whole, liver=whole))
     write(tmp_path / "p/x.nii.gz", labels(whole, liver=whole))
-    (case,) = evaluate(tmp_path / "p", tmp_path / "r", jobs=1).cases
+    (case,) = evaluate_predictions(tmp_path / "p", tmp_path / "r", jobs=1).cases
     assert (case.liver_dsc, case.liver_nsd, case.tumor_nsd, case.detected_iou) == (1, 1, 1, 1)
 
 
@@ -149,25 +149,25 @@ def test_labels_that_reach_the_edge_of_the_image(tmp_path):
 @pytest.mark.parametrize("ending", [".nii", ".nrrd", ".mha", ".mhd"])
 def test_formats_may_differ(folders, ending):
     predictions, _ = folders
-    expected = evaluate(*folders, jobs=1)
+    expected = evaluate_predictions(*folders, jobs=1)
     image = sitk.ReadImage(str(predictions / "b.nii.gz"))
     (predictions / "b.nii.gz").unlink()
     sitk.WriteImage(image, str(predictions / f"b{ending}"))
-    found = evaluate(*folders, jobs=1)
+    found = evaluate_predictions(*folders, jobs=1)
     assert found.lesions == expected.lesions
     assert only(found, "b").prediction_file.endswith(ending)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "int64", "float32", "float64"])
 def test_data_types_may_differ(folders, dtype):
-    expected = repr(evaluate(*folders, jobs=1))
+    expected = repr(evaluate_predictions(*folders, jobs=1))
     write(folders[0] / "b.nii.gz", labels(LARGE).astype(dtype))
-    assert repr(evaluate(*folders, jobs=1)) == expected
+    assert repr(evaluate_predictions(*folders, jobs=1)) == expected
 
 
 def test_paths_are_told_as_given(folders, monkeypatch):
     monkeypatch.chdir(folders[0].parent)
-    case = evaluate(Path("predictions"), Path("labelsTs"), jobs=2).cases[0]
+    case = evaluate_predictions(Path("predictions"), Path("labelsTs"), jobs=2).cases[0]
     assert (case.prediction_file, case.reference_file) == ("predictions/a.nii.gz", "labelsTs/a.nii.gz")
     assert case.status == "scored"
 
@@ -181,7 +181,7 @@ def test_one_process_or_two_same_tables(folders, tmp_path):
 
 def test_progress_moves_once_a_case(folders):
     moves = []
-    evaluate(*folders, jobs=1, start=lambda total: lambda step: moves.append((total, step)))
+    evaluate_predictions(*folders, jobs=1, start=lambda total: lambda step: moves.append((total, step)))
     assert moves == [(3, 1)] * 3
 
 
@@ -236,10 +236,10 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_is_told_and_costs_no_other_case(folders, name):
-    expected = {case.case: case for case in evaluate(*folders, jobs=1).cases}
+    expected = {case.case: case for case in evaluate_predictions(*folders, jobs=1).cases}
     spoil, status, reason = FAULTS[name]
     spoil(*folders)
-    found = {case.case: case for case in evaluate(*folders, jobs=1).cases}
+    found = {case.case: case for case in evaluate_predictions(*folders, jobs=1).cases}
     assert found["b"].status == status
     assert reason in found["b"].reason
     assert "\n" not in found["b"].reason
@@ -251,7 +251,7 @@ def test_every_fault_is_told_and_costs_no_other_case(folders, name):
 def test_two_files_of_one_name_are_refused(folders):
     write(folders[0] / "b.nrrd", labels())
     with pytest.raises(TumorgenError, match="rename one of them"):
-        evaluate(*folders, jobs=1)
+        evaluate_predictions(*folders, jobs=1)
 
 
 def test_a_name_that_is_no_text_breaks_no_table(folders, tmp_path):
@@ -279,7 +279,7 @@ def write_manifest(folder: Path, text: str, name: str = "manifest.csv") -> Path:
 
 def test_the_manifest_says_who_is_one_patient_and_what_was_dialled(folders, tmp_path):
     text = "sample,case,more,dimension,level\na,p1,,size,44\nb,p1,,control,healthy\n"
-    found = evaluate(*folders, manifest=write_manifest(tmp_path, text), jobs=1)
+    found = evaluate_predictions(*folders, manifest=write_manifest(tmp_path, text), jobs=1)
     told = [(case.patient, case.dimension, case.level) for case in found.cases]
     assert told == [("p1", "size", "44"), ("p1", "control", "healthy"), ("c", "", "")]
     assert {(lesion.case, lesion.patient, lesion.level) for lesion in found.lesions} == {
@@ -306,7 +306,7 @@ def test_a_manifest_of_the_dataset_has_only_patients(tmp_path):
 )
 def test_a_manifest_that_is_wrong_is_refused(folders, tmp_path, text, reason):
     with pytest.raises(TumorgenError) as error:
-        evaluate(*folders, manifest=write_manifest(tmp_path, text), jobs=1)
+        evaluate_predictions(*folders, manifest=write_manifest(tmp_path, text), jobs=1)
     assert reason in str(error.value)
 
 

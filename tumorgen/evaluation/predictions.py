@@ -51,7 +51,7 @@ class Pair:
 
 
 class _FaultError(Exception):
-    """Why a case cannot be scored: a word of `evaluation.FAULTS`, and a line."""
+    """Why a case cannot be scored: a word of `scores.FAULTS`, and a line."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -64,7 +64,7 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def evaluate(
+def evaluate_predictions(
     predictions: Path,
     reference: Path,
     *,
@@ -87,7 +87,7 @@ def evaluate(
         raise TumorgenError(f"{manifest}: lists none of the cases, {pairs[0].case} for one; is it another dataset's?")
     tick = start(len(pairs))
     here = Path.cwd()  # worker processes may have another working directory
-    work = (joblib.delayed(score)(pair, tolerance_mm, here) for pair in pairs)
+    work = (joblib.delayed(score_pair)(pair, tolerance_mm, here) for pair in pairs)
     parallel = joblib.Parallel(min(count_jobs(jobs), len(pairs)), return_as="generator")
     cases: list[CaseScore] = []
     lesions: list[LesionScore] = []
@@ -142,7 +142,7 @@ def find_pairs(predictions: Path, reference: Path, listings: Mapping[str, Listin
     ]
 
 
-def score(pair: Pair, tolerance_mm: float, folder: Path) -> CaseResult:
+def score_pair(pair: Pair, tolerance_mm: float, folder: Path) -> CaseResult:
     """Scores of a case and of its lesions; of its paths, relative ones are looked for in a folder."""
     about: dict[str, Any] = {
         "case": pair.case,
