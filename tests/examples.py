@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan, prepare

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from tumorgen.imaging.volume import Volume, to_image
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.itk import to_image
 
 
 def by_simpleitk(source: Volume, folder: Path) -> bytes:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 
 TRAINERS = Path(__file__).parent / "trainers"
 SMOKE = "nnUNetTrainerSmoke"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.scan import Scan, prepare
 from tumorgen.method.settings import Vessels
 

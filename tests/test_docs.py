@@ -10,7 +10,8 @@ import pytest
 from phantoms import ball_volume
 
 from tumorgen.cli import main
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import from_dict
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,8 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.cli.common import tell_failures
 from tumorgen.errors import Failure, by_reason
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 
 
 def lost(number: int, reason: str, samples: int = 20) -> Failure:

@@ -1,6 +1,7 @@
 from ._version import __version__
 from .errors import TumorgenError
-from .imaging.volume import Geometry, Volume, read_volume, write_volume
+from .imaging.geometry import Geometry, Volume
+from .imaging.reading import read_volume, write_volume
 from .method.patch import Patch
 from .method.plan import Plan, Tumor
 from .method.render import render

@@ -22,7 +22,9 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import Geometry, Triple, Volume, whole_file, write_volume
+from tumorgen.imaging.files import whole_file
+from tumorgen.imaging.geometry import Geometry, Triple, Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.phantom.scanner import draw_phantom
 from tumorgen.phantom.tissues import PHASES as PHANTOM_PHASES
 
@@ -74,7 +76,7 @@ def real_case(data: Path, name: str) -> Case:
 
 
 def volume_of(image: sitk.Image) -> Volume:
-    """The volume of a SimpleITK image; the way back from `tumorgen.imaging.volume.to_image`."""
+    """The volume of a SimpleITK image; the way back from `tumorgen.imaging.itk.to_image`."""
     z, y, x = image.GetSpacing()[::-1]
     array = sitk.GetArrayFromImage(image)
     return Volume(array, Geometry(array.shape, (z, y, x), image.GetOrigin(), image.GetDirection()))

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import SimpleITK as sitk
 
-from tumorgen.imaging.volume import Geometry, Triple, Volume, to_image
+from tumorgen.imaging.geometry import Geometry, Triple, Volume
+from tumorgen.imaging.itk import to_image
 from tumorgen.phantom.scanner import draw_phantom
 from tumorgen.phantom.tissues import Phase
 

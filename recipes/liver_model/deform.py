@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from tumorgen.imaging.volume import Index, Triple
+from tumorgen.imaging.geometry import Index, Triple
 
 from .labels import LabelMap
 from .waves import Floats, waves

@@ -9,7 +9,7 @@ from typing import Any
 
 from tumorgen.dataset.raw import sha256_of
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import whole_file
+from tumorgen.imaging.files import whole_file
 
 MOST_BYTES = 12_000_000
 CHECKPOINT = "checkpoint_final.pth"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import Triple
+from tumorgen.imaging.geometry import Triple
 
 GRID_MM = 3.0  # finer than any model of the recipe works at, so that nearest neighbours do no harm
 

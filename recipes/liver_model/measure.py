@@ -11,7 +11,8 @@ import numpy as np
 
 from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.overlap import dsc, nsd
-from tumorgen.imaging.volume import Volume, whole_file
+from tumorgen.imaging.files import whole_file
+from tumorgen.imaging.geometry import Volume
 from tumorgen.liver.masks import clean
 from tumorgen.liver.network import find_model, load_model
 

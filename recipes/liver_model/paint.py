@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from tumorgen.imaging.volume import Triple
+from tumorgen.imaging.geometry import Triple
 from tumorgen.phantom.scanner import correlated_noise
 
 from .labels import LIVER_PARTS, LabelMap, Tissue

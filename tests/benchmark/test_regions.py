@@ -7,7 +7,7 @@ import pytest
 from phantoms import ball_scan, ball_volume
 
 from tumorgen.benchmark.regions import BEST, DEEPEST, REGIONS, Regions, find_site, is_clear, split
-from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.sampling import clear_count
 from tumorgen.method.scan import Scan, prepare
 from tumorgen.method.settings import Vessels

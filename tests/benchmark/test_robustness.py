@@ -22,7 +22,8 @@ from tumorgen.figures.preview import preview_dataset
 from tumorgen.generation.replay import replay
 from tumorgen.generation.run import synth
 from tumorgen.generation.verify import verify
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, load_toml
 from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, Dial, read_manifest, write_manifest
 from tumorgen.tables.sources import Source, match_sources

@@ -19,7 +19,8 @@ from tumorgen.dataset.raw import TEST, Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.scores import CaseScore, Evaluation, write_evaluation
 from tumorgen.generation.run import synth
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Settings

@@ -36,8 +36,9 @@ from joblib.externals.loky import get_reusable_executor
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation.pool import Unit, prepare_once, run_unit
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.patched_gzip import ChunkedVolume
-from tumorgen.imaging.volume import Volume, to_image
 from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan, load_scan

@@ -14,7 +14,8 @@ from click import ClickException
 from click.testing import CliRunner
 from phantoms import ball_volume
 
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 
 TINY = Effort(classes=("tiny", "mix"), repeats=1, variants=1, runs=1, samples=4)
 COLUMNS = {

@@ -10,8 +10,8 @@ import numpy as np
 from benchmark_writer import BOXES, CHUNKS, box_around, measure, other, report
 from phantoms import ball_volume
 
+from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.patched_gzip import CHUNK, ChunkedVolume
-from tumorgen.imaging.volume import Volume
 
 
 def test_every_box_and_size_of_chunk_is_measured(tmp_path):

@@ -10,7 +10,8 @@ from nnunet_runs import threshold_model
 from phantoms import ball_volume
 
 from tumorgen.cli import main
-from tumorgen.imaging.volume import Volume, read_mask, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import read_mask, write_volume
 from tumorgen.tables.scans import read_scans
 
 

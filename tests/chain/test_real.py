@@ -14,7 +14,8 @@ from nnunet_runs import environment, plan_and_preprocess, train
 
 from tumorgen.cli import main
 from tumorgen.imaging.boxes import bounding_box, grow
-from tumorgen.imaging.volume import Volume, read_ct, read_mask, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import read_ct, read_mask, write_volume
 from tumorgen.tables.manifest import read_manifest
 from tumorgen.tables.scans import read_scans
 

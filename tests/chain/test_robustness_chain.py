@@ -15,7 +15,8 @@ from phantoms import ball_volume
 from scipy import ndimage
 
 from tumorgen.cli import main
-from tumorgen.imaging.volume import Volume, read_volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.tables.manifest import Record, read_manifest
 
 FOLDER = Path("nnUNet_raw/Dataset502_Robustness")

@@ -14,7 +14,8 @@ from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation import pool as generate
 from tumorgen.generation.run import Report, synth
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, to_dict
 from tumorgen.tables.sources import match_sources
 

@@ -27,7 +27,7 @@ from tumorgen.dicom import series as dicom
 from tumorgen.dicom import slices as dicom_slices
 from tumorgen.dicom.series import FLAGS, LEAST_SLICES, convert, find_scans, read_series
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import read_ct, read_volume
+from tumorgen.imaging.reading import read_ct, read_volume
 from tumorgen.liver.masks import mask_scans
 from tumorgen.tables.scans import read_scans
 

@@ -16,7 +16,8 @@ from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.predictions import evaluate_predictions, manifest_beside, read_listings
 from tumorgen.evaluation.scores import CaseScore, Evaluation, read_evaluation
-from tumorgen.imaging.volume import Geometry, Volume, write_volume
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import write_volume
 
 SHAPE, SPACING = (20, 30, 40), (2.5, 1.0, 0.75)
 TURNED = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)

@@ -34,7 +34,7 @@ import SimpleITK as sitk
 from dicom_files import header, phantom, save, write_series
 from phantoms import ball_volume
 
-from tumorgen.imaging.volume import to_image
+from tumorgen.imaging.itk import to_image
 
 SEED = 20230
 SPACING = (5.0, 3.5, 3.5)
@@ -521,7 +521,7 @@ class Try:
 def attempt(paths: list[str], mask: str, gib: float) -> Iterator[Try]:
     """Give files to what `synth`, `liver-mask` and `verify` read with; in this process, of so much address space."""
     from tumorgen.errors import TumorgenError
-    from tumorgen.imaging.volume import read_ct, read_volume
+    from tumorgen.imaging.reading import read_ct, read_volume
 
     resource.setrlimit(resource.RLIMIT_AS, (int(gib * 2**30),) * 2)
     for path in paths:

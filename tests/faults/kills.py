@@ -25,7 +25,8 @@ from phantoms import ball_volume
 from tumorgen import generate, synth  # noqa: F401  (imported before any fork)
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.tables.manifest import recover_manifest
 
 NAME = "Dataset501_SynthLiver"

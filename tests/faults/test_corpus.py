@@ -12,7 +12,8 @@ from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation.run import synth
 from tumorgen.imaging.claims import DEFLATE, LIMIT, limit_bytes, refuse_hostile
-from tumorgen.imaging.volume import extension_of, read_volume
+from tumorgen.imaging.files import extension_of
+from tumorgen.imaging.reading import read_volume
 from tumorgen.liver.masks import mask_scans
 from tumorgen.method.settings import Settings
 from tumorgen.tables.scans import read_scans

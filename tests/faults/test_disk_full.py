@@ -32,7 +32,8 @@ from tumorgen.cli import main
 from tumorgen.dataset import provenance
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation.run import synth
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import recover_manifest
 from tumorgen.tables.sources import match_sources

@@ -21,7 +21,9 @@ from tumorgen.errors import TumorgenError
 from tumorgen.generation.run import synth
 from tumorgen.generation.shards import Division, read_division
 from tumorgen.generation.verify import verify
-from tumorgen.imaging.volume import Volume, case_name, find_volumes, safe_name, write_volume
+from tumorgen.imaging.files import case_name, find_volumes, safe_name
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import DOMAINS
 from tumorgen.method.settings import Settings, dump_settings, from_dict, load_settings

@@ -13,7 +13,8 @@ from matplotlib.colors import to_rgb
 
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout, slice_to_show, window_of
-from tumorgen.imaging.volume import Geometry, Volume, write_volume
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import write_volume
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ from tumorgen.figures.sheets import MAX_ROWS, Sheet, draw_sheet, sort_tumors, zo
 from tumorgen.figures.views import PLANES, Window, cut_window, to_lps
 from tumorgen.generation.verify import verify
 from tumorgen.imaging.boxes import bounding_box
-from tumorgen.imaging.volume import Geometry, Volume, write_volume
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan, load_scan

@@ -22,7 +22,9 @@ from tumorgen.cli import main
 from tumorgen.evaluation.scores import RADIUS_BINS, CaseScore, Evaluation
 from tumorgen.evaluation.summary import summarize
 from tumorgen.figures.report import images_beside, write_report
-from tumorgen.imaging.volume import Geometry, Volume, safe_name, write_volume
+from tumorgen.imaging.files import safe_name
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import write_volume
 
 HOSTILE = "<script>alert('1')</script> & \"q\" ü"
 

@@ -19,7 +19,8 @@ from tumorgen.generation import pool as generate
 from tumorgen.generation.batches import LARGEST, cut, unit_size
 from tumorgen.generation.pool import Unit, prepare_for, run_unit
 from tumorgen.generation.run import synth
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
 from tumorgen.tables.sources import Source, match_sources
 

@@ -20,7 +20,8 @@ from tumorgen.errors import TumorgenError
 from tumorgen.generation.cluster import connected
 from tumorgen.generation.pool import Unit, run_elsewhere
 from tumorgen.generation.run import synth
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.tables.sources import match_sources
 

@@ -20,7 +20,9 @@ from tumorgen.generation.estimate import estimate
 from tumorgen.generation.run import outstanding, synth
 from tumorgen.generation.shards import Shard
 from tumorgen.generation.space import deflated_bytes, needed_bytes
-from tumorgen.imaging.volume import Volume, to_image, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.itk import to_image
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
 from tumorgen.tables.sources import match_sources
 

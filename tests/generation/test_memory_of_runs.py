@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorgen.imaging.volume import Geometry, Volume, write_volume
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import write_volume
 
 SHAPE, SPACING_MM = (16, 24, 24), (4.0, 4.0, 4.0)
 SCANS, EARLY, SAMPLES = 4, 200, 2000

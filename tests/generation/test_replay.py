@@ -17,7 +17,8 @@ from tumorgen.errors import TumorgenError
 from tumorgen.generation.replay import replay
 from tumorgen.generation.run import synth
 from tumorgen.generation.verify import verify
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import read_manifest
 from tumorgen.tables.sources import match_sources

@@ -18,7 +18,8 @@ from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset, splits
 from tumorgen.errors import TumorgenError
 from tumorgen.generation.run import mend, synth
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, load_settings, override
 from tumorgen.tables.manifest import read_manifest
 from tumorgen.tables.sources import match_sources

@@ -19,7 +19,8 @@ from tumorgen.errors import TumorgenError
 from tumorgen.generation.merge import Merged, merge
 from tumorgen.generation.run import Report, synth
 from tumorgen.generation.shards import Shard, parse_shard
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
 from tumorgen.tables.sources import match_sources
 

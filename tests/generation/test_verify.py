@@ -30,7 +30,8 @@ from tumorgen.errors import TumorgenError
 from tumorgen.generation.replay import replay
 from tumorgen.generation.run import synth
 from tumorgen.generation.verify import verify
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, dump_settings, load_settings
 from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS, read_manifest, spread_samples
 from tumorgen.tables.sources import match_sources

@@ -8,8 +8,10 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.plain_nifti import DIRECTION, SIZE, Plain, read_plain, unpack
-from tumorgen.imaging.volume import Geometry, Volume, read_volume, to_image
+from tumorgen.imaging.reading import read_volume
 
 lengths = st.tuples(*[st.floats(0.0101, 99.9)] * 3)
 places = st.tuples(*[st.floats(-9e4, 9e4).map(lambda mm: round(mm, 4))] * 3)

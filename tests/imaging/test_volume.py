@@ -17,20 +17,10 @@ from scipy.spatial.transform import Rotation
 
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.boxes import bounding_box, grow, overlap, paste, shape_of
-from tumorgen.imaging.volume import (
-    EXTENSIONS,
-    Geometry,
-    Volume,
-    case_name,
-    find_volumes,
-    read_ct,
-    read_mask,
-    read_volume,
-    safe_name,
-    to_image,
-    whole_file,
-    write_volume,
-)
+from tumorgen.imaging.files import EXTENSIONS, case_name, find_volumes, safe_name, whole_file
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.itk import to_image
+from tumorgen.imaging.reading import read_ct, read_mask, read_volume, write_volume
 
 OBLIQUE = tuple(Rotation.from_euler("zyx", (25, -10, 5), degrees=True).as_matrix().ravel().tolist())
 PLACE = Geometry((4, 5, 6), (2.5, 0.8, 0.7), (-120.0, 33.5, 900.25), OBLIQUE)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import Geometry, Volume, read_volume, write_volume
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.liver.masks import (
     FLAGS,
     check,

@@ -20,7 +20,9 @@ from nnunet_runs import SMOKE, TRAINERS, environment, plan_and_preprocess, thres
 
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import Geometry, Volume, read_mask, read_volume, to_image, write_volume
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.itk import to_image
+from tumorgen.imaging.reading import read_mask, read_volume, write_volume
 from tumorgen.liver import network as liver
 from tumorgen.liver.network import find_model, load_model
 from tumorgen.tables.scans import read_scans

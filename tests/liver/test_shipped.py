@@ -16,7 +16,9 @@ from click.testing import CliRunner
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.overlap import dsc
-from tumorgen.imaging.volume import Geometry, Volume, read_ct, read_mask, to_image, write_volume
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.itk import to_image
+from tumorgen.imaging.reading import read_ct, read_mask, write_volume
 from tumorgen.liver.masks import clean
 from tumorgen.liver.network import find_model, load_model
 from tumorgen.liver.shipped import FOLDER, SUMS, SUMS_SHA256, shipped_model

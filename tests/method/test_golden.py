@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.plan import Plan
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan, prepare

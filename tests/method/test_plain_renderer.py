@@ -18,7 +18,8 @@ from plain_renderer import render_plainly
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation.run import synth
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.plan import Plan
 from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample

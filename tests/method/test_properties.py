@@ -12,7 +12,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.plan import Plan
 from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample

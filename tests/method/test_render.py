@@ -12,7 +12,7 @@ from phantoms import ball_scan, ball_volume
 from scipy import ndimage
 
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.mass_effect import pull_factor
 from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import Plan, Tumor

@@ -11,7 +11,8 @@ from phantoms import LIVER_HU, LIVER_RADIUS_MM, NOISE_SD, ball_scan, ball_volume
 from scipy import ndimage
 
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import Geometry, Volume, write_volume
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.sampling import clear_count
 from tumorgen.method.scan import by_clearance, digest, load_scan, prepare, robust, smoothing_sigma
 from tumorgen.method.settings import Vessels

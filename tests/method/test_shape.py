@@ -9,7 +9,7 @@ import pytest
 from examples import THICK, at, ball, flat_scan, literal_level, plan_of
 from scipy import ndimage
 
-from tumorgen.imaging.volume import Geometry
+from tumorgen.imaging.geometry import Geometry
 from tumorgen.method.plan import Tumor
 from tumorgen.method.render import render, tumor_grid
 from tumorgen.method.shape import DEFORM_SPAN, displacement, extent_mm, grid_around, level

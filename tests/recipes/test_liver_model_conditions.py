@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from liver_model.conditions import CUT, PHANTOMS, TURNS, cut_above, phantoms, thickened, turned, variations
-from tumorgen.imaging.volume import Volume
+from tumorgen.imaging.geometry import Volume
 from tumorgen.phantom.scanner import draw_phantom
 
 

@@ -12,7 +12,7 @@ from liver_model.labels import LIVER_PARTS, MapFile, Source, Tissue
 from liver_model.paint import LOOKS, PHASES, draw_hu, draw_scanner, fine_spacing, scan
 from liver_model.settings import SETTINGS
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.imaging.geometry import Geometry, Volume
 
 TINY = replace(SETTINGS["smoke"], painted=0, phantoms=0, copies=2)
 

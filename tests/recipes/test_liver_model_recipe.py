@@ -19,7 +19,7 @@ from liver_model.measure import MARKERS, Score, put, score, table
 from liver_model.settings import SETTINGS
 from liver_model.train import TRAINERS, plans_of
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import Geometry, Volume
+from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.liver.network import find_model, load_model
 from tumorgen.phantom.folder import write_phantoms
 

@@ -27,7 +27,10 @@ from tumorgen.evaluation.intervals import mean_interval, proportion_interval
 from tumorgen.evaluation.lesions import find_lesions, radius_of
 from tumorgen.evaluation.overlap import dsc
 from tumorgen.imaging.boxes import Box, paste
-from tumorgen.imaging.volume import Volume, find_volumes, read_ct, read_mask, read_volume, to_image
+from tumorgen.imaging.files import find_volumes
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.itk import to_image
+from tumorgen.imaging.reading import read_ct, read_mask, read_volume
 from tumorgen.labels import TUMOR
 from tumorgen.method.patch import Block
 from tumorgen.method.plan import Plan

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from phantoms import ball_volume
 
 from tumorgen.cli import main
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.tables.manifest import read_manifest
 

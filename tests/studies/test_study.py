@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from phantoms import ball_volume
 from study import ON_THE_FLY, Setting, Source, real_cases, synthetic_cases
 
-from tumorgen.imaging.volume import Volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.labels import TUMOR
 from tumorgen.method.render import render
 from tumorgen.method.sampling import plan_sample

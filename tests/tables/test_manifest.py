@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.volume import safe_name
+from tumorgen.imaging.files import safe_name
 from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import DOMAINS, Plan, Tumor
 from tumorgen.method.render import render

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from phantoms import ball_volume
 
 from tumorgen.cli import main
-from tumorgen.imaging.volume import Volume, read_volume, write_volume
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.tables.scans import ScanRow, write_scans
 
 

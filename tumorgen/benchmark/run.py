@@ -12,7 +12,7 @@ from ..dataset.raw import BENCHMARK, Dataset
 from ..errors import TumorgenError
 from ..generation.run import Report, begin, outstanding, synth
 from ..generation.space import needed_bytes, refuse_without_room
-from ..imaging.volume import whole_file
+from ..imaging.files import whole_file
 from ..method.settings import Settings, dump_toml, load_toml
 from ..tables.manifest import Record
 from ..tables.sources import Source

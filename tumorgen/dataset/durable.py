@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import TumorgenError
-from ..imaging.volume import to_disk
+from ..imaging.files import to_disk
 from ..tables.manifest import Record
 from .raw import Dataset, sha256_of
 

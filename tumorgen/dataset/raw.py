@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TumorgenError
-from ..imaging.volume import whole_file
+from ..imaging.files import whole_file
 from ..labels import LABELS
 from ..tables.manifest import SAMPLES, TUMORS, Record
 

@@ -25,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError, printable
-from ..imaging.claims import EXTENSIONS, limit_bytes
-from ..imaging.volume import LONGEST_CASE, Geometry, Volume, safe_name, volumes_in, write_volume
+from ..imaging.claims import limit_bytes
+from ..imaging.files import EXTENSIONS, LONGEST_CASE, safe_name, volumes_in
+from ..imaging.geometry import Geometry, Volume
+from ..imaging.reading import write_volume
 from .sandbox import decompressed
 from .slices import ALIKE, DAMAGED, NO_UID, Slice, find_slices, to_hu
 

@@ -19,7 +19,7 @@ from surface_distance import lookup_tables
 
 from ..errors import TumorgenError
 from ..imaging.boxes import bounding_box, shape_of
-from ..imaging.volume import Triple
+from ..imaging.geometry import Triple
 
 TOLERANCE_MM = 2.0
 _ROUNDING = 1e-6  # of the tolerance: headers store spacing as float32, and what lies at the tolerance is within it

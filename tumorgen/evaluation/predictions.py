@@ -17,7 +17,9 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import TumorgenError
 from ..imaging.boxes import Box, box_of
-from ..imaging.volume import Geometry, Volume, find_volumes, read_volume
+from ..imaging.files import find_volumes
+from ..imaging.geometry import Geometry, Volume
+from ..imaging.reading import read_volume
 from ..labels import LIVER, TUMOR
 from ..parallel import count_jobs
 from ..tables.codec import read_text, rows_of

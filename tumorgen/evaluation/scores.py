@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import TumorgenError
-from ..imaging.volume import whole_file
+from ..imaging.files import whole_file
 from ..tables.codec import cells_of, parse, read_text, rows_of, text_of
 
 CASES = "cases.csv"

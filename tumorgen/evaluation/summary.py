@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..imaging.volume import whole_file
+from ..imaging.files import whole_file
 from .intervals import RESAMPLES, mean_interval, proportion_interval, signed_rank
 from .scores import FAULTS, METRICS, RADIUS_BINS, CaseScore, ConfidenceInterval, Evaluation, LesionScore
 

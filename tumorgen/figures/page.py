@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..imaging.volume import whole_file
+from ..imaging.files import whole_file
 from ..method.settings import MIX, SIZES
 
 DPI = 120

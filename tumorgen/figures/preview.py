@@ -16,7 +16,9 @@ import numpy as np
 from ..dataset.raw import Dataset, find_dataset
 from ..errors import Failure, TumorgenError
 from ..imaging.boxes import bounding_box
-from ..imaging.volume import Volume, read_mask, read_volume, safe_name
+from ..imaging.files import safe_name
+from ..imaging.geometry import Volume
+from ..imaging.reading import read_mask, read_volume
 from ..labels import LIVER
 from ..method.scan import digest
 from ..parallel import count_jobs

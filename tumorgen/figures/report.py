@@ -16,7 +16,7 @@ from urllib.parse import quote
 from .. import __version__
 from ..errors import TumorgenError
 from ..evaluation.scores import RADIUS_BINS, CaseScore, Evaluation
-from ..imaging.volume import find_volumes, whole_file
+from ..imaging.files import find_volumes, whole_file
 from .charts import RULES, draw_detection, draw_dice, draw_differences, draw_robustness
 from .cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout
 from .findings import RULE, cell_name, levels_without_score, where_it_fails, worst_cases

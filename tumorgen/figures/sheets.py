@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from ..imaging.boxes import Box
-from ..imaging.volume import Geometry, Triple
+from ..imaging.geometry import Geometry, Triple
 from ..method.patch import Outcome
 from ..method.plan import Tumor
 from ..tables.manifest import Record

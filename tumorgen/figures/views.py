@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ..imaging.volume import Geometry, Triple, Volume
+from ..imaging.geometry import Geometry, Triple, Volume
 
 _TARGET = ("RL", "AP", "IS")  # x, y, z of a display volume: towards the patient's left, back and head
 

@@ -29,8 +29,8 @@ from threadpoolctl import threadpool_limits
 from .. import __version__
 from ..dataset.raw import Dataset
 from ..errors import Failure, TumorgenError
+from ..imaging.geometry import Volume
 from ..imaging.patched_gzip import ChunkedVolume
-from ..imaging.volume import Volume
 from ..method.plan import Plan, sample_name
 from ..method.render import render
 from ..method.sampling import plan_sample

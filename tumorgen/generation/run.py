@@ -19,7 +19,7 @@ from ..dataset.lock import LOCK, Hold, locked
 from ..dataset.provenance import begin_provenance, finish_provenance, refuse_other_versions, versions
 from ..dataset.raw import TEST, TRAINING, Dataset, write_description
 from ..errors import Failure, TumorgenError
-from ..imaging.volume import whole_file
+from ..imaging.files import whole_file
 from ..method.plan import sample_name
 from ..method.settings import Settings, dump_settings, load_settings, to_dict
 from ..parallel import count_jobs
@@ -31,7 +31,7 @@ from .pool import Sampler, Unit, done, ordinary, run, split_units
 from .shards import Division, Shard, agree, clear, read_shards, unite
 from .space import needed_bytes, refuse_without_room
 
-PARTIAL = ".partial-"  # what `volume.whole_file` begins the names of its folders with
+PARTIAL = ".partial-"  # what `files.whole_file` begins the names of its folders with
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from ..dataset.raw import (
     sha256_of,
 )
 from ..errors import TumorgenError, printable
-from ..imaging.volume import Volume, read_volume
+from ..imaging.geometry import Volume
+from ..imaging.reading import read_volume
 from ..labels import LABELS
 from ..method.patch import Patch
 from ..method.render import render

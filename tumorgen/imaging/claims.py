@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import stat
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ import numpy as np
 
 from ..errors import TumorgenError
 from . import nifti_header
+from .files import EXTENSIONS, extension_of, refuse_irregular
 
-EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 LIMIT = "TUMORGEN_MAX_GIB"
 LIMIT_GIB = 4.0  # of voxels: 2,000 slices of 512 x 512 as float64; a clinical CT has a tenth
 DEFLATE = 1040  # no deflate stream is longer than 1032 times its file (zlib's technical notes)
@@ -106,11 +105,6 @@ class Claim:
         return math.prod(self.size) * self.voxel_bytes
 
 
-def extension_of(path: Path) -> str:
-    """The extension of a format that is read, in small letters; empty where it is none."""
-    return next((extension for extension in EXTENSIONS if path.name.lower().endswith(extension)), "")
-
-
 def reader_of(path: Path) -> str:
     """ITK's reader of a file, by its extension: left to itself, ITK asks all of its readers what the bytes are."""
     return READERS.get(extension_of(path), "MetaImageIO")
@@ -166,44 +160,6 @@ def limit_bytes() -> int:
     if not 0 < gib < 2**30:
         raise TumorgenError(f"{LIMIT} is {text!r}; a number of GiB above zero is needed")
     return int(gib * 2**30)
-
-
-def refuse_irregular(path: Path) -> None:
-    """Refuse what is no file with an end: folders, pipes, devices; they would hang whoever reads them.
-
-    Raises
-    ------
-    TumorgenError
-        Not there, not to be reached, or no regular file.
-    """
-    refuse_undecodable(path)
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise TumorgenError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:  # a loop of links, no permission, a name too long, a NUL in it
-        raise TumorgenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if not stat.S_ISREG(mode):
-        raise TumorgenError(f"{path}: is no regular file, but a {_kind(mode)}")
-
-
-def refuse_undecodable(path: Path) -> None:
-    """Refuse a name that is no UTF-8: ITK ends the process over it.
-
-    Raises
-    ------
-    TumorgenError
-        It is not.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise TumorgenError(f"{path}: its name is no UTF-8; rename it") from None
-
-
-def _kind(mode: int) -> str:
-    kinds = {stat.S_ISDIR: "folder", stat.S_ISFIFO: "pipe", stat.S_ISSOCK: "socket"}
-    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "device")
 
 
 def _start(path: Path, count: int, *, unpack: bool = False) -> bytes:

@@ -31,8 +31,10 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError
 from .boxes import Box, shape_of
+from .files import whole_file
+from .geometry import Geometry, Index, Volume
+from .itk import to_image
 from .plain_nifti import DIRECTION, Plain
-from .volume import Geometry, Index, Volume, to_image, whole_file
 
 CHUNK = 1 << 15  # bytes, deflate's window; twice as many make files 1 % smaller, and a third more to deflate again
 LEVEL = 2  # of isal's 0 to 3; at 3 the bytes depend on the processor (docs/writer.md)

@@ -22,7 +22,9 @@ from ..dicom import series as dicom
 from ..dicom.series import Series
 from ..errors import Failure, TumorgenError
 from ..imaging.boxes import bounding_box
-from ..imaging.volume import GEOMETRY_TOLERANCE_MM, Geometry, Volume, read_ct, resolved, write_volume
+from ..imaging.files import resolved
+from ..imaging.geometry import GEOMETRY_TOLERANCE_MM, Geometry, Volume
+from ..imaging.reading import read_ct, write_volume
 from ..tables.scans import SCANS, ScanRow, read_scans, record_scan
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.volume import Volume
+from ..imaging.geometry import Volume
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")  # the first that any fold has
 DEVICES = ("auto", "cuda", "mps", "cpu")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.boxes import EMPTY, Box
-from ..imaging.volume import Geometry, Index, Triple
+from ..imaging.geometry import Geometry, Index, Triple
 from .operators import Floats, gaussian, nearest, trilinear
 from .plan import Tumor
 from .shape import Axes, squared_distance

@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 
 from ..errors import TumorgenError
-from ..imaging.volume import LONGEST_SAMPLE, Geometry, Triple, refuse_unsafe_name
+from ..imaging.files import LONGEST_SAMPLE, refuse_unsafe_name
+from ..imaging.geometry import Geometry, Triple
 
 
 @dataclass(frozen=True, slots=True)

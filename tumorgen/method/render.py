@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError
 from ..imaging.boxes import EMPTY, Box, box_of, hull, overlap, part_of, window
-from ..imaging.volume import Geometry, Index, Triple
+from ..imaging.geometry import Geometry, Index, Triple
 from ..labels import TUMOR
 from .mass_effect import Pull, pulled_index
 from .operators import Floats, spread, trilinear

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError
 from ..imaging.boxes import Box, shape_of
-from ..imaging.volume import Index, Triple
+from ..imaging.geometry import Index, Triple
 from .plan import Plan, Tumor, sample_name
 from .scan import Scan
 from .settings import CONTRASTS, MIX, Count, Range, Settings, Size

@@ -17,7 +17,9 @@ from scipy import ndimage
 
 from ..errors import TumorgenError
 from ..imaging.boxes import Box, Boxed, bounding_box, grow, shape_of
-from ..imaging.volume import Geometry, Index, Volume, case_name, read_ct, read_mask
+from ..imaging.files import case_name
+from ..imaging.geometry import Geometry, Index, Volume
+from ..imaging.reading import read_ct, read_mask
 from .settings import Vessels
 
 OUTLIER_SD = 3.0  # parenchyma: voxels within 3 robust standard deviations of the median

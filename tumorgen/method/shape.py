@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.boxes import Box, bounding_box, shape_of
-from ..imaging.volume import Triple
+from ..imaging.geometry import Triple
 from .operators import Floats, as_operators, cubic_weights, separable_slabs
 from .plan import Tumor
 

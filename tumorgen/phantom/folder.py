@@ -11,7 +11,9 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..errors import TumorgenError
-from ..imaging.volume import Index, Triple, whole_file, write_volume
+from ..imaging.files import whole_file
+from ..imaging.geometry import Index, Triple
+from ..imaging.reading import write_volume
 from .scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM, Phantom, draw_phantom
 from .tissues import Phase
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..errors import TumorgenError
-from ..imaging.volume import whole_file
+from ..imaging.files import whole_file
 from ..method.patch import Outcome
 from ..method.plan import Plan, Tumor
 from .codec import cells_of, parse, read_text, rows_of, text_of

@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from ..errors import TumorgenError
-from ..imaging.volume import refuse_unsafe_name, whole_file
+from ..imaging.files import refuse_unsafe_name, whole_file
 from .codec import read_text, rows_of, text_of
 
 SCANS = Path("manifests") / "scans.csv"

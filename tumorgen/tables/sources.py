@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Failure, TumorgenError
-from ..imaging.volume import find_volumes, resolved
+from ..imaging.files import find_volumes, resolved
 from .manifest import Record
 from .scans import ScanRow
 

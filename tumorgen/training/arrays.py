@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging.boxes import Box, paste
-from ..imaging.volume import Geometry, Triple, Volume
+from ..imaging.geometry import Geometry, Triple, Volume
 from ..method.patch import Block
 from ..method.plan import Plan, Tumor
 from ..method.render import render

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..dataset.raw import Dataset, dataset_json, folds, write_json, write_splits
 from ..errors import Failure, TumorgenError
+from ..imaging.geometry import Volume
 from ..imaging.patched_gzip import ChunkedVolume
-from ..imaging.volume import Volume, read_ct, read_mask
+from ..imaging.reading import read_ct, read_mask
 from ..parallel import count_jobs
 from ..tables.sources import Source
 

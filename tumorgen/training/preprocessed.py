@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from ..dataset.raw import write_json
 from ..errors import TumorgenError
 from ..imaging.boxes import Box, overlap
-from ..imaging.volume import Geometry, Triple, whole_file
+from ..imaging.files import whole_file
+from ..imaging.geometry import Geometry, Triple
 from ..labels import LABELS, TUMOR
 from ..method.patch import Block
 from ..method.plan import Plan

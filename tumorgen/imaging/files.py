@@ -1,0 +1,198 @@
+"""Files of images: their names and extensions, finding them, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from io import BytesIO
+from pathlib import Path
+
+from ..errors import TumorgenError
+
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+LONGEST_CASE = 180  # characters; with what samples add, and a suffix, within the 255 that file systems take
+LONGEST_SAMPLE = 220
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
+
+
+def extension_of(path: Path) -> str:
+    """The extension of a format that is read, in small letters; empty where it is none."""
+    return next((extension for extension in EXTENSIONS if path.name.lower().endswith(extension)), "")
+
+
+def case_name(path: Path) -> str:
+    """Name of the case in a file's name: no folder, no extension, no nnU-Net channel suffix (`_0000`)."""
+    name = path.name[: len(path.name) - len(extension_of(path))]
+    return safe_name(re.sub(r"_0000$", "", name))
+
+
+def safe_name(name: str, longest: int = LONGEST_CASE) -> str:
+    """A case name that is safe as a file name everywhere: letters, digits, `.`, `_`, `-`; never empty, no dot first.
+
+    A letter with an accent is the same in both of Unicode's forms (macOS writes the other one); a name that Windows
+    keeps for a device (`con`, `nul`, `com1`) gets `case-` in front.
+    """
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", unicodedata.normalize("NFC", name)).strip(".-_")
+    cleaned = cleaned[:longest].rstrip(".-_") or "case"
+    return f"case-{cleaned}"[:longest].rstrip(".-_") if _DEVICES.match(cleaned) else cleaned
+
+
+def refuse_unsafe_name(name: str, what: str, longest: int = LONGEST_CASE) -> None:
+    """Refuse a name of which a file would lie elsewhere, or have another name on another system.
+
+    Raises
+    ------
+    TumorgenError
+        It is not what `safe_name` makes of it.
+    """
+    safe = safe_name(name, longest)
+    if name != safe:
+        raise TumorgenError(f"{what} {name[:80]!r} is not safe as a file name; {safe[:80]!r} would be")
+
+
+def resolved(path: Path) -> Path:
+    """The absolute path that links lead to; of links in a loop, which `Path.resolve` raises over, as far as they do."""
+    return Path(os.path.realpath(path))
+
+
+def find_volumes(folder: Path) -> dict[str, Path]:
+    """Case name -> path of every volume in a folder (or of one file), sorted by name.
+
+    Raises
+    ------
+    TumorgenError
+        As `volumes_in`, and where nothing is readable by its extension.
+    """
+    found = volumes_in(folder)
+    if not found:
+        dicom = " DICOM is read by `tumorgen liver-mask` alone." if any(map(_is_dicom, _listed(folder)[:100])) else ""
+        raise TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}.{dicom}".removesuffix("."))
+    return found
+
+
+def volumes_in(folder: Path) -> dict[str, Path]:
+    """Case name -> path of the volumes in a folder (or of one file), sorted by name; there may be none.
+
+    Raises
+    ------
+    TumorgenError
+        Nothing there, or two files with one case name; names that differ in small and capital letters alone are one, as
+        they are to Windows and macOS.
+    """
+    try:
+        if folder.is_file():
+            return {case_name(folder): folder}
+        if not folder.is_dir():
+            if folder.is_symlink() or folder.exists():
+                refuse_irregular(folder)
+            raise TumorgenError(f"{folder}: no such file or folder")
+    except OSError as error:
+        raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
+    found: dict[str, Path] = {}
+    twins: dict[str, Path] = {}
+    for path in _listed(folder):
+        if not extension_of(path) or path.name.startswith("."):
+            continue
+        case = case_name(path)
+        twin = twins.setdefault(case.lower(), path)
+        if twin is not path:
+            raise TumorgenError(f"{path}: case {case!r} is also {twin.name}; rename one of them")
+        found[case] = path
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") if path.is_file() else nullcontext(BytesIO()) as file:
+            return file.read(132)[128:] == b"DICM" or path.name.upper() == "DICOMDIR"
+    except OSError:
+        return False
+
+
+def refuse_irregular(path: Path) -> None:
+    """Refuse what is no file with an end: folders, pipes, devices; they would hang whoever reads them.
+
+    Raises
+    ------
+    TumorgenError
+        Not there, not to be reached, or no regular file.
+    """
+    refuse_undecodable(path)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise TumorgenError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # a loop of links, no permission, a name too long, a NUL in it
+        raise TumorgenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if not stat.S_ISREG(mode):
+        raise TumorgenError(f"{path}: is no regular file, but a {_kind(mode)}")
+
+
+def refuse_undecodable(path: Path) -> None:
+    """Refuse a name that is no UTF-8: ITK ends the process over it.
+
+    Raises
+    ------
+    TumorgenError
+        It is not.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise TumorgenError(f"{path}: its name is no UTF-8; rename it") from None
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISDIR: "folder", stat.S_ISFIFO: "pipe", stat.S_ISSOCK: "socket"}
+    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "device")
+
+
+@contextmanager
+def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Iterator[Path]:
+    """A path to write to; what is there at the end of the block appears under `path` at once, or not at all.
+
+    The partial file lies in a hidden folder beside `path`, so that nothing that lists the folder takes it for a case.
+    If `durable` it is on disk when this returns; else a power cut may take it within the next half minute. `parents`
+    says whether a missing folder is made; not in a dataset that is begun, since one that vanishes stays away.
+
+    Raises
+    ------
+    TumorgenError
+        The folder cannot be written to.
+    """
+    try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            yield partial
+            if durable:
+                to_disk(partial)
+            partial.replace(path)
+        if durable:
+            to_disk(path.parent)
+    except OSError as error:
+        raise TumorgenError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def to_disk(path: Path) -> None:
+    """Have what a file or a folder holds survive a power cut (fsync)."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows syncs no folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
