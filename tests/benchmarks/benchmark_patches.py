@@ -236,18 +236,22 @@ def report(
         lines.append(f"| {row_title(name)} | {' | '.join(added)} | {rate:.2f} | {epoch:.0f} |")
     return "\n".join(
         [
-            f"Patches of {patch} voxels from a phantom of {' x '.join(map(str, shape))} voxels. What a patch adds:"
-            f" every one centred on foreground, {patches} of each class; cutting alone takes {cuts['plain_ms']:.0f} ms"
-            f" a patch; measuring the case took {cuts['prepare_s']:.1f} s, once. Patches a second: one data-loading"
-            f" process on a core of its own, {batches} batches of {BATCH}, with nnU-Net's choice of places, and its"
-            f" augmentation, the same in each row; made offline: the tumours, of all classes, are in the cases already."
-            f" Epoch: what {PROCESSES} such processes take for an epoch's {ITERATIONS} training batches, computed.",
+            f"Patches of {patch} voxels from a phantom of {' x '.join(map(str, shape))} voxels. Cutting a patch without"
+            f" tumours takes {cuts['plain_ms']:.0f} ms. Measuring the case took {cuts['prepare_s']:.1f} s, once.",
+            "",
+            f"- *ms a patch adds*: over {patches} patches of each class, all centred on foreground.",
+            f"- *patches a second*: one data-loading process on a core of its own, {batches} batches of {BATCH}, with"
+            " nnU-Net's choice of places and its augmentation, the same in each row. In the row *made offline* the"
+            " cases already have the tumours, of all classes.",
+            f"- *epoch*: the time that {PROCESSES} such processes take for an epoch's {ITERATIONS} training batches,"
+            " computed.",
             "",
             *lines,
             "",
-            f"Share of its time that a GPU waits for batches, by what it takes for an epoch. A stand-in for it sleeps;"
-            f" {STAND_INS} data-loading processes on as many cores, and so {PROCESSES // STAND_INS} times the GPU's"
-            f" time for a batch; {batches} batches, after what lay ready has been taken.",
+            "The second table gives the share of its time that a GPU waits for batches, by the duration of its epoch. A"
+            f" stand-in for the GPU sleeps. It has {STAND_INS} data-loading processes on as many cores, and therefore"
+            f" {PROCESSES // STAND_INS} times the GPU's time for a batch. {batches} batches are counted, after the"
+            " queue of finished batches has been used up.",
             "",
             f"| tumours | {' | '.join(f'{epoch:.0f} s an epoch' for epoch in EPOCHS_S)} |",
             f"|{'---|' * (1 + len(EPOCHS_S))}",
