@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -76,35 +75,17 @@ def liver_mask(source: Path, output: Path, **options: Any) -> None:
     """
     from tumorgen.dicom.series import find_scans
     from tumorgen.liver.masks import refuse_same_folder
-    from tumorgen.liver.model_zip import unpacked
-    from tumorgen.liver.network import find_model
-    from tumorgen.liver.shipped import shipped_model
+    from tumorgen.liver.models import open_model
 
     with ExitStack() as held:
         with as_usage_error():
-            given = options["model"] or shipped_model()
-            folder = held.enter_context(unpacked(given))
-            with _as_given(folder, given):
-                model = find_model(folder, options["folds"])
-                model.values(options["labels"])
+            model = held.enter_context(open_model(options["model"], options["labels"], options["folds"]))
             refuse_same_folder([source / "any" if source.is_dir() else source], output)
             found = find_scans(source)
             for line in found.skipped:
                 click.echo(f"skipped: {line}", err=True)
             found.refuse_nothing(source)
-        with _as_given(folder, given):
-            _run(found, output, model, options)
-
-
-@contextmanager
-def _as_given(folder: Path, given: Path) -> Iterator[None]:
-    """What is said of a model names it as the user did, not the folder that a zip was unpacked to."""
-    from tumorgen.errors import TumorgenError
-
-    try:
-        yield
-    except TumorgenError as error:
-        raise TumorgenError(str(error).replace(str(folder), str(given))) from error
+        _run(found, output, model, options)
 
 
 def _run(found: Any, output: Path, model: Any, options: dict[str, Any]) -> None:

@@ -81,6 +81,18 @@ def write_dataset(
     return folder
 
 
+def bare_model(folder: Path, labels=None, weights=("fold_0/checkpoint_final.pth",), **about) -> Path:
+    """A folder that looks like a model; its weights are empty files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = {"background": 0, "liver": 1} if labels is None else labels
+    (folder / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": labels, **about}))
+    (folder / "plans.json").write_text(json.dumps({"image_reader_writer": "SimpleITKIO"}))
+    for name in weights:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
 def threshold_model(
     folder: Path,
     *,

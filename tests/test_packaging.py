@@ -23,7 +23,7 @@ import yaml
 from click.testing import CliRunner
 
 from tumorgen.cli import main
-from tumorgen.liver.shipped import FOLDER as MODEL
+from tumorgen.liver.models import SHIPPED as MODEL
 
 ROOT = Path(__file__).parents[1]
 MODULES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tumorgen").rglob("*.py")}

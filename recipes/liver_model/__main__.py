@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tumorgen.errors import TumorgenError
+from tumorgen.liver.devices import DEVICES, pick_device
 
 from .settings import SETTINGS, Setting
 
@@ -28,7 +29,7 @@ def common(command: Command) -> Command:
         click.option("--data", type=FOLDER, default=ROOT.parent / "shared" / "data", help="Scans and label maps."),
         click.option("--work", type=FOLDER, default=Path("liver-model"), show_default=True, help="What is made."),
         click.option("--without", multiple=True, help="A source not to use, as in --without btcv; may be repeated."),
-        click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), default="auto", show_default=True),
+        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
         click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes."),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
         click.option("--minutes", type=click.FloatRange(0.1), help="Of training, at most; instead of the setting's."),
@@ -157,11 +158,7 @@ class Recipe:
         from .export import export
         from .train import prepare, train
 
-        device, work = self.device, self.work.absolute()
-        if device == "auto":
-            import torch
-
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device, work = pick_device(self.device), self.work.absolute()
         prepare(work, self.setting, self.chosen, self.jobs)
         base = train(work, 0, self.chosen, device, self.jobs)
         number = [fold.name for fold in trainings].index(name)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tumorgen.dataset.raw import sha256_of
+from tumorgen.checksums import SUMS, sums_text
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.files import whole_file
 
@@ -73,9 +73,8 @@ def halved(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seal(folder: Path) -> int:
     files = [folder / "plans.json", folder / "dataset.json", folder / "fold_0" / CHECKPOINT]
-    lines = [f"{sha256_of(file)}  {file.relative_to(folder).as_posix()}" for file in files]
-    with whole_file(folder / "SHA256SUMS") as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with whole_file(folder / SUMS) as partial:
+        partial.write_text(sums_text(files, folder), encoding="utf-8")
     size = sum(file.stat().st_size for file in files)
     if size > MOST_BYTES:
         raise TumorgenError(f"{folder}: {size} bytes; at most {MOST_BYTES} are wanted")

@@ -14,7 +14,8 @@ from tumorgen.evaluation.overlap import dsc, nsd
 from tumorgen.imaging.files import whole_file
 from tumorgen.imaging.geometry import Volume
 from tumorgen.liver.masks import clean
-from tumorgen.liver.network import find_model, load_model
+from tumorgen.liver.models import find_model
+from tumorgen.liver.network import load_model
 
 from .cases import Case, Task, make, real_case
 from .conditions import phantoms, variations

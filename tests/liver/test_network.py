@@ -1,9 +1,8 @@
-"""nnU-Net models: which folders are one, and that scan, spacing, orientation and labels reach nnU-Net as it wants them.
+"""That scan, spacing, orientation and labels reach nnU-Net as it wants them.
 
 Most of it runs a real nnU-Net model with a known answer: "liver" is what is brighter than 80 HU (`nnunet_runs`).
 """
 
-import json
 import os
 import re
 import subprocess
@@ -16,7 +15,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
-from nnunet_runs import SMOKE, TRAINERS, environment, plan_and_preprocess, threshold_model, train, write_dataset
+from nnunet_runs import (
+    SMOKE,
+    TRAINERS,
+    bare_model,
+    environment,
+    plan_and_preprocess,
+    threshold_model,
+    train,
+    write_dataset,
+)
 
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
@@ -24,7 +32,9 @@ from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.reading import read_mask, read_volume, write_volume
 from tumorgen.liver import network as liver
-from tumorgen.liver.network import find_model, load_model
+from tumorgen.liver.devices import pick_device
+from tumorgen.liver.models import find_model
+from tumorgen.liver.network import load_model
 from tumorgen.tables.scans import read_scans
 
 LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -52,100 +62,6 @@ def truth(volume: Volume) -> np.ndarray:
 def model(tmp_path_factory) -> Path:
     """Brighter than 80 HU is liver, at 5 mm."""
     return threshold_model(tmp_path_factory.mktemp("models") / "nnUNetTrainer__nnUNetPlans__3d_fullres")
-
-
-# ---- which folders are a model
-
-
-def bare_model(folder: Path, labels=None, weights=("fold_0/checkpoint_final.pth",), **about) -> Path:
-    """A folder that looks like a model; its weights are empty files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    labels = {"background": 0, "liver": 1} if labels is None else labels
-    (folder / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": labels, **about}))
-    (folder / "plans.json").write_text(json.dumps({"image_reader_writer": "SimpleITKIO"}))
-    for name in weights:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).touch()
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("weights", "checkpoint", "folds"),
-    [
-        (["fold_0/checkpoint_final.pth"], "checkpoint_final.pth", ("0",)),
-        ([f"fold_{i}/checkpoint_final.pth" for i in (10, 2, 0)], "checkpoint_final.pth", ("0", "2", "10")),
-        (["fold_all/checkpoint_final.pth"], "checkpoint_final.pth", ("all",)),
-        (["fold_all/checkpoint_final.pth", "fold_1/checkpoint_final.pth"], "checkpoint_final.pth", ("1",)),
-        (["fold_0/checkpoint_best.pth"], "checkpoint_best.pth", ("0",)),
-        (["fold_0/checkpoint_final.pth", "fold_1/checkpoint_best.pth"], "checkpoint_final.pth", ("0",)),
-    ],
-)
-def test_weights_that_are_there_are_found(tmp_path, weights, checkpoint, folds):
-    found = find_model(bare_model(tmp_path, weights=weights))
-    assert (found.checkpoint, found.folds) == (checkpoint, folds)
-
-
-def test_a_folder_around_one_model_will_do(tmp_path):
-    folder = bare_model(tmp_path / "nnUNetTrainer__nnUNetPlans__3d_fullres")
-    (tmp_path / "inference_instance").mkdir()
-    assert find_model(tmp_path).folder == folder
-
-
-def test_a_fold_can_be_chosen(tmp_path):
-    folder = bare_model(tmp_path, weights=[f"fold_{i}/checkpoint_final.pth" for i in range(5)])
-    assert find_model(folder, ["3"]).folds == ("3",)
-    with pytest.raises(TumorgenError, match="no weights of fold 7; there are 0, 1, 2, 3, 4"):
-        find_model(folder, ["7"])
-
-
-def test_so_will_one_around_its_dataset(tmp_path):
-    folder = bare_model(tmp_path / "results" / "Dataset003_Liver" / "nnUNetTrainer__nnUNetPlans__3d_fullres")
-    assert find_model(tmp_path / "results").folder == folder
-    bare_model(tmp_path / "results" / "Dataset004_Spleen" / "nnUNetTrainer__nnUNetPlans__3d_fullres")
-    with pytest.raises(TumorgenError, match=r"several models; give one of Dataset003_Liver/.*, Dataset004_Spleen/"):
-        find_model(tmp_path / "results")
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda f: f.mkdir(), "not an nnU-Net v2 model; a model is the folder with plans.json"),
-        (lambda f: bare_model(f, weights=[]), "no weights; looked for fold_"),
-        (lambda f: [bare_model(f / f"a__b__{c}") for c in "cd"], "holds several models; give one of a__b__c, a__b__d"),
-        (lambda f: bare_model(f, channel_names={"0": "T1", "1": "T2"}), "takes 2 images of a patient"),
-        (lambda f: bare_model(f, labels={"0": "background", "1": "liver"}), "labels are not those of nnU-Net v2"),
-        (lambda f: bare_model(f, labels=["liver"]), "labels are not those of nnU-Net v2"),
-        (lambda f: (bare_model(f) / "dataset.json").write_text("{"), "dataset.json: cannot be read"),
-        (lambda f: (bare_model(f) / "plans.json").write_text("[]"), "plans.json: is not nnU-Net's"),
-    ],
-)
-def test_what_is_no_model_is_said(tmp_path, make, message):
-    make(tmp_path / "model")
-    with pytest.raises(TumorgenError, match=message):
-        find_model(tmp_path / "model")
-
-
-LABELS = {"background": 0, "Spleen": 1, "Liver": 5, "liver_region": [5, 6], "ignore": 7}
-
-
-@pytest.mark.parametrize(
-    ("names", "values"), [(["liver"], (5,)), (["LIVER_region"], (5, 6)), (["spleen", "liver"], (1, 5))]
-)
-def test_labels_are_found_by_name(tmp_path, names, values):
-    assert find_model(bare_model(tmp_path, labels=LABELS)).values(names) == values
-
-
-@pytest.mark.parametrize("name", ["kidney", "background", "ignore"])
-def test_a_label_that_is_not_there_is_answered_with_those_that_are(tmp_path, name):
-    with pytest.raises(TumorgenError, match=f"no label '{name}'; it has Spleen, Liver, liver_region"):
-        find_model(bare_model(tmp_path, labels=LABELS)).values([name])
-
-
-def test_models_that_reorient_are_known_by_their_plans(tmp_path):
-    folder = bare_model(tmp_path)
-    assert not find_model(folder).reoriented
-    (folder / "plans.json").write_text('{"image_reader_writer": "NibabelIOWithReorient"}')
-    assert find_model(folder).reoriented
 
 
 # ---- what reaches nnU-Net
@@ -249,13 +165,13 @@ def test_a_device_that_is_not_there_is_said(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert liver.pick_device("auto") == "cpu"
+    assert pick_device("auto") == "cpu"
     with pytest.raises(TumorgenError, match="finds no cuda device here; use --device auto"):
-        liver.pick_device("cuda")
+        pick_device("cuda")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert liver.pick_device("auto") == "mps"
+    assert pick_device("auto") == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert liver.pick_device("auto") == "cuda"
+    assert pick_device("auto") == "cuda"
 
 
 def test_weights_that_cannot_be_loaded_are_said(tmp_path):

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 import torch
 from click.testing import CliRunner
 
+from tumorgen.checksums import SUMS
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.overlap import dsc
@@ -20,11 +21,11 @@ from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.reading import read_ct, read_mask, write_volume
 from tumorgen.liver.masks import clean
-from tumorgen.liver.network import find_model, load_model
-from tumorgen.liver.shipped import FOLDER, SUMS, SUMS_SHA256, shipped_model
+from tumorgen.liver.models import SHIPPED, SHIPPED_SUMS_SHA256, find_model, shipped_model
+from tumorgen.liver.network import load_model
 from tumorgen.phantom.scanner import draw_phantom
 
-WEIGHTS = FOLDER / "fold_0" / "checkpoint_final.pth"
+WEIGHTS = SHIPPED / "fold_0" / "checkpoint_final.pth"
 quiet = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 
 
@@ -62,7 +63,7 @@ def test_its_weights_are_numbers_and_text_and_nothing_that_runs():
 
 @pytest.fixture
 def copy(tmp_path):
-    return shutil.copytree(FOLDER, tmp_path / "model")
+    return shutil.copytree(SHIPPED, tmp_path / "model")
 
 
 @pytest.mark.parametrize("name", ["plans.json", "dataset.json", "fold_0/checkpoint_final.pth", SUMS])
@@ -92,7 +93,7 @@ def test_a_file_that_is_gone_gets_one_line(copy):
 
 
 def test_the_number_in_the_code_is_that_of_the_checksums():
-    assert hashlib.sha256((FOLDER / SUMS).read_bytes()).hexdigest() == SUMS_SHA256
+    assert hashlib.sha256((SHIPPED / SUMS).read_bytes()).hexdigest() == SHIPPED_SUMS_SHA256
 
 
 def test_it_finds_the_liver_of_a_phantom_that_it_has_not_seen(found, case):

@@ -20,7 +20,8 @@ from liver_model.settings import SETTINGS
 from liver_model.train import TRAINERS, plans_of
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
-from tumorgen.liver.network import find_model, load_model
+from tumorgen.liver.models import find_model
+from tumorgen.liver.network import load_model
 from tumorgen.phantom.folder import write_phantoms
 
 ROOT = Path(__file__).parents[2]

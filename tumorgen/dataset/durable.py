@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from ..checksums import sha256_of
 from ..errors import TumorgenError
 from ..imaging.files import to_disk
 from ..tables.manifest import Record
-from .raw import Dataset, sha256_of
+from .raw import Dataset
 
 
 def settle(dataset: Dataset, samples: Iterable[str]) -> None:

@@ -7,7 +7,6 @@ and `labelsTs` and no splits; that of a benchmark has `benchmark.toml`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import defaultdict
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checksums import SUMS, parse_sums, sums_text
 from ..errors import TumorgenError
 from ..imaging.files import whole_file
 from ..labels import LABELS
@@ -47,7 +47,7 @@ class Dataset:
     @property
     def sums(self) -> Path:
         """Checksums of what describes the samples."""
-        return self.folder / "SHA256SUMS"
+        return self.folder / SUMS
 
     @property
     def images(self) -> Path:
@@ -166,7 +166,7 @@ def write_sums(dataset: Dataset) -> None:
     """Write SHA256SUMS of what describes the samples, as `sha256sum --check` reads it; the manifest has the files'."""
     there = [dataset.folder / name for name in SUMMED if (dataset.folder / name).is_file()]
     with whole_file(dataset.sums, parents=False) as partial:
-        partial.write_text("".join(f"{sha256_of(path)}  {path.name}\n" for path in there), encoding="utf-8")
+        partial.write_text(sums_text(there, dataset.folder), encoding="utf-8")
 
 
 def read_sums(dataset: Dataset) -> dict[str, str]:
@@ -178,19 +178,13 @@ def read_sums(dataset: Dataset) -> dict[str, str]:
         There is no SHA256SUMS, or it is not such a file.
     """
     try:
-        lines = dataset.sums.read_text(encoding="utf-8").splitlines()
+        sums = parse_sums(dataset.sums.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TumorgenError("is missing: the run is not finished, or it was removed") from None
     except (OSError, UnicodeDecodeError) as error:
         raise TumorgenError(f"cannot be read ({error})") from error
-    found = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
-    sums = {match[2]: match[1] for match in found if match}
-    if len(sums) < len(lines) or not sums.keys() <= set(SUMMED):
+    except ValueError as error:
+        raise TumorgenError("is not as the run wrote it") from error
+    if not sums.keys() <= set(SUMMED):
         raise TumorgenError("is not as the run wrote it")
     return sums
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ..checksums import sha256_of
 from ..dataset.lock import LOCK
 from ..dataset.provenance import IN_ROWS, changed_versions, contradictions, path_of, read_provenance
 from ..dataset.raw import (
@@ -23,7 +24,6 @@ from ..dataset.raw import (
     dataset_json,
     find_dataset,
     read_sums,
-    sha256_of,
 )
 from ..errors import TumorgenError, printable
 from ..imaging.geometry import Volume
