@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from .common import plural
 
+if TYPE_CHECKING:
+    from tumorgen.generation.run import Run
 
-def tell_estimate(sources: list[Any], dataset: Any, settings: Any, jobs: int, what: dict[str, Any]) -> None:
+
+def tell_estimate(run: Run) -> None:
     """Say how long a run will take and how much it will write, per class and in total."""
-    from tumorgen.generation.estimate import estimate
-    from tumorgen.parallel import count_jobs
+    from tumorgen.generation.estimate import estimate_run
 
-    found = estimate(sources, dataset, settings, processes=count_jobs(jobs), **what)
+    dataset, found = run.dataset, estimate_run(run)
     if not found.samples:
         click.echo(f"{dataset.folder}: every sample is there already")
         return

@@ -51,14 +51,14 @@ def healthy(**options: Any) -> None:
     command again does only what is missing.
     """
     from tumorgen.dataset.raw import Dataset, dataset_folder
-    from tumorgen.training.healthy import write_healthy
+    from tumorgen.training.healthy import write_healthy_dataset
 
     root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
     number = options["dataset_id"]
     with as_usage_error():
         dataset = Dataset(dataset_folder(root, number, options["name"]))
     sources, missing = given_scans(options["images"], options["masks"], options["scans"])
-    written = write_healthy(sources, dataset, jobs=options["jobs"], start=progress("healthy", "scan"))
+    written = write_healthy_dataset(sources, dataset, jobs=options["jobs"], start=progress("healthy", "scan"))
     click.echo(f"{dataset.folder}: {plural(len(written.cases), 'healthy scan')}, {written.made} written now")
     if written.cases and not written.has_splits:
         click.echo("note: one scan only, so it cannot be held out from itself and no splits_final.json is written")

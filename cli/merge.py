@@ -27,9 +27,9 @@ def merge(dataset: Path) -> None:
     what is there is merged, what is missing is listed, and the exit code is 1.
     """
     from tumorgen.dataset.raw import Dataset
-    from tumorgen.generation.merge import merge as run
+    from tumorgen.generation.merge import merge_shards
 
-    merged = run(Dataset(dataset), copies=Path("manifests"))
+    merged = merge_shards(Dataset(dataset), copies=Path("manifests"))
     click.echo(f"{dataset}: {plural(len(merged.report.records), 'sample')} in the manifest")
     for shard, samples in merged.missing.items():
         cases = Counter(case for case, _ in samples)

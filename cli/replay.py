@@ -31,19 +31,19 @@ def replay(
     edited by hand renders as edited: centres are read from the columns in mm.
     """
     from tumorgen.dataset.raw import Dataset
-    from tumorgen.generation.replay import moved
-    from tumorgen.generation.replay import replay as run
+    from tumorgen.generation.replay import Replay, moved, replay_manifest
     from tumorgen.tables.manifest import read_manifest
 
-    report = run(
-        manifest,
+    wanted = Replay(
         Dataset(output),
+        manifest,
         samples=samples,
         images=images,
         masks=masks,
         jobs=jobs,
         start=progress("replay", "sample"),
     )
+    report = replay_manifest(wanted)
     for note in moved(read_manifest(manifest), report.records):
         click.echo(f"note: {note}")
     click.echo(f"{output}: {plural(len(report.records), 'sample')}, {report.made} rendered now")

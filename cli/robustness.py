@@ -58,8 +58,9 @@ def robustness(**options: Any) -> None:
     only what is missing.
     """
     from tumorgen.benchmark.dials import Benchmark, with_levels
-    from tumorgen.benchmark.run import robustness as run
+    from tumorgen.benchmark.run import make_benchmark
     from tumorgen.dataset.raw import TEST, Dataset, dataset_folder
+    from tumorgen.generation.run import Run
     from tumorgen.method.settings import Settings, load_settings, load_toml
 
     root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
@@ -70,10 +71,9 @@ def robustness(**options: Any) -> None:
         settings = load_settings(options["settings"]) if options["settings"] else Settings()
     sources, missing = given_scans(options["images"], options["masks"], options["scans"])
     began = time.monotonic()
-    report = run(
-        sources,
+    run = Run(
         dataset,
-        benchmark,
+        sources,
         settings,
         seed=options["seed"],
         jobs=options["jobs"],
@@ -81,6 +81,7 @@ def robustness(**options: Any) -> None:
         copies=Path("manifests"),
         start=progress("robustness", "sample"),
     )
+    report = make_benchmark(run, benchmark)
     _summarise(report, time.monotonic() - began)
     tell_failures([*missing, *report.failures], debug=is_debug())
 

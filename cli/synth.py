@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from .common import (
     tell_failures,
 )
 from .estimate import tell_estimate
+
+if TYPE_CHECKING:
+    from tumorgen.generation.run import Run
 
 TABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
 # What decides which samples there are; a manifest has decided.
@@ -87,6 +90,7 @@ def synth(**options: Any) -> None:
     With --from-manifest nothing is drawn: the samples are those of a manifest, of the very scans they were planned for.
     """
     from tumorgen.dataset.raw import Dataset, dataset_folder
+    from tumorgen.generation.run import Run
     from tumorgen.generation.shards import parse_shard
 
     root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
@@ -99,13 +103,23 @@ def synth(**options: Any) -> None:
         tell_failures(_render(dataset, options), debug=is_debug())
         return
     sources, missing = given_scans(options["images"], options["masks"], options["scans"])
-    what = {"seed": options["seed"], "per_scan": options["per_scan"], "shard": shard}
     with _cluster(options["scheduler"]) as cluster:
+        run = Run(
+            dataset,
+            sources,
+            settings,
+            seed=options["seed"],
+            per_scan=options["per_scan"],
+            shard=shard,
+            cluster=cluster,
+            log_file=options["log_file"],
+            **_writing(options),
+        )
         if options["estimate"]:
-            tell_estimate(sources, dataset, settings, cluster.workers if cluster else options["jobs"], what)
+            tell_estimate(run)
             failures = []
         else:
-            failures = _run(sources, dataset, settings, cluster, options, what)
+            failures = _synthesize(run, options["dataset_id"])
     tell_failures([*missing, *failures], debug=is_debug())
 
 
@@ -118,47 +132,41 @@ def _refuse_drawing() -> None:
 
 def _render(dataset: Any, options: dict[str, Any]) -> list[Any]:
     """Make a training set of the rows of a manifest."""
-    from tumorgen.generation.replay import replay as run
+    from tumorgen.generation.replay import Replay, replay_manifest
 
     began = time.monotonic()
-    report = run(
-        options["from_manifest"],
+    wanted = Replay(
         dataset,
+        options["from_manifest"],
         images=options["images"],
         masks=options["masks"],
-        val_per_scan=options["val_per_scan"],
-        jobs=options["jobs"],
         training=True,
-        force=options["force"],
-        copies=Path("manifests"),
-        start=progress("synth", "sample"),
+        **_writing(options),
     )
+    report = replay_manifest(wanted)
     _summarise(report, time.monotonic() - began, None)
     _next(report, options["dataset_id"], None)
     return list(report.failures)
 
 
-def _run(
-    sources: list[Any], dataset: Any, settings: Any, cluster: Any, options: dict[str, Any], what: dict[str, Any]
-) -> list[Any]:
-    from tumorgen.generation.run import synth as run
+def _writing(options: dict[str, Any]) -> dict[str, Any]:
+    """What is said alike of a run that draws and of one that renders a manifest."""
+    return {
+        "val_per_scan": options["val_per_scan"],
+        "jobs": options["jobs"],
+        "force": options["force"],
+        "copies": Path("manifests"),
+        "start": progress("synth", "sample"),
+    }
+
+
+def _synthesize(run: Run, dataset_id: int) -> list[Any]:
+    from tumorgen.generation.synth import synthesize_dataset
 
     began = time.monotonic()
-    report = run(
-        sources,
-        dataset,
-        settings,
-        **what,
-        val_per_scan=options["val_per_scan"],
-        jobs=options["jobs"],
-        cluster=cluster,
-        force=options["force"],
-        copies=Path("manifests"),
-        log_file=options["log_file"],
-        start=progress("synth", "sample"),
-    )
-    _summarise(report, time.monotonic() - began, what["shard"])
-    _next(report, options["dataset_id"], what["shard"])
+    report = synthesize_dataset(run)
+    _summarise(report, time.monotonic() - began, run.shard)
+    _next(report, dataset_id, run.shard)
     return list(report.failures)
 
 

@@ -28,9 +28,11 @@ def verify(dataset: Path, images: Path | None, masks: Path | None, replays: int,
     boxes equal to the source bit for bit, no scan on both sides of a fold, some samples rendered again to the same
     bits.
     """
-    from tumorgen.generation.verify import verify as run
+    from tumorgen.generation.verify import verify_dataset
 
-    verdict = run(dataset, images=images, masks=masks, replays=replays, jobs=jobs, start=progress("verify", "sample"))
+    verdict = verify_dataset(
+        dataset, images=images, masks=masks, replays=replays, jobs=jobs, start=progress("verify", "sample")
+    )
     for note in verdict.notes:
         click.echo(f"note: {note}")
     for problem in verdict.problems:

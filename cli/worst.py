@@ -42,7 +42,7 @@ def worst(evaluation: Path, manifest: Path, output: Path, count: int, cells: int
 
     The new manifest is rendered by `tumorgen synth --from-manifest`.
     """
-    from tumorgen.benchmark.worst import worst as run
+    from tumorgen.benchmark.worst import WorstCases, plan_worst
     from tumorgen.method.settings import Settings, load_settings
     from tumorgen.tables.sources import match_sources
 
@@ -50,18 +50,11 @@ def worst(evaluation: Path, manifest: Path, output: Path, count: int, cells: int
     if (images is None) != (masks is None):
         raise click.UsageError("--images and --masks go together.")
     sources, missing = match_sources(images, masks) if images else ([], [])
-    report = run(
-        evaluation,
-        manifest,
-        output,
-        load_settings(options["settings"]) if options["settings"] else Settings(),
-        count=count,
-        cells=cells,
-        seed=options["seed"],
-        sources=sources,
-        jobs=options["jobs"],
-        start=progress("worst", "scan"),
+    settings = load_settings(options["settings"]) if options["settings"] else Settings()
+    wanted = WorstCases(
+        evaluation, manifest, output, settings, count=count, cells=cells, seed=options["seed"], sources=sources
     )
+    report = plan_worst(wanted, jobs=options["jobs"], start=progress("worst", "scan"))
     _tell(report, output)
     tell_failures([*missing, *report.failures], debug=is_debug())
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import joblib
 
 from .errors import TumorgenError
+
+Start = Callable[[int], Callable[[int], None]]  # gets the number of steps; returns what gets steps as they are done
+
+
+def no_progress(total: int) -> Callable[[int], None]:  # noqa: ARG001
+    """The progress of work that nobody watches."""
+    return lambda step: None  # noqa: ARG005
 
 
 def count_jobs(jobs: int) -> int:

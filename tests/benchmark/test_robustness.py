@@ -14,14 +14,15 @@ from click.testing import CliRunner, Result
 from phantoms import ball_volume
 
 from tumorgen.benchmark.dials import DIALS, DIMENSIONS, Benchmark, Default, with_levels
-from tumorgen.benchmark.run import LEVELS, departures, robustness
+from tumorgen.benchmark.run import LEVELS, departures, make_benchmark
 from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset, find_dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.preview import preview_dataset
-from tumorgen.generation.replay import replay
-from tumorgen.generation.run import synth
-from tumorgen.generation.verify import verify
+from tumorgen.generation.replay import Replay, replay_manifest
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
+from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, load_toml
@@ -52,7 +53,7 @@ def sources(scans: Path) -> list[Source]:
 @pytest.fixture(scope="module")
 def made(scans, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("raw") / "Dataset502_Robustness"
-    report = robustness(sources(scans), Dataset(folder, TEST), FEW, Settings(), jobs=1)
+    report = make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), FEW)
     assert not report.failures
     assert report.made == 2 * SAMPLES
     return folder
@@ -128,21 +129,22 @@ def test_a_larger_level_is_a_larger_tumour(made):
 
 
 def test_verify_finds_it_sound(made):
-    assert not verify(made, jobs=1, replays=-1).problems
+    assert not verify_dataset(made, jobs=1, replays=-1).problems
 
 
 def test_verify_still_asks_for_what_came_out(made, tmp_path):
     """A control has no tumours; a sample whose rows of tumours were taken out is told."""
     copy = tmp_path / "copy"
-    replay(made / "manifest.csv", Dataset(copy), samples=["scan_0_v0000", "scan_0_v0004"], jobs=1)
+    replay_manifest(Replay(Dataset(copy), made / "manifest.csv", samples=["scan_0_v0000", "scan_0_v0004"], jobs=1))
     header = (copy / "tumors.csv").read_text().splitlines()[0]
     (copy / "tumors.csv").write_text(header + "\n")
-    problems = [p for p in verify(copy, jobs=1, replays=0).problems if p.file != "tumors.csv"]  # whose sum differs
+    found = verify_dataset(copy, jobs=1, replays=0).problems
+    problems = [problem for problem in found if problem.file != "tumors.csv"]  # whose sum differs
     assert [(p.file, "do not say what came out" in p.reason) for p in problems] == [("scan_0_v0004", True)]
 
 
 def test_replay_gives_the_same_test_set(made, tmp_path):
-    report = replay(made / "manifest.csv", Dataset(tmp_path / "again"), jobs=1)
+    report = replay_manifest(Replay(Dataset(tmp_path / "again"), made / "manifest.csv", jobs=1))
     assert not report.failures
     again, before = tree(tmp_path / "again"), tree(made)
     for name in ("SHA256SUMS", "provenance.json"):  # which know of fewer files, and of no settings
@@ -159,36 +161,36 @@ def test_preview_draws_it(made, tmp_path):
 
 def test_the_same_command_does_only_what_is_missing(made, scans, tmp_path):
     folder = tmp_path / "Dataset502_Robustness"
-    robustness(sources(scans)[:1], Dataset(folder, TEST), FEW, Settings(), jobs=1)
+    make_benchmark(Run(Dataset(folder, TEST), sources(scans)[:1], Settings(), jobs=1), FEW)
     (folder / "imagesTs" / "scan_0_v0004_0000.nii.gz").unlink()
-    report = robustness(sources(scans), Dataset(folder, TEST), FEW, Settings(), jobs=1)
+    report = make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), FEW)
     assert report.made == 1 + SAMPLES
     assert tree(folder) == tree(made)
 
 
 def test_two_processes_make_what_one_does(made, scans, tmp_path):
     folder = tmp_path / "Dataset502_Robustness"
-    robustness(sources(scans), Dataset(folder, TEST), FEW, Settings(), jobs=2)
+    make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=2), FEW)
     assert tree(folder) == tree(made)
 
 
 def test_levels_in_force_are_written_and_others_refused(made, scans):
     assert load_toml(Benchmark, made / LEVELS) == FEW
     with pytest.raises(TumorgenError, match="begun with other levels"):
-        robustness(sources(scans), Dataset(made, TEST), Benchmark(), Settings(), jobs=1)
+        make_benchmark(Run(Dataset(made, TEST), sources(scans), Settings(), jobs=1), Benchmark())
     with pytest.raises(TumorgenError, match="--seed 0, not 1"):
-        robustness(sources(scans), Dataset(made, TEST), FEW, Settings(), seed=1, jobs=1)
+        make_benchmark(Run(Dataset(made, TEST), sources(scans), Settings(), seed=1, jobs=1), FEW)
 
 
 def test_training_and_test_do_not_mix(made, scans, tmp_path):
     with pytest.raises(TumorgenError, match="do not go together"):
-        synth(sources(scans), Dataset(made), Settings(), per_scan=1, jobs=1)
+        synthesize_dataset(Run(Dataset(made), sources(scans), Settings(), per_scan=1, jobs=1))
     training = tmp_path / "Dataset501_X"
-    synth(sources(scans), Dataset(training), Settings(sizes=("tiny",)), per_scan=1, jobs=1)
+    synthesize_dataset(Run(Dataset(training), sources(scans), Settings(sizes=("tiny",)), per_scan=1, jobs=1))
     with pytest.raises(TumorgenError, match="do not go together"):
-        robustness(sources(scans), Dataset(training, TEST), FEW, Settings(sizes=("tiny",)), jobs=1)
+        make_benchmark(Run(Dataset(training, TEST), sources(scans), Settings(sizes=("tiny",)), jobs=1), FEW)
     with pytest.raises(TumorgenError, match="do not go with others"):
-        replay(made / "manifest.csv", Dataset(training), jobs=1, training=True)
+        replay_manifest(Replay(Dataset(training), made / "manifest.csv", jobs=1, training=True))
 
 
 def test_ordinary_tables_have_no_such_columns(made, tmp_path):
@@ -218,7 +220,7 @@ def test_departures_say_where_a_tumour_is_not_what_was_dialled(made):
 
 def test_a_scan_that_cannot_be_used_costs_no_other_its_samples(scans, tmp_path):
     bad = Source("bad", tmp_path / "no.nii.gz", tmp_path / "no.nii.gz")
-    report = robustness([bad, sources(scans)[0]], Dataset(tmp_path / "D", TEST), FEW, Settings(), jobs=1)
+    report = make_benchmark(Run(Dataset(tmp_path / "D", TEST), [bad, sources(scans)[0]], Settings(), jobs=1), FEW)
     assert report.made == SAMPLES
     assert {failure.name for failure in report.failures} == {"bad"}
     assert sum(failure.samples for failure in report.failures) == SAMPLES

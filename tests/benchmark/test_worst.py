@@ -12,13 +12,14 @@ from phantoms import ball_scan, ball_volume
 
 from tumorgen.benchmark.dials import Benchmark, with_levels
 from tumorgen.benchmark.regions import Regions
-from tumorgen.benchmark.run import robustness
-from tumorgen.benchmark.worst import Aim, Cell, aim, near_class, plan_around, rank, share_out, worst
+from tumorgen.benchmark.run import make_benchmark
+from tumorgen.benchmark.worst import Aim, Cell, WorstCases, aim, near_class, plan_around, plan_worst, rank, share_out
 from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.scores import CaseScore, Evaluation, write_evaluation
-from tumorgen.generation.run import synth
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.sampling import plan_sample
@@ -44,8 +45,10 @@ def made(tmp_path_factory) -> Path:
         write_volume(volume, root / "images" / f"scan_{number}.nii.gz")
         write_volume(Volume(liver, volume.geometry), root / "masks" / f"scan_{number}.nii.gz")
     scans = sources(root)
-    robustness(scans, Dataset(root / "Dataset502_Robustness", TEST), FEW, Settings(), jobs=1)
-    synth(scans, Dataset(root / "Dataset501_X"), Settings(sizes=("tiny", "small")), per_scan=2, jobs=1)
+    make_benchmark(Run(Dataset(root / "Dataset502_Robustness", TEST), scans, Settings(), jobs=1), FEW)
+    synthesize_dataset(
+        Run(Dataset(root / "Dataset501_X"), scans, Settings(sizes=("tiny", "small")), per_scan=2, jobs=1)
+    )
     return root
 
 
@@ -201,7 +204,7 @@ def test_samples_are_new_and_the_same_every_time(scan):
 def test_the_manifest_holds_rows_and_sources_alone(made, tmp_path):
     evaluation = scored(made, "Dataset502_Robustness", tmp_path / "e", {("size", "8"): 0.1, ("location", "left"): 0.2})
     manifest = made / "Dataset502_Robustness" / "manifest.csv"
-    report = worst(evaluation, manifest, tmp_path / "w.csv", Settings(), count=7, cells=2, jobs=1)
+    report = plan_worst(WorstCases(evaluation, manifest, tmp_path / "w.csv", Settings(), count=7, cells=2), jobs=1)
     assert [cell.dial for cell in report.cells[:2]] == [Dial("size", "8"), Dial("location", "left")]
     records = read_manifest(tmp_path / "w.csv")
     assert {record.dial for record in records} == {Dial("size", "8"), Dial("location", "left")}
@@ -246,10 +249,12 @@ def test_a_scan_that_has_changed_is_refused(made, tmp_path):
     path = made / "images" / "scan_1.nii.gz"
     kept = path.read_bytes()
     manifest = made / "Dataset502_Robustness" / "manifest.csv"
-    worst(tmp_path / "e", manifest, tmp_path / "w.csv", Settings(), count=4, cells=1, jobs=1)
+    plan_worst(WorstCases(tmp_path / "e", manifest, tmp_path / "w.csv", Settings(), count=4, cells=1), jobs=1)
     write_volume(Volume(other.array, Volume(liver, other.geometry).geometry), path)
     try:
-        report = worst(tmp_path / "e", manifest, tmp_path / "x.csv", Settings(), count=4, cells=1, jobs=1)
+        report = plan_worst(
+            WorstCases(tmp_path / "e", manifest, tmp_path / "x.csv", Settings(), count=4, cells=1), jobs=1
+        )
         assert [(f.name, "planned for another image" in f.reason) for f in report.failures] == [("scan_1", True)]
         assert {record.plan.case for record in report.records} == {"scan_0"}
         words = ("synth", "--from-manifest", tmp_path / "w.csv", "--output", tmp_path, "--jobs", 1)
@@ -264,14 +269,16 @@ def test_new_tumours_can_be_put_in_other_patients(made, tmp_path):
     scored(made, "Dataset502_Robustness", tmp_path / "e", {})
     others = [replace(source, case=f"other_{n}") for n, source in enumerate(sources(made))]
     manifest = made / "Dataset502_Robustness" / "manifest.csv"
-    report = worst(tmp_path / "e", manifest, tmp_path / "w.csv", Settings(), count=4, cells=1, sources=others, jobs=1)
+    report = plan_worst(
+        WorstCases(tmp_path / "e", manifest, tmp_path / "w.csv", Settings(), count=4, cells=1, sources=others), jobs=1
+    )
     assert {record.plan.case for record in report.records} == {"other_0", "other_1"}
 
 
 def test_cells_of_an_ordinary_dataset_are_its_size_classes(made, tmp_path):
     evaluation = scored(made, "Dataset501_X", tmp_path / "e", {("size_class", "tiny"): 0.1})
     manifest = made / "Dataset501_X" / "manifest.csv"
-    report = worst(evaluation, manifest, tmp_path / "w.csv", Settings(), count=3, cells=1, jobs=1)
+    report = plan_worst(WorstCases(evaluation, manifest, tmp_path / "w.csv", Settings(), count=3, cells=1), jobs=1)
     assert [cell.dial for cell in report.cells] == [Dial("size_class", "tiny"), Dial("size_class", "small")]
     assert {record.plan.size_class for record in report.records} == {"tiny"}
     assert all(3 <= record.plan.tumors_requested <= 10 for record in report.records)  # as the size table says
@@ -291,10 +298,10 @@ def test_an_evaluation_of_another_dataset_is_refused(made, tmp_path):
     write_evaluation(Evaluation((score("nobody", 0.1),), ()), tmp_path / "e")
     manifest = made / "Dataset501_X" / "manifest.csv"
     with pytest.raises(TumorgenError, match="no scored case with a tumour"):
-        worst(tmp_path / "e", manifest, tmp_path / "w.csv", Settings(), jobs=1)
+        plan_worst(WorstCases(tmp_path / "e", manifest, tmp_path / "w.csv", Settings()), jobs=1)
     scored(made, "Dataset501_X", tmp_path / "e", {})
     with pytest.raises(TumorgenError, match="choose another --output"):
-        worst(tmp_path / "e", manifest, manifest, Settings(), jobs=1)
+        plan_worst(WorstCases(tmp_path / "e", manifest, manifest, Settings()), jobs=1)
 
 
 @pytest.mark.parametrize("option", [("--per-scan", 3), ("--sizes", "tiny"), ("--seed", 0), ("--estimate",)])

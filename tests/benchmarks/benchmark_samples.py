@@ -340,7 +340,8 @@ def throughput_job(case: Case, classes: Sequence[str], jobs: int, samples: int) 
 
     What is written is deleted as soon as it is reported, so that neither the room on the disk nor its speed decides.
     """
-    from tumorgen.generation.run import synth  # here, as in find_cases
+    from tumorgen.generation.run import Run  # here, as in find_cases
+    from tumorgen.generation.synth import synthesize_dataset
 
     written: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder:
@@ -353,14 +354,9 @@ def throughput_job(case: Case, classes: Sequence[str], jobs: int, samples: int) 
                 path.unlink()
 
         busy, used, began = busy_seconds(), processor_seconds(), time.perf_counter()
-        report = synth(
-            [case.source],
-            dataset,
-            Settings(sizes=tuple(classes)),
-            per_scan=samples,
-            jobs=jobs,
-            start=lambda total: take_away,
-        )
+        settings = Settings(sizes=tuple(classes))
+        run = Run(dataset, [case.source], settings, per_scan=samples, jobs=jobs, start=lambda total: take_away)
+        report = synthesize_dataset(run)
         seconds = time.perf_counter() - began
         get_reusable_executor().shutdown()  # only what has ended is counted below
         used, busy = processor_seconds() - used, busy_seconds() - busy

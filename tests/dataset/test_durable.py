@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from phantoms import ball_volume
 
-from tumorgen.dataset.durable import remove_torn, settle
+from tumorgen.dataset.durable import remove_torn, sync_samples
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.run import synth
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
@@ -30,7 +31,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(scans: Path, folder: Path) -> int:
     sources, _ = match_sources(scans / "images", scans / "masks")
-    return synth(sources, Dataset(folder), Settings(sizes=("tiny",)), per_scan=4, jobs=1).made
+    return synthesize_dataset(Run(Dataset(folder), sources, Settings(sizes=("tiny",)), per_scan=4, jobs=1)).made
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -91,4 +92,4 @@ def test_a_disk_that_does_not_take_them_is_told(scans, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TumorgenError, match="No space left"):
-        settle(Dataset(tmp_path / "D"), ["liver_v0000"])
+        sync_samples(Dataset(tmp_path / "D"), ["liver_v0000"])

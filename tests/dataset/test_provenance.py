@@ -13,7 +13,8 @@ from tumorgen.dataset import provenance
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation import pool as generate
-from tumorgen.generation.run import Report, synth
+from tumorgen.generation.run import Run, RunReport
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, to_dict
@@ -30,9 +31,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(root: Path, **options) -> Report:
+def make(root: Path, **options) -> RunReport:
     sources, _ = match_sources(root / "images", root / "masks")
-    return synth(sources, Dataset(root / "D"), SETTINGS, **{"per_scan": 2, "jobs": 1, **options})
+    return synthesize_dataset(Run(Dataset(root / "D"), sources, SETTINGS, **{"per_scan": 2, "jobs": 1, **options}))
 
 
 def test_it_names_versions_settings_seed_and_sources(root) -> None:

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from phantoms import ball_volume
 
-from tumorgen import generate, synth  # noqa: F401  (imported before any fork)
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
+from tumorgen.generation import pool, synth  # noqa: F401  (imported before any fork)
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.tables.manifest import recover_manifest

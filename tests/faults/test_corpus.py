@@ -10,7 +10,8 @@ from corpus import Fault, make, sound, table, try_all, verdict
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.run import synth
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.claims import DEFLATE, LIMIT, limit_bytes, refuse_hostile
 from tumorgen.imaging.files import extension_of
 from tumorgen.imaging.reading import read_volume
@@ -66,8 +67,10 @@ def test_a_run_over_all_of_them_costs_the_sound_scan_nothing(folders, tmp_path):
     sources, missing = match_sources(folders / "images", folders / "masks")
     assert missing == []
     assert len(sources) > 300
-    among = synth(sources, Dataset(tmp_path / "among"), settings, per_scan=2, jobs=1)
-    alone = synth([s for s in sources if s.case == "good"], Dataset(tmp_path / "alone"), settings, per_scan=2, jobs=1)
+    among = synthesize_dataset(Run(Dataset(tmp_path / "among"), sources, settings, per_scan=2, jobs=1))
+    alone = synthesize_dataset(
+        Run(Dataset(tmp_path / "alone"), [s for s in sources if s.case == "good"], settings, per_scan=2, jobs=1)
+    )
     good = bytes_of(alone.dataset, "good")
     assert len(good) == 4
     assert bytes_of(among.dataset, "good") == good

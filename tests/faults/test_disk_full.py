@@ -31,7 +31,8 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset import provenance
 from tumorgen.dataset.raw import Dataset
-from tumorgen.generation.run import synth
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
@@ -178,7 +179,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_scans(root, (8.0, 8.0, 8.0))
     sources, _ = match_sources(root / "images", root / "masks")
     settings = Settings(sizes=("tiny",), pattern="single")
-    assert synth(sources, Dataset(root / NAME), settings, per_scan=1, jobs=1).made == 2
+    assert synthesize_dataset(Run(Dataset(root / NAME), sources, settings, per_scan=1, jobs=1)).made == 2
     return root
 
 

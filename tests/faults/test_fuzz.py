@@ -18,9 +18,10 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.run import synth
+from tumorgen.generation.run import Run
 from tumorgen.generation.shards import Division, read_division
-from tumorgen.generation.verify import verify
+from tumorgen.generation.synth import synthesize_dataset
+from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.files import case_name, find_volumes, safe_name
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
@@ -49,7 +50,7 @@ def made(tmp_path_factory) -> Path:
         rows.append(ScanRow(case=f"scan_{number}", image=str(image), mask=str(mask), status="ok"))
     write_scans(rows, root / "scans.csv")
     sources, _ = match_sources(root / "images", root / "masks")
-    synth(sources, Dataset(root / "Dataset501_X"), Settings(sizes=("tiny",)), per_scan=1, jobs=1)
+    synthesize_dataset(Run(Dataset(root / "Dataset501_X"), sources, Settings(sizes=("tiny",)), per_scan=1, jobs=1))
     return root
 
 
@@ -238,7 +239,7 @@ def test_what_verify_reads_beside_the_tables(data, name, made, tmp_path):
     content = (made / "Dataset501_X" / name).read_bytes()
     changed = data.draw(st.one_of(anything(content), TREES.map(lambda tree: json.dumps(tree).encode())))
     (folder / name).write_bytes(changed)
-    verdict = verify(folder, jobs=1, replays=0, masks=None)
+    verdict = verify_dataset(folder, jobs=1, replays=0, masks=None)
     assert changed == content or any(
         name in str(problem) or "SHA256SUMS" in str(problem) for problem in verdict.problems
     )
@@ -265,7 +266,7 @@ def test_verify_takes_any_cell_that_reads(column, pick, big, made, tmp_path):
         with (folder / table).open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
     try:
-        problems = [str(problem) for problem in verify(folder, jobs=1, replays=-1).problems]
+        problems = [str(problem) for problem in verify_dataset(folder, jobs=1, replays=-1).problems]
     except TumorgenError as error:
         problems = [str(error)]
     same = all(
@@ -285,7 +286,7 @@ def test_no_row_asks_for_more_than_is_rendered(made, tmp_path):
         rows[1][rows[0].index(column)] = cell
     with (folder / "tumors.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
-    problems = [str(problem) for problem in verify(folder, jobs=1, replays=-1).problems]
+    problems = [str(problem) for problem in verify_dataset(folder, jobs=1, replays=-1).problems]
     assert any("its rows cannot be rendered: scan_0_v0000, tumour 0: it reaches over" in line for line in problems)
 
 

@@ -32,7 +32,7 @@ from tumorgen.figures.panels import LIVER_COLOR, TUMOR_COLOR, Side
 from tumorgen.figures.preview import preview_dataset, read_sheet
 from tumorgen.figures.sheets import MAX_ROWS, Sheet, draw_sheet, sort_tumors, zoom_mm
 from tumorgen.figures.views import PLANES, Window, cut_window, to_lps
-from tumorgen.generation.verify import verify
+from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.boxes import bounding_box
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import write_volume
@@ -359,7 +359,7 @@ def test_command_draws_sheets_and_overview(dataset: Dataset) -> None:
 
 def test_verify_and_the_training_folders_do_not_mind(dataset: Dataset) -> None:
     preview_dataset(dataset.folder, count=1, jobs=1)
-    assert not verify(dataset.folder, jobs=1).problems
+    assert not verify_dataset(dataset.folder, jobs=1).problems
 
 
 def test_same_bytes_again_and_on_two_cores(dataset: Dataset, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from tumorgen.dataset.raw import Dataset
 from tumorgen.generation import pool as generate
 from tumorgen.generation.batches import LARGEST, cut, unit_size
 from tumorgen.generation.pool import Unit, prepare_for, run_unit
-from tumorgen.generation.run import synth
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
@@ -93,7 +94,9 @@ def test_a_scan_is_prepared_once_a_worker(scans, tmp_path, monkeypatch, count, p
     monkeypatch.setattr(generate, "run_unit", watched)
     log = scans / "log"
     log.unlink(missing_ok=True)
-    report = synth(sources_of(scans)[:count], Dataset(tmp_path / "D"), Settings(), per_scan=per_scan, jobs=2)
+    report = synthesize_dataset(
+        Run(Dataset(tmp_path / "D"), sources_of(scans)[:count], Settings(), per_scan=per_scan, jobs=2)
+    )
     assert (report.made, report.failures) == (count * per_scan, ())
     prepared = Counter(log.read_text().splitlines())
     assert set(prepared.values()) == {1}  # no process prepares a scan twice

@@ -19,7 +19,8 @@ from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation.cluster import connected
 from tumorgen.generation.pool import Unit, run_elsewhere
-from tumorgen.generation.run import synth
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, Vessels
@@ -49,7 +50,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(scans: Path, folder: Path, **options):
     sources, _ = match_sources(scans / "images", scans / "masks")
-    return synth(sources, Dataset(folder), SETTINGS, per_scan=PER_SCAN, **options)
+    return synthesize_dataset(Run(Dataset(folder), sources, SETTINGS, per_scan=PER_SCAN, **options))
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

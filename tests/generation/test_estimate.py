@@ -16,10 +16,11 @@ from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation import space as room
-from tumorgen.generation.estimate import estimate
-from tumorgen.generation.run import outstanding, synth
+from tumorgen.generation.estimate import estimate_run
+from tumorgen.generation.run import Run
 from tumorgen.generation.shards import Shard
 from tumorgen.generation.space import deflated_bytes, needed_bytes
+from tumorgen.generation.synth import find_outstanding, synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.reading import write_volume
@@ -57,28 +58,28 @@ def written(folder: Path) -> int:
 def test_it_says_what_the_run_writes(sources, tmp_path) -> None:
     """Within 5 %, though one scan was measured and the others are of other sizes."""
     dataset = Dataset(tmp_path / "D")
-    found = estimate(sources, dataset, SETTINGS, per_scan=4)
+    found = estimate_run(Run(dataset, sources, SETTINGS, per_scan=4))
     assert list(tmp_path.iterdir()) == []
     assert [(each.name, each.samples) for each in found.classes] == [("tiny", 6), ("small", 6)]
     assert found.samples == 12
     assert found.case == "liver_1"  # of middling size
-    synth(sources, dataset, SETTINGS, per_scan=4, jobs=1)
+    synthesize_dataset(Run(dataset, sources, SETTINGS, per_scan=4, jobs=1))
     assert found.bytes == pytest.approx(written(dataset.folder), rel=0.05)
     assert found.seconds > 0
 
 
 def test_only_what_is_missing_counts(sources, tmp_path) -> None:
     dataset = Dataset(tmp_path / "D")
-    synth(sources, dataset, SETTINGS, per_scan=2, jobs=1)
+    synthesize_dataset(Run(dataset, sources, SETTINGS, per_scan=2, jobs=1))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert estimate(sources, dataset, SETTINGS, per_scan=2).samples == 0
-    assert estimate(sources, dataset, SETTINGS, per_scan=4).samples == 6
-    assert estimate(sources, dataset, SETTINGS, per_scan=4, shard=Shard(1, 2)).samples == 2
+    assert estimate_run(Run(dataset, sources, SETTINGS, per_scan=2)).samples == 0
+    assert estimate_run(Run(dataset, sources, SETTINGS, per_scan=4)).samples == 6
+    assert estimate_run(Run(dataset, sources, SETTINGS, per_scan=4, shard=Shard(1, 2))).samples == 2
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path != tmp_path} == before
 
 
 def test_more_processes_take_less_time(sources, tmp_path) -> None:
-    one, two = (estimate(sources, Dataset(tmp_path / "D"), SETTINGS, per_scan=50, processes=n) for n in (1, 2))
+    one, two = (estimate_run(Run(Dataset(tmp_path / "D"), sources, SETTINGS, per_scan=50, jobs=n)) for n in (1, 2))
     assert one.samples == two.samples == 150
     assert two.seconds < one.seconds
     assert one.preparations == 3
@@ -88,19 +89,19 @@ def test_a_broken_scan_is_passed_over(scans, tmp_path) -> None:
     shutil.copytree(scans, tmp_path / "in")
     (tmp_path / "in" / "images" / "liver_1.nii.gz").write_bytes(b"no scan" * 10_000)
     sources, _ = match_sources(tmp_path / "in" / "images", tmp_path / "in" / "masks")
-    found = estimate(sources, Dataset(tmp_path / "D"), SETTINGS, per_scan=2)
+    found = estimate_run(Run(Dataset(tmp_path / "D"), sources, SETTINGS, per_scan=2))
     assert found.case in ("liver_0", "liver_2")
     (tmp_path / "in" / "images" / "liver_0.nii.gz").write_bytes(b"")
     (tmp_path / "in" / "images" / "liver_2.nii.gz").write_bytes(b"")
     with pytest.raises(TumorgenError, match="no scan can be used"):
-        estimate(sources, Dataset(tmp_path / "D"), SETTINGS, per_scan=2)
+        estimate_run(Run(Dataset(tmp_path / "D"), sources, SETTINGS, per_scan=2))
 
 
 def test_a_folder_of_something_else_is_refused(sources, tmp_path) -> None:
     (tmp_path / "D").mkdir()
     (tmp_path / "D" / "precious.txt").write_text("mine")
     with pytest.raises(TumorgenError, match="holds another dataset"):
-        estimate(sources, Dataset(tmp_path / "D"), SETTINGS)
+        estimate_run(Run(Dataset(tmp_path / "D"), sources, SETTINGS))
 
 
 def typed(scans: Path, *more: str) -> list[str]:
@@ -138,8 +139,8 @@ def test_room_is_judged_alike_for_every_format(tmp_path, ending) -> None:
 def test_room_is_judged_by_what_samples_take(sources, tmp_path) -> None:
     """Not too little; and not much too much, which would refuse what fits."""
     dataset = Dataset(tmp_path / "D")
-    needed = needed_bytes(sources, outstanding(sources, dataset, SETTINGS, per_scan=2).wanted)
-    synth(sources, dataset, SETTINGS, per_scan=2, jobs=1)
+    needed = needed_bytes(sources, find_outstanding(Run(dataset, sources, SETTINGS, per_scan=2)).wanted)
+    synthesize_dataset(Run(dataset, sources, SETTINGS, per_scan=2, jobs=1))
     assert 1.0 <= needed / written(dataset.folder) <= 1.2
 
 
@@ -171,5 +172,5 @@ def test_a_full_disk_is_refused_before_anything_is_written(scans, tmp_path, monk
 def test_the_disk_that_counts_is_the_outputs(sources, tmp_path, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr(room.shutil, "disk_usage", lambda path: asked.append(path) or Usage(1, 1, 10**12))
-    synth(sources[:1], Dataset(tmp_path / "a" / "b" / "D"), SETTINGS, per_scan=1, jobs=1)
+    synthesize_dataset(Run(Dataset(tmp_path / "a" / "b" / "D"), sources[:1], SETTINGS, per_scan=1, jobs=1))
     assert asked == [tmp_path / "a" / "b" / "D"]

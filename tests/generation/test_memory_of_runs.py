@@ -24,7 +24,8 @@ from pathlib import Path
 from tumorgen.dataset.raw import Dataset
 from tumorgen.tables.sources import match_sources
 from tumorgen.method.settings import Settings
-from tumorgen.generation.run import synth
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
 
 root, jobs, per_scan, early, samples = Path(sys.argv[1]), *map(int, sys.argv[2:])
 seen = {}
@@ -49,7 +50,8 @@ def start(total):
 
 sources, _ = match_sources(root / "images", root / "masks")
 settings = Settings(sizes=("tiny",), pattern="single")
-report = synth(sources, Dataset(root / "D"), settings, per_scan=per_scan, jobs=jobs, start=start, log_file=root / "log")
+run = Run(Dataset(root / "D"), sources, settings, per_scan=per_scan, jobs=jobs, start=start, log_file=root / "log")
+report = synthesize_dataset(run)
 print(json.dumps({"seen": seen, "end": process("self"), "made": report.made}))
 """
 

@@ -14,9 +14,10 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.replay import replay
-from tumorgen.generation.run import synth
-from tumorgen.generation.verify import verify
+from tumorgen.generation.replay import Replay, replay_manifest
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
+from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
@@ -33,8 +34,8 @@ def made(tmp_path_factory):
         write_volume(volume, root / "images" / f"scan_{number}.nii.gz")
         write_volume(Volume(liver, volume.geometry), root / "masks" / f"scan_{number}.nii.gz")
     sources, _ = match_sources(root / "images", root / "masks")
-    report = synth(
-        sources, Dataset(root / "Dataset501_X"), Settings(sizes=("tiny", "medium", "mix")), per_scan=3, jobs=1
+    report = synthesize_dataset(
+        Run(Dataset(root / "Dataset501_X"), sources, Settings(sizes=("tiny", "medium", "mix")), per_scan=3, jobs=1)
     )
     assert not report.failures
     return root
@@ -61,7 +62,7 @@ def edit(folder: Path, to: Path, row_of: str, number: str, /, **cells: str) -> P
 
 
 def test_replay_gives_the_same_files(made, tmp_path):
-    report = replay(made / "Dataset501_X" / "manifest.csv", Dataset(tmp_path / "again"), jobs=1)
+    report = replay_manifest(Replay(Dataset(tmp_path / "again"), made / "Dataset501_X" / "manifest.csv", jobs=1))
     assert report.made == 6
     for table in ("manifest.csv", "tumors.csv", "dataset.json", "splits_final.json"):
         assert (tmp_path / "again" / table).read_bytes() == (made / "Dataset501_X" / table).read_bytes()
@@ -84,7 +85,7 @@ def test_replay_of_one_sample_from_a_copy_of_the_manifest(made, tmp_path):
 
 def test_a_row_made_darker_renders_darker(made, tmp_path):
     edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0001", "0", mu_t_hu="-40.0")
-    replay(edited, Dataset(tmp_path / "out"), samples=["scan_0_v0001"], jobs=1)
+    replay_manifest(Replay(Dataset(tmp_path / "out"), edited, samples=["scan_0_v0001"], jobs=1))
     before = {r.plan.sample: r for r in read_manifest(made / "Dataset501_X" / "manifest.csv")}["scan_0_v0001"]
     (after,) = read_manifest(tmp_path / "out" / "manifest.csv")
     assert after.plan.tumors[0].mu_t_hu == -40.0
@@ -99,10 +100,10 @@ def test_a_row_moved_by_hand_renders_where_it_says(made, tmp_path):
     before = {r.plan.sample: r for r in read_manifest(made / "Dataset501_X" / "manifest.csv")}["scan_0_v0001"]
     moved = before.plan.tumors[0].center_x_mm + 10
     edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0001", "0", center_x_mm=str(moved))
-    replay(edited, Dataset(tmp_path / "out"), samples=["scan_0_v0001"], jobs=1)
+    replay_manifest(Replay(Dataset(tmp_path / "out"), edited, samples=["scan_0_v0001"], jobs=1))
     (after,) = read_manifest(tmp_path / "out" / "manifest.csv")
     assert after.outcomes[0].center_x_voxel - before.outcomes[0].center_x_voxel == 5  # 10 mm at 2 mm a voxel
-    assert not verify(tmp_path / "out", jobs=1, replays=-1).problems
+    assert not verify_dataset(tmp_path / "out", jobs=1, replays=-1).problems
 
 
 def test_a_voxel_edited_in_vain_is_told(made, tmp_path):
@@ -120,7 +121,7 @@ def test_measured_columns_may_be_empty(made, tmp_path):
         row = next(csv.DictReader(file))
     names = list(row)[list(row).index("center_z_voxel") :]
     edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0000", "0", **dict.fromkeys(names, ""))
-    replay(edited, Dataset(tmp_path / "out"), samples=["scan_0_v0000"], jobs=1)
+    replay_manifest(Replay(Dataset(tmp_path / "out"), edited, samples=["scan_0_v0000"], jobs=1))
     name = "labelsTr/scan_0_v0000.nii.gz"
     assert np.array_equal(array(tmp_path / "out", name), array(made / "Dataset501_X", name))
 
@@ -128,14 +129,16 @@ def test_measured_columns_may_be_empty(made, tmp_path):
 def test_scans_that_have_moved_are_found_where_told(made, tmp_path):
     (made / "images").rename(tmp_path / "images")
     try:
-        failed = replay(made / "Dataset501_X" / "manifest.csv", Dataset(tmp_path / "lost"), jobs=1)
+        failed = replay_manifest(Replay(Dataset(tmp_path / "lost"), made / "Dataset501_X" / "manifest.csv", jobs=1))
         assert [f.reason.endswith("no such file") for f in failed.failures] == [True, True]
-        found = replay(
-            made / "Dataset501_X" / "manifest.csv",
-            Dataset(tmp_path / "found"),
-            images=tmp_path / "images",
-            masks=made / "masks",
-            jobs=1,
+        found = replay_manifest(
+            Replay(
+                Dataset(tmp_path / "found"),
+                made / "Dataset501_X" / "manifest.csv",
+                images=tmp_path / "images",
+                masks=made / "masks",
+                jobs=1,
+            )
         )
         assert found.made == 6
     finally:
@@ -147,12 +150,14 @@ def test_another_scan_is_refused(made, tmp_path):
     for number in range(2):
         write_volume(volume, tmp_path / "images" / f"scan_{number}.nii.gz")
         write_volume(Volume(liver, volume.geometry), tmp_path / "masks" / f"scan_{number}.nii.gz")
-    report = replay(
-        made / "Dataset501_X" / "manifest.csv",
-        Dataset(tmp_path / "out"),
-        images=tmp_path / "images",
-        masks=tmp_path / "masks",
-        jobs=1,
+    report = replay_manifest(
+        Replay(
+            Dataset(tmp_path / "out"),
+            made / "Dataset501_X" / "manifest.csv",
+            images=tmp_path / "images",
+            masks=tmp_path / "masks",
+            jobs=1,
+        )
     )
     assert report.made == 0
     assert all("planned for another image" in failure.reason for failure in report.failures)
@@ -160,12 +165,12 @@ def test_another_scan_is_refused(made, tmp_path):
 
 def test_replay_into_its_own_dataset_is_refused(made):
     with pytest.raises(TumorgenError, match="replay into another folder"):
-        replay(made / "Dataset501_X" / "manifest.csv", Dataset(made / "Dataset501_X"))
+        replay_manifest(Replay(Dataset(made / "Dataset501_X"), made / "Dataset501_X" / "manifest.csv"))
 
 
 def test_unknown_sample_is_refused(made, tmp_path):
     with pytest.raises(TumorgenError, match="has no sample 'nobody'"):
-        replay(made / "Dataset501_X" / "manifest.csv", Dataset(tmp_path), samples=["nobody"])
+        replay_manifest(Replay(Dataset(tmp_path), made / "Dataset501_X" / "manifest.csv", samples=["nobody"]))
 
 
 @pytest.mark.parametrize(
@@ -191,6 +196,6 @@ def test_a_bad_cell_is_told_with_its_place(made, tmp_path, column, cell, message
 
 def test_a_centre_outside_the_scan_fails_that_sample_alone(made, tmp_path):
     edited = edit(made / "Dataset501_X", tmp_path / "e", "scan_0_v0000", "0", center_x_mm="9999")
-    report = replay(edited, Dataset(tmp_path / "out"), jobs=1)
+    report = replay_manifest(Replay(Dataset(tmp_path / "out"), edited, jobs=1))
     assert report.made == 5
     assert "lies outside the scan" in report.failures[0].reason

@@ -17,7 +17,8 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset, splits
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.run import mend, synth
+from tumorgen.generation.run import Run, rewrite_manifest
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, load_settings, override
@@ -42,7 +43,7 @@ def make(scans: Path, folder: Path, **options):
     sources, missing = match_sources(scans / "images", scans / "masks")
     assert not missing
     settings = options.pop("settings", Settings(sizes=("tiny", "small")))
-    return synth(sources, Dataset(folder), settings, **{"per_scan": 3, "jobs": 1, **options})
+    return synthesize_dataset(Run(Dataset(folder), sources, settings, **{"per_scan": 3, "jobs": 1, **options}))
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +161,14 @@ def test_an_interrupted_manifest_is_mended(dataset, scans, tmp_path):
 def test_tables_that_no_row_is_left_of_go(tmp_path):
     (tmp_path / "manifest.csv").write_text("sample,ca")  # a header that was cut off, of which columns nobody knows
     (tmp_path / "tumors.csv").write_text("sample,tumor\nnever_finished_v0000,0\n")
-    mend(tmp_path / "manifest.csv", [])
+    rewrite_manifest(tmp_path / "manifest.csv", [])
     assert not list(tmp_path.iterdir())
 
 
 def test_adding_a_scan_changes_no_other_sample(dataset, scans, tmp_path):
     sources, _ = match_sources(scans / "images", scans / "masks")
     folder = tmp_path / "Dataset501_SynthLiver"
-    synth(sources[1:2], Dataset(folder), Settings(sizes=("tiny", "small")), per_scan=3, jobs=1)
+    synthesize_dataset(Run(Dataset(folder), sources[1:2], Settings(sizes=("tiny", "small")), per_scan=3, jobs=1))
     for name, content in tree(folder).items():
         if name.startswith(("imagesTr", "labelsTr")):
             assert content == (dataset / name).read_bytes()
@@ -207,7 +208,9 @@ def test_a_scan_that_has_changed_is_refused_and_costs_no_other(scans, tmp_path):
 
 def test_one_scan_makes_no_split(scans, tmp_path):
     sources, _ = match_sources(scans / "images", scans / "masks")
-    report = synth(sources[:1], Dataset(tmp_path / "D"), Settings(sizes=("tiny",)), per_scan=2, jobs=1)
+    report = synthesize_dataset(
+        Run(Dataset(tmp_path / "D"), sources[:1], Settings(sizes=("tiny",)), per_scan=2, jobs=1)
+    )
     assert not report.has_splits
     assert not (tmp_path / "D" / "splits_final.json").exists()
 
@@ -354,7 +357,7 @@ def test_a_step_that_is_off_changes_nothing_else_that_is_drawn(scans, tmp_path, 
     off = override(on, without=(step,))
     drawn = []
     for name, settings in (("on", on), ("off", off)):
-        report = synth(sources[:1], Dataset(tmp_path / name), settings, per_scan=1, jobs=1)
+        report = synthesize_dataset(Run(Dataset(tmp_path / name), sources[:1], settings, per_scan=1, jobs=1))
         drawn.append(report.records[0].plan.tumors)
     kept = ("mu_t_hu", "eta", "texture_seed", "shape_seed", "half_axis_x_mm")
     # With another reach, fewer or more may find room; those that are in both are the same tumours.

@@ -16,9 +16,10 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.merge import Merged, merge
-from tumorgen.generation.run import Report, synth
+from tumorgen.generation.merge import MergeReport, merge_shards
+from tumorgen.generation.run import Run, RunReport
 from tumorgen.generation.shards import Shard, parse_shard
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
@@ -39,14 +40,16 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def make(scans: Path, root: Path, shard: str | None = None, **options) -> Report:
+def make(scans: Path, root: Path, shard: str | None = None, **options) -> RunReport:
     sources, _ = match_sources(scans / "images", scans / "masks")
     options = {"per_scan": PER_SCAN, "jobs": 1, "copies": root / "manifests", "settings": SETTINGS, **options}
-    return synth(sources, Dataset(root / NAME), shard=parse_shard(shard) if shard else None, **options)
+    return synthesize_dataset(
+        Run(Dataset(root / NAME), sources, shard=parse_shard(shard) if shard else None, **options)
+    )
 
 
-def joined(root: Path) -> Merged:
-    return merge(Dataset(root / NAME), copies=root / "manifests")
+def joined(root: Path) -> MergeReport:
+    return merge_shards(Dataset(root / NAME), copies=root / "manifests")
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
@@ -209,7 +212,9 @@ def test_shards_of_other_scans_are_refused(scans, tmp_path) -> None:
     make(scans, tmp_path, "1/2")
     sources, _ = match_sources(scans / "images", scans / "masks")
     with pytest.raises(TumorgenError, match="the scans"):
-        synth(sources[:2], Dataset(tmp_path / NAME), SETTINGS, per_scan=PER_SCAN, shard=Shard(2, 2), jobs=1)
+        synthesize_dataset(
+            Run(Dataset(tmp_path / NAME), sources[:2], SETTINGS, per_scan=PER_SCAN, shard=Shard(2, 2), jobs=1)
+        )
 
 
 def test_a_shard_that_begins_while_another_does_is_not_refused(scans, tmp_path) -> None:
@@ -220,7 +225,7 @@ def test_a_shard_that_begins_while_another_does_is_not_refused(scans, tmp_path) 
 
 def test_merging_what_has_no_shards_is_refused(tmp_path) -> None:
     with pytest.raises(TumorgenError, match="no shards"):
-        merge(Dataset(tmp_path))
+        merge_shards(Dataset(tmp_path))
 
 
 def typed(scans: Path, *more: str) -> list[str]:

@@ -21,15 +21,16 @@ from click.testing import CliRunner
 from phantoms import ball_volume
 
 from tumorgen.benchmark.dials import Benchmark
-from tumorgen.benchmark.run import robustness
+from tumorgen.benchmark.run import make_benchmark
 from tumorgen.cli import main
 from tumorgen.dataset import provenance
 from tumorgen.dataset.provenance import IN_ROWS, LIBRARIES, contradictions
 from tumorgen.dataset.raw import TEST, Dataset, find_dataset, write_sums
 from tumorgen.errors import TumorgenError
-from tumorgen.generation.replay import replay
-from tumorgen.generation.run import synth
-from tumorgen.generation.verify import verify
+from tumorgen.generation.replay import Replay, replay_manifest
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
+from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, dump_settings, load_settings
@@ -45,12 +46,14 @@ def sound(tmp_path_factory):
         write_volume(volume, root / "images" / f"scan_{number}.nii.gz")
         write_volume(Volume(liver, volume.geometry), root / "masks" / f"scan_{number}.nii.gz")
     sources, _ = match_sources(root / "images", root / "masks")
-    synth(sources, Dataset(root / "Dataset501_X"), Settings(sizes=("tiny", "small")), per_scan=2, jobs=1)
+    synthesize_dataset(
+        Run(Dataset(root / "Dataset501_X"), sources, Settings(sizes=("tiny", "small")), per_scan=2, jobs=1)
+    )
     return root / "Dataset501_X"
 
 
 def test_a_sound_dataset_is_sound(sound):
-    verdict = verify(sound, jobs=1, replays=-1)
+    verdict = verify_dataset(sound, jobs=1, replays=-1)
     assert verdict.problems == ()
     assert (verdict.samples, verdict.scans, verdict.replayed) == (4, 2, 4)
 
@@ -210,7 +213,7 @@ def test_every_tampering_is_found(sound, tmp_path, name):
     folder = tmp_path / sound.name
     shutil.copytree(sound, folder)
     tamper(folder)
-    found = [str(problem) for problem in verify(folder, jobs=1, replays=-1).problems]
+    found = [str(problem) for problem in verify_dataset(folder, jobs=1, replays=-1).problems]
     assert any(p.startswith(tuple(file.split("|"))) and any(r in p for r in reason.split("|")) for p in found), found
 
 
@@ -244,7 +247,7 @@ def another(cell: str) -> str:
 def told(folder: Path, **options) -> list[str]:
     """What verify says, a problem or an error a line."""
     try:
-        return [str(problem) for problem in verify(folder, jobs=1, **options).problems]
+        return [str(problem) for problem in verify_dataset(folder, jobs=1, **options).problems]
     except TumorgenError as error:
         return [str(error)]
 
@@ -292,14 +295,16 @@ def benchmark(sound):
     """A test set with dials, of one scan."""
     sources, _ = match_sources(sound.parent / "images", sound.parent / "masks")
     levels = Benchmark(location=("left",), size=(8.0,), shape=(), intensity=(), texture=())
-    robustness(sources[:1], Dataset(sound.parent / "Dataset502_R", TEST), levels, Settings(), jobs=1)
+    make_benchmark(Run(Dataset(sound.parent / "Dataset502_R", TEST), sources[:1], Settings(), jobs=1), levels)
     return sound.parent / "Dataset502_R"
 
 
 @pytest.fixture(scope="module")
 def replayed(sound):
     """A dataset that has no settings of its own."""
-    replay(sound / "manifest.csv", Dataset(sound.parent / "Dataset503_A"), samples=["scan_0_v0000"], jobs=1)
+    replay_manifest(
+        Replay(Dataset(sound.parent / "Dataset503_A"), sound / "manifest.csv", samples=["scan_0_v0000"], jobs=1)
+    )
     return sound.parent / "Dataset503_A"
 
 
@@ -487,9 +492,9 @@ def claim(folder: Path, **versions: str) -> None:
 def test_voxels_that_another_version_may_have_made_are_told_with_it(copy, jobs):
     forge_image(copy)
     same = f"{IMAGE}: rendered again from its rows, 1 voxels differ; the versions are the same"
-    assert [str(p).startswith(same) for p in verify(copy, jobs=jobs, replays=-1).problems] == [True]
+    assert [str(p).startswith(same) for p in verify_dataset(copy, jobs=jobs, replays=-1).problems] == [True]
     claim(copy, edt="0.0.1", python="2.7")
-    verdict = verify(copy, jobs=jobs, replays=-1)
+    verdict = verify_dataset(copy, jobs=jobs, replays=-1)
     now = provenance.versions()["edt"]
     other = (
         f"rendered again from its rows, 1 voxels differ; bits may differ for a version alone: edt was 0.0.1, is {now}"
@@ -603,10 +608,10 @@ def test_a_source_that_is_gone_is_told(sound, tmp_path):
     images = sound.parent / "images"
     images.rename(tmp_path / "elsewhere")
     try:
-        found = verify(sound, jobs=1).problems
+        found = verify_dataset(sound, jobs=1).problems
         assert len(found) == 4
         assert all("its scan cannot be read" in problem.reason for problem in found)
-        assert not verify(sound, jobs=1, images=tmp_path / "elsewhere", masks=sound.parent / "masks").problems
+        assert not verify_dataset(sound, jobs=1, images=tmp_path / "elsewhere", masks=sound.parent / "masks").problems
     finally:
         (tmp_path / "elsewhere").rename(images)
 

@@ -17,7 +17,8 @@ from phantoms import ball_volume
 from plain_renderer import render_plainly
 
 from tumorgen.dataset.raw import Dataset
-from tumorgen.generation.run import synth
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.plan import Plan
@@ -115,7 +116,7 @@ def test_files_of_a_run_hold_what_simpleitk_writes_of_it(tmp_path):
     write_volume(Volume(liver, volume.geometry), mask)
     dataset, settings = Dataset(tmp_path / "D"), Settings(sizes=("tiny", "medium"))
     sources, _ = match_sources(image, mask)
-    synth(sources, dataset, settings, per_scan=4, seed=SEED, jobs=2)
+    synthesize_dataset(Run(dataset, sources, settings, per_scan=4, seed=SEED, jobs=2))
     scan = load_scan(image, mask, case="a")
     records = read_manifest(dataset.manifest)
     assert len(records) == 4

@@ -2,79 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
-from ..dataset.lock import locked
 from ..dataset.raw import BENCHMARK, Dataset
 from ..errors import TumorgenError
-from ..generation.run import Report, begin, outstanding, synth
-from ..generation.space import needed_bytes, refuse_without_room
-from ..imaging.files import whole_file
-from ..method.settings import Settings, dump_toml, load_toml
+from ..generation.run import Run, RunReport
+from ..generation.synth import synthesize_dataset
+from ..method.settings import dump_toml, load_toml
 from ..tables.manifest import Record
-from ..tables.sources import Source
 from .dials import Benchmark, benchmark_sampler
 
 LEVELS = BENCHMARK
 CLIPPED = 0.1  # of a tumour cut off by the liver's edge: worth telling
 
 
-def robustness(
-    sources: Sequence[Source],
-    dataset: Dataset,
-    benchmark: Benchmark,
-    settings: Settings,
-    *,
-    seed: int = 0,
-    jobs: int = -1,
-    force: bool = False,
-    copies: Path | None = None,
-    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
-) -> Report:
+def make_benchmark(run: Run, benchmark: Benchmark) -> RunReport:
     """Write a control and a variant for every level of every dimension, of each scan; what is there already is kept.
 
     Parameters
     ----------
-    sources, dataset, benchmark, settings, seed
-        What is made, and where: the benchmark says what the tumour is, the settings which steps make it.
-    jobs
-        Number of processes.
-    force
-        Begin even where the disk has not the room.
-    copies
-        Folder that gets copies of the manifest.
-    start
-        Called with the number of samples to make; returns what is called as they are done.
+    run
+        Scans, dataset (a test set), and how the work is done. Its settings say which steps make the tumours; how many
+        variants there are, and how they are drawn, follows from the benchmark.
+    benchmark
+        The default tumour, and the levels of each dimension.
 
     Raises
     ------
     TumorgenError
-        As `synth`; or the folder holds a benchmark of other levels.
+        The folder holds a benchmark of other levels, another dataset or one of other settings or versions; another run
+        writes to it; it cannot be written to, or its disk does not have enough room; or two scans have one name.
     """
+    _refuse_other_levels(run.dataset, benchmark)
     dials = benchmark.dials()
-    todo = outstanding(sources, dataset, settings, seed=seed, per_scan=len(dials))
-    _refuse_other_levels(dataset, benchmark)
-    if not force:
-        refuse_without_room(dataset.folder, needed_bytes(sources, todo.wanted))
-    with locked(dataset.folder):
-        begin(dataset, settings)
-        with whole_file(dataset.folder / LEVELS, parents=False) as partial_file:
-            partial_file.write_text(dump_toml(benchmark), encoding="utf-8")
-    return synth(
-        sources,
-        dataset,
-        settings,
-        seed=seed,
-        per_scan=len(dials),
-        jobs=jobs,
-        force=True,  # asked above
-        copies=copies,
-        sampler=partial(benchmark_sampler, benchmark),
-        dials=dials,
-        start=start,
+    return synthesize_dataset(
+        replace(
+            run,
+            per_scan=len(dials),
+            sampler=partial(benchmark_sampler, benchmark),
+            dials=dials,
+            descriptions={LEVELS: dump_toml(benchmark)},
+        )
     )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import traceback
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
 import joblib
@@ -24,7 +24,7 @@ from ..method.plan import Plan, sample_name
 from ..method.sampling import MuRange, clear_count, draw_tumor, mu_range, plan_for, put, sample, switched
 from ..method.scan import Scan, load_scan
 from ..method.settings import Range, Settings, Size
-from ..parallel import count_jobs
+from ..parallel import Start, count_jobs, no_progress
 from ..tables.manifest import Dial, Record, Sources, read_manifest, tumors_path, write_manifest
 from ..tables.sources import Source
 from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
@@ -65,7 +65,38 @@ class Aim:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class WorstCases:
+    """Which evaluation is looked into, and which new samples are planned.
+
+    Attributes
+    ----------
+    evaluation
+        The folder that `evaluate` wrote.
+    manifest, output
+        Table of the samples that were evaluated, and of the new ones. Beside each stands its table of tumours.
+    settings
+        What is drawn of all that is not dialled.
+    count, cells
+        How many samples are planned, around how many of the worst cells.
+    seed
+        Seed of everything drawn.
+    sources
+        The scans of the new samples; by default those of the manifest, which must not have changed.
+    """
+
+    evaluation: Path
+    manifest: Path
+    output: Path
+    settings: Settings
+    _: KW_ONLY
+    count: int = 100
+    cells: int = 3
+    seed: int = 0
+    sources: Sequence[Source] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorstReport:
     """What was found and planned: every cell, the worst first; of how many the samples are; and what failed."""
 
     cells: tuple[Cell, ...]
@@ -75,31 +106,13 @@ class Report:
     unscored: int
 
 
-def worst(
-    evaluation: Path,
-    manifest: Path,
-    output: Path,
-    settings: Settings,
-    *,
-    count: int = 100,
-    cells: int = 3,
-    seed: int = 0,
-    sources: Sequence[Source] = (),
-    jobs: int = -1,
-    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
-) -> Report:
-    """Plan `count` samples around the worst `cells` of an evaluation and write their manifest.
+def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress) -> WorstReport:
+    """Plan new samples around the worst cells of an evaluation and write their manifest.
 
     Parameters
     ----------
-    evaluation
-        The folder that `evaluate` wrote.
-    manifest, output
-        Of the samples that were evaluated; of the new ones. Beside each stands its table of tumours.
-    settings
-        What is drawn of all that is not dialled.
-    sources
-        The scans of the new samples; by default those of the manifest, which must not have changed.
+    wanted
+        The evaluation, and which samples are planned.
     jobs
         Number of processes.
     start
@@ -110,20 +123,36 @@ def worst(
     TumorgenError
         A table cannot be used or written, none of the cases is in the manifest or scored, or a scan is not known.
     """
-    if output.resolve() in (manifest.resolve(), tumors_path(manifest).resolve()):
-        raise TumorgenError(f"{output}: is the manifest of the samples that were evaluated; choose another --output")
+    manifest = wanted.manifest
+    if wanted.output.resolve() in (manifest.resolve(), tumors_path(manifest).resolve()):
+        raise TumorgenError(
+            f"{wanted.output}: is the manifest of the samples that were evaluated; choose another --output"
+        )
     records = read_manifest(manifest)
-    scores = {case.case: case for case in read_evaluation(evaluation).cases}
+    scores = {case.case: case for case in read_evaluation(wanted.evaluation).cases}
     ranked = rank(records, scores)
     if not ranked:
-        raise TumorgenError(f"{evaluation}: has no scored case with a tumour that {manifest} lists; another dataset's?")
-    aims = [aim(cell.dial, records) for cell in ranked[:cells]]
-    pinned = {record.plan.case: record.plan for record in records} if not sources else {}
-    found = list(sources) or _sources(records, manifest)
-    shares = share_out(count, len(aims), len(found))
+        raise TumorgenError(
+            f"{wanted.evaluation}: has no scored case with a tumour that {manifest} lists; another dataset's?"
+        )
+    aims = [aim(cell.dial, records) for cell in ranked[: wanted.cells]]
+    planned, failures = _plan_scans(wanted, records, aims, jobs, start)
+    if planned:
+        write_manifest(planned, wanted.output, parents=True)
+    unscored = sum(record.plan.sample not in scores or not scores[record.plan.sample].scored for record in records)
+    return WorstReport(tuple(ranked), len(aims), tuple(planned), tuple(failures), unscored)
+
+
+def _plan_scans(
+    wanted: WorstCases, records: Sequence[Record], aims: Sequence[Aim], jobs: int, start: Start
+) -> tuple[list[Record], list[Failure]]:
+    """New samples of all scans, and the scans that get none."""
+    pinned = {record.plan.case: record.plan for record in records} if not wanted.sources else {}
+    sources = list(wanted.sources) or _sources(records, wanted.manifest)
+    shares = share_out(wanted.count, len(aims), len(sources))
     work = [
-        joblib.delayed(_plan_scan)(s, aims, share, settings, seed, pinned.get(s.case))
-        for s, share in zip(found, shares, strict=True)
+        joblib.delayed(_plan_scan)(s, aims, share, wanted.settings, wanted.seed, pinned.get(s.case))
+        for s, share in zip(sources, shares, strict=True)
     ]
     tick, planned, failures = start(len(work)), list[Record](), list[Failure]()
     for result in joblib.Parallel(min(count_jobs(jobs), len(work)), return_as="generator")(work):
@@ -132,10 +161,7 @@ def worst(
         else:
             planned += result
         tick(1)
-    if planned:
-        write_manifest(planned, output, parents=True)
-    unscored = sum(record.plan.sample not in scores or not scores[record.plan.sample].scored for record in records)
-    return Report(tuple(ranked), len(aims), tuple(planned), tuple(failures), unscored)
+    return planned, failures
 
 
 def _sources(records: Sequence[Record], manifest: Path) -> list[Source]:

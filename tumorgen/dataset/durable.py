@@ -1,9 +1,9 @@
 """Durability: what a machine that goes down may leave of a run, and how it is put right.
 
 A row of the manifest is on disk when it counts. Images and labels are not waited for one by one, which would take two
-to three times as long as writing them: they are synced together when a run ends (`settle`). A run that did not get that
-far leaves its lock, and the next one compares what is there with the rows' checksums (`remove_torn`), which also finds
-what a disk has lost for other reasons.
+to three times as long as writing them: they are synced together when a run ends (`sync_samples`). A run that did not
+get that far leaves its lock, and the next one compares what is there with the rows' checksums (`remove_torn`), which
+also finds what a disk has lost for other reasons.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..tables.manifest import Record
 from .raw import Dataset
 
 
-def settle(dataset: Dataset, samples: Iterable[str]) -> None:
+def sync_samples(dataset: Dataset, samples: Iterable[str]) -> None:
     """Have images and labels of samples survive a power cut. One that is gone by now is made again by the next run.
 
     Raises
@@ -54,6 +54,17 @@ def remove_torn(dataset: Dataset, records: Iterable[Record]) -> list[str]:
         if bad:
             torn.append(record.plan.sample)
     return torn
+
+
+def with_files(dataset: Dataset, records: Iterable[Record]) -> list[Record]:
+    """Records of samples whose image and label are there."""
+    return [
+        record
+        for record in records
+        if record.files is not None
+        and dataset.image(record.plan.sample).is_file()
+        and dataset.label(record.plan.sample).is_file()
+    ]
 
 
 def _is(path: Path, sha256: str) -> bool:

@@ -14,13 +14,12 @@ from threadpoolctl import threadpool_limits
 from ..dataset.raw import Dataset
 from ..errors import TumorgenError
 from ..method.sampling import plan_sample, variant_class
-from ..method.settings import Settings
 from ..tables.sources import Source
 from .batches import cut, unit_size
 from .pool import Prepared, Unit, prepare_for
-from .run import outstanding
-from .shards import Shard
+from .run import Run
 from .space import free_bytes, nearest, sample_bytes
+from .synth import find_outstanding
 
 DRAWN = 5  # plans of a class are drawn; the one with the middling number of tumours is made
 REPEATS = 2  # the first also loads what later ones find loaded
@@ -80,16 +79,7 @@ class Estimate:
         return (work + self.preparations * self.prepare_seconds) / self.processes
 
 
-def estimate(
-    sources: Sequence[Source],
-    dataset: Dataset,
-    settings: Settings,
-    *,
-    seed: int = 0,
-    per_scan: int = 20,
-    shard: Shard | None = None,
-    processes: int = 1,
-) -> Estimate:
+def estimate_run(run: Run) -> Estimate:
     """Make one variant of each class of a scan of middling size, in a temporary folder; nothing else is written.
 
     What a sample of another scan takes is scaled with the size of the scan's files, deflated.
@@ -97,28 +87,29 @@ def estimate(
     Raises
     ------
     TumorgenError
-        As `synth.outstanding`; no scan can be used; where the dataset goes nothing can be written.
+        The folder holds another dataset, or one of other settings, versions or another seed; two scans have one name;
+        no scan can be used; or nothing can be written where the dataset goes.
     """
-    wanted = outstanding(sources, dataset, settings, seed=seed, per_scan=per_scan, shard=shard).wanted
-    todo = [source for source in sources if wanted[source.case]]
+    processes, folder = run.processes, run.dataset.folder
+    wanted = find_outstanding(run).wanted
+    todo = [source for source in run.sources if wanted[source.case]]
     if not todo:
-        return Estimate("", (), 0, 0.0, processes, free_bytes(dataset.folder))
+        return Estimate("", (), 0, 0.0, processes, free_bytes(folder))
     sizes = {source.case: sample_bytes(source) for source in todo}
     try:
         with (
             threadpool_limits(1),
-            tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest(dataset.folder.parent)) as folder,
+            tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest(folder.parent)) as scratch,
         ):
-            unit, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(folder), settings, seed)
+            unit, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(scratch), run)
             classes = _classes(prepared, unit, wanted, sizes)
     except OSError as error:
-        raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror or error})") from error
+        raise TumorgenError(f"{folder}: cannot be written ({error.strerror or error})") from error
     counts = [len(wanted[source.case]) for source in todo]
     size = unit_size(counts, processes)
     preparations = sum(min(processes, len(cut(range(count), size))) for count in counts)
     scale = mean(sizes.values()) / max(1, sizes[unit.source.case])
-    free = free_bytes(dataset.folder)
-    return Estimate(unit.source.case, classes, preparations, prepare_seconds * scale, processes, free)
+    return Estimate(unit.source.case, classes, preparations, prepare_seconds * scale, processes, free_bytes(folder))
 
 
 def _middling_first(sources: Sequence[Source], sizes: Mapping[str, int]) -> list[Source]:
@@ -128,13 +119,11 @@ def _middling_first(sources: Sequence[Source], sizes: Mapping[str, int]) -> list
     return sorted(ordered, key=lambda source: abs(sizes[source.case] - median))
 
 
-def _first_usable(
-    sources: Sequence[Source], folder: Path, settings: Settings, seed: int
-) -> tuple[Unit, Prepared, float]:
+def _first_usable(sources: Sequence[Source], folder: Path, run: Run) -> tuple[Unit, Prepared, float]:
     """A unit of the first source that can be prepared, its scan, and the seconds that took."""
     reasons = []
     for source in sources:
-        unit = Unit(source, Dataset(folder), settings.vessels, settings, seed)
+        unit = Unit(source, Dataset(folder), run.settings.vessels, run.settings, run.seed)
         began = time.perf_counter()
         try:
             return unit, prepare_for(unit), time.perf_counter() - began

@@ -5,24 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset.lock import locked
+from ..dataset.durable import with_files
 from ..dataset.raw import Dataset
 from ..errors import TumorgenError
 from ..tables.manifest import recover_manifest
-from .pool import done
-from .run import Outcomes, Report, describe, mend, put_right
-from .shards import Sample, Shard, read_division, read_shards, unite
+from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
+from .shards import Sample, Shard, merge_records, read_division, read_shards
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergeReport:
     """What a merge found: the dataset, and the samples that each unfinished shard has not made."""
 
-    report: Report
+    report: RunReport
     missing: dict[Shard, list[Sample]]
 
 
-def merge(dataset: Dataset, *, copies: Path | None = None) -> Merged:
+def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport:
     """Join the rows of all shards, finished or not, into the manifest, and write what describes the dataset.
 
     The tables of finished shards are removed. Once all are, the folder holds what one run would have written. A dataset
@@ -33,24 +32,19 @@ def merge(dataset: Dataset, *, copies: Path | None = None) -> Merged:
     TumorgenError
         The folder holds no dataset of tumorgen, nothing of it is made yet, or a run or a shard is writing to it.
     """
-    with locked(dataset.folder) as hold:
-        if hold.interrupted:
-            put_right(dataset)
+    with locked_dataset(dataset) as hold:
         hold.unfinished = False
-        return _merge(dataset, copies)
-
-
-def _merge(dataset: Dataset, copies: Path | None) -> Merged:
-    """As `merge`, of a folder that is locked."""
-    there = recover_manifest(dataset.manifest)
-    division = read_division(dataset)
-    if division is None:
-        if not there:
-            raise TumorgenError(f"{dataset.folder}: holds no shards; run `tumorgen synth --shard 1/8` and so on first")
-        return Merged(Report(dataset, tuple(there), 0, (), has_splits=True), {})
-    records = done(unite(there, read_shards(dataset)), dataset)
-    if not records:
-        raise TumorgenError(f"{dataset.folder}: its shards have made no samples yet")
-    mend(dataset.manifest, records)
-    report = describe(dataset, Outcomes(), division.val_per_scan, copies)
-    return Merged(report, division.missing(report.records))
+        there = recover_manifest(dataset.manifest)
+        division = read_division(dataset)
+        if division is None:
+            if not there:
+                raise TumorgenError(
+                    f"{dataset.folder}: holds no shards; run `tumorgen synth --shard 1/8` and so on first"
+                )
+            return MergeReport(RunReport(dataset, tuple(there), 0, (), has_splits=True), {})
+        records = with_files(dataset, merge_records(there, read_shards(dataset)))
+        if not records:
+            raise TumorgenError(f"{dataset.folder}: its shards have made no samples yet")
+        rewrite_manifest(dataset.manifest, records)
+        report = describe_dataset(dataset, Outcomes(), division.val_per_scan, copies)
+        return MergeReport(report, division.missing(report.records))

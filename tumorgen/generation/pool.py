@@ -372,14 +372,3 @@ def _states(source: Source) -> States:
     except OSError:  # no permission, a name too long
         return ()
     return tuple((state.st_size, state.st_mtime_ns) for state in found)
-
-
-def done(records: Iterable[Record], dataset: Dataset) -> list[Record]:
-    """Records whose files are there."""
-    return [
-        record
-        for record in records
-        if record.files is not None
-        and dataset.image(record.plan.sample).is_file()
-        and dataset.label(record.plan.sample).is_file()
-    ]

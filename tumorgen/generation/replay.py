@@ -2,90 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
-from ..dataset.lock import LOCK, locked
+from ..dataset.durable import with_files
+from ..dataset.lock import LOCK
 from ..dataset.provenance import refuse_other_versions
 from ..dataset.raw import TEST, Dataset
 from ..errors import TumorgenError
 from ..method.plan import Plan
 from ..method.settings import Vessels
-from ..parallel import count_jobs
-from ..tables.manifest import Dial, Record, read_manifest, recover_manifest
+from ..tables.manifest import Record, read_manifest, recover_manifest
 from ..tables.sources import Source, find_sources
-from .pool import LARGEST_UNIT, Unit, done
-from .run import Report, finish, mend, put_right
-from .space import needed_bytes, refuse_without_room
+from .pool import LARGEST_UNIT, Unit
+from .run import RunReport, Writing, describe_dataset, locked_dataset, rewrite_manifest, run_units
+from .space import needed_bytes, refuse_full_disk
 
 
-def replay(
-    manifest: Path,
-    dataset: Dataset,
-    *,
-    samples: Sequence[str] = (),
-    images: Path | None = None,
-    masks: Path | None = None,
-    val_per_scan: int = 2,
-    jobs: int = -1,
-    training: bool = False,
-    force: bool = True,
-    copies: Path | None = None,
-    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
-) -> Report:
-    """Render samples of a manifest (all of them by default) from their rows and the scans alone.
+@dataclass(frozen=True, slots=True)
+class Replay(Writing):
+    """A run that renders samples of a manifest again.
 
-    The scans are those that the manifest names, or those of two folders, matched by case name.
-
-    Parameters
+    Attributes
     ----------
-    manifest, dataset, samples, images, masks
-        What is rendered, into what, and from which scans.
-    val_per_scan
-        Variants of each held-out scan that nnU-Net validates on.
-    jobs
-        Number of processes.
+    manifest
+        The table of samples; the table of their tumours lies beside it.
+    samples
+        Names of the samples to render; all of them where none is given.
+    images, masks
+        Folders of the scans, matched by case name; by default the scans are those that the manifest names.
     training
         Make training cases of a benchmark's samples, too; by default they are a test set again.
-    force
-        Begin even where the disk has not the room.
-    copies
-        Folder that gets copies of the manifest.
-    start
-        Called with the number of samples to make; returns what is called as they are done.
+    """
+
+    manifest: Path
+    _: KW_ONLY
+    samples: Sequence[str] = ()
+    images: Path | None = None
+    masks: Path | None = None
+    training: bool = False
+    force: bool = True
+
+
+def replay_manifest(replay: Replay) -> RunReport:
+    """Render samples of a manifest from their rows and the scans alone; what is there already is kept.
 
     Raises
     ------
     TumorgenError
-        The manifest cannot be used, a sample is not in it, a scan is not known, or the folder holds something else; or
-        its disk has not the room.
+        The manifest cannot be used, a sample is not in it, a scan is not known, the folder holds something else, or
+        its disk does not have enough room.
     """
+    manifest, dataset = replay.manifest, replay.dataset
     if dataset.folder.resolve() == manifest.parent.resolve():
         raise TumorgenError(f"{dataset.folder}: is the dataset of the manifest; replay into another folder")
-    records = select(read_manifest(manifest), samples, manifest)
-    sources = find_sources(records, images, masks)
-    if not training and any(is_test(record) for record in records):
+    records = select(read_manifest(manifest), replay.samples, manifest)
+    sources = find_sources(records, replay.images, replay.masks)
+    if not replay.training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
-    with locked(dataset.folder) as hold:
-        if hold.interrupted:
-            put_right(dataset)
+    with locked_dataset(dataset) as hold:
         plans = _missing(records, dataset, interrupted=hold.interrupted)
-        if not force:
+        if not replay.force:
             wanted = {case: [p.variant for p in plans if p.case == case] for case in sources}
-            refuse_without_room(dataset.folder, needed_bytes(list(sources.values()), wanted))
-        dials = {record.plan.sample: record.dial for record in records if record.dial}
-        units = [
-            _unit(sources[case], dataset, vessels, mine[i : i + LARGEST_UNIT], dials)
-            for (case, vessels), mine in group(plans).items()
-            for i in range(0, len(mine), LARGEST_UNIT)
-        ]
-        return finish(dataset, units, count_jobs(jobs), start, hold, val_per_scan, copies)
+            refuse_full_disk(dataset.folder, needed_bytes(list(sources.values()), wanted))
+        outcomes = run_units(_units(plans, records, sources, dataset), replace(replay, dataset=dataset), hold)
+        return describe_dataset(dataset, outcomes, replay.val_per_scan, replay.copies)
 
 
-def _unit(source: Source, dataset: Dataset, vessels: Vessels, plans: Sequence[Plan], dials: Mapping[str, Dial]) -> Unit:
-    mine = {plan.sample: dials[plan.sample] for plan in plans if plan.sample in dials}
-    return Unit(source, dataset, vessels, plans=tuple(plans), dials=mine)
+def _units(
+    plans: Sequence[Plan], records: Sequence[Record], sources: Mapping[str, Source], dataset: Dataset
+) -> list[Unit]:
+    dials = {record.plan.sample: record.dial for record in records if record.dial}
+    return [
+        Unit(sources[case], dataset, vessels, plans=tuple(mine[i : i + LARGEST_UNIT]), dials=dials)
+        for (case, vessels), mine in group(plans).items()
+        for i in range(0, len(mine), LARGEST_UNIT)
+    ]
 
 
 def is_test(record: Record) -> bool:
@@ -152,7 +145,7 @@ def _missing(wanted: Sequence[Record], dataset: Dataset, *, interrupted: bool) -
     if not begun and any(not path.name.startswith(LOCK) for path in found):
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
     refuse_other_versions(dataset)
-    records = done(recover_manifest(dataset.manifest), dataset)
+    records = with_files(dataset, recover_manifest(dataset.manifest))
     there = {record.plan.sample: record.plan for record in records}
     if {record.dial is None for record in (*records, *wanted)} == {True, False}:
         raise TumorgenError(f"{dataset.folder}: samples of a benchmark do not go with others; choose another --output")
@@ -162,5 +155,5 @@ def _missing(wanted: Sequence[Record], dataset: Dataset, *, interrupted: bool) -
             raise TumorgenError(
                 f"{dataset.folder}: holds a sample {plan.sample!r} that was drawn otherwise; choose another --output"
             )
-    mend(dataset.manifest, records)
+    rewrite_manifest(dataset.manifest, records)
     return [plan for plan in plans if plan.sample not in there]

@@ -129,8 +129,8 @@ def _checked(division: Division) -> Division:
     return division
 
 
-def agree(dataset: Dataset, division: Division) -> None:
-    """Put down what is divided, or hold this shard to what an earlier one has put down.
+def record_division(dataset: Dataset, division: Division) -> None:
+    """Record what is divided, or hold this shard to what an earlier one has recorded.
 
     Raises
     ------
@@ -165,17 +165,17 @@ def read_shards(dataset: Dataset) -> list[Record]:
     return [record for shard in shards for record in recover_manifest(shard.manifest(dataset))]
 
 
-def unite(*tables: Iterable[Record]) -> list[Record]:
+def merge_records(*tables: Iterable[Record]) -> list[Record]:
     """Records of several tables, each sample once; where it is in two, the first table's."""
-    united: dict[str, Record] = {}
+    merged: dict[str, Record] = {}
     for records in tables:
         for record in records:
-            united.setdefault(record.plan.sample, record)
-    return list(united.values())
+            merged.setdefault(record.plan.sample, record)
+    return list(merged.values())
 
 
-def clear(dataset: Dataset, there: Sequence[Record]) -> dict[Shard, list[Sample]]:
-    """Remove the tables of finished shards, whose samples are in the manifest; say what the others have not made.
+def remove_finished_shards(dataset: Dataset, there: Sequence[Record]) -> dict[Shard, list[Sample]]:
+    """Remove the tables of finished shards, whose samples are in the manifest; return what the others have not made.
 
     The table of a shard that is not finished stays: it may be running.
     """

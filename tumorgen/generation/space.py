@@ -1,4 +1,4 @@
-"""Room on the disk: whether what a run writes will fit, from the sizes of its sources alone."""
+"""Disk space: whether what a run writes will fit, from the sizes of its sources alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def nearest(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-def refuse_without_room(folder: Path, needed: int) -> None:
+def refuse_full_disk(folder: Path, needed: int) -> None:
     """Refuse a run that would fill the disk.
 
     Raises

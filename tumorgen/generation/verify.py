@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from ..labels import LABELS
 from ..method.patch import Patch
 from ..method.render import render
 from ..method.scan import Scan, load_scan
-from ..parallel import count_jobs
+from ..parallel import Start, count_jobs, no_progress
 from ..tables.manifest import TUMORS, Files, Record, read_manifest, spread_samples, tumors_path
 from ..tables.sources import Source, find_sources
 from .replay import vessels_of
@@ -75,14 +75,14 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
-def verify(
+def verify_dataset(
     folder: Path,
     *,
     images: Path | None = None,
     masks: Path | None = None,
     replays: int = 3,
     jobs: int = -1,
-    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
+    start: Start = no_progress,
 ) -> Verdict:
     """Prove a dataset: files complete, checksums, geometry, labels, untouched voxels, and some samples rendered again.
 

@@ -5,7 +5,7 @@ The labels name a tumour, and no voxel is one: `nnUNetTrainerTumorgen` draws the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import joblib
@@ -16,14 +16,14 @@ from ..errors import Failure, TumorgenError
 from ..imaging.geometry import Volume
 from ..imaging.patched_gzip import ChunkedVolume
 from ..imaging.reading import read_ct, read_mask
-from ..parallel import count_jobs
+from ..parallel import Start, count_jobs, no_progress
 from ..tables.sources import Source
 
 NAME = "Healthy livers (tumorgen)"
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class HealthyReport:
     """What a run did: the dataset, all cases in it, how many of them this run wrote, what failed, splits or none."""
 
     dataset: Dataset
@@ -33,13 +33,13 @@ class Written:
     has_splits: bool
 
 
-def write_healthy(
+def write_healthy_dataset(
     sources: Sequence[Source],
     dataset: Dataset,
     *,
     jobs: int = -1,
-    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
-) -> Written:
+    start: Start = no_progress,
+) -> HealthyReport:
     """Write scans and their livers as a dataset; what is there and as new as its source is kept.
 
     Image and label are written anew, with their geometry and without whatever else a header may say of a patient.
@@ -67,7 +67,7 @@ def write_healthy(
     write_json(dataset_json(len(there), NAME), dataset.folder / "dataset.json")
     split = [{"train": train, "val": held_out} for train, held_out in folds(there)]
     has_splits = write_splits(dataset, split)
-    return Written(dataset, tuple(there), len(todo) - len(failures), tuple(failures), has_splits)
+    return HealthyReport(dataset, tuple(there), len(todo) - len(failures), tuple(failures), has_splits)
 
 
 def _refuse_other(dataset: Dataset) -> None:

@@ -1,0 +1,192 @@
+"""A run of `synth`: begin or continue a dataset, make the variants that are missing, describe the dataset."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..dataset.durable import with_files
+from ..dataset.lock import LOCK, Hold
+from ..dataset.provenance import begin_provenance, refuse_other_versions, versions
+from ..dataset.raw import TEST, TRAINING
+from ..errors import TumorgenError
+from ..imaging.files import whole_file
+from ..method.plan import sample_name
+from ..method.settings import dump_settings, load_settings, to_dict
+from ..tables.manifest import Record, recover_manifest
+from ..tables.sources import Source
+from .log import Log, opened
+from .pool import Unit, split_units
+from .run import PARTIAL, Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_units
+from .shards import Division, merge_records, read_shards, record_division
+from .space import needed_bytes, refuse_full_disk
+
+
+def synthesize_dataset(run: Run) -> RunReport:
+    """Write `per_scan` variants of every scan into a dataset; what is there already is kept.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds another dataset or one of other settings or versions, another run writes to it, it cannot be
+        written to, or its disk does not have enough room; or two scans have one name.
+    """
+    with (
+        locked_dataset(run.dataset, run.shard) as hold,
+        opened(run.log_file) if run.log_file else nullcontext() as log,
+    ):
+        return _synthesize(run, hold, log)
+
+
+def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
+    """Do a run, its folder locked and its log open."""
+    processes = run.processes
+    todo = find_outstanding(run)
+    if not run.force:
+        refuse_full_disk(run.dataset.folder, needed_bytes(run.sources, todo.wanted))
+    _begin_dataset(run)
+    manifest = _begin_manifest(run, todo)
+    units = split_units((_unit(source, run, todo.there) for source in run.sources), todo.wanted, processes)
+    if log:
+        log.add(status="begin", command=sys.argv, process=os.getpid(), seed=run.seed, versions=versions())
+    outcomes = run_units(units, run, hold, manifest=manifest, log=log)
+    if run.shard:
+        there = tuple(recover_manifest(manifest))
+        return RunReport(run.dataset, there, outcomes.made, outcomes.failures, has_splits=False)
+    return describe_dataset(run.dataset, outcomes, run.val_per_scan, run.copies)
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """What a run finds: records of samples that are there, and the variants of each case that it is to make."""
+
+    there: tuple[Record, ...]
+    wanted: Mapping[str, tuple[int, ...]]
+
+
+def find_outstanding(run: Run) -> Outstanding:
+    """Find what an earlier run has left and what is to be made; nothing is written.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds another dataset, or one of other settings, versions or another seed; or two scans have one
+        name.
+    """
+    _refuse_twins(run.sources)
+    there = read_existing(run)
+    made = {(record.plan.case, record.plan.variant) for record in there}
+    samples = [(source.case, variant) for source in run.sources for variant in range(run.per_scan)]
+    wanted: dict[str, list[int]] = {source.case: [] for source in run.sources}
+    for case, variant in run.shard.share(samples) if run.shard else samples:
+        if (case, variant) not in made:
+            wanted[case].append(variant)
+    return Outstanding(tuple(there), {case: tuple(variants) for case, variants in wanted.items()})
+
+
+def _refuse_twins(sources: Sequence[Source]) -> None:
+    cases = [source.case for source in sources]
+    for case in cases:
+        if cases.count(case) > 1:
+            raise TumorgenError(f"case {case!r} is there twice; rename one of the scans")
+
+
+def read_existing(run: Run) -> list[Record]:
+    """Read what earlier runs and shards of the same settings have left in the folder; nothing is written.
+
+    Raises
+    ------
+    TumorgenError
+        It holds another dataset, or one that was begun with other settings, versions or another seed.
+    """
+    dataset = run.dataset
+    found = [path.name for path in dataset.folder.iterdir()] if dataset.folder.is_dir() else []
+    if any(replace(dataset, part=part).images.is_dir() for part in (TRAINING, TEST) if part != dataset.part):
+        raise TumorgenError(
+            f"{dataset.folder}: training cases and a test set do not go together; choose another --dataset-id"
+        )
+    if dataset.settings.exists():  # asked after the folder was listed, since other shards may be beginning
+        _refuse_other_settings(run)
+        refuse_other_versions(dataset)
+    elif any(not name.startswith((PARTIAL, LOCK)) for name in found):
+        raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
+    records = with_files(dataset, merge_records(recover_manifest(dataset.manifest), read_shards(dataset)))
+    for record in records:
+        if record.plan.seed != run.seed:
+            raise TumorgenError(
+                f"{dataset.folder}: was begun with --seed {record.plan.seed}, not {run.seed}; continue with that seed,"
+                " or choose another --dataset-id or --output"
+            )
+    return records
+
+
+def _refuse_other_settings(run: Run) -> None:
+    old, new = (_flat(to_dict(settings)) for settings in (load_settings(run.dataset.settings), run.settings))
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed:
+        key = changed[0]
+        raise TumorgenError(
+            f"{run.dataset.folder}: was begun with other settings ({key}: {old.get(key)}, now {new.get(key)});"
+            " continue with those, or choose another --dataset-id, --name or --output"
+        )
+
+
+def _flat(nested: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in nested.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _begin_dataset(run: Run) -> None:
+    """Write the settings in force, what else describes the dataset, and its provenance into the folder, which exists.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be written to.
+    """
+    texts = {run.dataset.settings.name: dump_settings(run.settings), **run.descriptions}
+    for name, text in texts.items():
+        with whole_file(run.dataset.folder / name, parents=False) as partial_file:
+            partial_file.write_text(text, encoding="utf-8")
+    begin_provenance(run.dataset, run.settings, run.seed, run.per_scan, run.val_per_scan)
+
+
+def _begin_manifest(run: Run, todo: Outstanding) -> Path:
+    """The table that gets the rows of new samples, freed of rows that do not count.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be written, or the folder holds shards of another run.
+    """
+    dataset, shard = run.dataset, run.shard
+    if shard is None:
+        rewrite_manifest(dataset.manifest, todo.there)
+        return dataset.manifest
+    cases = tuple(source.case for source in run.sources)
+    record_division(dataset, Division(shard.count, run.seed, run.per_scan, run.val_per_scan, cases))
+    manifest = shard.manifest(dataset)
+    rewrite_manifest(manifest, with_files(dataset, recover_manifest(manifest)))
+    return manifest
+
+
+def _unit(source: Source, run: Run, there: Sequence[Record]) -> Unit:
+    """A scan's unit of work, pinned to what the scan was when its first samples were made."""
+    known = next((record.plan for record in there if record.plan.case == source.case), None)
+    return Unit(
+        source,
+        run.dataset,
+        run.settings.vessels,
+        run.settings,
+        run.seed,
+        image_sha256=known.source_image_sha256 if known else None,
+        mask_sha256=known.source_mask_sha256 if known else None,
+        sampler=run.sampler,
+        dials={sample_name(source.case, variant): dial for variant, dial in enumerate(run.dials)},
+    )
