@@ -323,7 +323,7 @@ def prepared(setting: Setting, settings: Settings, data: Path, real: Path | None
 FIGURES = {
     "dice": "Dice of the tumour",
     "sensitivity_small": "small lesions found",
-    "false_positives": "made up per scan",
+    "false_positives": "false positives per scan",
 }
 
 
