@@ -60,8 +60,9 @@ def robustness(**options: Any) -> None:
     from tumorgen.benchmark.dials import Benchmark, with_levels
     from tumorgen.benchmark.run import make_benchmark
     from tumorgen.dataset.raw import TEST, Dataset, dataset_folder
+    from tumorgen.fields import load_toml
     from tumorgen.generation.run import Run
-    from tumorgen.method.settings import Settings, load_settings, load_toml
+    from tumorgen.method.settings import Settings, load_settings
 
     root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
     with as_usage_error():

@@ -10,9 +10,10 @@ import pytest
 from phantoms import ball_volume
 
 from tumorgen.cli import main
+from tumorgen.fields import from_plain
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
-from tumorgen.method.settings import from_dict
+from tumorgen.method.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "manifests" / "README.md"])
@@ -56,4 +57,6 @@ def test_every_command_is_documented():
 def test_settings_shown_in_usage_load():
     blocks = re.findall(r"(?:^ {4}.+\n|^\n)+", (ROOT / "docs" / "usage.md").read_text(), re.MULTILINE)
     (example,) = [block for block in blocks if "[classes.subcentimetre]" in block]
-    assert from_dict(tomllib.loads(re.sub(r"^ {4}", "", example, flags=re.MULTILINE))).sizes == ("subcentimetre",)
+    assert from_plain(Settings, tomllib.loads(re.sub(r"^ {4}", "", example, flags=re.MULTILINE))).sizes == (
+        "subcentimetre",
+    )

@@ -13,10 +13,11 @@ from phantoms import ball_scan
 from tumorgen.benchmark.dials import CONTROL, DIMENSIONS, Benchmark, Default, benchmark_sampler, with_levels
 from tumorgen.benchmark.regions import REGIONS, Regions
 from tumorgen.errors import TumorgenError
+from tumorgen.fields import dump_toml, load_toml
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.sampling import plan_sample
 from tumorgen.method.scan import Scan
-from tumorgen.method.settings import Settings, dump_toml, load_toml, override
+from tumorgen.method.settings import Settings, override
 from tumorgen.tables.manifest import Dial
 
 HALF_AXES = {"half_axis_z_mm", "half_axis_y_mm", "half_axis_x_mm"}
@@ -192,8 +193,8 @@ def test_levels_read_back_to_the_same_number():
         ("size=nan", "size: radius_mm is nan"),
         ("texture=0.5", "texture: eta is 0.5"),
         ("shape=-1", "shape: sigma_e_mm is -1"),
-        ("size=8,8", "size: a level is there twice"),
-        ("location=hilum", "unknown region 'hilum'; choose from dome, tip"),
+        ("size=8,8", r"size: 8\.0 is there twice"),
+        ("location=hilum", "unknown location 'hilum'; choose from dome, tip"),
     ],
 )
 def test_levels_that_no_tumour_has_are_refused(given, message):

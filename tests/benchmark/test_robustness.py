@@ -18,6 +18,7 @@ from tumorgen.benchmark.run import LEVELS, departures, make_benchmark
 from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset, find_dataset
 from tumorgen.errors import TumorgenError
+from tumorgen.fields import load_toml
 from tumorgen.figures.preview import preview_dataset
 from tumorgen.generation.replay import Replay, replay_manifest
 from tumorgen.generation.run import Run
@@ -25,7 +26,7 @@ from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
-from tumorgen.method.settings import Settings, load_toml
+from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, Dial, read_manifest, write_manifest
 from tumorgen.tables.sources import Source, match_sources
 

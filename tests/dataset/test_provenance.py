@@ -12,12 +12,13 @@ from phantoms import ball_volume
 from tumorgen.dataset import provenance
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
+from tumorgen.fields import to_plain
 from tumorgen.generation import pool as generate
 from tumorgen.generation.run import Run, RunReport
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
-from tumorgen.method.settings import Settings, to_dict
+from tumorgen.method.settings import Settings
 from tumorgen.tables.sources import match_sources
 
 SETTINGS = Settings(sizes=("tiny",))
@@ -41,7 +42,7 @@ def test_it_names_versions_settings_seed_and_sources(root) -> None:
     found = json.loads((root / "D" / "provenance.json").read_text())
     assert found["versions"] == provenance.versions()
     assert found["seed"] == 7
-    assert found["settings"] == json.loads(json.dumps(to_dict(SETTINGS)))
+    assert found["settings"] == json.loads(json.dumps(to_plain(SETTINGS)))
     assert found["sources"]["ball"]["image_sha256"] == record.plan.source_image_sha256
     assert "--seed 7 --per-scan 2" in found["command"]
     assert str(root) not in json.dumps(found)

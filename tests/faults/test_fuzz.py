@@ -18,6 +18,7 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
+from tumorgen.fields import dump_toml, from_plain
 from tumorgen.generation.run import Run
 from tumorgen.generation.shards import Division, read_division
 from tumorgen.generation.synth import synthesize_dataset
@@ -27,7 +28,7 @@ from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import DOMAINS
-from tumorgen.method.settings import Settings, dump_settings, from_dict, load_settings
+from tumorgen.method.settings import Settings, load_settings
 from tumorgen.schema import sample_columns, scan_columns, tumor_columns
 from tumorgen.tables.manifest import Files, read_manifest, recover_manifest, tumors_path
 from tumorgen.tables.scans import ScanRow, read_scans, write_scans
@@ -167,7 +168,7 @@ def test_tables_of_scans(data, made, tmp_path):
 @FUZZ
 @given(data=st.data())
 def test_settings(data, tmp_path):
-    (tmp_path / "s.toml").write_bytes(data.draw(anything(dump_settings(Settings()).encode())))
+    (tmp_path / "s.toml").write_bytes(data.draw(anything(dump_toml(Settings()).encode())))
     survives(load_settings, tmp_path / "s.toml")
 
 
@@ -177,7 +178,7 @@ LEAVES = st.one_of(
 TREES = st.recursive(
     LEAVES, lambda t: st.one_of(st.lists(t, max_size=3), st.dictionaries(st.text(max_size=4), t)), max_leaves=6
 )
-DEFAULTS = tomllib.loads(dump_settings(Settings()))
+DEFAULTS = tomllib.loads(dump_toml(Settings()))
 
 
 def paths_of(tree, path=()) -> list[tuple]:
@@ -194,7 +195,7 @@ def test_any_value_of_any_setting(path, value):
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
-    survives(from_dict, tree)
+    survives(from_plain, Settings, tree)
 
 
 @FUZZ

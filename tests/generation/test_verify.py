@@ -27,13 +27,14 @@ from tumorgen.dataset import provenance
 from tumorgen.dataset.provenance import IN_ROWS, LIBRARIES, contradictions
 from tumorgen.dataset.raw import TEST, Dataset, find_dataset, write_sums
 from tumorgen.errors import TumorgenError
+from tumorgen.fields import dump_toml
 from tumorgen.generation.replay import Replay, replay_manifest
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
-from tumorgen.method.settings import Settings, dump_settings, load_settings
+from tumorgen.method.settings import Settings, load_settings
 from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS, read_manifest, spread_samples
 from tumorgen.tables.sources import match_sources
 
@@ -467,7 +468,7 @@ def test_the_command_is_one_that_makes_these_rows(copy, old, new):
 
 def test_settings_are_those_of_the_provenance_whatever_the_checksums_say(copy):
     settings = load_settings(copy / "settings.toml")
-    (copy / "settings.toml").write_text(dump_settings(replace(settings, sizes=("tiny",))))
+    (copy / "settings.toml").write_text(dump_toml(replace(settings, sizes=("tiny",))))
     write_sums(Dataset(copy))
     assert told(copy, replays=0) == ["provenance.json: its settings are not those of settings.toml"]
 

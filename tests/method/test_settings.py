@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from phantoms import ball_scan
 
 from tumorgen.errors import TumorgenError
+from tumorgen.fields import dump_toml, from_plain, to_plain
 from tumorgen.method.sampling import sample
 from tumorgen.method.settings import (
     CONTRASTS,
@@ -22,11 +23,8 @@ from tumorgen.method.settings import (
     STEPS,
     Settings,
     Size,
-    dump_settings,
-    from_dict,
     load_settings,
     override,
-    to_dict,
 )
 
 
@@ -86,7 +84,7 @@ def loaded(tmp_path, text: str) -> Settings:
 
 
 def test_defaults_round_trip(tmp_path):
-    assert loaded(tmp_path, dump_settings(Settings())) == Settings()
+    assert loaded(tmp_path, dump_toml(Settings())) == Settings()
     assert loaded(tmp_path, "") == Settings()
 
 
@@ -122,8 +120,8 @@ DRAWN = st.builds(
 @limits(max_examples=80, deadline=None)
 @given(DRAWN)
 def test_settings_round_trip(settings):
-    assert from_dict(tomllib.loads(dump_settings(settings))) == settings
-    assert from_dict(to_dict(settings)) == settings
+    assert from_plain(Settings, tomllib.loads(dump_toml(settings))) == settings
+    assert from_plain(Settings, to_plain(settings)) == settings
 
 
 def test_every_setting_is_in_the_file():
@@ -135,7 +133,7 @@ def test_every_setting_is_in_the_file():
             else:
                 assert field.name in data
 
-    leaves(Settings(), tomllib.loads(dump_settings(Settings())))
+    leaves(Settings(), tomllib.loads(dump_toml(Settings())))
 
 
 def test_a_part_of_a_class_can_be_changed_alone(tmp_path):
@@ -197,12 +195,12 @@ def test_a_file_that_cannot_be_read(tmp_path):
 DOMAIN_ERRORS = [
     ("pattern", "spots", "unknown pattern 'spots'; choose from classes"),
     ("sizes", [], "sizes is empty"),
-    ("sizes", ["tiny", "tiny"], "names a class twice"),
+    ("sizes", ["tiny", "tiny"], "sizes: tiny is there twice"),
     ("sizes", ["huge"], "unknown size class 'huge'; choose from tiny, small, medium, large, mix"),
     ("intensity.model", "venous", "unknown intensity.model 'venous'"),
-    ("intensity.least_contrast_hu", -1.0, "intensity contrast"),
+    ("intensity.least_contrast_hu", -1.0, "intensity.least_contrast_hu is -1.0; a value from 0 to 1000 is needed"),
     ("intensity.fallback_contrast_hu", 5.0, "intensity contrast is 10 to 5"),
-    ("vessels.sigma_a_base", -0.1, "vessels.sigma_a_base"),
+    ("vessels.sigma_a_base", -0.1, "vessels.sigma_a_base is -0.1; a value from 0 to 10 is needed"),
     ("vessels.sigma_a_per_hu", 1.5, "vessels.sigma_a_per_hu"),
     ("texture.eta", [0.9, 1.2], "texture.eta is 0.9 to 1.2; an interval within 1 to 10"),
     ("texture.eta", [1.5, 1.1], "texture.eta is 1.5 to 1.1"),
@@ -210,7 +208,7 @@ DOMAIN_ERRORS = [
     ("texture.eta", [1.1, float("inf")], "texture.eta"),
     ("texture.sigma_b_mm", 21.0, "texture.sigma_b_mm"),
     ("shape.half_axes", [0.0, 1.0], "shape.half_axes"),
-    ("shape.deform_points", 4, "deform_points is 4; an odd number from 3 to 15"),
+    ("shape.deform_points", 4, "shape.deform_points is 4; an odd number from 3 to 15"),
     ("shape.deform_points", 1, "deform_points is 1"),
     ("shape.deform_points", 17, "deform_points is 17"),
     ("satellite.deform_points", 6, "deform_points is 6"),
@@ -219,7 +217,7 @@ DOMAIN_ERRORS = [
     ("mass_effect.strength_percent", -1.0, "mass_effect.strength_percent"),
     ("mass_effect.reach", 0.0, "mass_effect.reach"),
     ("capsule.low", 0.8, "capsule.low to capsule.high is 0.8 to 0.7"),
-    ("capsule.high", 1.1, "capsule.low to capsule.high"),
+    ("capsule.high", 1.1, "capsule.high is 1.1; a value from 0 to 1"),
     ("capsule.least_radius_mm", -1.0, "capsule.least_radius_mm"),
     ("capsule.sigma_d_mm", -1.0, "capsule.sigma_d_mm"),
     ("multifocal.count", [0, 3], "multifocal.count"),
@@ -248,7 +246,7 @@ def nested(name: str, value: object) -> dict[str, object]:
 @pytest.mark.parametrize(("name", "value", "message"), DOMAIN_ERRORS, ids=[f"{n}-{v}" for n, v, _ in DOMAIN_ERRORS])
 def test_a_value_outside_its_domain_is_refused(name, value, message):
     with pytest.raises(TumorgenError) as error:
-        from_dict(nested(name, value))
+        from_plain(Settings, nested(name, value))
     assert message in str(error.value)
 
 
@@ -273,7 +271,7 @@ def test_a_value_outside_its_domain_is_refused(name, value, message):
 def test_what_is_taken_can_be_drawn(given):
     # What cannot be drawn must be refused here, before a run has begun.
     try:
-        settings = from_dict(given)
+        settings = from_plain(Settings, given)
     except TumorgenError:
         return
     assert "nan" not in str(given), "taken, and silently wrong"

@@ -11,11 +11,13 @@ import dataclasses
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.random import Generator
 
 from ..errors import TumorgenError
+from ..fields import About, check_domains
 from ..method.plan import Plan, Tumor, sample_name
 from ..method.sampling import MuRange, draw_tumor, plan_for, put, switched
 from ..method.scan import Scan
@@ -23,36 +25,28 @@ from ..method.settings import Settings, Size
 from ..tables.manifest import Dial
 from .regions import REGIONS, Regions, find_site, is_clear
 
+Levels = tuple[float, ...]
+
 CONTROL = Dial("control", "healthy")
 LOCATION = "location"
 
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """The tumour of which one thing at a time is dialled: a `medium` one, each draw at its middle.
+    """The tumour of which one thing at a time is dialled: a `medium` one, each draw at its middle."""
 
-    Attributes
-    ----------
-    radius_mm
-        r of class `medium`.
-    sigma_e_mm
-        The middle of its U(3, 6).
-    contrast_hu
-        mu_t - mu_p: the middle of U(30, mu_p - 10) for a parenchyma of 100 HU.
-    eta
-        The middle of U(1.1, 1.5), Table 1.
-    """
-
-    radius_mm: float = 16.0
-    sigma_e_mm: float = 4.5
-    contrast_hu: float = -40.0
-    eta: float = 1.3
+    radius_mm: Annotated[float, About("r of class `medium`", "mm", 0.5, 100)] = 16.0
+    sigma_e_mm: Annotated[float, About("strength of the deformation: the middle of its U(3, 6)", "mm", 0, 100)] = 4.5
+    contrast_hu: Annotated[
+        float,
+        About("mu_t - mu_p: the middle of U(30, mu_p - 10) for a parenchyma of 100 HU", "HU", -1000, 1000),
+    ] = -40.0
+    eta: Annotated[
+        float, About("coarseness of the noise grid: the middle of U(1.1, 1.5)", "voxels", 1, 10, source="Table 1")
+    ] = 1.3
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _DOMAINS.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise TumorgenError(f"{name} is {value:g}; a value from {low:g} to {high:g} is needed")
+        check_domains(self)
 
     def dialled(self, dimension: str, level: float) -> Default:
         """The tumour with one thing changed. Size scales it all: sigma_e keeps its ratio to r, as in the size table."""
@@ -61,7 +55,6 @@ class Default:
         return replace(self, **{DIALS[dimension]: level})
 
 
-_DOMAINS = {"radius_mm": (0.5, 100), "sigma_e_mm": (0, 100), "contrast_hu": (-1000, 1000), "eta": (1, 10)}
 # Dimension: what of the default it dials; location is no number.
 DIALS = {"size": "radius_mm", "shape": "sigma_e_mm", "intensity": "contrast_hu", "texture": "eta"}
 DIMENSIONS = (LOCATION, *DIALS)
@@ -71,19 +64,6 @@ DIMENSIONS = (LOCATION, *DIALS)
 class Benchmark:
     """The default tumour and the levels of each dimension; one without levels is left out.
 
-    Attributes
-    ----------
-    location
-        Regions of the liver (`regions`).
-    size
-        r in mm: 2 to 44 is what LiTS has, between them the radii of the size table.
-    shape
-        sigma_e in mm: from an ellipsoid to twice the default.
-    intensity
-        mu_t - mu_p in HU: from darker to brighter than the parenchyma. At 0 only capsule and texture tell.
-    texture
-        eta, the coarseness of the noise grid: from noise as fine as the voxels to three times the highest of Table 1.
-
     Raises
     ------
     TumorgenError
@@ -91,20 +71,32 @@ class Benchmark:
     """
 
     default: Default = field(default_factory=Default)
-    location: tuple[str, ...] = REGIONS
-    size: tuple[float, ...] = (2.0, 8.0, 16.0, 32.0, 44.0)
-    shape: tuple[float, ...] = (0.0, 2.25, 4.5, 6.75, 9.0)
-    intensity: tuple[float, ...] = (-80.0, -40.0, 0.0, 40.0, 80.0)
-    texture: tuple[float, ...] = (1.0, 1.3, 2.0, 3.0, 4.5)
+    location: Annotated[tuple[str, ...], About("regions of the liver", choices=REGIONS)] = REGIONS
+    size: Annotated[Levels, About("r: 2 to 44 is what LiTS has, between them the radii of the size table", "mm")] = (
+        2.0,
+        8.0,
+        16.0,
+        32.0,
+        44.0,
+    )
+    shape: Annotated[Levels, About("sigma_e: from an ellipsoid to twice the default", "mm")] = (
+        0.0,
+        2.25,
+        4.5,
+        6.75,
+        9.0,
+    )
+    intensity: Annotated[
+        Levels,
+        About("mu_t - mu_p: from darker to brighter than the parenchyma; at 0 only capsule and texture tell", "HU"),
+    ] = (-80.0, -40.0, 0.0, 40.0, 80.0)
+    texture: Annotated[
+        Levels,
+        About("eta: from noise as fine as the voxels to three times the highest of Table 1", "voxels"),
+    ] = (1.0, 1.3, 2.0, 3.0, 4.5)
 
     def __post_init__(self) -> None:
-        for region in self.location:
-            if region not in REGIONS:
-                raise TumorgenError(f"location: unknown region {region!r}; choose from {', '.join(REGIONS)}")
-        for dimension in DIMENSIONS:
-            levels = getattr(self, dimension)
-            if len(set(levels)) < len(levels):
-                raise TumorgenError(f"{dimension}: a level is there twice")
+        check_domains(self)
         for dimension in DIALS:
             for level in getattr(self, dimension):
                 try:

@@ -8,9 +8,9 @@ from functools import partial
 
 from ..dataset.raw import BENCHMARK, Dataset
 from ..errors import TumorgenError
+from ..fields import dump_toml, load_toml
 from ..generation.run import Run, RunReport
 from ..generation.synth import synthesize_dataset
-from ..method.settings import dump_toml, load_toml
 from ..tables.manifest import Record
 from .dials import Benchmark, benchmark_sampler
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from .. import __version__
 from ..errors import TumorgenError
-from ..method.settings import Settings, load_settings, to_dict
+from ..fields import to_plain
+from ..method.settings import Settings, load_settings
 from ..tables.manifest import SAMPLES, Record
 from .raw import BENCHMARK, PROVENANCE, Dataset, write_json
 
@@ -90,7 +91,7 @@ def begin_provenance(dataset: Dataset, settings: Settings, seed: int, per_scan: 
         "versions": read_provenance(dataset).get("versions") or versions(),
         "command": _command(dataset, seed, per_scan, val_per_scan),
         "seed": seed,
-        "settings": to_dict(settings),
+        "settings": to_plain(settings),
     }
     write_json(value, path_of(dataset))
 
@@ -149,7 +150,7 @@ def contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator[str]
 
 def _other_settings(dataset: Dataset, found: Mapping[str, Any], seeds: set[int]) -> Iterator[str]:
     with suppress(TumorgenError):  # a settings file that cannot be read is told of by itself
-        if found.get("settings") != to_dict(load_settings(dataset.settings)):
+        if found.get("settings") != to_plain(load_settings(dataset.settings)):
             yield "its settings are not those of settings.toml"
     for seed in sorted(seeds - {found.get("seed")}):
         yield f"its seed is {str(found.get('seed'))[:40]}; {SAMPLES} says {seed}"

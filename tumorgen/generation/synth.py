@@ -14,9 +14,10 @@ from ..dataset.lock import LOCK, Hold
 from ..dataset.provenance import begin_provenance, refuse_other_versions, versions
 from ..dataset.raw import TEST, TRAINING
 from ..errors import TumorgenError
+from ..fields import dump_toml, to_plain
 from ..imaging.files import whole_file
 from ..method.plan import sample_name
-from ..method.settings import dump_settings, load_settings, to_dict
+from ..method.settings import load_settings
 from ..tables.manifest import Record, recover_manifest
 from ..tables.sources import Source
 from .log import Log, opened
@@ -125,7 +126,7 @@ def read_existing(run: Run) -> list[Record]:
 
 
 def _refuse_other_settings(run: Run) -> None:
-    old, new = (_flat(to_dict(settings)) for settings in (load_settings(run.dataset.settings), run.settings))
+    old, new = (_flat(to_plain(settings)) for settings in (load_settings(run.dataset.settings), run.settings))
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if changed:
         key = changed[0]
@@ -150,7 +151,7 @@ def _begin_dataset(run: Run) -> None:
     TumorgenError
         It cannot be written to.
     """
-    texts = {run.dataset.settings.name: dump_settings(run.settings), **run.descriptions}
+    texts = {run.dataset.settings.name: dump_toml(run.settings), **run.descriptions}
     for name, text in texts.items():
         with whole_file(run.dataset.folder / name, parents=False) as partial_file:
             partial_file.write_text(text, encoding="utf-8")
