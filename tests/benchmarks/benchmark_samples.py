@@ -546,7 +546,7 @@ def scan_rows(results: Results) -> list[Row]:
         rates(f"{of_runs}, start to end", "samples_per_minute", "speedup"),
         rates(f"{of_runs}, once all are at work", "steady_samples_per_minute", "steady_speedup"),
         {
-            "figure": "what two processes of a loop without memory make of one on this machine",
+            "figure": "speed-up of two processes in a loop that needs no memory, here",
             "value": "",
             "ratio": f"{throughput['machine_speedup']:.2f} x",
         },
@@ -556,11 +556,11 @@ def scan_rows(results: Results) -> list[Row]:
             "ratio": f"{allowed:.2f} x on idle cores",
         },
         {
-            "figure": "cores that others kept busy meanwhile",
+            "figure": "cores busy with other work at the time",
             "value": " and ".join(f"{cores:.1f}" for cores in throughput["cores_busy_elsewhere"].values()),
             "ratio": "",
         },
-        {"figure": "written meanwhile by 2 processes", "value": f"{speed:.0f} MB/s", "ratio": ""},
+        {"figure": "data written by 2 processes at the time", "value": f"{speed:.0f} MB/s", "ratio": ""},
     ]
 
 
