@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.plan import Plan, Tumor
-from tumorgen.method.sampling import plan_sample
-from tumorgen.method.scan import Scan, prepare
+from tumorgen.method.sampling import draw_variant
+from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.method.shape import displacement
 
@@ -60,7 +60,7 @@ def at(scan: Scan, tumor: Tumor, index: Triple | None = None) -> Tumor:
 
 def plan_of(scan: Scan, *tumors: Tumor, **changes: object) -> Plan:
     """A plan of given tumours for a scan."""
-    plan = plan_sample(scan, Settings(sizes=("tiny",), pattern="single"), 0, 0)
+    plan = draw_variant(scan, Settings(sizes=("tiny",), pattern="single"), 0, 0)
     return replace(plan, tumors=tumors, tumors_requested=len(tumors), **changes)
 
 
@@ -70,7 +70,7 @@ def scan_of(
     """A scan of given voxels, all of them liver unless a mask is given."""
     mask = np.ones(hu.shape, bool) if liver is None else liver
     place = Geometry(hu.shape, spacing_mm, **{"origin_mm": (-30.0, 12.0, 400.0), **geometry})
-    return prepare(Volume(hu, place), mask, Vessels(), "example")
+    return prepare_scan(Volume(hu, place), mask, Vessels(), "example")
 
 
 def flat_scan(shape: tuple[int, int, int], spacing_mm: Triple = (1.0, 1.0, 1.0), **options: object) -> Scan:

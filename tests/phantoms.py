@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from tumorgen.imaging.geometry import Geometry, Volume
-from tumorgen.method.scan import Scan, prepare
+from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import Vessels
 
 LIVER_HU, NOISE_SD, LIVER_RADIUS_MM = 100.0, 15.0, 60.0
@@ -42,4 +42,4 @@ def ball_volume(
 def ball_scan(spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0), case: str = "ball", **options: object) -> Scan:
     """The ball, prepared."""
     volume, liver = ball_volume(spacing_mm, **options)
-    return prepare(volume, liver, Vessels(), case)
+    return prepare_scan(volume, liver, Vessels(), case)

@@ -1,4 +1,4 @@
-"""The method written down plainly: what `method.render` must give, bit for bit, whatever it leaves out to be quick.
+"""The method written down plainly: what `method.rendering` must give, bit for bit, whatever it leaves out to be quick.
 
 One tumour after another over the whole image. No boxes that fit, no windows, nothing kept from one tumour to the next,
 no voxel left out because it will not change; scipy's sparse matrices with their checks, and loops. The order of the

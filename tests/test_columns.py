@@ -8,8 +8,8 @@ from phantoms import ball_scan
 
 from tumorgen import schema as columns
 from tumorgen.liver.masks import FLAGS
-from tumorgen.method.render import render
-from tumorgen.method.sampling import plan_sample
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_variant
 from tumorgen.method.settings import Settings, load_settings
 from tumorgen.tables.manifest import (
     DIAL_COLUMNS,
@@ -50,7 +50,7 @@ def test_what_is_checked_in_is_current(tmp_path):
 def test_frictionless_accepts_a_real_manifest(tmp_path):
     frictionless = pytest.importorskip("frictionless")
     scan = ball_scan((3.0, 3.0, 3.0))
-    plan = plan_sample(scan, Settings(), 0, 1)
+    plan = draw_variant(scan, Settings(), 0, 1)
     outcomes = render(scan, plan).outcomes
     files = Files(len(outcomes), 1.0, "a.nii.gz", "b.nii.gz", "c", "d", "0", "1", "0.1", "2", "1")
     write_manifest([Record(plan, outcomes, files)], tmp_path / "manifest.csv")

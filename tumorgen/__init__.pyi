@@ -4,8 +4,8 @@ from .imaging.geometry import Geometry, Volume
 from .imaging.reading import read_volume, write_volume
 from .method.patch import Patch
 from .method.plan import Plan, Tumor
-from .method.render import render
-from .method.sampling import plan_sample, sample
+from .method.rendering import render
+from .method.sampling import draw_plan, draw_variant
 from .method.scan import Scan, load_scan
 from .method.settings import Settings, load_settings
 from .tables.manifest import read_manifest, write_manifest
@@ -22,13 +22,13 @@ __all__ = [
     "Volume",
     "__version__",
     "add_tumors",
+    "draw_plan",
+    "draw_variant",
     "load_scan",
     "load_settings",
-    "plan_sample",
     "read_manifest",
     "read_volume",
     "render",
-    "sample",
     "write_manifest",
     "write_volume",
 ]

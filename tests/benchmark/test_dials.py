@@ -15,7 +15,7 @@ from tumorgen.benchmark.regions import REGIONS, Regions
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import dump_toml, load_toml
 from tumorgen.method.plan import Plan, Tumor
-from tumorgen.method.sampling import plan_sample
+from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Settings, override
 from tumorgen.tables.manifest import Dial
@@ -148,7 +148,7 @@ def test_another_scan_has_other_tumours(plans, scan):
 
 
 def test_a_tumour_of_synth_is_none_of_the_benchmarks(plans, scan):
-    seeds = {tumor.texture_seed for v in range(5) for tumor in plan_sample(scan, Settings(), 0, v).tumors}
+    seeds = {tumor.texture_seed for v in range(5) for tumor in draw_variant(scan, Settings(), 0, v).tumors}
     assert not seeds & {plan.tumors[0].texture_seed for plan in plans.values() if plan.tumors}
 
 

@@ -8,8 +8,8 @@ from phantoms import ball_scan, ball_volume
 
 from tumorgen.benchmark.regions import BEST, DEEPEST, REGIONS, Regions, find_site, is_clear, split
 from tumorgen.imaging.geometry import Geometry, Volume
-from tumorgen.method.sampling import clear_count
-from tumorgen.method.scan import Scan, prepare
+from tumorgen.method.placement import count_clear
+from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import Vessels
 
 SPACING = (5.0, 2.5, 2.5)
@@ -28,7 +28,7 @@ def stored(direction: tuple[float, ...], vessel_radius_mm: float = 0.0) -> Scan:
     volume, liver = ball_volume(
         SPACING, vessel_radius_mm=vessel_radius_mm, geometry=Geometry(shape, SPACING, (-300.0, 40.0, 900.0), direction)
     )
-    return prepare(volume, liver, Vessels(), "ball")
+    return prepare_scan(volume, liver, Vessels(), "ball")
 
 
 def points(scan: Scan) -> np.ndarray:
@@ -88,7 +88,7 @@ def test_a_site_is_in_its_region_clear_and_deep(region):
     scan, rng = regions.scan, np.random.default_rng(0)
     sites = [find_site(regions, region, 12.0, rng, avoid=True) for _ in range(20)]
     inside = regions.members[region] if region else np.ones(scan.candidates.size, bool)
-    clear = np.flatnonzero(inside[: clear_count(scan, 12.0)])
+    clear = np.flatnonzero(inside[: count_clear(scan, 12.0)])
     least = np.sort(regions.depth_mm[clear])[-max(1, clear.size // DEEPEST)]
     for site in sites:
         assert inside[site]
@@ -114,7 +114,7 @@ def test_vessels_that_are_not_avoided_are_no_matter():
 def test_a_scan_that_ends_in_the_liver_ends_the_liver_there():
     """A tumour is cut by the scan's end as by the liver's edge."""
     hu = np.random.default_rng(0).normal(100, 10, (20, 30, 30)).astype(np.float32)
-    scan = prepare(Volume(hu, Geometry(hu.shape, (2.0, 2.0, 2.0))), np.ones(hu.shape, bool), Vessels(), "cut")
+    scan = prepare_scan(Volume(hu, Geometry(hu.shape, (2.0, 2.0, 2.0))), np.ones(hu.shape, bool), Vessels(), "cut")
     assert Regions.of(scan).depth_mm.max() == pytest.approx(20, abs=1)  # half of 20 slices of 2 mm
 
 

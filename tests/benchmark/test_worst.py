@@ -22,7 +22,7 @@ from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
-from tumorgen.method.sampling import plan_sample
+from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import Dial, Record, read_manifest
@@ -79,7 +79,7 @@ def command(*arguments: object) -> Result:
 
 
 def record_of(sample: str, dimension: str, level: str, scan: Scan, radius_mm: float = 16.0) -> Record:
-    plan = plan_sample(scan, Settings(sizes=("medium",), pattern="single"), 0, 0)
+    plan = draw_variant(scan, Settings(sizes=("medium",), pattern="single"), 0, 0)
     tumors = tuple(replace(tumor, radius_mm=radius_mm) for tumor in plan.tumors)
     return Record(replace(plan, sample=sample, tumors=tumors), (None,), None, Dial(dimension, level))
 
@@ -197,7 +197,7 @@ def test_samples_are_new_and_the_same_every_time(scan):
     first = around(scan, ("size", "8"), (4.0, 16.0))
     assert around(scan, ("size", "8"), (4.0, 16.0)) == first
     assert around(scan, ("size", "8"), (4.0, 16.0), seed=1) != first
-    ordinary = {t.texture_seed for v in range(20) for t in plan_sample(scan, Settings(), 0, v).tumors}
+    ordinary = {t.texture_seed for v in range(20) for t in draw_variant(scan, Settings(), 0, v).tumors}
     assert not ordinary & {plan.tumors[0].texture_seed for plan in first}
 
 

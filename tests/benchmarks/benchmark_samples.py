@@ -39,8 +39,8 @@ from tumorgen.generation.pool import Unit, prepare_once, run_unit
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.patched_gzip import ChunkedVolume
-from tumorgen.method.render import render
-from tumorgen.method.sampling import plan_sample
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, load_scan
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import Record
@@ -144,7 +144,7 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
         datasets = {name: new_dataset(place / name) for name in effort.classes}
         for variant in range(repeat * effort.variants, (repeat + 1) * effort.variants):
             for name, dataset in datasets.items():  # in turn, since a shared machine changes its speed within seconds
-                plan = plan_sample(scan, Settings(sizes=(name,)), 0, variant)
+                plan = draw_variant(scan, Settings(sizes=(name,)), 0, variant)
                 for _ in range(RENDERS):
                     counts[name].append(len(plan.tumors))
                     clock(f"render {name}", render, scan, plan)

@@ -36,8 +36,8 @@ from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.boxes import bounding_box
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import write_volume
-from tumorgen.method.render import render
-from tumorgen.method.sampling import plan_sample
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, load_scan
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import Files, Record, read_manifest, write_manifest
@@ -89,7 +89,7 @@ def base() -> Scan:
 
 
 def record_of(scan: Scan, size: str = "medium", variant: int = 0) -> Record:
-    plan = plan_sample(scan, Settings(sizes=(size,)), 0, variant)
+    plan = draw_variant(scan, Settings(sizes=(size,)), 0, variant)
     return Record(plan, render(scan, plan).outcomes, None)
 
 
@@ -292,7 +292,7 @@ def write_dataset(folder: Path, scan: Scan) -> None:
     loaded = load_scan(source, mask)
     records = []
     for variant in range(3):
-        plan = plan_sample(loaded, Settings(pattern="single", sizes=("medium",)), 0, variant)
+        plan = draw_variant(loaded, Settings(pattern="single", sizes=("medium",)), 0, variant)
         patch = render(loaded, plan)
         paths = dataset.image(plan.sample), dataset.label(plan.sample)
         for path, array in zip(paths, patch.apply(loaded), strict=True):
@@ -467,7 +467,7 @@ def test_real_scan_lies_on_its_back(data: Path, tmp_path: Path) -> None:
     # Direction (-1, -1, 1). The spine is at the back, so in the axial panel bone is in the lower half; the liver is on
     # the patient's right, so on the left.
     scan = load_scan(data / "example_ct" / "ct.nii.gz", data / "example_ct" / "liver.nii.gz")
-    plan = plan_sample(scan, Settings(sizes=("medium",)), 0, 0)
+    plan = draw_variant(scan, Settings(sizes=("medium",)), 0, 0)
     patch = render(scan, plan)
     image, label = patch.apply(scan)
     dataset = Dataset(tmp_path)

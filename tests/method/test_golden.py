@@ -15,8 +15,8 @@ import pytest
 
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.plan import Plan
-from tumorgen.method.sampling import plan_sample
-from tumorgen.method.scan import Scan, prepare
+from tumorgen.method.sampling import draw_variant
+from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import Settings, Vessels, override
 from tumorgen.tables.manifest import Record, read_manifest, write_manifest
 
@@ -31,16 +31,16 @@ def integer_scan() -> Scan:
     hu = np.where(squared <= 64**2, 100 + (7 * x + 13 * y + 29 * z) % 31 - 15, -1000)
     hu[liver & ((3 * z) ** 2 + (2 * y) ** 2 <= 25)] += 60
     geometry = Geometry(liver.shape, (3.0, 2.0, 2.0), (-70.0, -60.0, 30.0))
-    return prepare(Volume(hu.astype(np.int16), geometry), liver, Vessels(), "golden")
+    return prepare_scan(Volume(hu.astype(np.int16), geometry), liver, Vessels(), "golden")
 
 
 def drawn() -> list[Plan]:
     """A plan of every size class, and of every other pattern."""
     scan = integer_scan()
-    plans = [plan_sample(scan, Settings(), 0, variant) for variant in range(5)]
+    plans = [draw_variant(scan, Settings(), 0, variant) for variant in range(5)]
     for pattern in ("single", "multifocal", "satellite"):
         settings = override(Settings(), pattern=pattern, sizes="medium", intensity="portal")
-        plans.append(replace(plan_sample(scan, settings, 0, len(plans)), sample=f"golden_{pattern}"))
+        plans.append(replace(draw_variant(scan, settings, 0, len(plans)), sample=f"golden_{pattern}"))
     return plans
 
 

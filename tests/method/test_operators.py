@@ -8,17 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage, sparse
 
-from tumorgen.method.operators import (
-    Operator,
-    apply_separable,
-    as_operator,
-    cubic_weights,
-    endless_cubic_weights,
-    gaussian,
-    nearest,
-    spread,
-    trilinear,
-)
+from tumorgen.method.interpolation import nearest_values, trilinear
+from tumorgen.method.operators import Operator, apply_separable, as_operator, blur_into_zeros, blur_mirrored
+from tumorgen.method.splines import cubic_weights, endless_cubic_weights
 
 
 def test_cubic_weights_are_scipys_spline():
@@ -79,7 +71,8 @@ def test_gaussian_is_scipys(shape, sigmas):
     values = np.random.default_rng(0).normal(100, 20, size=shape).astype(np.float32)
     radii = [int(3 * s + 0.5) for s in sigmas]
     expected = ndimage.gaussian_filter(values.astype(np.float64), sigmas, mode="reflect", radius=radii)
-    np.testing.assert_allclose(gaussian(values, sigmas, radii), expected, rtol=2e-6)  # float32, weights in 2^-24ths
+    # float32, weights in 2^-24ths
+    np.testing.assert_allclose(blur_mirrored(values, sigmas, radii), expected, rtol=2e-6)
 
 
 @given(st.tuples(*[st.integers(0, 6)] * 3), st.tuples(*[st.integers(1, 7)] * 3), SIGMAS)
@@ -90,9 +83,9 @@ def test_what_spreads_from_a_box_is_scipys_blur_of_the_whole(starts, sizes, sigm
     radii = [int(3 * s + 0.5) for s in sigmas]
     expected = ndimage.gaussian_filter(values.astype(np.float64), sigmas, mode="constant", radius=radii)
     from_all = values.copy()
-    over = spread(values, box, sigmas, radii)
+    over = blur_into_zeros(values, box, sigmas, radii)
     np.testing.assert_allclose(values, expected, atol=1e-6)
-    spread(from_all, tuple(slice(0, n) for n in values.shape), sigmas, radii)
+    blur_into_zeros(from_all, tuple(slice(0, n) for n in values.shape), sigmas, radii)
     np.testing.assert_array_equal(values, from_all)  # bit for bit, however many of the zeros are in the box
     values[over] = 0
     assert not values.any()
@@ -105,7 +98,7 @@ def test_a_blur_leaves_the_inside_of_a_mask_exactly_1(sigma):
     values = np.zeros((size,) * 3, np.float32)
     inside, deep = ((slice(n * radius, size - n * radius),) * 3 for n in (1, 2))
     values[inside] = 1
-    spread(values, inside, [sigma] * 3, [radius] * 3)
+    blur_into_zeros(values, inside, [sigma] * 3, [radius] * 3)
     assert (values[deep] == 1).all()  # alpha is 1 there: nothing of the tissue shows
     assert values.max() == 1
     assert values.min() >= 0
@@ -132,4 +125,4 @@ def test_the_nearest_voxels_are_scipys(shape, seed):
     values = rng.integers(0, 3, shape).astype(np.uint8)
     index = rng.uniform(-2, 7, (3, 50)).astype(np.float32)
     expected = ndimage.map_coordinates(values, index, order=0, mode="nearest")
-    np.testing.assert_array_equal(nearest(values, index), expected)
+    np.testing.assert_array_equal(nearest_values(values, index), expected)

@@ -22,9 +22,9 @@ from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.plan import Plan
-from tumorgen.method.render import render
-from tumorgen.method.sampling import plan_sample
-from tumorgen.method.scan import Scan, load_scan, prepare
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_variant
+from tumorgen.method.scan import Scan, load_scan, prepare_scan
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.tables.manifest import read_manifest
 from tumorgen.tables.sources import match_sources
@@ -36,7 +36,7 @@ SPACINGS = {"isotropic": (1.4, 1.4, 1.4), "5 mm slices": THICK, "thin slices": (
 def small_scan(spacing, dtype="int16") -> Scan:
     """A ball of liver with a vessel in it, and not much around it."""
     volume, liver = ball_volume(spacing, size_mm=124.0, vessel_radius_mm=4.0, dtype=dtype)
-    return prepare(volume, liver, Vessels(), "ball")
+    return prepare_scan(volume, liver, Vessels(), "ball")
 
 
 @pytest.fixture(scope="module", params=SPACINGS.values(), ids=SPACINGS)
@@ -55,18 +55,18 @@ def check(scan: Scan, plan: Plan) -> None:
 
 @pytest.mark.parametrize("size_class", ["tiny", "small", "medium"])
 def test_tumours_of_a_class(ball_of, size_class):
-    check(ball_of, plan_sample(ball_of, Settings(sizes=(size_class,), pattern="multifocal"), 3, 0))
+    check(ball_of, draw_variant(ball_of, Settings(sizes=(size_class,), pattern="multifocal"), 3, 0))
 
 
 def test_a_large_tumour_and_what_it_pushes():
     scan = small_scan(THICK)
-    large = plan_sample(scan, Settings(sizes=("large",), pattern="single"), 1, 0)
+    large = draw_variant(scan, Settings(sizes=("large",), pattern="single"), 1, 0)
     before = at(scan, ball(6.0, sigma_e_mm=1.5, sigma_c_mm=0.9), (14.0, 70.0, 60.0))
     check(scan, replace(large, tumors=(before, *large.tumors), tumors_requested=2))
 
 
 def test_satellites_lie_on_what_their_main_tumour_left(ball_of):
-    plan = plan_sample(ball_of, Settings(sizes=("small",), pattern="satellite"), 2, 0)
+    plan = draw_variant(ball_of, Settings(sizes=("small",), pattern="satellite"), 2, 0)
     assert len(plan.tumors) > 2
     check(ball_of, plan)
 
@@ -74,7 +74,7 @@ def test_satellites_lie_on_what_their_main_tumour_left(ball_of):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint16"])
 def test_voxels_of_any_type(dtype):
     scan = small_scan(SPACINGS["thin slices"], dtype)
-    check(scan, plan_sample(scan, Settings(sizes=("small",), pattern="multifocal"), 0, 0))
+    check(scan, draw_variant(scan, Settings(sizes=("small",), pattern="multifocal"), 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_files_of_a_run_hold_what_simpleitk_writes_of_it(tmp_path):
     records = read_manifest(dataset.manifest)
     assert len(records) == 4
     for record in records:
-        plain = render_plainly(scan, plan_sample(scan, settings, SEED, record.plan.variant))
+        plain = render_plainly(scan, draw_variant(scan, settings, SEED, record.plan.variant))
         for array, file in zip(plain, (record.files.image_file, record.files.label_file), strict=True):
             written = gzip.decompress((dataset.folder / file).read_bytes())
             assert written == by_simpleitk(Volume(array, scan.geometry), tmp_path)
@@ -130,4 +130,4 @@ def test_files_of_a_run_hold_what_simpleitk_writes_of_it(tmp_path):
 def test_a_real_scan(data):
     image, mask = (data / "acrin042" / name for name in ("ct.nii.gz", "liver_pseudo.nii.gz"))
     scan = load_scan(image, mask)
-    check(scan, plan_sample(scan, Settings(sizes=("small",)), 0, 0))
+    check(scan, draw_variant(scan, Settings(sizes=("small",)), 0, 0))

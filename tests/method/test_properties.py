@@ -14,9 +14,9 @@ from scipy.spatial.transform import Rotation
 
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.plan import Plan
-from tumorgen.method.render import render
-from tumorgen.method.sampling import plan_sample
-from tumorgen.method.scan import Scan, prepare
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_variant
+from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import SIZES, STEPS, Settings, Size, Vessels, override
 
 # Rendering takes milliseconds, but the first example of a run compiles and imports.
@@ -69,7 +69,7 @@ def scans(draw) -> Scan:
     array = (np.rint(hu) if dtype.startswith("int") else hu).astype(dtype)
     # b decides whether there is no vessel, some noise that passes for one, or hardly anything else.
     vessels = Vessels(offset_hu=draw(st.sampled_from([500.0, 15.0, 0.0, -500.0])))
-    return prepare(Volume(array, Geometry(shape, spacing, origin, direction)), liver, vessels, "odd")
+    return prepare_scan(Volume(array, Geometry(shape, spacing, origin, direction)), liver, vessels, "odd")
 
 
 RADII = {name: Size(r, (1, 3), (0.1 * r, 0.3 * r)) for name, r in (("speck", 0.5), ("small", 3.0), ("big", 12.0))}
@@ -132,7 +132,7 @@ def check(scan: Scan, plan: Plan) -> None:
 @QUICK
 @given(scans(), SETTINGS, st.integers(0, 2**64 - 1), st.integers(0, 99))
 def test_any_liver_gets_its_tumours(scan, settings, seed, variant):
-    plan = plan_sample(scan, settings, seed, variant)
+    plan = draw_variant(scan, settings, seed, variant)
     assert 1 <= len(plan.tumors) <= plan.tumors_requested
     for tumor in plan.tumors:
         index = scan.geometry.to_index(tumor.center_mm)
@@ -140,7 +140,7 @@ def test_any_liver_gets_its_tumours(scan, settings, seed, variant):
     if len(plan.tumors) < plan.tumors_requested:
         assert "fewer_placed" in plan.notes
     check(scan, plan)
-    assert plan_sample(scan, settings, seed, variant) == plan
+    assert draw_variant(scan, settings, seed, variant) == plan
 
 
 @QUICK
@@ -148,7 +148,7 @@ def test_any_liver_gets_its_tumours(scan, settings, seed, variant):
 def test_tumours_of_a_sample_share_no_voxel(scan, settings, seed):
     if settings.pattern == "satellite":
         settings = replace(settings, pattern="classes")
-    plan = plan_sample(scan, settings, seed, 0)
+    plan = draw_variant(scan, settings, seed, 0)
     patch = render(scan, plan)
     label = patch.apply(scan)[1]
     total = (label == 2).sum() * scan.geometry.voxel_volume_mm3
@@ -158,7 +158,7 @@ def test_tumours_of_a_sample_share_no_voxel(scan, settings, seed):
 @QUICK
 @given(scans(), st.integers(0, 1000))
 def test_no_vessel_lies_within_r_unless_it_is_noted(scan, seed):
-    plan = plan_sample(scan, Settings(sizes=("small",), classes=RADII, mix={}), seed, 0)
+    plan = draw_variant(scan, Settings(sizes=("small",), classes=RADII, mix={}), seed, 0)
     inside = np.argwhere(scan.vessels) + [s.start for s in scan.roi]
     if not inside.size or "vessels_unavoidable" in plan.notes:
         return

@@ -13,12 +13,13 @@ from scipy import ndimage
 
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.method.body import Body
 from tumorgen.method.mass_effect import pull_factor
 from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import Plan, Tumor
-from tumorgen.method.render import Body, blend, render, to_type
-from tumorgen.method.sampling import plan_sample
-from tumorgen.method.scan import Scan, prepare
+from tumorgen.method.rendering import blend, cast_to_type, render
+from tumorgen.method.sampling import draw_variant
+from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.tables.manifest import Files, Record, read_manifest, write_manifest
 
@@ -287,7 +288,7 @@ def test_labels_move_with_the_image(spacing):
 
 def test_the_noise_keeps_its_standard_deviation():
     volume, liver = ball_volume(seed=5)
-    scan = prepare(volume, liver, Vessels(), "ball")
+    scan = prepare_scan(volume, liver, Vessels(), "ball")
     tumor = at(scan, ball(16.0, half_axes=(8.0, 8.0, 8.0), gamma_max_mm=30.0, mass_effect_percent=30.0))
     gamma = distance_mm(scan, tumor)
     shell = (gamma > 12) & (gamma < 27)
@@ -416,7 +417,7 @@ def growth_80() -> float:
 @pytest.fixture(scope="module")
 def planned(any_scan) -> tuple[Scan, Plan]:
     """A sample with every step on."""
-    return any_scan, plan_sample(any_scan, Settings(sizes=("small",)), 3, 0)
+    return any_scan, draw_variant(any_scan, Settings(sizes=("small",)), 3, 0)
 
 
 def bits(scan: Scan, plan: Plan) -> tuple[bytes, bytes]:
@@ -553,7 +554,7 @@ def test_another_scan_is_refused():
     one_liver[3, 4, 5] = False
 
     def other(array=array, liver=scan.liver, **geometry):
-        return prepare(Volume(array, replace(place, **geometry)), liver, Vessels(), "example")
+        return prepare_scan(Volume(array, replace(place, **geometry)), liver, Vessels(), "example")
 
     render(other(), plan)
     with pytest.raises(TumorgenError, match="its voxels or geometry differ"):
@@ -590,9 +591,9 @@ def test_the_image_keeps_its_type(dtype):
 
 def test_values_stay_within_the_type():
     values = np.float32([-40000.0, -1.5, -0.5, 0.4, 0.6, 2.5, 70000.0])
-    assert to_type(values, np.dtype("int16")).tolist() == [-32768, -2, 0, 0, 1, 2, 32767]
-    assert to_type(values, np.dtype("uint16")).tolist() == [0, 0, 0, 0, 1, 2, 65535]
-    assert to_type(values, np.dtype("float32")).tolist() == values.tolist()
+    assert cast_to_type(values, np.dtype("int16")).tolist() == [-32768, -2, 0, 0, 1, 2, 32767]
+    assert cast_to_type(values, np.dtype("uint16")).tolist() == [0, 0, 0, 0, 1, 2, 65535]
+    assert cast_to_type(values, np.dtype("float32")).tolist() == values.tolist()
 
 
 def test_a_dark_tumour_does_not_wrap_round_in_unsigned_voxels():

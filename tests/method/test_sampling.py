@@ -13,19 +13,11 @@ from phantoms import ball_scan, ball_volume
 from scipy import stats
 
 from tumorgen.errors import TumorgenError
+from tumorgen.method.placement import count_clear, draw_candidate, reach_mm
 from tumorgen.method.plan import Plan, sample_name
-from tumorgen.method.render import render
-from tumorgen.method.sampling import (
-    clear_count,
-    mu_range,
-    place,
-    plan_sample,
-    reach_mm,
-    sample,
-    stable_rng,
-    variant_class,
-)
-from tumorgen.method.scan import Scan, prepare
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_plan, draw_variant, mu_range, variant_class, variant_rng
+from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import Capsule, Intensity, Satellite, Settings, Size, Texture, Vessels, override
 
 # The published table, written out: r, tumours, sigma_e.
@@ -51,7 +43,7 @@ def tube(request) -> Scan:
 
 
 def plans(scan: Scan, count: int, **settings: object) -> list[Plan]:
-    return [plan_sample(scan, Settings(**settings), 7, variant) for variant in range(count)]
+    return [draw_variant(scan, Settings(**settings), 7, variant) for variant in range(count)]
 
 
 def vessel_points(scan: Scan) -> np.ndarray:
@@ -66,7 +58,7 @@ def vessel_points(scan: Scan) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["tiny", "small", "medium"])
 def test_no_vessel_voxel_within_r(tube, name):
-    assert 0 < clear_count(tube, TABLE[name][0]) < tube.candidates.size  # the test has something to find
+    assert 0 < count_clear(tube, TABLE[name][0]) < tube.candidates.size  # the test has something to find
     vessels = vessel_points(tube)
     seen = 0
     for plan in plans(tube, 6, sizes=(name,)):
@@ -89,9 +81,9 @@ def test_centres_are_liver_voxels(tube):
 
 
 def test_every_admissible_place_is_as_likely(tube):
-    count = clear_count(tube, 16.0)
+    count = count_clear(tube, 16.0)
     rng = np.random.default_rng(0)
-    drawn = [place(tube, 16.0, lambda p: np.ones(len(p), bool), rng) for _ in range(20_000)]
+    drawn = [draw_candidate(tube, 16.0, lambda p: np.ones(len(p), bool), rng) for _ in range(20_000)]
     assert all(clear for _, clear in drawn)
     bins = np.bincount([pick * 20 // count for pick, _ in drawn], minlength=20)
     assert bins.size == 20
@@ -101,7 +93,7 @@ def test_every_admissible_place_is_as_likely(tube):
 
 def test_a_small_admissible_set_is_found_and_used_up(tube):
     # Only three candidates are allowed: the first look at some of them hardly ever hits, the second must.
-    allowed = np.random.default_rng(1).choice(clear_count(tube, 8.0), 3, replace=False)
+    allowed = np.random.default_rng(1).choice(count_clear(tube, 8.0), 3, replace=False)
     indices = [tube.voxel(int(pick)) for pick in allowed]
     points = np.array([[i * s for i, s in zip(v, tube.geometry.spacing_mm, strict=True)] for v in indices])
 
@@ -109,23 +101,23 @@ def test_a_small_admissible_set_is_found_and_used_up(tube):
         return (np.abs(positions[:, None] - points).max(axis=2) < 1e-6).any(axis=1)
 
     rng = np.random.default_rng(2)
-    drawn = [place(tube, 8.0, keep, rng) for _ in range(35)]
+    drawn = [draw_candidate(tube, 8.0, keep, rng) for _ in range(35)]
     assert all(clear for _, clear in drawn)
     assert {pick for pick, _ in drawn} == {int(a) for a in allowed}  # (2/3)^35 that one is missing
 
 
 def test_no_allowed_place_is_said(tube):
     rng = np.random.default_rng(0)
-    assert place(tube, 8.0, lambda p: np.zeros(len(p), bool), rng) == (None, False)
-    assert place(tube, None, lambda p: np.zeros(len(p), bool), rng)[0] is None
+    assert draw_candidate(tube, 8.0, lambda p: np.zeros(len(p), bool), rng) == (None, False)
+    assert draw_candidate(tube, None, lambda p: np.zeros(len(p), bool), rng)[0] is None
 
 
 @pytest.fixture(scope="module")
 def red() -> Scan:
     """A liver that is nearly all vessel: no place is clear, but the lower end has the most clearance."""
     volume, liver = ball_volume((2.5, 2.5, 2.5))
-    scan = prepare(volume, liver, Vessels(offset_hu=-200.0), "red")
-    assert clear_count(scan, 4.0) == 0
+    scan = prepare_scan(volume, liver, Vessels(offset_hu=-200.0), "red")
+    assert count_clear(scan, 4.0) == 0
     return scan
 
 
@@ -142,9 +134,9 @@ def test_where_no_place_is_clear_the_tumour_is_placed_and_it_is_said(red):
 def test_where_no_place_is_clear_the_clearest_tenth_is_used(tube):
     scan = tube
     radius = float(scan.clearance_mm[0]) + 1.0
-    assert clear_count(scan, radius) == 0
+    assert count_clear(scan, radius) == 0
     rng = np.random.default_rng(3)
-    drawn = [place(scan, radius, lambda p: np.ones(len(p), bool), rng) for _ in range(300)]
+    drawn = [draw_candidate(scan, radius, lambda p: np.ones(len(p), bool), rng) for _ in range(300)]
     assert not any(clear for _, clear in drawn)
     picks = [pick for pick, _ in drawn]
     assert max(picks) < scan.candidates.size / 10
@@ -232,7 +224,7 @@ def test_mix_draws_every_class(quiet):
         classes={name: Size(r, count, (0.0, 0.0)) for name, (r, count, _) in TABLE.items()},
     )
     for variant in range(12):
-        plan = plan_sample(quiet, roomy, 0, variant)
+        plan = draw_variant(quiet, roomy, 0, variant)
         counts = Counter(t.size_class for t in plan.tumors)
         assert len(plan.tumors) == plan.tumors_requested
         for name, (low, high) in MIXED.items():
@@ -263,8 +255,8 @@ def test_interval_of_mu_t(mu_p, interval, lowered):
 
 def test_a_lowered_interval_is_noted_and_recorded():
     volume, liver = ball_volume((3.0, 3.0, 3.0))
-    dark = prepare(replace(volume, array=volume.array - 62), liver, Vessels(), "fatty")
-    plan = plan_sample(dark, Settings(sizes=("tiny",)), 0, 0)
+    dark = prepare_scan(replace(volume, array=volume.array - 62), liver, Vessels(), "fatty")
+    plan = draw_variant(dark, Settings(sizes=("tiny",)), 0, 0)
     assert plan.notes.split() == sorted(plan.notes.split())
     assert "mu_t_lowered" in plan.notes.split()
     assert plan.mu_t_low_hu == pytest.approx(dark.mu_p_hu - 40, abs=1e-4)
@@ -287,7 +279,7 @@ def test_clinical_contrasts(quiet, model, low, mean, high):
     mode = 3 * mean - low - high
     triangle = stats.triang((mode - low) / (high - low), loc=low, scale=high - low)
     assert stats.kstest(contrast, triangle.cdf).pvalue > 1e-4
-    plan = plan_sample(quiet, settings, 0, 0)
+    plan = draw_variant(quiet, settings, 0, 0)
     assert all(plan.mu_t_low_hu <= t.mu_t_hu <= plan.mu_t_high_hu for t in plan.tumors)
     assert "mu_t_lowered" not in plan.notes
 
@@ -339,10 +331,27 @@ def test_no_satellites_leave_the_main_tumour(quiet):
     assert [t.deform_points for t in plan.tumors] == [7]
 
 
+def test_satellites_below_the_least_radius_of_a_capsule_have_none(quiet):
+    capsule = Capsule(least_radius_mm=10.0)  # a satellite of a medium tumour of 16 mm has 4.8 mm at most
+    for plan in plans(quiet, 5, pattern="satellite", sizes=("medium",), capsule=capsule):
+        main, *others = plan.tumors
+        assert main.capsule_hu == capsule.added_hu
+        assert len(others) >= 1
+        assert {other.capsule_hu for other in others} == {0.0}
+
+
+def test_a_tumour_of_the_least_radius_itself_has_a_capsule(quiet):
+    for radius, added in ((8.00004, 20.0), (7.9998, 0.0)):  # the row has four decimals
+        size = Size(radius, (1, 1), (1.0, 2.0))
+        settings = {"sizes": ("own",), "classes": {"own": size}, "mix": {}}
+        (plan,) = plans(quiet, 1, **settings, capsule=Capsule(least_radius_mm=8.00004, added_hu=20.0))
+        assert plan.tumors[0].capsule_hu == added
+
+
 @pytest.mark.parametrize("pattern", ["classes", "multifocal"])
 def test_tumours_of_one_sample_do_not_run_into_each_other(any_scan, pattern):
     for variant, name in enumerate(("tiny", "small", "medium", "mix")):
-        plan = plan_sample(any_scan, Settings(pattern=pattern, sizes=(name,)), 5, variant)
+        plan = draw_variant(any_scan, Settings(pattern=pattern, sizes=(name,)), 5, variant)
         patch = render(any_scan, plan)
         label = patch.apply(any_scan)[1]
         volume = (label == 2).sum() * any_scan.geometry.voxel_volume_mm3
@@ -377,7 +386,7 @@ def test_a_step_that_is_off_leaves_every_other_draw(tube, step):
     for name in ("tiny", "medium", "mix"):
         on = Settings(sizes=(name,))
         off = override(on, without=(step,))
-        drawn = [sample(tube, s, np.random.default_rng(3), name) for s in (on, off)]
+        drawn = [draw_plan(tube, s, np.random.default_rng(3), name) for s in (on, off)]
         assert drawn[0].tumors_requested == drawn[1].tumors_requested
         # Some may find no room in one of the two: the same tumours are those with the same seed.
         paired = {t.shape_seed: t for t in drawn[1].tumors}
@@ -397,31 +406,31 @@ def test_a_step_that_is_off_leaves_the_places(quiet, step):
         on = Settings(sizes=(name,))
         for seed in range(4):
             settings = (on, override(on, without=(step,)))
-            with_it, without = (sample(quiet, s, np.random.default_rng(seed), name) for s in settings)
+            with_it, without = (draw_plan(quiet, s, np.random.default_rng(seed), name) for s in settings)
             assert [t.center_mm for t in with_it.tumors] == [t.center_mm for t in without.tumors]
 
 
 def test_seeds_come_from_identity():
     sequence = np.random.SeedSequence([12, zlib.crc32(b"liver_07"), 3])
-    assert stable_rng(12, "liver_07", 3).random(4).tolist() == np.random.default_rng(sequence).random(4).tolist()
+    assert variant_rng(12, "liver_07", 3).random(4).tolist() == np.random.default_rng(sequence).random(4).tolist()
 
 
 def test_a_plan_is_the_same_whatever_was_drawn_before(quiet):
-    alone = plan_sample(quiet, Settings(), 9, 17)
+    alone = draw_variant(quiet, Settings(), 9, 17)
     for variant in range(3):
-        plan_sample(quiet, Settings(), 9, variant)
-    assert plan_sample(quiet, Settings(), 9, 17) == alone
+        draw_variant(quiet, Settings(), 9, variant)
+    assert draw_variant(quiet, Settings(), 9, 17) == alone
     assert alone.sample == "ball_v0017"
     assert (alone.seed, alone.variant, alone.case) == (9, 17, "ball")
 
 
 def test_seed_case_and_variant_each_change_the_draws(quiet):
     settings = Settings(sizes=("small",))
-    base = plan_sample(quiet, settings, 0, 0)
+    base = draw_variant(quiet, settings, 0, 0)
     others = [
-        plan_sample(quiet, settings, 1, 0),
-        plan_sample(quiet, settings, 0, 1),
-        plan_sample(replace(quiet, case="other"), settings, 0, 0),
+        draw_variant(quiet, settings, 1, 0),
+        draw_variant(quiet, settings, 0, 1),
+        draw_variant(replace(quiet, case="other"), settings, 0, 0),
     ]
     drawn = [tuple(t.shape_seed for t in plan.tumors) for plan in (base, *others)]
     assert len(set(drawn)) == 4
@@ -430,7 +439,7 @@ def test_seed_case_and_variant_each_change_the_draws(quiet):
 def test_draws_do_not_depend_on_the_scan(quiet, tube):
     # The same identity in another liver: the same tumours, but for intensities and places.
     settings = Settings(sizes=("small",))
-    one, other = (sample(s, settings, np.random.default_rng(4), "small") for s in (quiet, tube))
+    one, other = (draw_plan(s, settings, np.random.default_rng(4), "small") for s in (quiet, tube))
     for a, b in zip(one.tumors, other.tumors, strict=False):
         assert (a.half_axes_mm, a.eta, a.shape_seed, a.texture_seed) == (
             b.half_axes_mm,
@@ -442,7 +451,7 @@ def test_draws_do_not_depend_on_the_scan(quiet, tube):
 
 def test_a_known_plan():
     # Pins numpy's streams and the order of the draws: a change here makes every published seed draw something else.
-    plan = plan_sample(flat_scan((40, 40, 40)), Settings(sizes=("tiny",)), 0, 0)
+    plan = draw_variant(flat_scan((40, 40, 40)), Settings(sizes=("tiny",)), 0, 0)
     known = {
         "half_axis_z_mm": 3.729,
         "half_axis_y_mm": 4.2967,
@@ -464,7 +473,7 @@ def test_a_known_plan():
 def test_no_global_random_state(quiet):
     np.random.seed(0)  # noqa: NPY002
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
-    plan_sample(quiet, Settings(), 0, 0)
+    draw_variant(quiet, Settings(), 0, 0)
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
 
@@ -491,7 +500,7 @@ def test_sample_names():
 
 def test_small_tumours_can_go_without_a_capsule(quiet):
     settings = Settings(sizes=("mix",), capsule=Capsule(least_radius_mm=16.0))
-    plan = plan_sample(quiet, settings, 0, 0)
+    plan = draw_variant(quiet, settings, 0, 0)
     assert {t.size_class: t.capsule_hu > 0 for t in plan.tumors} == {
         t.size_class: t.radius_mm >= 16 for t in plan.tumors
     }
@@ -500,12 +509,12 @@ def test_small_tumours_can_go_without_a_capsule(quiet):
 
 def test_a_class_of_ones_own(quiet):
     settings = Settings(sizes=("huge",), classes={"huge": Size(20.0, (1, 1), (0.0, 0.0))}, mix={})
-    (plan,) = [plan_sample(quiet, settings, 0, 0)]
+    (plan,) = [draw_variant(quiet, settings, 0, 0)]
     assert [(t.radius_mm, t.sigma_e_mm, t.size_class) for t in plan.tumors] == [(20.0, 0.0, "huge")]
 
 
 def test_the_plan_is_pinned_to_its_scan(quiet):
-    plan = plan_sample(quiet, Settings(), 0, 0)
+    plan = draw_variant(quiet, Settings(), 0, 0)
     assert (plan.source_image_sha256, plan.source_mask_sha256) == (quiet.image_sha256, quiet.mask_sha256)
     assert (plan.shape_z, plan.shape_y, plan.shape_x) == quiet.geometry.shape
     assert (plan.spacing_z_mm, plan.spacing_y_mm, plan.spacing_x_mm) == quiet.geometry.spacing_mm
@@ -515,9 +524,9 @@ def test_the_plan_is_pinned_to_its_scan(quiet):
 @pytest.mark.parametrize(("seed", "variant"), [(-1, 0), (0, -1)])
 def test_negative_seeds_are_refused(quiet, seed, variant):
     with pytest.raises(TumorgenError, match="must not be negative"):
-        plan_sample(quiet, Settings(), seed, variant)
+        draw_variant(quiet, Settings(), seed, variant)
 
 
 def test_an_unknown_class_is_refused(quiet):
     with pytest.raises(TumorgenError, match="unknown size class 'huge'; choose from tiny"):
-        sample(quiet, Settings(), np.random.default_rng(0), "huge")
+        draw_plan(quiet, Settings(), np.random.default_rng(0), "huge")

@@ -13,8 +13,15 @@ from scipy import ndimage
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import write_volume
-from tumorgen.method.sampling import clear_count
-from tumorgen.method.scan import by_clearance, digest, load_scan, prepare, robust, smoothing_sigma
+from tumorgen.method.placement import count_clear
+from tumorgen.method.scan import (
+    digest_voxels,
+    load_scan,
+    median_and_robust_sd,
+    prepare_scan,
+    smoothing_sigma,
+    sort_by_clearance,
+)
 from tumorgen.method.settings import Vessels
 
 SPACINGS = [(1.0, 1.0, 1.0), THICK]
@@ -57,7 +64,7 @@ def test_a_tube_is_found_where_it_is(tube):
 
 def test_offset_b_decides(tube):
     volume, liver = tube.image, tube.liver
-    found = [prepare(volume, liver, Vessels(offset_hu=b), "b").vessels.sum() for b in (5.0, 15.0, 40.0, 100.0)]
+    found = [prepare_scan(volume, liver, Vessels(offset_hu=b), "b").vessels.sum() for b in (5.0, 15.0, 40.0, 100.0)]
     assert found == sorted(found, reverse=True)
     assert found[0] > found[1] > found[2] > found[3] == 0
 
@@ -72,7 +79,7 @@ def test_sigma_a_comes_from_a_robust_estimate(outliers):
 
 
 def test_robust_statistics_of_a_normal_sample_are_its_own():
-    found = robust(np.random.default_rng(1).normal(7.0, 3.0, 200_000))
+    found = median_and_robust_sd(np.random.default_rng(1).normal(7.0, 3.0, 200_000))
     assert found == pytest.approx((7.0, 3.0), rel=0.01)  # 4 errors
 
 
@@ -104,7 +111,7 @@ def test_a_mask_that_spills_over_hardly_changes_the_statistics(scan):
     spilled[64:] = scan.liver[64:]
     first = scan.image.array[spilled].astype(np.float64)
     assert first.std() > 2 * NOISE_SD
-    spilt = prepare(scan.image, spilled, Vessels(), "spilt")
+    spilt = prepare_scan(scan.image, spilled, Vessels(), "spilt")
     # The mean of Eq. 2 moves by 2 HU, and with it what passes for a vessel: per cents, where the plain one doubles.
     assert spilt.sigma_p_hu == pytest.approx(scan.sigma_p_hu, rel=0.05)
     assert spilt.mu_p_hu == pytest.approx(scan.mu_p_hu, abs=1.5)
@@ -114,7 +121,7 @@ def test_a_mask_one_voxel_too_large_does_not_make_the_liver_a_vessel():
     volume, liver = ball_volume((1.5, 1.5, 1.5), noise_sd=10.0)
     shell = ndimage.binary_dilation(liver) & ~liver
     hu = np.where(shell, -1000, volume.array).astype(np.int16)
-    scan = prepare(Volume(hu, volume.geometry), liver | shell, Vessels(), "lung")
+    scan = prepare_scan(Volume(hu, volume.geometry), liver | shell, Vessels(), "lung")
     # 0.3 % of this phantom's noise passes for vessels where the mask is right.
     assert scan.vessels.sum() < 0.05 * liver.sum()
 
@@ -124,7 +131,7 @@ def test_clearance_is_the_distance_to_the_nearest_vessel(spacing):
     rng = np.random.default_rng(3)
     liver = rng.random((18, 22, 25)) < 0.7
     vessels = liver & (rng.random(liver.shape) < 0.003)
-    candidates, clearance = by_clearance(liver, vessels, spacing)
+    candidates, clearance = sort_by_clearance(liver, vessels, spacing)
     exact = ndimage.distance_transform_edt(~vessels, sampling=spacing)
     np.testing.assert_allclose(clearance, exact.ravel()[candidates], rtol=1e-5)  # float32
     assert (np.diff(clearance) <= 0).all()
@@ -148,14 +155,14 @@ def test_no_vessel_leaves_every_place_free():
     scan = ball_scan((3.0, 3.0, 3.0), noise_sd=3.0)
     assert not scan.vessels.any()
     assert np.isposinf(scan.clearance_mm).all()
-    assert clear_count(scan, 32.0) == scan.candidates.size == scan.liver.sum()
+    assert count_clear(scan, 32.0) == scan.candidates.size == scan.liver.sum()
 
 
 def test_all_vessel_leaves_no_place_free():
     volume, liver = ball_volume((3.0, 3.0, 3.0))
-    scan = prepare(volume, liver, Vessels(offset_hu=-500.0), "red")
+    scan = prepare_scan(volume, liver, Vessels(offset_hu=-500.0), "red")
     assert scan.vessels.sum() == liver.sum()
-    assert clear_count(scan, 0.5) == 0
+    assert count_clear(scan, 0.5) == 0
     assert scan.mu_p_hu == pytest.approx(LIVER_HU, abs=1)  # measured on the whole liver then
     assert scan.sigma_p_hu == pytest.approx(NOISE_SD, rel=0.05)
 
@@ -165,9 +172,9 @@ def test_a_vessel_exactly_at_r_is_within_r(radius):
     liver = np.ones((1, 1, 9), bool)
     vessels = np.zeros_like(liver)
     vessels[..., 0] = True
-    candidates, clearance = by_clearance(liver, vessels, (1.0, 1.0, 1.0))
+    candidates, clearance = sort_by_clearance(liver, vessels, (1.0, 1.0, 1.0))
     scan = replace(flat_scan((1, 1, 9)), candidates=candidates, clearance_mm=clearance)
-    assert clear_count(scan, radius) == 9 - 1 - int(radius)
+    assert count_clear(scan, radius) == 9 - 1 - int(radius)
 
 
 def test_the_box_holds_liver_and_filter_support(any_scan):
@@ -215,7 +222,7 @@ PLACE = Geometry((2, 3, 4), (1.0, 0.7, 0.7))
     ids=["voxel", "type", "shape", "spacing", "origin", "direction"],
 )
 def test_digest_tells_scans_apart(array, geometry):
-    assert digest(array, geometry) != digest(ARRAY, PLACE)
+    assert digest_voxels(array, geometry) != digest_voxels(ARRAY, PLACE)
 
 
 @pytest.mark.parametrize(
@@ -224,11 +231,13 @@ def test_digest_tells_scans_apart(array, geometry):
     ids=["copy", "big-endian", "other order in memory", "not contiguous"],
 )
 def test_digest_is_of_what_the_voxels_are(array):
-    assert digest(array, PLACE) == digest(ARRAY, PLACE)
+    assert digest_voxels(array, PLACE) == digest_voxels(ARRAY, PLACE)
 
 
 def test_digest_of_geometry_in_numpys_numbers():
-    assert digest(ARRAY, replace(PLACE, spacing_mm=tuple(np.array(PLACE.spacing_mm)))) == digest(ARRAY, PLACE)
+    assert digest_voxels(ARRAY, replace(PLACE, spacing_mm=tuple(np.array(PLACE.spacing_mm)))) == digest_voxels(
+        ARRAY, PLACE
+    )
 
 
 def test_files_are_loaded_and_checked_against_each_other(tmp_path):

@@ -14,7 +14,7 @@ from phantoms import ball_scan
 
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import dump_toml, from_plain, to_plain
-from tumorgen.method.sampling import sample
+from tumorgen.method.sampling import draw_plan
 from tumorgen.method.settings import (
     CONTRASTS,
     INTENSITIES,
@@ -278,7 +278,7 @@ def test_what_is_taken_can_be_drawn(given):
     scan = ball_scan((6.0, 6.0, 6.0), noise_sd=5.0)
     for seed in range(8):
         for size_class in settings.sizes:
-            sample(scan, settings, np.random.default_rng(seed), size_class)
+            draw_plan(scan, settings, np.random.default_rng(seed), size_class)
 
 
 # --- the command line ------------------------------------------------------------------------------------------------

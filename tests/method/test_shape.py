@@ -10,8 +10,9 @@ from examples import THICK, at, ball, flat_scan, literal_level, plan_of
 from scipy import ndimage
 
 from tumorgen.imaging.geometry import Geometry
+from tumorgen.method.body import tumor_grid
 from tumorgen.method.plan import Tumor
-from tumorgen.method.render import render, tumor_grid
+from tumorgen.method.rendering import render
 from tumorgen.method.shape import DEFORM_SPAN, displacement, extent_mm, grid_around, level
 
 # The size table, written out: r, and sigma_e's upper end.

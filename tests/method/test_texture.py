@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from tumorgen.method.body import clip_to_image, tumor_grid
 from tumorgen.method.plan import Tumor
-from tumorgen.method.render import clip, tumor_grid
 from tumorgen.method.shape import Grid, grid_around
-from tumorgen.method.texture import texture, upscaling
+from tumorgen.method.texture import texture_hu, upscaling
 
 SPACINGS = [(1.0, 1.0, 1.0), THICK, (0.6, 0.7, 1.6)]
 
@@ -26,7 +26,7 @@ def grid_of(spacing: tuple[float, float, float], voxels: int = 18) -> Grid:
 
 def many(tumor: Tumor, grid: Grid, seeds: int) -> np.ndarray:
     """Textures (seed, z, y, x) of a row, in units of sigma_t about mu_t."""
-    drawn = np.stack([texture(replace(tumor, texture_seed=seed), grid) for seed in range(seeds)])
+    drawn = np.stack([texture_hu(replace(tumor, texture_seed=seed), grid) for seed in range(seeds)])
     return (drawn - tumor.mu_t_hu) / tumor.sigma_t_hu
 
 
@@ -141,19 +141,19 @@ def test_without_blur_and_coarsening_it_is_white_noise():
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), THICK])
 def test_a_texture_is_that_of_its_seed_and_nothing_else(spacing):
     tumor, grid = ball(eta=1.37), grid_of(spacing)
-    first = texture(tumor, grid)
+    first = texture_hu(tumor, grid)
     assert first.shape == grid.shape
-    np.testing.assert_array_equal(first, texture(tumor, grid))
-    np.testing.assert_array_equal(first, texture(replace(tumor, shape_seed=77), grid))
-    assert not np.array_equal(first, texture(replace(tumor, texture_seed=3), grid))
+    np.testing.assert_array_equal(first, texture_hu(tumor, grid))
+    np.testing.assert_array_equal(first, texture_hu(replace(tumor, shape_seed=77), grid))
+    assert not np.array_equal(first, texture_hu(replace(tumor, texture_seed=3), grid))
     np.random.seed(5)  # noqa: NPY002 - the global state must play no part
-    np.testing.assert_array_equal(first, texture(tumor, grid))
+    np.testing.assert_array_equal(first, texture_hu(tumor, grid))
 
 
 def test_darker_and_noisier_rows_keep_their_pattern():
     grid = grid_of((1.0, 1.0, 1.0))
-    first = texture(ball(mu_t_hu=50.0, sigma_t_hu=10.0), grid)
-    other = texture(ball(mu_t_hu=-20.0, sigma_t_hu=30.0), grid)
+    first = texture_hu(ball(mu_t_hu=50.0, sigma_t_hu=10.0), grid)
+    other = texture_hu(ball(mu_t_hu=-20.0, sigma_t_hu=30.0), grid)
     np.testing.assert_allclose((other + 20) / 30, (first - 50) / 10, atol=1e-5)  # float32
 
 
@@ -166,7 +166,7 @@ def test_texture_does_not_depend_on_where_the_scan_ends(spacing):
     textures, windows = [], []
     for placed in (middle, corner):
         grid = tumor_grid(placed, scan.geometry)
-        textures.append(texture(placed, grid))
-        windows.append(clip(grid, scan.geometry.shape)[1])
+        textures.append(texture_hu(placed, grid))
+        windows.append(clip_to_image(grid, scan.geometry.shape)[1])
     assert textures[0][windows[1]].size < textures[0][windows[0]].size  # the corner cuts the second one off
     np.testing.assert_array_equal(textures[0], textures[1])

@@ -34,8 +34,8 @@ from tumorgen.imaging.reading import read_ct, read_mask, read_volume
 from tumorgen.labels import TUMOR
 from tumorgen.method.patch import Block
 from tumorgen.method.plan import Plan
-from tumorgen.method.render import render
-from tumorgen.method.sampling import plan_sample
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Capsule, Intensity, Settings, load_settings
 from tumorgen.phantom.scanner import draw_phantom
@@ -93,7 +93,7 @@ class Source:
             return draw(self.scans[number], self.settings, self.rng)
         key = number, int(self.rng.integers(self.variants))
         if key not in self.plans:
-            self.plans[key] = plan_sample(self.scans[number], self.settings, TRAIN_SEED, key[1])
+            self.plans[key] = draw_variant(self.scans[number], self.settings, TRAIN_SEED, key[1])
         return self.plans[key]
 
     def patch(self, size: int, on_tumor: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -235,7 +235,7 @@ def synthetic_cases(scans: Sequence[Scan], settings: Settings, setting: Setting)
     cases = []
     for scan in scans:
         for variant in range(setting.variants_of_held_out):
-            image, label = render(scan, plan_sample(scan, settings, TEST_SEED, variant)).apply(scan)
+            image, label = render(scan, draw_variant(scan, settings, TEST_SEED, variant)).apply(scan)
             cases.append((scan.case, image, label, scan.geometry.voxel_volume_mm3))
     return cases
 

@@ -16,8 +16,8 @@ from study import ON_THE_FLY, Setting, Source, real_cases, synthetic_cases
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.labels import TUMOR
-from tumorgen.method.render import render
-from tumorgen.method.sampling import plan_sample
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_variant
 from tumorgen.method.settings import Settings
 from tumorgen.training.arrays import prepare_arrays
 
@@ -34,7 +34,7 @@ def scan():
 def test_an_offline_training_sees_its_variants_and_no_others(scan):
     source = Source([scan], SMALL, 3, np.random.default_rng(0))
     seen = [source.plan(0) for _ in range(40)]
-    expected = [plan_sample(scan, SMALL, study.TRAIN_SEED, variant) for variant in range(3)]
+    expected = [draw_variant(scan, SMALL, study.TRAIN_SEED, variant) for variant in range(3)]
     assert all(plan in expected for plan in seen)
     assert all(plan in seen for plan in expected)
 
@@ -47,7 +47,7 @@ def test_on_the_fly_no_plan_comes_twice(scan):
 
 def test_a_patch_is_cut_from_what_a_set_on_disk_holds(scan):
     """With one variant, every patch lies somewhere, perhaps mirrored, in the rendered variant."""
-    _, label = render(scan, plan_sample(scan, SMALL, study.TRAIN_SEED, 0)).apply(scan)
+    _, label = render(scan, draw_variant(scan, SMALL, study.TRAIN_SEED, 0)).apply(scan)
     source = Source([scan], SMALL, 1, np.random.default_rng(0))
     counts = [int((source.patch(16, on_tumor=True)[1] == TUMOR).sum()) for _ in range(8)]
     assert min(counts) > 0
@@ -70,7 +70,7 @@ def test_worker_processes_make_the_same_batches_again_and_none_twice(scan):
 
 def test_held_out_tumours_are_of_another_seed(scan):
     for _, _, label, _ in synthetic_cases([scan], SMALL, TINY):
-        own = (render(scan, plan_sample(scan, SMALL, study.TRAIN_SEED, v)).apply(scan)[1] for v in range(3))
+        own = (render(scan, draw_variant(scan, SMALL, study.TRAIN_SEED, v)).apply(scan)[1] for v in range(3))
         assert not any(np.array_equal(label, each) for each in own)
 
 

@@ -17,7 +17,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.imaging.files import safe_name
 from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import DOMAINS, Plan, Tumor
-from tumorgen.method.render import render
+from tumorgen.method.rendering import render
 from tumorgen.tables.manifest import (
     SAMPLE_COLUMNS,
     TUMOR_COLUMNS,

@@ -11,8 +11,8 @@ from phantoms import ball_scan, ball_volume
 
 from tumorgen.errors import TumorgenError
 from tumorgen.labels import TUMOR
-from tumorgen.method.render import render
-from tumorgen.method.sampling import plan_sample, sample
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_plan, draw_variant
 from tumorgen.method.settings import Settings
 from tumorgen.training.arrays import (
     add_tumors,
@@ -61,7 +61,7 @@ def test_it_is_the_engine_of_synth(case):
     _, _, scan = case
     rng = np.random.default_rng(3)
     size_class = SMALL.sizes[int(rng.integers(2))]
-    assert draw(scan, SMALL, np.random.default_rng(3)) == sample(scan, SMALL, rng, size_class)
+    assert draw(scan, SMALL, np.random.default_rng(3)) == draw_plan(scan, SMALL, rng, size_class)
 
 
 @pytest.mark.parametrize("pattern", ["classes", "satellite"])
@@ -69,7 +69,7 @@ def test_it_is_the_engine_of_synth(case):
 def test_a_rendered_box_equals_the_box_of_the_whole(case, pattern, seed):
     _, liver, scan = case
     settings = Settings(sizes=("mix",) if pattern == "classes" else ("medium",), pattern=pattern)
-    plan = plan_sample(scan, settings, seed, 0)
+    plan = draw_variant(scan, settings, seed, 0)
     image, label = render(scan, plan).apply(scan)
     box = tuple(slice(n // 3, n // 2) for n in scan.geometry.shape)
     part, part_label = scan.image.array.copy(), liver.astype(np.uint8)
@@ -81,7 +81,7 @@ def test_a_rendered_box_equals_the_box_of_the_whole(case, pattern, seed):
 
 
 def test_what_is_far_from_a_box_is_not_rendered(scan):
-    plan = plan_sample(scan, Settings(sizes=("tiny",)), 0, 0)
+    plan = draw_variant(scan, Settings(sizes=("tiny",)), 0, 0)
     z, y, x = (round(c) for c in scan.geometry.to_index(plan.tumors[0].center_mm))
     kept = touching(plan, scan.geometry, (slice(z, z + 1), slice(y, y + 1), slice(x, x + 1))).tumors
     assert plan.tumors[0] in kept
@@ -102,16 +102,16 @@ def test_tumours_lie_in_the_region(any_scan):
 
 def test_a_region_without_room_places_fewer_and_says_so(scan):
     middle = tuple(slice(n // 2, n // 2 + 2) for n in scan.geometry.shape)
-    plan = sample(scan, Settings(sizes=("small",)), np.random.default_rng(0), "small", region=middle)
+    plan = draw_plan(scan, Settings(sizes=("small",)), np.random.default_rng(0), "small", region=middle)
     assert len(plan.tumors) == 1
     assert "fewer_placed" in plan.notes
     outside = (slice(0, 2),) * 3
-    assert sample(scan, Settings(), np.random.default_rng(0), "tiny", region=outside).tumors == ()
+    assert draw_plan(scan, Settings(), np.random.default_rng(0), "tiny", region=outside).tumors == ()
 
 
 def test_the_region_of_everything_is_no_region(any_scan):
     everything = tuple(slice(0, n) for n in any_scan.geometry.shape)
-    drawn = [sample(any_scan, SMALL, np.random.default_rng(5), "small", region=r) for r in (None, everything)]
+    drawn = [draw_plan(any_scan, SMALL, np.random.default_rng(5), "small", region=r) for r in (None, everything)]
     assert drawn[0] == drawn[1]
 
 
@@ -130,11 +130,11 @@ def test_voxels_to_look_at_lie_in_tumours():
     """Most of them: deformation moves the surface, and the liver's edge cuts. Uniform in the core of 0.6 half-axes, so
     that the mean distance to the centre is 3/4 of that."""
     scan = ball_scan((1.0, 1.0, 1.0))
-    plan = plan_sample(scan, Settings(sizes=("small", "medium")), 4, 1)
+    plan = draw_variant(scan, Settings(sizes=("small", "medium")), 4, 1)
     _, label = render(scan, plan).apply(scan)
     voxels = tumor_voxels(plan, scan.geometry, np.random.default_rng(0), 2000)
     assert (label[tuple(voxels.T)] == TUMOR).mean() > 0.8
-    one = plan_sample(scan, Settings(sizes=("medium",), pattern="single"), 0, 0)
+    one = draw_variant(scan, Settings(sizes=("medium",), pattern="single"), 0, 0)
     away = tumor_voxels(one, scan.geometry, np.random.default_rng(0), 4000) - scan.geometry.to_index(
         one.tumors[0].center_mm
     )
@@ -143,7 +143,7 @@ def test_voxels_to_look_at_lie_in_tumours():
 
 
 def test_no_tumour_gives_no_voxel(scan):
-    plan = replace(plan_sample(scan, SMALL, 0, 0), tumors=())
+    plan = replace(draw_variant(scan, SMALL, 0, 0), tumors=())
     assert tumor_voxels(plan, scan.geometry, np.random.default_rng(0)).shape == (0, 3)
 
 

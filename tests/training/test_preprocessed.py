@@ -17,8 +17,8 @@ from scipy import stats
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.boxes import bounding_box
 from tumorgen.labels import TUMOR
-from tumorgen.method.render import render
-from tumorgen.method.sampling import plan_sample
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_variant
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.training.arrays import prepare_arrays
 from tumorgen.training.preprocessed import (
@@ -106,7 +106,7 @@ def test_what_is_stored_is_what_was_measured(cases, tmp_path):
         direct.sigma_a,
         direct.roi,
     )
-    assert plan_sample(scan, SMALL, 0, 0) == plan_sample(direct, SMALL, 0, 0)
+    assert draw_variant(scan, SMALL, 0, 0) == draw_variant(direct, SMALL, 0, 0)
 
 
 def test_the_clipping_hardly_moves_the_statistics(cases):
@@ -127,7 +127,7 @@ def test_a_cut_is_the_cut_of_the_rendered_case(cases, tmp_path):
     plain, healthy, _, _ = cases.load_case("ball_0")
     whole, label = np.array(data[:]), np.array(seg[:])
     scan = prepare_arrays(CLIPPED.to_hu(plain[0]), healthy[0], SPACING, case="ball_0")
-    expected = [render(scan, plan_sample(scan, SMALL, 0, variant)).apply(scan) for variant in range(2)]
+    expected = [render(scan, draw_variant(scan, SMALL, 0, variant)).apply(scan) for variant in range(2)]
     (image,) = [image for image, truth in expected if np.array_equal(truth, np.maximum(label[0], 0))]
     # Values beyond the clipping have no way back; rounding of float32 in HU is 1e-5, in units of 25 HU less.
     assert_allclose(whole[0], CLIPPED.to_values(image), atol=1e-5)

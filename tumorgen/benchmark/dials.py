@@ -18,8 +18,9 @@ from numpy.random import Generator
 
 from ..errors import TumorgenError
 from ..fields import About, check_domains
+from ..method.placement import move_to_candidate
 from ..method.plan import Plan, Tumor, sample_name
-from ..method.sampling import MuRange, draw_tumor, plan_for, put, switched
+from ..method.sampling import MuRange, apply_switches, draw_tumor, plan_for
 from ..method.scan import Scan
 from ..method.settings import Settings, Size
 from ..tables.manifest import Dial
@@ -171,7 +172,7 @@ def plan_dial(regions: Regions, settings: Settings, benchmark: Benchmark, dial: 
         places = _rng(seed, scan.case, "place", dial.dimension, region or "")
         site = find_site(regions, region, benchmark.default.radius_mm, places, avoid=settings.vessels.avoid)
         draft = _draw(settings, tumor, dial.dimension, mu, scan.sigma_p_hu, _rng(seed, scan.case, dial.dimension))
-        tumors.append(switched(put(scan, draft, site), settings))
+        tumors.append(apply_switches(move_to_candidate(scan, draft, site), settings))
         if settings.vessels.avoid and not is_clear(scan, site, tumor.radius_mm):
             notes.add("vessels_unavoidable")
     single = replace(settings, pattern="single")

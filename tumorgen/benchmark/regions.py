@@ -16,14 +16,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging.boxes import shape_of
-from ..method.sampling import clear_count
+from ..method.placement import count_clear
 from ..method.scan import Scan
 
 REGIONS = ("dome", "tip", "right", "left", "middle")
-DEEPEST = (
-    50  # a place is drawn from the fiftieth of those that will do that lies deepest, where tumours are mostly whole
-)
-BEST = 10  # and where none is clear of vessels, from the tenth that is clearest, as in `sample.place`
+# A place is drawn from the fiftieth of those that will do that lies deepest, where tumours are mostly whole; and where
+# none is clear of vessels, from the tenth with the most clearance, as `method.placement` does.
+DEEPEST, BEST = 50, 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +84,7 @@ def find_site(regions: Regions, region: str | None, radius_mm: float, rng: Gener
     inside = np.arange(scan.candidates.size) if region is None else np.flatnonzero(regions.members[region])
     picks = inside  # by falling clearance, as the candidates are
     if avoid:
-        clear = int(np.searchsorted(inside, clear_count(scan, radius_mm)))
+        clear = int(np.searchsorted(inside, count_clear(scan, radius_mm)))
         picks = inside[: clear or max(1, inside.size // BEST)]
     depth = regions.depth_mm[picks]
     rank = depth.size - max(1, depth.size // DEEPEST)
@@ -94,4 +93,4 @@ def find_site(regions: Regions, region: str | None, radius_mm: float, rng: Gener
 
 def is_clear(scan: Scan, candidate: int, radius_mm: float) -> bool:
     """Whether no vessel voxel lies within r of a candidate."""
-    return candidate < clear_count(scan, radius_mm)
+    return candidate < count_clear(scan, radius_mm)

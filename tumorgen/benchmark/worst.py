@@ -20,8 +20,9 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import Failure, TumorgenError
 from ..evaluation.scores import CaseScore, read_evaluation
+from ..method.placement import count_clear, move_to_candidate
 from ..method.plan import Plan, sample_name
-from ..method.sampling import MuRange, clear_count, draw_tumor, mu_range, plan_for, put, sample, switched
+from ..method.sampling import MuRange, apply_switches, draw_plan, draw_tumor, mu_range, plan_for
 from ..method.scan import Scan, load_scan
 from ..method.settings import Range, Settings, Size
 from ..parallel import Start, count_jobs, no_progress
@@ -280,7 +281,7 @@ def plan_around(scan: Scan, regions: Regions | None, aim: Aim, settings: Setting
     """
     rng = np.random.default_rng([seed, zlib.crc32(scan.case.encode()), zlib.crc32(b"worst"), variant])
     if aim.dial.dimension == SIZE_CLASS:
-        plan = sample(scan, settings, rng, aim.dial.level)
+        plan = draw_plan(scan, settings, rng, aim.dial.level)
     else:
         plan = _plan_dialled(scan, regions, aim, settings, rng)
     return replace(plan, seed=seed, variant=variant, sample=sample_name(scan.case, variant))
@@ -302,7 +303,9 @@ def _plan_dialled(scan: Scan, regions: Regions | None, aim: Aim, settings: Setti
         site = find_site(regions, aim.dial.level, size.radius_mm, places, avoid=avoid)
     else:
         site = _anywhere(scan, size.radius_mm if avoid else None, places)
-    tumor = switched(put(scan, draw_tumor(settings, dimension, size, mu, scan.sigma_p_hu, draws), site), settings)
+    tumor = apply_switches(
+        move_to_candidate(scan, draw_tumor(settings, dimension, size, mu, scan.sigma_p_hu, draws), site), settings
+    )
     notes = {"mu_t_lowered"} if mu.lowered else set()
     if avoid and not is_clear(scan, site, size.radius_mm):
         notes.add("vessels_unavoidable")
@@ -310,9 +313,9 @@ def _plan_dialled(scan: Scan, regions: Regions | None, aim: Aim, settings: Setti
 
 
 def _anywhere(scan: Scan, radius_mm: float | None, rng: Generator) -> int:
-    """A candidate of the liver, clear of vessels, or else of the tenth with the most clearance: as `sample.place`."""
+    """A candidate of the liver, clear of vessels, or else of the tenth with the most clearance."""
     total = scan.candidates.size
-    clear = total if radius_mm is None else clear_count(scan, radius_mm)
+    clear = total if radius_mm is None else count_clear(scan, radius_mm)
     return int(rng.integers(clear or max(1, total // BEST)))
 
 

@@ -20,7 +20,7 @@ from ..imaging.files import safe_name
 from ..imaging.geometry import Volume
 from ..imaging.reading import read_mask, read_volume
 from ..labels import LIVER
-from ..method.scan import digest
+from ..method.scan import digest_voxels
 from ..parallel import count_jobs
 from ..tables.manifest import Record, read_manifest, spread_samples
 from ..tables.sources import find_sources
@@ -182,7 +182,7 @@ def _read_healthy(record: Record, synthetic: Volume, images: Path | None, masks:
     """
     source = find_sources([record], images, masks)[record.plan.case]
     image, mask = read_volume(source.image), read_mask(source.mask)
-    if digest(image.array, image.geometry) != record.plan.source_image_sha256:
+    if digest_voxels(image.array, image.geometry) != record.plan.source_image_sha256:
         raise TumorgenError(f"{source.image}: is not the image that the sample was made from (SHA-256 differs)")
     for path, volume in ((source.image, image), (source.mask, mask)):
         difference = synthetic.geometry.difference(volume.geometry)

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from ..dataset.raw import Dataset
 from ..errors import TumorgenError
-from ..method.sampling import plan_sample, variant_class
+from ..method.sampling import draw_variant, variant_class
 from ..tables.sources import Source
 from .batches import cut, unit_size
 from .pool import Prepared, Unit, prepare_for
@@ -152,12 +152,12 @@ def _classes(
 def _make(prepared: Prepared, unit: Unit, first: int) -> tuple[float, int]:
     """Seconds and bytes of a variant of the class of the first variant."""
     step = len(unit.settings.sizes)
-    plans = [plan_sample(prepared.scan, unit.settings, unit.seed, first + step * turn) for turn in range(DRAWN)]
+    plans = [draw_variant(prepared.scan, unit.settings, unit.seed, first + step * turn) for turn in range(DRAWN)]
     typical = sorted(plans, key=lambda plan: len(plan.tumors))[len(plans) // 2]
     seconds = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        plan = plan_sample(prepared.scan, unit.settings, unit.seed, typical.variant)
+        plan = draw_variant(prepared.scan, unit.settings, unit.seed, typical.variant)
         prepared.write(plan, unit)
         seconds.append(time.perf_counter() - began)
     files = unit.dataset.image(typical.sample), unit.dataset.label(typical.sample)

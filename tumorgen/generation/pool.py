@@ -32,8 +32,8 @@ from ..errors import Failure, TumorgenError
 from ..imaging.geometry import Volume
 from ..imaging.patched_gzip import ChunkedVolume
 from ..method.plan import Plan, sample_name
-from ..method.render import render
-from ..method.sampling import plan_sample
+from ..method.rendering import render
+from ..method.sampling import draw_variant
 from ..method.scan import Scan, load_scan
 from ..method.settings import Settings, Vessels
 from ..tables.manifest import Dial, Files, Record, append_manifest
@@ -53,7 +53,7 @@ Sampler = Callable[[Scan, Settings, int], Callable[[int], Plan]]
 
 def ordinary(scan: Scan, settings: Settings, seed: int) -> Callable[[int], Plan]:
     """How `synth` draws variants of a scan."""
-    return partial(plan_sample, scan, settings, seed)
+    return partial(draw_variant, scan, settings, seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from ..imaging.geometry import Volume
 from ..imaging.reading import read_volume
 from ..labels import LABELS
 from ..method.patch import Patch
-from ..method.render import render
+from ..method.rendering import render
 from ..method.scan import Scan, load_scan
 from ..parallel import Start, count_jobs, no_progress
 from ..tables.manifest import TUMORS, Files, Record, read_manifest, spread_samples, tumors_path

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..imaging.boxes import EMPTY, Box
 from ..imaging.geometry import Geometry, Index, Triple
-from .operators import Floats, gaussian, nearest, trilinear
+from .interpolation import nearest_values, trilinear
+from .operators import Floats, blur_mirrored
 from .plan import Tumor
 from .shape import Axes, squared_distance
 
@@ -58,15 +59,15 @@ class Pull:
             np.add((factor * offset)[moving], np.float32(c - b.start), out=index)
         return cls(box, moving, source)
 
-    def nearest(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def moved_label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The box's label, moved; each voxel takes the nearest one's, so that no label is invented."""
         moved = label.copy()
         if not label.size or label.min() == label.max():
             return moved
-        moved[self.moving] = nearest(label, self.source)
+        moved[self.moving] = nearest_values(label, self.source)
         return moved
 
-    def move(self, hu: Floats, noise_sd: float, visible: NDArray[np.bool_]) -> None:
+    def move_hu(self, hu: Floats, noise_sd: float, visible: NDArray[np.bool_]) -> None:
         """Move the box's HU, in place, where it is visible: anatomy comes from where Eq. 5 says, noise stays in place.
 
         Interpolating the noise would blur it (measured: linear keeps 63 % of its standard deviation), which shows as a
@@ -115,7 +116,7 @@ def noise_of(hu: Floats, noise_sd: float) -> Floats:
     """
     if not (noise_sd and hu.size):
         return np.zeros_like(hu)
-    mean = gaussian(hu, [_STRUCTURE_SIGMA] * 3, [_STRUCTURE_RADIUS] * 3)
+    mean = blur_mirrored(hu, [_STRUCTURE_SIGMA] * 3, [_STRUCTURE_RADIUS] * 3)
     weight = squared_slope(mean)
     weight *= np.float32(1 / (EDGE_SLOPE * noise_sd) ** 2)
     weight *= weight

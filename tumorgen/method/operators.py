@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy import ndimage, sparse
+from scipy import sparse
 
 from ..imaging.boxes import Box, grow
 
@@ -25,73 +25,7 @@ Floats = NDArray[np.float32]
 _csr_matvecs: Any = getattr(getattr(sparse, "_sparsetools", None), "csr_matvecs", None)
 _NO_BLUR = 1e-15  # voxels
 _ONE = 2**24  # float32 adds up shares of this many parts without rounding
-_MEMORY = 8  # nodes; beyond them a cubic spline has forgotten a value but for 5e-5 of it
 _CACHED = 2**16  # float32 numbers, half of a small second-level cache
-# The cubic B-splines of the four nodes around a position as polynomials in t, from t^3 (first row) to 1.
-_B_SPLINE = np.array([[-1, 3, -3, 1], [3, -6, 3, 0], [-3, 0, 3, 0], [1, 4, 1, 0]]) / 6
-# B-spline coefficients of a unit at a node, there and around: sqrt(3) z^|k| with z = sqrt(3) - 2 (Unser 1999).
-_UNIT = np.sqrt(3) * (np.sqrt(3) - 2) ** np.abs(np.arange(-_MEMORY, _MEMORY + 1))
-
-
-def cubic_weights(positions: NDArray[np.float64], nodes: int) -> NDArray[np.float64]:
-    """Matrix (positions, nodes) of cubic spline interpolation in a row of nodes, mirrored at its ends.
-
-    Positions are in nodes, from 0; those beyond the ends take the value at the end.
-    """
-    positions = positions.clip(0, nodes - 1)
-    first = np.minimum(positions.astype(np.intp), nodes - 2)
-    cubic, square, linear, constant = _spline_pieces(nodes).take(first, axis=1)
-    t = (positions - first)[:, None]
-    weights: NDArray[np.float64] = ((cubic * t + square) * t + linear) * t + constant
-    return weights
-
-
-@lru_cache(maxsize=64)
-def _spline_pieces(nodes: int) -> NDArray[np.float64]:
-    """Polynomials in t (4 coefficients, from t^3 to 1) from each node to the next, of the spline of a unit at each."""
-    spline = np.asarray(ndimage.spline_filter1d(np.eye(nodes), order=3, axis=0, mode="mirror"))
-    spline = np.concatenate([spline[1:2], spline, spline[-2:-1]])  # node -1 is node 1, node n is node n - 2
-    around = np.stack([spline[k : k + nodes - 1] for k in range(4)])
-    pieces: NDArray[np.float64] = np.einsum("pk,kij->pij", _B_SPLINE, around)
-    return pieces
-
-
-def endless_cubic_weights(
-    starts: NDArray[np.float64], step: float, shares: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Weights (n, nodes) of an endless row of nodes in sums of cubic spline interpolations, and each sum's first node.
-
-    A sum takes its m `shares` (n, m) of the values at `starts`, in nodes, and every `step` nodes beyond. Its weights do
-    not depend on which others are asked for.
-    """
-    sums, terms = shares.shape
-    positions = starts[:, None] + step * np.arange(terms)
-    before = np.floor(positions).astype(np.intp)
-    first = before[:, 0] - 1
-    reach = int(step * (terms - 1)) + 5  # nodes whose B-splines the terms of a sum may meet
-    taps = _cubic_b_spline(positions - before) * shares
-    places = np.arange(4)[:, None, None] + (before - 1 - first[:, None] + reach * np.arange(sums)[:, None])
-    splines = np.bincount(places.ravel(), taps.ravel(), sums * reach).reshape(sums, reach)
-    return (_from_splines(reach) @ splines.T).T, first - _MEMORY
-
-
-@lru_cache(maxsize=256)
-def _from_splines(splines: int) -> Operator:
-    """What unit values at nodes add to B-splines in an endless row, (splines + 2 _MEMORY, splines), transposed."""
-    matrix = np.zeros((splines + _UNIT.size - 1, splines))
-    for spline, weights in enumerate(matrix.T):
-        weights[spline : spline + _UNIT.size] = _UNIT
-    return as_operator(matrix, np.float64)
-
-
-def _cubic_b_spline(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (4, ...) of the four nodes around a position, t in [0, 1] past the second of them."""
-    u = 1 - t
-    t2, u2 = t * t, u * u
-    weights = np.empty((4, *t.shape))
-    weights[0], weights[1] = u2 * u / 6, (3 * t - 6) * t2 / 6 + 2 / 3
-    weights[2], weights[3] = (3 * u - 6) * u2 / 6 + 2 / 3, t2 * t / 6
-    return weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,7 +134,7 @@ def _applied(operator: Operator, values: Floats) -> Floats:
     return applied.reshape(-1, *values.shape[1:])
 
 
-def gaussian(values: Floats, sigmas: Sequence[float], radii: Sequence[int]) -> Floats:
+def blur_mirrored(values: Floats, sigmas: Sequence[float], radii: Sequence[int]) -> Floats:
     """Gaussian blur of values that are mirrored at their ends, the last ones doubled: scipy's "reflect".
 
     `sigmas` and `radii`, how far it reaches, are in voxels (z, y, x).
@@ -209,7 +143,7 @@ def gaussian(values: Floats, sigmas: Sequence[float], radii: Sequence[int]) -> F
     return apply_separable(operators, values)
 
 
-def spread(values: Floats, within: Box, sigmas: Sequence[float], radii: Sequence[int]) -> Box:
+def blur_into_zeros(values: Floats, within: Box, sigmas: Sequence[float], radii: Sequence[int]) -> Box:
     """Gaussian blur, in place, of values that are zero outside a box, as zeros follow them; return the box after it.
 
     A voxel's value does not depend on how much of the zeros the box holds.
@@ -260,70 +194,3 @@ def _around(first: int, end: int, radius: int) -> NDArray[np.int32]:
         np.arange(first, end, dtype=np.int32), np.arange(-radius, radius + 1, dtype=np.int32)
     )
     return numbers
-
-
-def trilinear(values: Floats, index: Floats) -> Floats:
-    """Values (z, y, x) interpolated at continuous indices (3, n); beyond the ends the value at the end.
-
-    As `scipy.ndimage.map_coordinates(order=1, mode="nearest")`, in a quarter of its time.
-    """
-    last, last_low = _ends(values.shape)
-    fractions = np.maximum(index, np.float32(0))
-    np.minimum(fractions, last, out=fractions)
-    lows = np.floor(fractions)
-    np.minimum(lows, last_low, out=lows)
-    fractions -= lows
-    flat = _flat_index(lows, values.shape)
-    steps = [s if n > 1 else 0 for s, n in zip(_steps(values.shape), values.shape, strict=True)]
-    voxels = np.ravel(values)
-
-    def between(a: Floats, b: Floats, axis: int) -> Floats:
-        b -= a
-        b *= fractions[axis]
-        b += a
-        return b
-
-    def on_line(offset: int) -> Floats:
-        return between(_taken(voxels[offset:], flat), _taken(voxels[offset + steps[2] :], flat), 2)
-
-    def on_face(offset: int) -> Floats:
-        return between(on_line(offset), on_line(offset + steps[1]), 1)
-
-    return between(on_face(0), on_face(steps[0]), 0)
-
-
-def nearest(values: NDArray[Any], index: Floats) -> NDArray[Any]:
-    """Values (z, y, x) of the voxels nearest to continuous indices (3, n); beyond the ends the value at the end."""
-    last, _ = _ends(values.shape)
-    places = np.rint(np.minimum(np.maximum(index, np.float32(0)), last))
-    return _taken(np.ravel(values), _flat_index(places, values.shape))
-
-
-@lru_cache(maxsize=256)
-def _ends(shape: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """The last index along each axis, and the last one that has a next, (3, 1)."""
-    sizes = np.array(shape, np.float32)[:, None]
-    return np.maximum(sizes - 1, 0), np.maximum(sizes - 2, 0)
-
-
-def _steps(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """How far apart neighbours along each axis lie in a flat array."""
-    return shape[1] * shape[2], shape[2], 1
-
-
-def _flat_index(places: Floats, shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """Whole indices (3, n), as indices into the flat array."""
-    plane, row, _ = _steps(shape)
-    along = places.astype(np.int32)
-    along[0] *= plane
-    along[1] *= row
-    flat = along[2]
-    flat += along[1]
-    flat += along[0]
-    return np.asarray(flat, np.intp)
-
-
-def _taken(voxels: NDArray[Any], flat: NDArray[np.intp]) -> NDArray[Any]:
-    """Elements of a flat array; the mode is the quickest, and nothing is clipped."""
-    taken: NDArray[Any] = voxels.take(flat, mode="clip")
-    return taken

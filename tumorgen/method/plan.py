@@ -14,6 +14,8 @@ from ..errors import TumorgenError
 from ..imaging.files import LONGEST_SAMPLE, refuse_unsafe_name
 from ..imaging.geometry import Geometry, Triple
 
+_DECIMALS = 4  # of what is drawn
+
 
 @dataclass(frozen=True, slots=True)
 class Tumor:
@@ -108,7 +110,7 @@ class Plan:
     seed
         Seed of the run.
     source_image_sha256, source_mask_sha256
-        The scan the plan is pinned to (`scan.digest`).
+        The scan the plan is pinned to (`method.scan.digest_voxels`).
     mu_p_hu, sigma_p_hu, sigma_a
         What was measured in the scan when the plan was drawn. sigma_p also is the noise that the mass effect keeps.
     mu_t_low_hu, mu_t_high_hu
@@ -184,6 +186,11 @@ class Plan:
 def sample_name(case: str, variant: int) -> str:
     """Name of a sample and of its files; nnU-Net forbids names that end in `_seg`, and these end in a number."""
     return f"{case}_v{variant:04d}"
+
+
+def rounded(value: float) -> float:
+    """A drawn number as it is written and rendered: 0.1 um, and few enough digits to survive a spreadsheet."""
+    return round(float(value), _DECIMALS)
 
 
 # Field: lowest and highest value. Wide enough for any tumour, narrow enough that no row can ask for terabytes.

@@ -1,4 +1,4 @@
-"""Sampling: a scan, settings and a seed become a plan. The only place where random numbers decide what a tumour is.
+"""Sampling: a scan, settings and a seed become a plan. Only here do random numbers decide what a tumour is.
 
 Every draw is made whether its step is switched on or not, tumours are placed as if every step were on, and what is
 drawn does not depend on where it is put: two runs with one seed that differ in one switch differ in that step alone, as
@@ -8,30 +8,22 @@ an ablation needs it.
 from __future__ import annotations
 
 import zlib
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.boxes import Box, shape_of
-from ..imaging.geometry import Index, Triple
-from .plan import Plan, Tumor, sample_name
+from ..imaging.boxes import Box
+from .placement import place_tumors
+from .plan import Plan, Tumor, rounded, sample_name
 from .scan import Scan
 from .settings import CONTRASTS, MIX, Count, Range, Settings, Size
-from .shape import extent_mm
 
-_DECIMALS = 4  # what is drawn is what is written: 0.1 um, and few enough digits to survive a spreadsheet
 _ETA_DECIMALS = 2  # few enough etas that rendering keeps the filters of all
-_SEED_BITS = 32  # likewise: spreadsheets round integers of more than 15 digits
-_TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
-_FIRST_TRIES, _TRIES = 16, 512  # candidates looked at, some and then more together, before the whole set is
-_BLOCK = 1 << 17  # candidates looked at together when all are, to bound the memory
-_BEST_PART = 10  # where no voxel is clear of vessels: the part of the liver, by clearance, to draw from
+_SEED_BITS = 32  # spreadsheets round integers of more than 15 digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ def mu_range(settings: Settings, mu_p: float) -> MuRange:
     return MuRange(mu_p - model.fallback_contrast_hu, high, lowered=True)
 
 
-def stable_rng(seed: int, case: str, variant: int) -> Generator:
+def variant_rng(seed: int, case: str, variant: int) -> Generator:
     """Generator of one sample, from its identity alone: adding a scan changes no other sample."""
     return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(case.encode()), variant]))
 
@@ -76,7 +68,7 @@ def variant_class(settings: Settings, variant: int) -> str:
     return settings.sizes[variant % len(settings.sizes)]
 
 
-def plan_sample(scan: Scan, settings: Settings, seed: int, variant: int) -> Plan:
+def draw_variant(scan: Scan, settings: Settings, seed: int, variant: int) -> Plan:
     """Plan of one sample of a run, from stable identity.
 
     Raises
@@ -86,11 +78,11 @@ def plan_sample(scan: Scan, settings: Settings, seed: int, variant: int) -> Plan
     """
     if seed < 0 or variant < 0:
         raise TumorgenError(f"seed {seed} and variant {variant} must not be negative")
-    plan = sample(scan, settings, stable_rng(seed, scan.case, variant), variant_class(settings, variant))
+    plan = draw_plan(scan, settings, variant_rng(seed, scan.case, variant), variant_class(settings, variant))
     return replace(plan, seed=seed, variant=variant, sample=sample_name(scan.case, variant))
 
 
-def sample(
+def draw_plan(
     scan: Scan, settings: Settings, rng: Generator, size_class: str = "small", *, region: Box | None = None
 ) -> Plan:
     """Draw one plan of a size class (or `mix`) for a scan.
@@ -107,10 +99,10 @@ def sample(
     draws, places = rng.spawn(2)
     mu = mu_range(settings, scan.mu_p_hu)
     drafts = _draw_pattern(settings, size_class, mu, scan.sigma_p_hu, draws)
-    tumors, notes = _place_all(scan, settings, drafts, places, region)
+    tumors, notes = place_tumors(scan, settings, drafts, places, region)
     if mu.lowered:
         notes.add("mu_t_lowered")
-    tumors = [switched(tumor, settings) for tumor in tumors]
+    tumors = [apply_switches(tumor, settings) for tumor in tumors]
     return plan_for(scan, settings, mu, size_class, tumors, requested=len(drafts), notes=notes)
 
 
@@ -141,11 +133,11 @@ def plan_for(
         spacing_z_mm=spacing[0],
         spacing_y_mm=spacing[1],
         spacing_x_mm=spacing[2],
-        mu_p_hu=_rounded(scan.mu_p_hu),
-        sigma_p_hu=_rounded(scan.sigma_p_hu),
-        sigma_a=_rounded(scan.sigma_a),
-        mu_t_low_hu=_rounded(mu.low_hu),
-        mu_t_high_hu=_rounded(mu.high_hu),
+        mu_p_hu=rounded(scan.mu_p_hu),
+        sigma_p_hu=rounded(scan.sigma_p_hu),
+        sigma_a=rounded(scan.sigma_a),
+        mu_t_low_hu=rounded(mu.low_hu),
+        mu_t_high_hu=rounded(mu.high_hu),
         vessels_avoided=settings.vessels.avoid,
         vessel_offset_hu=settings.vessels.offset_hu,
         sigma_a_base=settings.vessels.sigma_a_base,
@@ -154,10 +146,6 @@ def plan_for(
         notes=" ".join(sorted(notes)),
         tumors=tuple(tumors),
     )
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), _DECIMALS)
 
 
 def _draw_pattern(settings: Settings, size_class: str, mu: MuRange, sigma_p: float, rng: Generator) -> list[Tumor]:
@@ -191,7 +179,7 @@ def _draw_satellites(settings: Settings, main: Tumor, others: list[Tumor], rng: 
     pattern = settings.satellite
     irregular = replace(
         main,
-        sigma_e_mm=_rounded(main.sigma_e_mm * pattern.sigma_e_factor),
+        sigma_e_mm=rounded(main.sigma_e_mm * pattern.sigma_e_factor),
         deform_points=pattern.deform_points,
     )
     return [irregular, *(_scaled(tumor, _uniform(pattern.radius, rng)) for tumor in others)]
@@ -200,7 +188,7 @@ def _draw_satellites(settings: Settings, main: Tumor, others: list[Tumor], rng: 
 def _scaled(tumor: Tumor, factor: float) -> Tumor:
     """A tumour with every length of its shape multiplied by a factor."""
     names = ("radius_mm", "half_axis_z_mm", "half_axis_y_mm", "half_axis_x_mm", "sigma_e_mm", "gamma_max_mm")
-    scaled: dict[str, Any] = {name: max(_rounded(getattr(tumor, name) * factor), 0.0) for name in names}
+    scaled: dict[str, Any] = {name: max(rounded(getattr(tumor, name) * factor), 0.0) for name in names}
     return replace(tumor, **scaled)
 
 
@@ -217,34 +205,37 @@ def draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p: 
         center_x_mm=0.0,
         center_y_mm=0.0,
         center_z_mm=0.0,
-        radius_mm=_rounded(r),
-        half_axis_z_mm=_rounded(half_axes[0]),
-        half_axis_y_mm=_rounded(half_axes[1]),
-        half_axis_x_mm=_rounded(half_axes[2]),
-        sigma_e_mm=_rounded(sigma_e),
+        radius_mm=rounded(r),
+        half_axis_z_mm=rounded(half_axes[0]),
+        half_axis_y_mm=rounded(half_axes[1]),
+        half_axis_x_mm=rounded(half_axes[2]),
+        sigma_e_mm=rounded(sigma_e),
         deform_points=settings.shape.deform_points,
         shape_seed=shape_seed,
-        mu_t_hu=_rounded(mu.draw(rng)),
-        sigma_t_hu=_rounded(sigma_p),
+        mu_t_hu=rounded(mu.draw(rng)),
+        sigma_t_hu=rounded(sigma_p),
         eta=min(max(round(eta, _ETA_DECIMALS), settings.texture.eta[0]), settings.texture.eta[1]),
         sigma_b_mm=settings.texture.sigma_b_mm,
         texture_seed=texture_seed,
-        sigma_c_mm=_rounded(sigma_c),
+        sigma_c_mm=rounded(sigma_c),
         mass_effect_percent=mass.strength_percent,
-        gamma_max_mm=_rounded(mass.reach * r),
+        gamma_max_mm=rounded(mass.reach * r),
         capsule_low=capsule.low,
         capsule_high=capsule.high,
-        capsule_hu=capsule.added_hu if r >= capsule.least_radius_mm else 0.0,
+        capsule_hu=capsule.added_hu,
         sigma_d_mm=capsule.sigma_d_mm,
     )
 
 
-def switched(tumor: Tumor, settings: Settings) -> Tumor:
-    """The tumour with the strength of each step that is off set to zero.
+def apply_switches(tumor: Tumor, settings: Settings) -> Tumor:
+    """The tumour with strength zero for each step that is switched off, or that it is too small for.
 
-    The capsule lies on the blurred edge (Eq. 6): without the blur there is no edge for it to lie on.
+    The capsule lies on the blurred edge (Eq. 6): without the blur there is no edge for it to lie on. Its least radius
+    is that of the tumour as it is in the end; a satellite is scaled down after it was drawn.
     """
-    has_capsule = settings.capsule.enabled and settings.edge.blur
+    capsule = settings.capsule
+    large_enough = tumor.radius_mm >= rounded(capsule.least_radius_mm)
+    has_capsule = capsule.enabled and settings.edge.blur and large_enough
     return replace(
         tumor,
         sigma_e_mm=tumor.sigma_e_mm if settings.shape.elastic else 0.0,
@@ -256,144 +247,3 @@ def switched(tumor: Tumor, settings: Settings) -> Tumor:
 
 def _uniform(bounds: Range, rng: Generator) -> float:
     return float(rng.uniform(*bounds))
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """Where a tumour is, as (z, y, x) mm along the image's axes, and how far it reaches."""
-
-    position_mm: Triple
-    reach_mm: float
-
-
-def _place_all(
-    scan: Scan, settings: Settings, drafts: Sequence[Tumor], rng: Generator, region: Box | None
-) -> tuple[list[Tumor], set[str]]:
-    """Give every tumour a place, in order; those that find no room are left out, which the notes say."""
-    tumors: list[Tumor] = []
-    placed: list[_Placed] = []
-    notes: set[str] = set()
-    cluster = settings.pattern == "satellite"
-    for draft in drafts:
-        reach = reach_mm(draft)
-        if cluster and placed:
-            keep = _ring(placed[0].position_mm, drafts[0].radius_mm, settings.satellite.distance)
-        else:
-            keep = _apart(placed, reach, within=_bounds_mm(scan, region) if region else None)
-        candidate, clear = place(scan, draft.radius_mm if settings.vessels.avoid else None, keep, rng)
-        if candidate is None:
-            notes.add("fewer_placed")
-            continue
-        if not clear:
-            notes.add("vessels_unavoidable")
-        tumors.append(put(scan, draft, candidate))
-        placed.append(_Placed(_position(scan, scan.voxel(candidate)), reach))
-    return tumors, notes
-
-
-def put(scan: Scan, tumor: Tumor, candidate: int) -> Tumor:
-    """The tumour, centred on a candidate of the scan."""
-    x, y, z = (_rounded(c) for c in scan.geometry.to_mm(scan.voxel(candidate)))
-    return replace(tumor, center_x_mm=x, center_y_mm=y, center_z_mm=z)
-
-
-def reach_mm(tumor: Tumor) -> float:
-    """How far from its centre a tumour changes the anatomy: its deformed shape, swollen, or its mass effect."""
-    _, _, reach = extent_mm(tumor)
-    if not tumor.mass_effect_percent:
-        return reach
-    return max(tumor.gamma_max_mm, reach)
-
-
-def _position(scan: Scan, voxel: Index) -> Triple:
-    z, y, x = (i * s for i, s in zip(voxel, scan.geometry.spacing_mm, strict=True))
-    return z, y, x
-
-
-# Tells which of some positions (n, 3), (z, y, x) mm, are allowed.
-Keep = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
-Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]  # lowest and highest position (z, y, x) mm
-
-
-def _bounds_mm(scan: Scan, region: Box) -> Bounds:
-    """First and last position of a region's voxels along each axis."""
-    spacing = scan.geometry.spacing_mm
-    low = [s.start * mm for s, mm in zip(region, spacing, strict=True)]
-    return np.array(low), np.array([(s.stop - 1) * mm for s, mm in zip(region, spacing, strict=True)])
-
-
-def _apart(placed: Sequence[_Placed], reach: float, within: Bounds | None = None) -> Keep:
-    """Clear of every tumour that has a place, and within bounds where there are any."""
-
-    def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
-        free = np.ones(len(positions), bool)
-        if within is not None:
-            free &= np.all((positions >= within[0]) & (positions <= within[1]), axis=1)
-        for other in placed:
-            z, y, x = np.square(positions - other.position_mm).T
-            free &= z + y + x >= (reach + other.reach_mm) ** 2
-        return free
-
-    return keep
-
-
-def _ring(center: Triple, radius: float, distance: Range) -> Keep:
-    """Around a tumour, at a distance given in its radii."""
-
-    def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
-        squared = np.sum((positions - center) ** 2, axis=1)
-        low, high = np.square(np.multiply(distance, radius))
-        allowed: NDArray[np.bool_] = (squared >= low) & (squared <= high)
-        return allowed
-
-    return keep
-
-
-def place(scan: Scan, radius_mm: float | None, keep: Keep, rng: Generator) -> tuple[int | None, bool]:
-    """Draw a candidate of a scan for a tumour of radius r, and say whether no vessel lies within r of it.
-
-    The candidates are sorted by clearance: those with no vessel within r are the first n. Where none of these may be
-    taken, it is drawn from the tenth of the liver that has the most clearance, or twice that, and so on: never always
-    the same voxel, never a loop without end. With `radius_mm` None vessels are not asked for. None where no voxel is
-    allowed.
-    """
-    total = scan.candidates.size
-    clear = total if radius_mm is None else clear_count(scan, radius_mm)
-    pick = _draw_allowed(scan, clear, keep, rng)
-    if pick is not None:
-        return pick, True
-    count = max(clear, total // _BEST_PART, 1)
-    while True:
-        pick = _draw_allowed(scan, count, keep, rng, thorough=count == total)
-        if pick is not None or count == total:
-            return pick, False
-        count = min(2 * count, total)
-
-
-def clear_count(scan: Scan, radius_mm: float) -> int:
-    """How many candidates have no vessel voxel within r: the size of the admissible set."""
-    limit = radius_mm + _TOUCH_MM
-    return bisect_left(range(scan.clearance_mm.size), True, key=lambda i: bool(scan.clearance_mm[i] <= limit))
-
-
-def _draw_allowed(scan: Scan, count: int, keep: Keep, rng: Generator, *, thorough: bool = True) -> int | None:
-    """Draw uniformly from the allowed among the first candidates: by looking at a few, or else, if asked, at all."""
-    if not count:
-        return None
-    tries = rng.integers(count, size=_TRIES)
-    for some in (tries[:_FIRST_TRIES], tries[_FIRST_TRIES:]):
-        allowed = np.flatnonzero(keep(_positions(scan, some)))
-        if allowed.size:
-            return int(some[allowed[0]])
-    if not thorough:
-        return None
-    blocks = (np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
-    everything = np.concatenate([block[keep(_positions(scan, block))] for block in blocks])
-    return int(everything[rng.integers(everything.size)]) if everything.size else None
-
-
-def _positions(scan: Scan, picks: NDArray[np.int_]) -> NDArray[np.float64]:
-    """Positions (n, 3), (z, y, x) mm along the image's axes, of some candidates."""
-    indices = np.unravel_index(scan.candidates[picks], shape_of(scan.roi))
-    columns = [(i + r.start) * s for i, r, s in zip(indices, scan.roi, scan.geometry.spacing_mm, strict=True)]
-    return np.stack(columns, axis=1)

@@ -101,12 +101,12 @@ def load_scan(image: Path, mask: Path, vessels: Vessels | None = None, case: str
     if difference:
         raise TumorgenError(f"{mask}: does not fit {image}: {difference}; resample the mask or run liver-mask again")
     try:
-        return prepare(ct, liver.array, vessels or Vessels(), case or case_name(image))
+        return prepare_scan(ct, liver.array, vessels or Vessels(), case or case_name(image))
     except TumorgenError as error:
         raise TumorgenError(f"{image}: {error}") from error
 
 
-def prepare(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str) -> Scan:
+def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str) -> Scan:
     """Measure a scan: statistics, vessels, clearance (Eq. 1 and 2, Table 1).
 
     Raises
@@ -117,7 +117,7 @@ def prepare(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str
     if liver.shape != image.array.shape or not liver.any():
         raise TumorgenError(f"the liver mask, of shape {liver.shape}, is empty or not of the image's shape")
     liver_box = bounding_box(liver)
-    mean_hu, first_sd = first_look(image.array[liver_box][liver[liver_box]])
+    mean_hu, first_sd = estimate_liver_hu(image.array[liver_box][liver[liver_box]])
     if not LIVER_HU[0] <= mean_hu <= LIVER_HU[1]:
         raise TumorgenError(
             f"mean in the liver mask is {mean_hu:.0f}; a liver in HU has 0 to 200: wrong mask, or not HU"
@@ -131,15 +131,15 @@ def prepare(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str
     inside = liver[roi]
     found = find_vessels(image.array[roi], inside, sigmas, mean_hu + vessels.offset_hu)
     rest = inside & ~found
-    mu_p, sigma_p = parenchyma(image.array[roi][rest if rest.any() else inside])
-    candidates, clearance = by_clearance(inside, found, image.geometry.spacing_mm)
+    mu_p, sigma_p = measure_parenchyma(image.array[roi][rest if rest.any() else inside])
+    candidates, clearance = sort_by_clearance(inside, found, image.geometry.spacing_mm)
     return Scan(
         case=case,
         geometry=image.geometry,
         hu=image.array,
         inside=liver,
-        image_sha256=digest(image.array, image.geometry),
-        mask_sha256=digest(liver, image.geometry),
+        image_sha256=digest_voxels(image.array, image.geometry),
+        mask_sha256=digest_voxels(liver, image.geometry),
         roi=roi,
         vessels=found,
         mu_p_hu=mu_p,
@@ -168,36 +168,36 @@ def smoothing_sigma(sigma_a: float, geometry: Geometry) -> NDArray[np.float64]:
     return np.maximum(sigma_a / np.array(geometry.spacing_mm), sigma_a)
 
 
-def robust(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
+def median_and_robust_sd(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
     """Median and standard deviation of the bulk of a sample: 1.4826 times the median absolute deviation."""
     median = np.median(values)
     return float(median), float(1.4826 * np.median(np.abs(values - median)))
 
 
-def first_look(hu: NDArray[Any]) -> tuple[float, float]:
+def estimate_liver_hu(hu: NDArray[Any]) -> tuple[float, float]:
     """Mean of the bulk and robust standard deviation in HU of voxels of liver, its vessels among them."""
     values = hu.astype(np.float64)
-    median, sd = robust(values)
-    return float(bulk(values, median, sd).mean()), sd
+    median, sd = median_and_robust_sd(values)
+    return float(without_outliers(values, median, sd).mean()), sd
 
 
-def parenchyma(hu: NDArray[Any]) -> tuple[float, float]:
+def measure_parenchyma(hu: NDArray[Any]) -> tuple[float, float]:
     """Return mu_p and sigma_p in HU of voxels of liver without vessels.
 
     Voxels beyond three robust standard deviations are left out: a mask that spills into fat or lung by one voxel
     raises the plain standard deviation by a third, measured on real scans.
     """
     values = hu.astype(np.float64)
-    kept = bulk(values, *robust(values))
+    kept = without_outliers(values, *median_and_robust_sd(values))
     return float(kept.mean()), float(kept.std())
 
 
-def bulk(hu: NDArray[np.float64], median: float, sd: float) -> NDArray[np.float64]:
+def without_outliers(hu: NDArray[np.float64], median: float, sd: float) -> NDArray[np.float64]:
     """Values within three robust standard deviations of their median."""
     return hu[np.abs(hu - median) <= OUTLIER_SD * sd]
 
 
-def by_clearance(
+def sort_by_clearance(
     liver: NDArray[np.bool_], vessels: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Liver voxels by falling distance (mm) to the nearest vessel voxel, so that every admissible set is a prefix.
@@ -210,11 +210,11 @@ def by_clearance(
         distance = edt.edt(~vessels[box], anisotropy=spacing_mm, parallel=1)[liver[box]]
     else:
         distance = np.full(voxels.size, np.inf, np.float32)
-    order = _falling(distance)
+    order = _order_by_falling(distance)
     return voxels[order], distance[order]
 
 
-def _falling(distance: NDArray[np.float32]) -> NDArray[np.intp]:
+def _order_by_falling(distance: NDArray[np.float32]) -> NDArray[np.intp]:
     """Order of falling distances, equal ones as they come: a stable sort's, in a third of its time.
 
     The bits of floats that are not negative rise with them; with its place behind its bits, no number comes twice.
@@ -225,7 +225,7 @@ def _falling(distance: NDArray[np.float32]) -> NDArray[np.intp]:
     return (keys & np.uint64(2**32 - 1)).astype(np.intp)
 
 
-def digest(array: NDArray[Any], geometry: Geometry) -> str:
+def digest_voxels(array: NDArray[Any], geometry: Geometry) -> str:
     """SHA-256 of voxels, their type and their geometry: a scan's identity, however its file is compressed."""
     numbers = [float(n) for n in (*geometry.spacing_mm, *geometry.origin_mm, *geometry.direction)]
     place = ([int(n) for n in array.shape], array.dtype.str.lstrip("<>|="), numbers)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ..imaging.boxes import Box, bounding_box, shape_of
 from ..imaging.geometry import Triple
-from .operators import Floats, as_operators, cubic_weights, separable_slabs
+from .operators import Floats, as_operators, separable_slabs
 from .plan import Tumor
+from .splines import cubic_weights
 
 FINE_MM = 1.6  # voxels longer than this are cut into equal parts, so that thick slices get partial volumes
 DEFORM_SPAN = 2.0  # control points cover -2 r to 2 r, as the authors' crop of four half-axes does

@@ -17,9 +17,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .operators import Floats, Operator, apply_separable, endless_cubic_weights
+from .operators import Floats, Operator, apply_separable
 from .plan import Tumor
 from .shape import Grid
+from .splines import endless_cubic_weights
 
 _NEGLIGIBLE = 5e-4  # weights below this fraction of a row's norm change some hundredths of a HU
 _TRUNCATE = 4.0
@@ -28,7 +29,7 @@ _SLAB = 4  # planes that share a stream
 _STREAM = 64  # log2 of how far the streams of two slabs are apart
 
 
-def texture(tumor: Tumor, grid: Grid) -> Floats:
+def texture_hu(tumor: Tumor, grid: Grid) -> Floats:
     """Texture T'' in HU on all voxels (z, y, x) of the grid (Eq. 3)."""
     voxels = [range(-below, size - below) for size, below in zip(grid.shape, grid.below, strict=True)]
     filters = [upscaling(v, tumor.eta, tumor.sigma_b_mm / s) for v, s in zip(voxels, grid.spacing_mm, strict=True)]

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from ..imaging.boxes import Box, paste
 from ..imaging.geometry import Geometry, Triple, Volume
 from ..method.patch import Block
+from ..method.placement import reach_mm
 from ..method.plan import Plan, Tumor
-from ..method.render import render
-from ..method.sampling import reach_mm, sample
-from ..method.scan import Scan, prepare
+from ..method.rendering import render
+from ..method.sampling import draw_plan
+from ..method.scan import Scan, prepare_scan
 from ..method.settings import Settings, Vessels
 
 _CORE = 0.6  # of the half-axes: neither deformation nor the liver's edge often takes that much of a tumour away
@@ -42,7 +43,7 @@ def prepare_arrays(
     vessels
         How vessels are found; a `Settings` has it as `vessels`.
     case
-        A name; only `plan_sample` makes use of it.
+        A name; only `draw_variant` makes use of it.
 
     Raises
     ------
@@ -51,13 +52,13 @@ def prepare_arrays(
     """
     shape = (int(image.shape[0]), int(image.shape[1]), int(image.shape[2]))
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
-    return prepare(Volume(image, Geometry(shape, spacing)), np.asarray(label) > 0, vessels or Vessels(), case)
+    return prepare_scan(Volume(image, Geometry(shape, spacing)), np.asarray(label) > 0, vessels or Vessels(), case)
 
 
 def draw(scan: Scan, settings: Settings, rng: Generator, region: Box | None = None) -> Plan:
     """Draw tumours of one of the settings' size classes, anywhere in the liver or with their centres in a region."""
     size_class = settings.sizes[int(rng.integers(len(settings.sizes)))]
-    return sample(scan, settings, rng, size_class, region=region)
+    return draw_plan(scan, settings, rng, size_class, region=region)
 
 
 def add_tumors(

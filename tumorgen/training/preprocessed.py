@@ -29,7 +29,7 @@ from ..imaging.geometry import Geometry, Triple
 from ..labels import LABELS, TUMOR
 from ..method.patch import Block
 from ..method.plan import Plan
-from ..method.sampling import mu_range, plan_sample
+from ..method.sampling import draw_variant, mu_range
 from ..method.scan import Scan
 from ..method.settings import Settings
 from .arrays import draw, prepare_arrays, render_box, tumor_voxels
@@ -289,7 +289,7 @@ def fixed(settings: Settings, seed: int) -> Draw:
 
 
 def _fixed(settings: Settings, seed: int, scan: Scan) -> Plan:
-    return plan_sample(scan, settings, seed, int(_generator().integers(len(settings.sizes))))
+    return draw_variant(scan, settings, seed, int(_generator().integers(len(settings.sizes))))
 
 
 class TumorCases:

@@ -1,0 +1,223 @@
+"""A tumour by itself, whatever it lies in: its shape, its soft edge, its capsule and its texture (Eq. 3, 6, 7).
+
+Arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TumorgenError
+from ..imaging.boxes import EMPTY, Box, box_of, part_of
+from ..imaging.geometry import Geometry, Index, Triple
+from .interpolation import trilinear
+from .mass_effect import pulled_index
+from .operators import Floats, blur_into_zeros
+from .plan import Tumor
+from .shape import Axes, Grid, extent_mm, grid_around, level, squared_distance
+from .texture import texture_hu
+
+MOST_POINTS = 2**27  # of a tumour's fine grid, some GB: a cube of 35 cm at 0.7 mm; no row may ask for more
+MOST_WEIGHTS = 2**19  # of a blur along one axis: 1000 voxels and a sigma of 65 voxels
+_TRUNCATE = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """A tumour by itself, whatever it lies in, on the voxels of the scan that it may cover.
+
+    Attributes
+    ----------
+    box
+        These voxels.
+    occupied
+        Shape t': voxels of which at least half is tumour.
+    alpha
+        Soft edge t'', in [0, 1].
+    rim
+        Blurred edge e', in [0, 1].
+    texture
+        Texture T'', HU; zero in places where alpha is.
+    voxels
+        Number of voxels of t', those beyond the scan's edge included.
+    """
+
+    box: Box
+    occupied: NDArray[np.bool_]
+    alpha: Floats
+    rim: Floats
+    texture: Floats
+    voxels: int
+
+    @classmethod
+    def of(cls, tumor: Tumor, geometry: Geometry) -> Body:
+        """Shape, edge and texture of a tumour (Eq. 3, 6, 7).
+
+        Raises
+        ------
+        TumorgenError
+            The centre lies outside the image.
+        """
+        bare = tumor_grid(tumor, geometry)
+        shape, within, grid = widened_for_blurs(*deformed_shape(tumor, bare), tumor, bare)
+        soft, within = soft_edge(shape, within, tumor, grid)
+        rim = capsule_rim(soft, within, tumor, grid)
+        occupied, hu = grid.mostly(shape), texture_in_box(soft, within, tumor, grid)
+        box, inside = clip_to_image(grid, geometry.shape)
+        return cls(
+            box,
+            occupied[inside],
+            grid.voxel_mean(soft)[inside],
+            grid.voxel_mean(rim)[inside],
+            hu[inside],
+            int(np.count_nonzero(occupied)),
+        )
+
+
+def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
+    """The voxels that a tumour may occupy: its shape, swollen by the mass effect.
+
+    Raises
+    ------
+    TumorgenError
+        The centre lies outside the image, or the tumour reaches further than any liver.
+    """
+    center = geometry.to_index(tumor.center_mm)
+    if not all(-0.5 <= c <= n - 0.5 for c, n in zip(center, geometry.shape, strict=True)):
+        raise TumorgenError(f"centre {tumor.center_mm} mm (x, y, z, LPS) lies outside the scan")
+    low, high, _ = extent_mm(tumor)
+    gamma_max = tumor.gamma_max_mm if tumor.mass_effect_percent else 0.0
+    swell = 1 / (1 - tumor.mass_effect_percent / 100)
+
+    def reach(edge: float) -> float:
+        return min(max(edge, gamma_max), edge * swell)
+
+    # A shape that deformation has pulled off its centre: the box begins or ends there.
+    lows = [-reach(max(0.0, -edge)) for edge in low]
+    highs = [reach(max(0.0, edge)) for edge in high]
+    grid = grid_around(center, (lows[0], lows[1], lows[2]), (highs[0], highs[1], highs[2]), geometry.spacing_mm)
+    _refuse_oversize(grid)
+    return grid
+
+
+def _refuse_oversize(grid: Grid, sigma_mm: float = 0.0) -> None:
+    """Refuse a grid that is too large to be rendered with blurs of a width: a row may ask for anything."""
+    points = math.prod(grid.shape) * math.prod(grid.fine)
+    weights = max(n * k * 8 * sigma_mm / s for n, k, s in zip(grid.shape, grid.fine, grid.fine_spacing_mm, strict=True))
+    excess = max(points / MOST_POINTS, weights / MOST_WEIGHTS)
+    if excess > 1:
+        size = " x ".join(f"{n * s:.0f}" for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
+        raise TumorgenError(
+            f"it reaches over {size} mm (z, y, x), {excess:.1f} times what is rendered; lower its"
+            " half-axes, sigma_e_mm, gamma_max_mm or blurs"
+        )
+
+
+def deformed_shape(tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Box]:
+    """Deformed shape t', where the mass effect has moved it: what is in its box of the fine grid, and that box.
+
+    The implicit function is read where Eq. 5 pulls from; that is interpolated only where it can make a difference, near
+    the surface.
+    """
+    axes = grid.axes(fine=True)
+    q = level(tumor, axes)
+    inside = q <= 1
+    if not (tumor.mass_effect_percent and tumor.gamma_max_mm):
+        return largest_piece(inside)
+    doubtful = np.flatnonzero(near_surface(tumor, axes, q))
+    source = pulled_index(tumor, axes, np.unravel_index(doubtful, q.shape), grid.fine_spacing_mm)
+    inside.reshape(-1)[doubtful] = trilinear(q, source) <= 1
+    return largest_piece(inside)
+
+
+def near_surface(tumor: Tumor, axes: Axes, q: Floats) -> NDArray[np.bool_]:
+    """Points that the mass effect might move across the surface q = 1: it moves them as far as they are from it."""
+    gamma: Floats = np.sqrt(squared_distance(axes))
+    moved = 1 - gamma / np.float32(tumor.gamma_max_mm)  # becomes gamma - gamma'
+    np.maximum(moved, 0, out=moved)
+    moved *= moved
+    moved *= gamma
+    # q rises by 1 / a per mm in an ellipsoid, and by several times that where strong deformation folds it.
+    moved *= np.float32(tumor.mass_effect_percent / 100 * 4 / min(tumor.half_axes_mm))
+    return np.abs(q - 1) < moved
+
+
+def largest_piece(shape: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
+    """Largest connected part of a shape, and its box: strong deformation tears bits off, and one row is one tumour."""
+    box = box_of(shape)
+    shape = np.ascontiguousarray(shape[box])
+    parts, count = cc3d.connected_components(shape, connectivity=26, return_N=True)
+    if count < 2:
+        return shape, box
+    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    inner = box_of(largest)
+    return largest[inner], part_of(box, inner)
+
+
+def widened_for_blurs(
+    shape: NDArray[np.bool_], box: Box, tumor: Tumor, grid: Grid
+) -> tuple[NDArray[np.bool_], Box, Grid]:
+    """A box of a grid's fine parts on no more voxels than it and its blurs cover, its box there, and these voxels."""
+    blurs = tumor.sigma_c_mm, tumor.sigma_d_mm if tumor.capsule_hu else 0.0
+    margins = [sum(each) for each in zip(*(blur_radii(sigma, grid.fine_spacing_mm) for sigma in blurs), strict=True)]
+    voxels = grid.holding(box, margins)
+    part = grid.part(voxels)
+    _refuse_oversize(part, max(*blurs, tumor.sigma_b_mm))
+    widened = np.zeros([n * k for n, k in zip(part.shape, part.fine, strict=True)], bool)
+    k, j, i = (
+        slice(b.start - w.start * n, b.stop - w.start * n) for b, w, n in zip(box, voxels, grid.fine, strict=True)
+    )
+    widened[k, j, i] = shape
+    return widened, (k, j, i), part
+
+
+def soft_edge(shape: NDArray[np.bool_], within: Box, tumor: Tumor, grid: Grid) -> tuple[Floats, Box]:
+    """Blur of the shape with sigma_c, t'' in [0, 1], on the fine grid, and the box that it is in."""
+    soft = shape.astype(np.float32)
+    return soft, blur_box(soft, within, tumor.sigma_c_mm, grid.fine_spacing_mm)
+
+
+def capsule_rim(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
+    """Blurred edge e' on the fine grid: 1 where t'' lies in [lb, ub] (Eq. 6), blurred with sigma_d (Eq. 7)."""
+    rim = np.zeros_like(soft)
+    if tumor.capsule_hu:
+        rim[within] = (soft[within] >= tumor.capsule_low) & (soft[within] <= tumor.capsule_high)
+        blur_box(rim, within, tumor.sigma_d_mm, grid.fine_spacing_mm)
+    return rim
+
+
+def blur_box(values: Floats, within: Box, sigma_mm: float, spacing_mm: Triple) -> Box:
+    """Gaussian blur of a width in mm, in place, of values in a box; return the box after it. Zero changes nothing."""
+    if not sigma_mm:
+        return within
+    return blur_into_zeros(values, within, [sigma_mm / s for s in spacing_mm], blur_radii(sigma_mm, spacing_mm))
+
+
+def blur_radii(sigma_mm: float, spacing_mm: Triple) -> list[int]:
+    """How far a blur of a width in mm reaches along each axis, in voxels of a spacing."""
+    return [int(_TRUNCATE * sigma_mm / s + 0.5) for s in spacing_mm]
+
+
+def texture_in_box(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
+    """Texture T'' (Eq. 3) in the voxels of the box of t'' on the fine grid; zero in the others."""
+    laid = np.zeros(grid.shape, np.float32)
+    if soft[within].any():
+        box = grid.holding(within)
+        laid[box] = texture_hu(tumor, grid.part(box))
+    return laid
+
+
+def clip_to_image(grid: Grid, shape: Index) -> tuple[Box, Box]:
+    """The part of a grid inside an image: as a box of the image, and as a window of the grid; or nothing."""
+    starts = [max(0, a) for a in grid.start]
+    stops = [min(n, a + m) for n, a, m in zip(shape, grid.start, grid.shape, strict=True)]
+    if any(a >= b for a, b in zip(starts, stops, strict=True)):
+        return EMPTY, EMPTY
+    z, y, x = (slice(a, b) for a, b in zip(starts, stops, strict=True))
+    k, j, i = (slice(a - o, b - o) for a, b, o in zip(starts, stops, grid.start, strict=True))
+    return (z, y, x), (k, j, i)

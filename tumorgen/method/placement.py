@@ -1,0 +1,168 @@
+"""Placement: where in the liver the tumours of a plan lie.
+
+A scan's candidates are the voxels of its liver, sorted by their clearance to the vessels: those with no vessel within r
+are the first n, whatever r. A place is drawn from these, never searched for by trial and error.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from ..imaging.boxes import Box, shape_of
+from ..imaging.geometry import Index, Triple
+from .plan import Tumor, rounded
+from .scan import Scan
+from .settings import Range, Settings
+from .shape import extent_mm
+
+_TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
+_FIRST_TRIES, _TRIES = 16, 512  # candidates looked at, some and then more together, before the whole set is
+_BLOCK = 1 << 17  # candidates looked at together when all are, to bound the memory
+_BEST_PART = 10  # where no voxel is clear of vessels: the part of the liver, by clearance, to draw from
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Where a tumour is, as (z, y, x) mm along the image's axes, and how far it reaches."""
+
+    position_mm: Triple
+    reach_mm: float
+
+
+# Tells which of some positions (n, 3), (z, y, x) mm, are allowed.
+Keep = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
+Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]  # lowest and highest position (z, y, x) mm
+
+
+def place_tumors(
+    scan: Scan, settings: Settings, drafts: Sequence[Tumor], rng: Generator, region: Box | None
+) -> tuple[list[Tumor], set[str]]:
+    """Give every tumour a place, in order; those that find no room are left out, which the notes say."""
+    tumors: list[Tumor] = []
+    placed: list[_Placed] = []
+    notes: set[str] = set()
+    cluster = settings.pattern == "satellite"
+    for draft in drafts:
+        reach = reach_mm(draft)
+        if cluster and placed:
+            keep = _in_ring_around(placed[0].position_mm, drafts[0].radius_mm, settings.satellite.distance)
+        else:
+            keep = _apart_from(placed, reach, within=_bounds_mm(scan, region) if region else None)
+        candidate, clear = draw_candidate(scan, draft.radius_mm if settings.vessels.avoid else None, keep, rng)
+        if candidate is None:
+            notes.add("fewer_placed")
+            continue
+        if not clear:
+            notes.add("vessels_unavoidable")
+        tumors.append(move_to_candidate(scan, draft, candidate))
+        placed.append(_Placed(_position_mm(scan, scan.voxel(candidate)), reach))
+    return tumors, notes
+
+
+def move_to_candidate(scan: Scan, tumor: Tumor, candidate: int) -> Tumor:
+    """The tumour, centred on a candidate of the scan."""
+    x, y, z = (rounded(c) for c in scan.geometry.to_mm(scan.voxel(candidate)))
+    return replace(tumor, center_x_mm=x, center_y_mm=y, center_z_mm=z)
+
+
+def reach_mm(tumor: Tumor) -> float:
+    """How far from its centre a tumour changes the anatomy: its deformed shape, swollen, or its mass effect."""
+    _, _, reach = extent_mm(tumor)
+    if not tumor.mass_effect_percent:
+        return reach
+    return max(tumor.gamma_max_mm, reach)
+
+
+def _position_mm(scan: Scan, voxel: Index) -> Triple:
+    z, y, x = (i * s for i, s in zip(voxel, scan.geometry.spacing_mm, strict=True))
+    return z, y, x
+
+
+def _bounds_mm(scan: Scan, region: Box) -> Bounds:
+    """First and last position of a region's voxels along each axis."""
+    spacing = scan.geometry.spacing_mm
+    low = [s.start * mm for s, mm in zip(region, spacing, strict=True)]
+    return np.array(low), np.array([(s.stop - 1) * mm for s, mm in zip(region, spacing, strict=True)])
+
+
+def _apart_from(placed: Sequence[_Placed], reach: float, within: Bounds | None = None) -> Keep:
+    """Clear of every tumour that has a place, and within bounds where there are any."""
+
+    def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+        free = np.ones(len(positions), bool)
+        if within is not None:
+            free &= np.all((positions >= within[0]) & (positions <= within[1]), axis=1)
+        for other in placed:
+            z, y, x = np.square(positions - other.position_mm).T
+            free &= z + y + x >= (reach + other.reach_mm) ** 2
+        return free
+
+    return keep
+
+
+def _in_ring_around(center: Triple, radius: float, distance: Range) -> Keep:
+    """Around a tumour, at a distance given in its radii."""
+
+    def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+        squared = np.sum((positions - center) ** 2, axis=1)
+        low, high = np.square(np.multiply(distance, radius))
+        allowed: NDArray[np.bool_] = (squared >= low) & (squared <= high)
+        return allowed
+
+    return keep
+
+
+def draw_candidate(scan: Scan, radius_mm: float | None, keep: Keep, rng: Generator) -> tuple[int | None, bool]:
+    """Draw a candidate of a scan for a tumour of radius r, and say whether no vessel lies within r of it.
+
+    The candidates are sorted by clearance: those with no vessel within r are the first n. Where none of these may be
+    taken, it is drawn from the tenth of the liver that has the most clearance, or twice that, and so on: never always
+    the same voxel, never a loop without end. With `radius_mm` None vessels are not asked for. None where no voxel is
+    allowed.
+    """
+    total = scan.candidates.size
+    clear = total if radius_mm is None else count_clear(scan, radius_mm)
+    pick = _draw_allowed(scan, clear, keep, rng)
+    if pick is not None:
+        return pick, True
+    count = max(clear, total // _BEST_PART, 1)
+    while True:
+        pick = _draw_allowed(scan, count, keep, rng, thorough=count == total)
+        if pick is not None or count == total:
+            return pick, False
+        count = min(2 * count, total)
+
+
+def count_clear(scan: Scan, radius_mm: float) -> int:
+    """How many candidates have no vessel voxel within r: the size of the admissible set."""
+    limit = radius_mm + _TOUCH_MM
+    return bisect_left(range(scan.clearance_mm.size), True, key=lambda i: bool(scan.clearance_mm[i] <= limit))
+
+
+def _draw_allowed(scan: Scan, count: int, keep: Keep, rng: Generator, *, thorough: bool = True) -> int | None:
+    """Draw uniformly from the allowed among the first candidates: by looking at a few, or else, if asked, at all."""
+    if not count:
+        return None
+    tries = rng.integers(count, size=_TRIES)
+    for some in (tries[:_FIRST_TRIES], tries[_FIRST_TRIES:]):
+        allowed = np.flatnonzero(keep(_positions_mm(scan, some)))
+        if allowed.size:
+            return int(some[allowed[0]])
+    if not thorough:
+        return None
+    blocks = (np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
+    everything = np.concatenate([block[keep(_positions_mm(scan, block))] for block in blocks])
+    return int(everything[rng.integers(everything.size)]) if everything.size else None
+
+
+def _positions_mm(scan: Scan, picks: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Positions (n, 3), (z, y, x) mm along the image's axes, of some candidates."""
+    indices = np.unravel_index(scan.candidates[picks], shape_of(scan.roi))
+    columns = [(i + r.start) * s for i, r, s in zip(indices, scan.roi, scan.geometry.spacing_mm, strict=True)]
+    return np.stack(columns, axis=1)

@@ -1,0 +1,154 @@
+"""Rendering: a scan and a plan become the changed boxes of image and label (Eq. 3 to 8). No random state, no files.
+
+Tumours are rendered in the order of the plan, each on what the ones before it left. Arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TumorgenError
+from ..imaging.boxes import Box, box_of, hull, overlap, part_of, window
+from ..imaging.geometry import Geometry
+from ..labels import TUMOR
+from .body import Body
+from .mass_effect import Pull
+from .operators import Floats
+from .patch import Block, Outcome, Patch
+from .plan import Plan, Tumor
+from .scan import Scan
+
+
+def render(scan: Scan, plan: Plan) -> Patch:
+    """Render a plan into its scan.
+
+    Raises
+    ------
+    TumorgenError
+        The plan belongs to another scan, or a tumour's centre lies outside it.
+    """
+    plan.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
+    blocks: list[Block] = []
+    outcomes = []
+    for number, tumor in enumerate(plan.tumors):
+        try:
+            block, outcome = _render_tumor(scan, blocks, tumor, plan)
+        except TumorgenError as error:
+            raise TumorgenError(f"{plan.sample}, tumour {number}: {error}") from error
+        blocks.append(block)
+        outcomes.append(outcome)
+    return Patch(tuple(blocks), tuple(outcomes))
+
+
+def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan) -> tuple[Block, Outcome]:
+    """Render one tumour on the scan and the blocks before it."""
+    body, pull = Body.of(tumor, scan.geometry), Pull.of(tumor, scan.geometry)
+    box = hull(hull(body.box, pull.box), _center_box(tumor, scan.geometry))
+    here, around = window(box, body.box), window(box, pull.box)
+    before, label_before = _read_current(scan, blocks, box)
+
+    label = label_before.copy()
+    label[around] = pull.moved_label(label_before[around])
+    liver = label[here] > 0
+    alpha, rim = body.alpha * liver, body.rim * liver
+    tissue = before.astype(np.float32)
+    visible = np.ones(tissue.shape, bool)
+    visible[here] = alpha < 1
+    pull.move_hu(tissue[around], plan.sigma_p_hu, visible[around])
+    tissue[here] = blend(tissue[here], alpha, body.texture)  # Eq. 4
+    tissue[here] += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
+    image = cast_to_type(tissue, before.dtype)
+    if not _survives_float32(before.dtype):
+        changed = np.zeros(tissue.shape, bool)
+        changed[around] = pull.moving
+        changed[here] |= (alpha > 0) | (rim > 0)
+        image = np.where(changed, image, before)
+
+    occupied = np.zeros(tissue.shape, bool)
+    occupied[here] = body.occupied & liver
+    label[occupied] = TUMOR
+    touched = (image != before) | (label != label_before) | occupied
+    block, occupied = trim_block(Block(box, image, label), touched, occupied)
+    return block, _measure_outcome(scan, tumor, block, occupied, body.voxels, plan.mu_p_hu)
+
+
+def _center_box(tumor: Tumor, geometry: Geometry) -> Box:
+    """The voxel that the centre lies in, so that no block is empty."""
+    index = [
+        min(max(round(c), 0), n - 1) for c, n in zip(geometry.to_index(tumor.center_mm), geometry.shape, strict=True)
+    ]
+    z, y, x = (slice(i, i + 1) for i in index)
+    return z, y, x
+
+
+def _read_current(scan: Scan, blocks: Sequence[Block], box: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Copies of image and label in a box as the blocks before have left them."""
+    image, label = scan.hu[box].copy(), scan.inside[box].astype(np.uint8)
+    for block in blocks:
+        if windows := overlap(box, block.box):
+            image[windows[0]] = block.image[windows[1]]
+            label[windows[0]] = block.label[windows[1]]
+    return image, label
+
+
+def blend(f: Floats, alpha: Floats, t: Floats) -> Floats:
+    """Blend tissue f with texture T'' by t'': (1 - t'') f + t'' T'' (Eq. 4)."""
+    return (1 - alpha) * f + alpha * t
+
+
+def cast_to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values in the image's data type: integers are rounded and kept within their range."""
+    if dtype.kind not in "iu":
+        return values.astype(dtype)
+    info, rounded = np.iinfo(dtype), np.rint(values)
+    return rounded.clip(info.min, info.max, out=rounded).astype(dtype)
+
+
+def _survives_float32(dtype: np.dtype[Any]) -> bool:
+    """Whether every voxel that nothing is done to comes back from float32 as it was, bit for bit: not so a -0.0."""
+    return dtype.kind in "iu" and dtype.itemsize <= 2
+
+
+def trim_block(block: Block, touched: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
+    """A block and a mask in it, without the margins that the tumour did not touch."""
+    window = box_of(touched)
+    return Block(part_of(block.box, window), block.image[window], block.label[window]), here[window]
+
+
+def _measure_outcome(
+    scan: Scan, tumor: Tumor, block: Block, here: NDArray[np.bool_], unclipped: int, mu_p: float
+) -> Outcome:
+    """Measure a rendered tumour in its block."""
+    center = [round(c) for c in scan.geometry.to_index(tumor.center_mm)]
+    count = int(np.count_nonzero(here))
+    volume = count * scan.geometry.voxel_volume_mm3
+    inside = block.image[here].astype(np.float64)
+    mean = float(inside.sum()) / count if count else float("nan")
+    inside -= mean
+    inside *= inside
+    windows = overlap(block.box, scan.roi)
+    vessels = np.count_nonzero(here[windows[0]] & scan.vessels[windows[1]]) if windows else 0
+    z, y, x = block.box
+    return Outcome(
+        center_z_voxel=center[0],
+        center_y_voxel=center[1],
+        center_x_voxel=center[2],
+        volume_mm3=round(volume, 3),
+        equivalent_radius_mm=round((3 * volume / (4 * np.pi)) ** (1 / 3), 4),
+        mean_hu=round(mean, 3),
+        sd_hu=round(math.sqrt(inside.sum() / count), 3) if count else float("nan"),
+        contrast_hu=round(mean - mu_p, 3),
+        vessel_overlap=round(int(vessels) / count, 4) if count else 0.0,
+        clipped_fraction=round(1 - count / unclipped, 4) if unclipped else 0.0,
+        box_z0=z.start,
+        box_z1=z.stop,
+        box_y0=y.start,
+        box_y1=y.stop,
+        box_x0=x.start,
+        box_x1=x.stop,
+    )
