@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .common import FOLDER, jobs_option, plural, progress
+
+if TYPE_CHECKING:
+    from tumorgen.evaluation.scores import ConfidenceInterval
+    from tumorgen.evaluation.summary import Summary
 
 CASES = click.Path(path_type=Path, exists=True, file_okay=False)
 TABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -82,49 +86,38 @@ def evaluate(
         write_evaluation(other, output / "compared")
     write_summary(summary, output / SUMMARY)
     write_report(found, summary, output / REPORT, other=other, images=images_beside(reference, found))
-    _tell(summary, manifest)
-    faults = [case for run in (found, other) if run for case in run.cases if not case.scored]
+    _print_summary(summary, manifest)
+    faults = [case for each in (found, other) if each for case in each.cases if not case.scored]
     for case in faults:
         click.echo(f"{case.status}: {case.case}: {case.reason}", err=True)
-    click.echo(f"{output}: {plural(summary['cases']['scored'], 'case')} scored, {plural(len(faults), 'fault')}")
+    click.echo(f"{output}: {plural(summary.cases['scored'], 'case')} scored, {plural(len(faults), 'fault')}")
     if faults:
         click.echo("what has a fault is in no figure above", err=True)
         sys.exit(1)
 
 
-NAMES = {
-    "liver_dsc": "liver DSC",
-    "liver_nsd": "liver NSD",
-    "tumor_dsc": "tumour DSC",
-    "tumor_nsd": "tumour NSD",
-    "lesion_dsc": "lesion DSC",
-    "false_positives_per_scan": "false positives a scan",
-    "sensitivity_any": "found, any overlap",
-    "sensitivity_iou": "found, IoU > 0.5",
-}
-
-
-def _tell(summary: Mapping[str, Any], manifest: Path | None) -> None:
+def _print_summary(summary: Summary, manifest: Path | None) -> None:
     """Print the main figures, each with its interval and what it rests on."""
+    from tumorgen.evaluation.summary import NAMES
+
+    names = {metric: name.removeprefix("lesions ") for metric, name in NAMES.items()}  # as wide as the column
     known = f"as {manifest} says" if manifest else "each case taken for one; --manifest would say"
-    click.echo(f"{plural(summary['patients'], 'patient')}, {known}\n")
+    click.echo(f"{plural(summary.patients, 'patient')}, {known}\n")
     click.echo(f"{'':<28}{'value':>7}{'95 % interval':>18}{'of':>7}")
-    for name, interval in summary["means"].items():
-        _tell_row(NAMES[name], interval, summary["undefined"].get(name, 0))
-    for rule, bins in summary["sensitivity"].items():
+    for metric, interval in summary.means.items():
+        _print_row(names[metric], interval, summary.undefined.get(metric, 0))
+    for rule, bins in summary.sensitivity.items():
         for radius, interval in bins.items():
-            _tell_row(NAMES[f"sensitivity_{rule}"] + ("" if radius == "all" else f", {radius} mm"), interval)
-    _tell_row("specificity", summary["specificity"])
-    if summary["compare"]:
+            _print_row(names[f"sensitivity_{rule}"] + ("" if radius == "all" else f", {radius} mm"), interval)
+    _print_row("specificity", summary.specificity)
+    if summary.compare:
         click.echo(f"\n{'difference':<28}{'value':>7}{'95 % interval':>18}{'of':>7}{'p':>8}")
-    for name, row in (summary["compare"] or {}).items():
-        _tell_row(NAMES[name], row["difference"], p_value=row["p_value"])
+    for metric, row in summary.compare.items():
+        _print_row(names[metric], row.difference, p_value=row.p_value)
     click.echo()
 
 
-def _tell_row(name: str, interval: Mapping[str, Any], undefined: int = 0, p_value: float | None = None) -> None:
-    value, low, high = (
-        f"{interval[key]:.3f}" if interval[key] is not None else "-" for key in ("value", "low", "high")
-    )
-    told = f"{p_value:>8.2g}" if p_value is not None else f"  ({undefined} more undefined)" if undefined else ""
-    click.echo(f"{name:<28}{value:>7}{f'{low} to {high}':>18}{interval['count']:>7}{told}")
+def _print_row(name: str, interval: ConfidenceInterval, undefined: int = 0, p_value: float = math.nan) -> None:
+    value, low, high = ("-" if math.isnan(x) else f"{x:.3f}" for x in (interval.value, interval.low, interval.high))
+    note = f"  ({undefined} more undefined)" if undefined else "" if math.isnan(p_value) else f"{p_value:>8.2g}"
+    click.echo(f"{name:<28}{value:>7}{f'{low} to {high}':>18}{interval.count:>7}{note}")

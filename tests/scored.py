@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tumorgen.evaluation.scores import METRICS, CaseScore, Evaluation, LesionScore, radius_bin
-from tumorgen.evaluation.summary import summarize
+from tumorgen.evaluation.summary import Summary, summarize
 
 
 def case(name: str, *, found: tuple[int, int] = (0, 0), clean: bool = False, **more: object) -> CaseScore:
@@ -43,7 +43,7 @@ def evaluation(*cases: CaseScore, lesions: tuple[LesionScore, ...] = ()) -> Eval
     return Evaluation(cases, lesions)
 
 
-def benchmark(found: dict[tuple[str, str], float], *, healthy: float | None = None) -> dict:
+def benchmark(found: dict[tuple[str, str], float], *, healthy: float | None = None) -> Summary:
     """The summary of a benchmark with ten patients a level, of whose one lesion each a share is found."""
     cases, lesions = [], []
     for (dimension, level), share in found.items():

@@ -332,7 +332,7 @@ def test_command_writes_tables_and_tells_the_figures(folders, tmp_path):
     assert result.exit_code == 0, result.output
     rows = {line[:28].strip(): line[28:].split() for line in result.stdout.splitlines()}
     assert rows["liver DSC"] == ["1.000", "1.000", "to", "1.000", "3"]
-    assert rows["false positives a scan"][0] == "0.333"
+    assert rows["false positives per scan"][0] == "0.333"
     assert rows["found, any overlap"][0] == "0.750"
     assert rows["found, any overlap, <5 mm"][0] == "0.500"
     assert rows["found, any overlap, >20 mm"] == ["-", "-", "to", "-", "0"]

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from label_maps import HERE, SHAPE, SPACING, THERE, label
+from markupsafe import escape
 from scored import benchmark, case, evaluation, faulty, lesion
 
 from tumorgen.cli import main
-from tumorgen.evaluation.scores import RADIUS_BINS, CaseScore, Evaluation
+from tumorgen.evaluation.scores import RADIUS_BINS, CaseScore, ConfidenceInterval, Evaluation
 from tumorgen.evaluation.summary import summarize
 from tumorgen.figures.report import images_beside, write_report
 from tumorgen.imaging.files import safe_name
@@ -68,18 +69,18 @@ NAMES = {
     "liver NSD": "liver_nsd",
     "tumour DSC": "tumor_dsc",
     "tumour NSD": "tumor_nsd",
-    "DSC of a lesion": "lesion_dsc",
+    "lesion DSC": "lesion_dsc",
     "false positives per scan": "false_positives_per_scan",
     "lesions found, any overlap": "sensitivity_any",
     "lesions found, IoU > 0.5": "sensitivity_iou",
 }
 
 
-def numbers(found: dict[str, float]) -> list[str]:
+def numbers(found: ConfidenceInterval) -> list[str]:
     """An estimate as a table shows it: a minus is a minus, not a hyphen; a dash where there is none."""
-    if found["value"] is None:
+    if not found.defined:
         return ["\N{EN DASH}"] * 2
-    shown = [f"{found['value']:.3f}", f"{found['low']:.3f} to {found['high']:.3f}"]
+    shown = [f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}"]
     return [text.replace("-", "\u2212") for text in shown]
 
 
@@ -94,16 +95,16 @@ def test_tables_hold_the_summarys_numbers(tmp_path):
     summary = summarize(found)
     rows = {row[0]: row[1:] for row in report(tmp_path, found).rows}
     told = {
-        **{name: summary["means"][key] for name, key in NAMES.items() if key in summary["means"]},
-        "lesions found, any overlap": summary["sensitivity"]["any"]["all"],
-        "lesions found, IoU > 0.5": summary["sensitivity"]["iou"]["all"],
+        **{name: summary.means[key] for name, key in NAMES.items() if key in summary.means},
+        "lesions found, any overlap": summary.sensitivity["any"]["all"],
+        "lesions found, IoU > 0.5": summary.sensitivity["iou"]["all"],
     }
     assert len(told) == 8
     for name, of in told.items():
-        assert rows[name] == [*numbers(of), str(of["count"]), ""]
+        assert rows[name] == [*numbers(of), str(of.count), ""]
     for radius in RADIUS_BINS:
-        any_overlap, iou = (summary["sensitivity"][rule][radius] for rule in ("any", "iou"))
-        assert rows[f"{radius} mm"] == [str(any_overlap["count"]), *numbers(any_overlap), *numbers(iou)]
+        any_overlap, iou = (summary.sensitivity[rule][radius] for rule in ("any", "iou"))
+        assert rows[f"{radius} mm"] == [str(any_overlap.count), *numbers(any_overlap), *numbers(iou)]
     assert rows[">20 mm"] == ["0", *"\N{EN DASH}" * 4]
     assert rows["specificity, scans without tumour"] == [*"\N{EN DASH}" * 2, "0", ""]
 
@@ -122,13 +123,13 @@ def test_a_comparison_and_a_benchmark_have_their_sections(tmp_path):
     page = report(tmp_path, evaluation(*cases), other=other)
     assert "the other model is <b>old</b> (1 case with a fault)" in page.text
     rows = {row[0]: row[1:] for row in page.rows}
-    of = summarize(evaluation(*cases), other=other)["compare"]
+    of = summarize(evaluation(*cases), other=other).compare
     for name in ("tumour DSC", "false positives per scan", "lesions found, IoU > 0.5"):
         row = of[NAMES[name]]
         assert rows[name] == [
-            *numbers(row["difference"]),
-            f"{row['p_value']:.3f}",
-            f"{row['difference']['count']}",
+            *numbers(row.difference),
+            f"{row.p_value:.3f}",
+            f"{row.difference.count}",
             "8",
         ]
     assert rows["tumour DSC"][0].startswith("\u2212")  # a worse model
@@ -172,7 +173,7 @@ def test_names_are_escaped(tmp_path):
     assert "script" not in page.tags
     assert "<script" not in page.text
     assert ["this", HOSTILE + "2", "unreadable", HOSTILE] in page.rows
-    assert html.escape(HOSTILE) in page.text
+    assert escape(HOSTILE) in page.text
 
 
 def test_equal_evaluations_write_equal_bytes_and_nothing_from_the_network(tmp_path):

@@ -7,10 +7,9 @@ Counting is statsmodels' and scipy's; only what makes Wilson's interval know of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
@@ -25,9 +24,7 @@ _NOTHING = ConfidenceInterval(math.nan, math.nan, math.nan, 0)
 Numbers = NDArray[np.float64]
 
 
-def per_patient(
-    totals: Sequence[float], patients: Sequence[str], counts: Sequence[int] | None = None
-) -> tuple[Numbers, Numbers]:
+def per_patient(totals: ArrayLike, patients: ArrayLike, counts: ArrayLike | None = None) -> tuple[Numbers, Numbers]:
     """Sum of each patient's totals, and of what they are totals of (1 each by default), by the patients' names.
 
     A total that is nan, and one of nothing, says nothing and is left out.
@@ -40,7 +37,7 @@ def per_patient(
     return sums, numbers
 
 
-def proportion_interval(hits: Sequence[bool], patients: Sequence[str]) -> ConfidenceInterval:
+def proportion_interval(hits: ArrayLike, patients: ArrayLike) -> ConfidenceInterval:
     """Share of hits with Wilson's score interval (1927), on as many independent trials as the hits are worth.
 
     Trials of one patient are alike, and Wilson's formula takes them for independent: it is given trials / d and
@@ -69,7 +66,7 @@ def _design_effect(sums: Numbers, counts: Numbers) -> float:
 
 
 def mean_interval(
-    totals: Sequence[float], patients: Sequence[str], rng: np.random.Generator, counts: Sequence[int] | None = None
+    totals: ArrayLike, patients: ArrayLike, rng: np.random.Generator, counts: ArrayLike | None = None
 ) -> ConfidenceInterval:
     """Sum of totals over sum of counts (1 each by default), with a bootstrap interval (BCa; Efron 1987) over patients.
 
@@ -98,9 +95,7 @@ def mean_interval(
     return ConfidenceInterval(value, float(found.low), float(found.high), count)
 
 
-def signed_rank(
-    differences: Sequence[float], patients: Sequence[str], counts: Sequence[int] | None = None
-) -> tuple[float, int]:
+def signed_rank(differences: ArrayLike, patients: ArrayLike, counts: ArrayLike | None = None) -> tuple[float, int]:
     """Two-sided p-value of Wilcoxon's signed-rank test on the patients' mean differences, and how many patients.
 
     Differences of 0 are dropped, as Wilcoxon did (1945). nan without any difference; 1 where all are 0.

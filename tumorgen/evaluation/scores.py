@@ -5,6 +5,7 @@ Columns derive from the fields, so none is forgotten; what each means stands in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -151,6 +152,16 @@ class ConfidenceInterval:
     low: float
     high: float
     count: int
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is an estimate; of a single patient it has no limits."""
+        return not math.isnan(self.value)
+
+    @property
+    def limited(self) -> bool:
+        """Whether the interval has limits."""
+        return not math.isnan(self.low)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,4 @@
-"""What an evaluation amounts to: means, sensitivity, specificity, a comparison; what `summary.json` says.
-
-Every estimate is `{"value", "low", "high", "count"}`, with its 95 % interval. JSON knows no nan: the undefined is None.
-"""
+"""Summaries of evaluations: means, sensitivity, specificity, a comparison; and `summary.json`, which holds them."""
 
 from __future__ import annotations
 
@@ -9,20 +6,30 @@ import json
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .. import __version__
 from ..imaging.files import whole_file
 from .intervals import RESAMPLES, mean_interval, proportion_interval, signed_rank
-from .scores import FAULTS, METRICS, RADIUS_BINS, CaseScore, ConfidenceInterval, Evaluation, LesionScore
+from .scores import FAULTS, METRICS, RADIUS_BINS, SCORED, CaseScore, ConfidenceInterval, Evaluation, LesionScore
 
-Summary = dict[str, Any]
-
+FOUND_BY = {"any": "any overlap", "iou": "IoU > 0.5"}  # the rules by which a lesion counts as found
+NAMES = {
+    "liver_dsc": "liver DSC",
+    "liver_nsd": "liver NSD",
+    "tumor_dsc": "tumour DSC",
+    "tumor_nsd": "tumour NSD",
+    "lesion_dsc": "lesion DSC",
+    "false_positives_per_scan": "false positives per scan",
+    **{f"sensitivity_{rule}": f"lesions found, {name}" for rule, name in FOUND_BY.items()},
+    "specificity": "specificity, scans without tumour",
+}
 RULES: Mapping[str, str] = {
     "labels": "0 background, 1 liver, 2 tumour; the liver is scored with its tumours (label 1 and above), as in LiTS",
     "dsc": "Dice similarity coefficient, 2 |A and B| / (|A| + |B|)",
@@ -46,6 +53,60 @@ RULES: Mapping[str, str] = {
     "faults": "a case with a fault is in no estimate; faults are counted under `cases`",
 }
 
+Estimates = Mapping[str, ConfidenceInterval]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A paired difference, this minus the other, with the p-value of a signed-rank test on `n` patients."""
+
+    difference: ConfidenceInterval
+    p_value: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """An evaluation in numbers. What is undefined is nan; `summary.json` has the same fields, with null for nan.
+
+    Attributes
+    ----------
+    tumorgen_version, manifest, tolerance_mm, seed
+        What the numbers depend on; the manifest is empty where there is none.
+    patients
+        Patients of the scored cases.
+    cases
+        Number of cases: `total`, `scored`, and those with each fault.
+    means
+        Means over cases and over lesions, by metric.
+    undefined
+        Scored cases of which a metric is nan, by metric.
+    sensitivity
+        Share of lesions found, by rule (`any`, `iou`) and bin of radii; `all` holds every lesion.
+    specificity
+        Share of scored scans without tumour in which none is predicted.
+    compare
+        Differences to another evaluation, by metric; empty where there is none.
+    dimensions
+        Every metric by dimension and level of the robustness benchmark; empty where no case has a dimension.
+    rules
+        How the numbers are defined, in words.
+    """
+
+    tumorgen_version: str
+    manifest: str
+    tolerance_mm: float
+    seed: int
+    patients: int
+    cases: Mapping[str, int]
+    means: Estimates
+    undefined: Mapping[str, int]
+    sensitivity: Mapping[str, Estimates]
+    specificity: ConfidenceInterval
+    compare: Mapping[str, Difference]
+    dimensions: Mapping[str, Mapping[str, Estimates]]
+    rules: Mapping[str, str]
+
 
 def summarize(
     evaluation: Evaluation,
@@ -55,46 +116,63 @@ def summarize(
     tolerance_mm: float = 2.0,
     manifest: str = "",
 ) -> Summary:
-    """Summarise an evaluation, and the difference to another one of the same references if it is given.
+    """Summarise an evaluation, and its difference from another one of the same references if that is given.
 
-    The seed decides what the bootstraps draw, each from its own name, so that one more changes no other.
+    The seed decides what the bootstraps draw. Each estimate draws by its own name, so that one more changes no other.
     """
-    cases, lesions = _scored(evaluation)
-    count = Counter(case.status for case in evaluation.cases)
-    return {
-        "tumorgen_version": __version__,
-        "manifest": manifest,
-        "tolerance_mm": tolerance_mm,
-        "seed": seed,
-        "patients": len({case.patient for case in cases}),
-        "cases": {"total": len(evaluation.cases), "scored": len(cases), **{fault: count[fault] for fault in FAULTS}},
-        "means": _means(cases, lesions, seed),
-        "undefined": {metric: sum(math.isnan(getattr(case, metric)) for case in cases) for metric in METRICS},
-        "sensitivity": {rule: _by_radius(lesions, f"detected_{rule}") for rule in ("any", "iou")},
-        "specificity": _specificity(cases),
-        "compare": _compare(evaluation, other, seed) if other else None,
-        "dimensions": _dimensions(cases, lesions, seed),
-        "rules": {name: text.format(tolerance=tolerance_mm, resamples=RESAMPLES) for name, text in RULES.items()},
-    }
+    cases, lesions = _scored_cases(evaluation), _table(evaluation.lesions, LesionScore)
+    lesions = lesions[lesions["kind"] == "reference"]
+    statuses = Counter(case.status for case in evaluation.cases)
+    return Summary(
+        tumorgen_version=__version__,
+        manifest=manifest,
+        tolerance_mm=tolerance_mm,
+        seed=seed,
+        patients=cases["patient"].nunique(),
+        cases={"total": statuses.total(), **{status: statuses[status] for status in (SCORED, *FAULTS)}},
+        means=_means(cases, lesions, seed),
+        undefined={metric: int(cases[metric].isna().sum()) for metric in METRICS},
+        sensitivity={rule: _sensitivity_by_radius(lesions, rule) for rule in FOUND_BY},
+        specificity=_specificity(cases),
+        compare=_compare(cases, _scored_cases(other), seed) if other else {},
+        dimensions=_dimensions(cases, lesions, seed),
+        rules={name: text.format(tolerance=tolerance_mm, resamples=RESAMPLES) for name, text in RULES.items()},
+    )
 
 
-def write_summary(summary: Mapping[str, Any], path: Path) -> None:
+def write_summary(summary: Summary, path: Path) -> None:
     """Write a summary as JSON; the file appears whole or not at all.
+
+    JSON knows no nan: what is undefined is null, as are a comparison and dimensions that are not there.
 
     Raises
     ------
     TumorgenError
         The folder cannot be written to.
     """
+    found = asdict(summary)
+    found |= {name: found[name] or None for name in ("compare", "dimensions")}
     with whole_file(path) as partial:
-        text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_without_nan(found), indent=2, ensure_ascii=False, allow_nan=False)
         partial.write_text(text + "\n", encoding="utf-8")
 
 
-def _scored(evaluation: Evaluation) -> tuple[list[CaseScore], list[LesionScore]]:
-    """Cases that count, and the lesions of their references."""
-    cases = [case for case in evaluation.cases if case.scored]
-    return cases, [lesion for lesion in evaluation.lesions if lesion.kind == "reference"]
+def _without_nan(value: Any) -> Any:
+    """A value, and all that it holds, with None for nan."""
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _table(scores: Sequence[Any], kind: type[Any]) -> pd.DataFrame:
+    """Scores of a kind as a table, with a column for each field even where there is no score."""
+    return pd.DataFrame(scores, columns=[field.name for field in fields(kind)])
+
+
+def _scored_cases(evaluation: Evaluation) -> pd.DataFrame:
+    """The cases that count."""
+    cases = _table(evaluation.cases, CaseScore)
+    return cases[cases["status"] == SCORED]
 
 
 def _rng(seed: int, name: str) -> np.random.Generator:
@@ -102,90 +180,77 @@ def _rng(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def _told(interval: ConfidenceInterval) -> dict[str, float | int | None]:
-    """An estimate as JSON has it."""
-    return {name: None if math.isnan(number) else number for name, number in asdict(interval).items()}
-
-
-def _means(
-    cases: Sequence[CaseScore], lesions: Sequence[LesionScore], seed: int, name: str = ""
-) -> dict[str, dict[str, float | int | None]]:
+def _means(cases: pd.DataFrame, lesions: pd.DataFrame, seed: int, name: str = "") -> dict[str, ConfidenceInterval]:
     """Means over cases and over lesions of the reference."""
-    scores: dict[str, tuple[Sequence[CaseScore] | Sequence[LesionScore], str]] = {
+    columns = {
         **{metric: (cases, metric) for metric in METRICS},
         "lesion_dsc": (lesions, "dsc"),
         "false_positives_per_scan": (cases, "false_positives"),
     }
     return {
-        metric: _told(
-            mean_interval([getattr(s, field) for s in of], [s.patient for s in of], _rng(seed, f"{name}/{metric}"))
-        )
-        for metric, (of, field) in scores.items()
+        metric: mean_interval(table[column], table["patient"], _rng(seed, f"{name}/{metric}"))
+        for metric, (table, column) in columns.items()
     }
 
 
-def _sensitivity(lesions: Iterable[LesionScore], rule: str) -> dict[str, float | int | None]:
-    """Share of lesions that are found by a rule, the name of its field."""
-    kept = list(lesions)
-    return _told(proportion_interval([getattr(lesion, rule) for lesion in kept], [lesion.patient for lesion in kept]))
+def _sensitivity(lesions: pd.DataFrame, rule: str) -> ConfidenceInterval:
+    """Share of lesions that are found by a rule of `FOUND_BY`."""
+    return proportion_interval(lesions[f"detected_{rule}"], lesions["patient"])
 
 
-def _by_radius(lesions: Sequence[LesionScore], rule: str) -> dict[str, Any]:
+def _sensitivity_by_radius(lesions: pd.DataFrame, rule: str) -> dict[str, ConfidenceInterval]:
     """Sensitivity for all lesions and for each bin of radii."""
-    bins = {name: _sensitivity((x for x in lesions if x.radius_bin == name), rule) for name in RADIUS_BINS}
+    bins = {name: _sensitivity(lesions[lesions["radius_bin"] == name], rule) for name in RADIUS_BINS}
     return {"all": _sensitivity(lesions, rule), **bins}
 
 
-def _specificity(cases: Iterable[CaseScore]) -> dict[str, float | int | None]:
+def _specificity(cases: pd.DataFrame) -> ConfidenceInterval:
     """Of the scans without tumour, the share in which none is predicted."""
-    clean = [case for case in cases if case.reference_tumor_mm3 == 0]
-    return _told(
-        proportion_interval([case.predicted_tumor_mm3 == 0 for case in clean], [case.patient for case in clean])
-    )
+    clean = cases[cases["reference_tumor_mm3"] == 0]
+    return proportion_interval(clean["predicted_tumor_mm3"] == 0, clean["patient"])
 
 
-def _dimensions(cases: Sequence[CaseScore], lesions: Sequence[LesionScore], seed: int) -> dict[str, Any] | None:
-    """Every metric for each level of each dimension, the control's among them; None where no case has a dimension.
+def _dimensions(
+    cases: pd.DataFrame, lesions: pd.DataFrame, seed: int
+) -> dict[str, dict[str, dict[str, ConfidenceInterval]]]:
+    """Every metric for each level of each dimension, the control's among them.
 
-    Levels are in the order of their numbers, or of the cases' names where they are none.
+    Dimensions are in the order of the cases; levels by their numbers, those that are words in the order of the cases.
     """
-    cells = list(dict.fromkeys((case.dimension, case.level) for case in cases if case.dimension))
-    found: dict[str, Any] = {}
-    for dimension, level in sorted(cells, key=lambda cell: _number(cell[1])):
-        here = [case for case in cases if (case.dimension, case.level) == (dimension, level)]
-        within = [lesion for lesion in lesions if (lesion.dimension, lesion.level) == (dimension, level)]
+    found: dict[str, dict[str, dict[str, ConfidenceInterval]]] = {}
+    cells = cases.loc[cases["dimension"] != "", ["dimension", "level"]].drop_duplicates()
+    for dimension, level in cells.itertuples(index=False, name=None):
+        here, within = (of[(of["dimension"] == dimension) & (of["level"] == level)] for of in (cases, lesions))
         found.setdefault(dimension, {})[level] = {
             **_means(here, within, seed, f"{dimension}/{level}"),
-            "sensitivity_any": _sensitivity(within, "detected_any"),
-            "sensitivity_iou": _sensitivity(within, "detected_iou"),
+            **{f"sensitivity_{rule}": _sensitivity(within, rule) for rule in FOUND_BY},
             "specificity": _specificity(here),
         }
-    return {dimension: found[dimension] for dimension in dict.fromkeys(d for d, _ in cells)} or None
+    return {
+        dimension: dict(sorted(levels.items(), key=lambda cell: _number(cell[0])))
+        for dimension, levels in found.items()
+    }
 
 
 def _number(level: str) -> float:
-    """A level as a number, 0 for a word; sorting is stable, so words stay as they are."""
+    """A level as a number, 0 for a word; sorting is stable, so words keep their order."""
     try:
         return float(level)
     except ValueError:
         return 0.0
 
 
-def _compare(evaluation: Evaluation, other: Evaluation, seed: int) -> dict[str, Any]:
-    """Differences, this minus the other, over the cases that are scored in both."""
-    theirs = {case.case: case for case in other.cases if case.scored}
-    pairs = [(case, theirs[case.case]) for case in evaluation.cases if case.scored and case.case in theirs]
-    patients, ones, lesions = [mine.patient for mine, _ in pairs], [1] * len(pairs), [mine.lesions for mine, _ in pairs]
-    fields = {
-        **{metric: (metric, ones) for metric in METRICS},
-        "false_positives_per_scan": ("false_positives", ones),
-        "sensitivity_any": ("detected_any", lesions),
-        "sensitivity_iou": ("detected_iou", lesions),
+def _compare(mine: pd.DataFrame, theirs: pd.DataFrame, seed: int) -> dict[str, Difference]:
+    """Differences, mine minus theirs, over the cases that are scored in both."""
+    pairs = mine.merge(theirs, on="case", suffixes=("", "_other"))
+    columns = {
+        **{metric: (metric, None) for metric in METRICS},
+        "false_positives_per_scan": ("false_positives", None),
+        **{f"sensitivity_{rule}": (f"detected_{rule}", pairs["lesions"]) for rule in FOUND_BY},
     }
-    found: dict[str, Any] = {}
-    for metric, (field, counts) in fields.items():
-        differences = [float(getattr(mine, field) - getattr(their, field)) for mine, their in pairs]
-        p_value, n = signed_rank(differences, patients, counts)
-        interval = mean_interval(differences, patients, _rng(seed, f"compare/{metric}"), counts)
-        found[metric] = {"difference": _told(interval), "p_value": None if math.isnan(p_value) else p_value, "n": n}
+    found = {}
+    for metric, (column, counts) in columns.items():
+        differences = pairs[column] - pairs[f"{column}_other"]
+        interval = mean_interval(differences, pairs["patient"], _rng(seed, f"compare/{metric}"), counts)
+        found[metric] = Difference(interval, *signed_rank(differences, pairs["patient"], counts))
     return found

@@ -18,12 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from ..evaluation.scores import RADIUS_BINS, Evaluation
+from ..evaluation.scores import RADIUS_BINS, ConfidenceInterval, Evaluation
+from ..evaluation.summary import FOUND_BY, Estimates, Summary
 from .findings import CONTROL, FAILS, level_name
 from .page import FAINT, INK, MUTED, shorten
 
 MINE, THEIRS, DICE = "#0072b2", "#d55e00", "#009e73"
-ENDS = ("low", "high")  # of an interval
 THEME = {INK: "--ink", MUTED: "--muted", FAINT: "--line"}
 AXES = {  # what the levels of a dimension are; no formulas, whose letters an SVG would place one by one
     "location": "region of the liver",
@@ -33,20 +33,17 @@ AXES = {  # what the levels of a dimension are; no formulas, whose letters an SV
     "texture": "grain η",
     CONTROL: "scans without tumour",
 }
-RULES = {"any": "any overlap", "iou": "IoU > 0.5"}
 WIDTH = 9.6  # inches
-
-Summary = Mapping[str, Any]
 
 
 def draw_detection(summary: Summary) -> str:
     """Share of lesions found against their radius, with 95 % intervals, by both rules (the paper's Figure 5)."""
     figure = _figure(WIDTH, 3.4)
     axes = figure.add_subplot()
-    for (rule, name), color, shift, marker in zip(RULES.items(), (MINE, THEIRS), (-0.08, 0.08), "os", strict=True):
-        found = [summary["sensitivity"][rule][radius] for radius in RADIUS_BINS]
+    for (rule, name), color, shift, marker in zip(FOUND_BY.items(), (MINE, THEIRS), (-0.08, 0.08), "os", strict=True):
+        found = [summary.sensitivity[rule][radius] for radius in RADIUS_BINS]
         _with_intervals(axes, np.arange(len(found)) + shift, found, color, marker, name)
-    counts = [summary["sensitivity"]["any"][radius]["count"] for radius in RADIUS_BINS]
+    counts = [summary.sensitivity["any"][radius].count for radius in RADIUS_BINS]
     axes.set_xticks(range(len(counts)), [f"{r} mm\nn = {n}" for r, n in zip(RADIUS_BINS, counts, strict=True)])
     axes.set_xlabel("radius of the sphere of the lesion's volume")
     axes.set_ylabel("share of lesions found")
@@ -108,8 +105,8 @@ def draw_robustness(summary: Summary) -> str:
 
     The healthy control has a panel of its own, with specificity. A line marks the share below which a model fails.
     """
-    dimensions = {name: levels for name, levels in summary["dimensions"].items() if name != CONTROL}
-    dimensions |= {name: levels for name, levels in summary["dimensions"].items() if name == CONTROL}  # the last
+    dimensions = {name: levels for name, levels in summary.dimensions.items() if name != CONTROL}
+    dimensions |= {name: levels for name, levels in summary.dimensions.items() if name == CONTROL}  # the last
     columns = min(3, len(dimensions))
     rows = math.ceil(len(dimensions) / columns)
     figure = _figure(WIDTH, 2.75 * rows + 0.3)
@@ -123,7 +120,7 @@ def draw_robustness(summary: Summary) -> str:
     return _svg(figure, "robustness")
 
 
-def _panel(axes: Axes, dimension: str, levels: Mapping[str, Any]) -> None:
+def _panel(axes: Axes, dimension: str, levels: Mapping[str, Estimates]) -> None:
     """Metrics of a dimension's levels, in their order."""
     cells = list(levels.values())
     places = np.arange(len(levels), dtype=float)
@@ -145,7 +142,7 @@ def _panel(axes: Axes, dimension: str, levels: Mapping[str, Any]) -> None:
 def _with_intervals(
     axes: Axes,
     places: np.ndarray[Any, Any],
-    found: Sequence[Mapping[str, Any]],
+    found: Sequence[ConfidenceInterval],
     color: str,
     marker: str,
     name: str,
@@ -153,14 +150,14 @@ def _with_intervals(
     joined: bool = False,
 ) -> None:
     """Points with their intervals; what is undefined is left out."""
-    defined = [i for i, each in enumerate(found) if each["value"] is not None]
-    x, y = places[defined], np.array([found[i]["value"] for i in defined], float)
-    limits = [[found[i][end] if found[i][end] is not None else found[i]["value"] for i in defined] for end in ENDS]
-    lengths = np.abs(np.array(limits, float) - y)
+    defined = [i for i, each in enumerate(found) if each.defined]
+    values, low, high = (
+        np.array([getattr(found[i], name) for i in defined], float) for name in ("value", "low", "high")
+    )
     axes.errorbar(
-        x,
-        y,
-        yerr=lengths,
+        places[defined],
+        values,
+        yerr=np.nan_to_num(np.abs([low - values, high - values])),  # without limits a point has no bar
         fmt=marker,
         color=color,
         markersize=5,

@@ -6,10 +6,9 @@ Pure functions of what `evaluation` and `summary` hold.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
 
-from ..evaluation.scores import CaseScore, Evaluation
+from ..evaluation.scores import CaseScore, ConfidenceInterval, Evaluation
+from ..evaluation.summary import Summary
 from .page import MINUS, shorten
 
 CONTROL = "control"  # the dimension of healthy scans
@@ -20,9 +19,7 @@ RULE = (
     " lesions; the worst three are spelled out, worst first; where there is none, the weakest level is told; and it is"
     f" told that tumours are predicted in healthy scans where specificity is below {FAILS:.0%}"
 )
-_TOLD = 3  # cells
-
-Summary = Mapping[str, Any]
+_SPELLED_OUT = 3  # levels
 
 
 def where_it_fails(summary: Summary) -> str:
@@ -31,21 +28,21 @@ def where_it_fails(summary: Summary) -> str:
     The worst come first; where there is none, the weakest level is told. Healthy scans in which more often than not a
     tumour is predicted are told too. Empty without a benchmark.
     """
-    cells = sorted(_sensitivities(summary), key=lambda cell: cell[2]["value"])
-    failing = [cell for cell in cells if cell[2]["value"] < FAILS]
+    cells = [
+        (cell["sensitivity_any"], cell_name(dimension, level))
+        for dimension, levels in summary.dimensions.items()
+        for level, cell in levels.items()
+        if dimension != CONTROL and cell["sensitivity_any"].defined
+    ]
     if not cells:
         return ""
-    if failing:
-        told = "; ".join(
-            f"{cell_name(dimension, level)}: {_interval(found)}" for dimension, level, found in failing[:_TOLD]
-        )
-        more = f"; and {len(failing) - _TOLD} more" if len(failing) > _TOLD else ""
-        line = f"Fails, finding fewer than half of the lesions, at {told}{more}."
-    else:
-        dimension, level, found = cells[0]
-        weakest = f"{cell_name(dimension, level)}: {_interval(found)}"
-        line = f"Finds at least half of the lesions at every level; weakest at {weakest}."
-    return line + _of_healthy(summary)
+    weakest = sorted(cells, key=lambda cell: cell[0].value)
+    failing = [cell for cell in weakest if cell[0].value < FAILS]
+    named = "; ".join(f"{name}: {_interval(found)}" for found, name in (failing or weakest[:1])[:_SPELLED_OUT])
+    if not failing:
+        return f"Finds at least half of the lesions at every level; weakest at {named}.{_of_healthy(summary)}"
+    more = f"; and {len(failing) - _SPELLED_OUT} more" if len(failing) > _SPELLED_OUT else ""
+    return f"Fails, finding fewer than half of the lesions, at {named}{more}.{_of_healthy(summary)}"
 
 
 def cell_name(dimension: str, level: str) -> str:
@@ -73,25 +70,19 @@ def levels_without_score(evaluation: Evaluation) -> list[tuple[str, str]]:
     return [cell for cell in cells if cell not in scored]
 
 
-def _sensitivities(summary: Summary) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for dimension, levels in (summary["dimensions"] or {}).items():
-        for level, cell in levels.items():
-            if dimension != CONTROL and cell["sensitivity_any"]["value"] is not None:
-                yield dimension, level, cell["sensitivity_any"]
-
-
 def _of_healthy(summary: Summary) -> str:
-    levels = (summary["dimensions"] or {}).get(CONTROL, {})
-    found = [cell["specificity"] for cell in levels.values() if cell["specificity"]["value"] is not None]
-    if found and found[0]["value"] < FAILS:
+    """A sentence on healthy scans where a tumour is predicted in most of them; else nothing."""
+    found = [
+        cell["specificity"] for cell in summary.dimensions.get(CONTROL, {}).values() if cell["specificity"].defined
+    ]
+    if found and found[0].value < FAILS:
         return f" Predicts tumours in most healthy scans: specificity {_interval(found[0])}."
     return ""
 
 
-def _interval(found: Mapping[str, Any]) -> str:
-    if found["low"] is None:
-        return f"{found['value']:.2f}"
-    return f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+def _interval(found: ConfidenceInterval) -> str:
+    limits = f" [{found.low:.2f}, {found.high:.2f}]" if found.limited else ""
+    return f"{found.value:.2f}{limits}"
 
 
 def worst_cases(evaluation: Evaluation, count: int) -> list[CaseScore]:
