@@ -121,6 +121,7 @@ def test_wheel_holds_one_package_and_the_licence(wheel: Path) -> None:
     }
     assert len(model) == 4
     assert model <= set(names)
+    assert {f"tumorgen/figures/templates/report.{kind}" for kind in ("html.j2", "css")} <= set(names)
     assert {"tumorgen/py.typed", "tumorgen/cli/__init__.py", trainer, f"{info}/licenses/LICENSE"} <= set(names)
 
 
