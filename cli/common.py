@@ -1,22 +1,22 @@
-"""What several commands share: options, the progress bar, and how failures are told."""
+"""What several commands do: the progress bar, and how failures are told."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-EXISTING = click.Path(path_type=Path, exists=True)
+from tumorgen.wording import plural
 
-jobs_option = click.option("--jobs", type=int, default=-1, show_default=True, help="Processes; -1 is all cores.")
+if TYPE_CHECKING:
+    from tumorgen.errors import Failure
+    from tumorgen.parallel import Start
 
 
-def progress(description: str, unit: str) -> Callable[[int], Callable[[int], None]]:
+def progress(description: str, unit: str) -> Start:
     """Return a function that opens a progress bar of a length, and that returns how to move it on."""
 
     def start(total: int) -> Callable[[int], None]:
@@ -47,42 +47,31 @@ def as_usage_error() -> Iterator[None]:
         raise click.UsageError(" ".join(str(error).split())) from error
 
 
-def given_scans(images: Path | None, masks: Path | None, scans: Path) -> tuple[list[Any], list[Any]]:
-    """Scans of two folders, or those that liver-mask has listed; and what is missing."""
-    from tumorgen.tables.scans import read_scans
-    from tumorgen.tables.sources import match_sources, sources_of_scans
-
-    if (images is None) != (masks is None):
-        raise click.UsageError("--images and --masks go together.")
-    if images and masks:
-        return match_sources(images, masks)
-    return sources_of_scans(read_scans(scans))
+def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:
+    """How many were made in what time, and how many were there, with a hint of what would make these anew."""
+    return f"{made} made in {seconds:.1f} s" + (f", {kept} were there{hint}" if kept else "")
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 scan`, `2 scans`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def tell_failures(failures: Iterable[Any], *, debug: bool) -> None:
+def tell_failures(failures: Iterable[Failure]) -> None:
     """List what could not be done, by reason, and exit with 1 if there is anything."""
     from tumorgen.errors import by_reason
 
     reasons = by_reason(failures)
     for reason in reasons:
-        for line in reason.told():
+        for line in reason.lines():
             click.echo(f"failed: {line}", err=True)
-        if debug and reason.details:
+        if is_debug() and reason.details:
             click.echo(reason.details, err=True)
     if reasons:
         count = sum(len(reason.failures) for reason in reasons)
         told = f", for {plural(len(reasons), 'reason')}" if count > len(reasons) else ""
         click.echo(
-            f"{count} failed{told}; everything else is written. Mend them and run the same command again.", err=True
+            f"{count} failed{told}; everything else is written. Fix these and run the same command again.", err=True
         )
         sys.exit(1)
 
 
 def is_debug() -> bool:
     """Whether the group was given `--debug`."""
-    return bool(click.get_current_context().find_root().params.get("debug"))
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("debug"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import plural
+from tumorgen.wording import plural
 
 if TYPE_CHECKING:
     from tumorgen.generation.run import Run

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import FOLDER, jobs_option, plural, progress
+from tumorgen.wording import plural
+
+from .common import progress
+from .options import EXISTING_FILE, EXISTING_FOLDER, FOLDER, jobs_option
 
 if TYPE_CHECKING:
     from tumorgen.evaluation.scores import ConfidenceInterval
     from tumorgen.evaluation.summary import Summary
-
-CASES = click.Path(path_type=Path, exists=True, file_okay=False)
-TABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command(
@@ -26,15 +26,15 @@ Examples:
   tumorgen evaluate predictions/ labels/ --manifest patients.csv      # its columns: sample, case
   tumorgen evaluate new/ labels/ --compare old/ --output new-against-old/"""
 )
-@click.argument("predictions", type=CASES)
-@click.argument("reference", type=CASES)
+@click.argument("predictions", type=EXISTING_FOLDER)
+@click.argument("reference", type=EXISTING_FOLDER)
 @click.option(
     "--manifest",
-    type=TABLE,
+    type=EXISTING_FILE,
     help="Table that says which patient (`case`) a file (`sample`) comes from, and `dimension` and `level` where it is"
     " of the robustness benchmark.  [default: manifest.csv beside REFERENCE, if tumorgen wrote one]",
 )
-@click.option("--compare", type=CASES, help="Predictions of another model, for paired differences.")
+@click.option("--compare", type=EXISTING_FOLDER, help="Predictions of another model, for paired differences.")
 @click.option("--output", type=FOLDER, default="evaluation", show_default=True, help="Folder for tables and report.")
 @click.option(
     "--tolerance",

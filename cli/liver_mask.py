@@ -4,14 +4,55 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .common import EXISTING, FOLDER, as_usage_error, is_debug, plural, progress, tell_failures
+from tumorgen.wording import plural
 
-SCANS = Path("manifests/scans.csv")
+from .common import as_usage_error, is_debug, made_in, progress, tell_failures
+from .options import EXISTING, FILE, FOLDER, SCANS, TableChoice, block
+
+if TYPE_CHECKING:
+    from tumorgen.liver.masks import MaskReport, Segment
+    from tumorgen.liver.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Which model finds the liver, and how it runs."""
+
+    model: Path | None
+    labels: tuple[str, ...]
+    folds: tuple[str, ...]
+    device: str
+    jobs: int
+    mirror: bool | None
+
+    def load(self, model: Model) -> Segment:
+        """The model, loaded; the user is told what runs."""
+        import joblib
+
+        from tumorgen.liver.network import load_model
+
+        click.echo(f"note: {self.note}", err=True)
+        return load_model(
+            model,
+            self.labels,
+            device=self.device,
+            threads=self.jobs if self.jobs > 0 else joblib.cpu_count(),
+            mirror=self.mirror,
+            verbose=is_debug(),
+        )
+
+    @property
+    def note(self) -> str:
+        """What is worth knowing of the model."""
+        if self.model is None:
+            return "using the small liver model of tumorgen; docs/liver-model.md says how good it is"
+        return f"loading {self.model}; a model file is code, so use none from people you do not trust"
 
 
 @click.command(
@@ -28,44 +69,48 @@ Next: tumorgen synth --per-scan 20, which reads the table of scans that this wri
 )
 @click.argument("source", metavar="IN", type=EXISTING)
 @click.argument("output", metavar="OUT", type=FOLDER)
-@click.option(
-    "--model",
-    type=EXISTING,
-    help="Trained nnU-Net v2 model that knows the liver: a folder or a zip.  [default: the small one of tumorgen]",
-)
-@click.option(
-    "--label",
-    "labels",
-    multiple=True,
-    default=("liver",),
-    show_default=True,
-    help="Name of the liver's label in the model; give it again to join several.",
-)
-@click.option("--fold", "folds", multiple=True, help="Fold of the model to use; may be repeated  [default: all]")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cuda", "mps", "cpu"]),
-    default="auto",
-    show_default=True,
-    help="What to run on.",
-)
-@click.option(
-    "--jobs", type=click.IntRange(min=-1), default=-1, show_default=True, help="CPU threads; -1 is all cores."
-)
-@click.option(
-    "--mirror/--no-mirror",
-    default=None,
-    help="Average over mirrored images, 8 times slower.  [default: not on the CPU]",
+@block(
+    "network",
+    Network,
+    click.option(
+        "--model",
+        type=EXISTING,
+        help="Trained nnU-Net v2 model that knows the liver: a folder or a zip.  [default: the small one of tumorgen]",
+    ),
+    click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        default=("liver",),
+        show_default=True,
+        help="Name of the liver's label in the model; give it again to join several.",
+    ),
+    click.option("--fold", "folds", multiple=True, help="Fold of the model to use; may be repeated  [default: all]"),
+    click.option(
+        "--device",
+        type=TableChoice("tumorgen.liver.devices:DEVICES"),
+        default="auto",
+        show_default=True,
+        help="What to run on.",
+    ),
+    click.option(
+        "--jobs", type=click.IntRange(min=-1), default=-1, show_default=True, help="CPU threads; -1 is all cores."
+    ),
+    click.option(
+        "--mirror/--no-mirror",
+        default=None,
+        help="Average over mirrored images, 8 times slower.  [default: not on the CPU]",
+    ),
 )
 @click.option(
     "--scans",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     default=SCANS,
     show_default=True,
     help="Table of scans to write; rows of other scans stay.",
 )
-@click.option("--overwrite", is_flag=True, help="Make the masks again that are there.")
-def liver_mask(source: Path, output: Path, **options: Any) -> None:
+@click.option("--overwrite", is_flag=True, help="Make masks again that exist already.")
+def liver_mask(source: Path, output: Path, network: Network, scans: Path, overwrite: bool) -> None:
     """Find the liver in CT scans with nnU-Net: OUT/CASE.nii.gz for each, 0 and 1, on the scan's own grid.
 
     IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd), one volume, or a folder that has DICOM series in it or
@@ -74,70 +119,39 @@ def liver_mask(source: Path, output: Path, **options: Any) -> None:
     what is missing.
     """
     from tumorgen.dicom.series import find_scans
-    from tumorgen.liver.masks import refuse_same_folder
+    from tumorgen.liver.masks import mask_scans, refuse_same_folder
     from tumorgen.liver.models import open_model
 
     with ExitStack() as held:
         with as_usage_error():
-            model = held.enter_context(open_model(options["model"], options["labels"], options["folds"]))
+            model = held.enter_context(open_model(network.model, network.labels, network.folds))
             refuse_same_folder([source / "any" if source.is_dir() else source], output)
             found = find_scans(source)
             for line in found.skipped:
                 click.echo(f"skipped: {line}", err=True)
             found.refuse_nothing(source)
-        _run(found, output, model, options)
-
-
-def _run(found: Any, output: Path, model: Any, options: dict[str, Any]) -> None:
-    import joblib
-
-    from tumorgen.liver.masks import mask_scans
-    from tumorgen.liver.network import load_model
-
-    began = time.monotonic()
-
-    def load() -> Any:
-        click.echo(_note(options["model"]), err=True)
-        return load_model(
-            model,
-            options["labels"],
-            device=options["device"],
-            threads=options["jobs"] if options["jobs"] > 0 else joblib.cpu_count(),
-            mirror=options["mirror"],
-            verbose=is_debug(),
+        began = time.monotonic()
+        report = mask_scans(
+            found.volumes,
+            output,
+            lambda: network.load(model),
+            series=found.series,
+            table=scans,
+            overwrite=overwrite,
+            start=progress("liver-mask", "scan"),
         )
-
-    report = mask_scans(
-        found.volumes,
-        output,
-        load,
-        series=found.series,
-        table=options["scans"],
-        overwrite=options["overwrite"],
-        start=progress("liver-mask", "scan"),
-    )
-    _summarise(report, output, options["scans"], time.monotonic() - began)
-    tell_failures(report.failures, debug=is_debug())
+    _tell_report(report, output, scans, time.monotonic() - began)
+    tell_failures(report.failures)
 
 
-def _note(model: Path | None) -> str:
-    if model is None:
-        return "note: using the small liver model of tumorgen; docs/liver-model.md says how good it is"
-    return f"note: loading {model}; a model file is code, so use none from people you do not trust"
-
-
-def _summarise(report: Any, output: Path, scans: Path, seconds: float) -> None:
+def _tell_report(report: MaskReport, output: Path, scans: Path, seconds: float) -> None:
     for note in report.notes:
         click.echo(f"note: {note}")
     doubtful = report.having("check")
     for row in doubtful:
         click.echo(f"check: {row.case}: {row.reason}")
     livers = len(report.rows) - len(report.failures)
-    kept = livers - report.made
-    click.echo(
-        f"{output}: {plural(livers, 'liver mask')}, {len(doubtful)} to check, {report.made} made in {seconds:.1f} s"
-        + (f", {kept} were there (--overwrite makes them again)" if kept else "")
-        + f"; listed in {scans}"
-    )
+    made = made_in(report.made, seconds, livers - report.made, " (--overwrite makes them again)")
+    click.echo(f"{output}: {plural(livers, 'liver mask')}, {len(doubtful)} to check, {made}; listed in {scans}")
     if livers:
         click.echo("next:\n  tumorgen synth --per-scan 20" + ("" if scans == SCANS else f" --scans {scans}"))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-from .common import plural
+from tumorgen.wording import plural
+
+from .options import EXISTING_FOLDER
 
 
 @click.command(
@@ -19,7 +21,7 @@ Examples:
   for i in 1 2 3 4; do tumorgen synth --shard $i/4 & done; wait
   tumorgen merge nnUNet_raw/Dataset501_SynthLiver"""
 )
-@click.argument("dataset", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("dataset", type=EXISTING_FOLDER)
 def merge(dataset: Path) -> None:
     """Make one dataset of what `synth --shard` has written: manifest, dataset.json, splits.
 

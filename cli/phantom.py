@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+from tumorgen.wording import plural
+
+from .options import FOLDER, TableChoice
+
+if TYPE_CHECKING:
+    from tumorgen.imaging.geometry import Index, Triple
+    from tumorgen.phantom.tissues import Phase
+
 
 EPILOG = """\b
 Examples:
@@ -17,7 +26,7 @@ Examples:
 
 
 @click.command("phantom", epilog=EPILOG)
-@click.argument("output", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("output", metavar="OUT", type=FOLDER)
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How many phantoms.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same phantoms.")
 @click.option(
@@ -34,12 +43,12 @@ Examples:
 )
 @click.option(
     "--phase",
-    type=click.Choice(["portal", "arterial", "none"]),
+    type=TableChoice("tumorgen.phantom.tissues:PHASES"),
     default="portal",
     show_default=True,
     help="Contrast phase; none is a scan without contrast.",
 )
-def phantom(output: Path, **options: Any) -> None:
+def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Triple, phase: Phase) -> None:
     """Write abdominal CTs of nobody, with their liver masks.
 
     Each phantom is another patient: body, organs, vessels, attenuation and noise are drawn from the seed. They go to
@@ -47,10 +56,9 @@ def phantom(output: Path, **options: Any) -> None:
     """
     from tumorgen.phantom.folder import write_phantoms
 
-    records = write_phantoms(output, **options)
+    records = write_phantoms(output, count, seed, shape=shape, spacing_mm=spacing_mm, phase=phase)
     volumes = [record.liver_ml for record in records]
-    phantoms = f"{len(records)} phantom{'s' if len(records) > 1 else ''}"
     click.echo(
-        f"{phantoms} in {output}, liver {min(volumes):.0f} to {max(volumes):.0f} ml."
+        f"{plural(len(records), 'phantom')} in {output}, liver {min(volumes):.0f} to {max(volumes):.0f} ml."
         f" Next: tumorgen synth --images {output / 'images'} --masks {output / 'masks'}"
     )

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
-from .common import EXISTING, FOLDER, is_debug, jobs_option, plural, progress, tell_failures
+from tumorgen.wording import plural
+
+from .common import progress, tell_failures
+from .options import EXISTING_FOLDER, FOLDER, Folders, folders_block, jobs_option
 
 
 @click.command(
@@ -17,7 +20,7 @@ Examples:
   tumorgen preview nnUNet_raw/Dataset501_SynthLiver --count -1 --output pictures/   # every sample
   tumorgen preview Dataset501_SynthLiver --images ct/ --masks livers/               # the scans have moved""",
 )
-@click.argument("dataset", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("dataset", type=EXISTING_FOLDER)
 @click.option("--output", type=FOLDER, help="Folder for the pictures  [default: DATASET/preview]")
 @click.option(
     "--count",
@@ -26,10 +29,9 @@ Examples:
     show_default=True,
     help="Samples to draw, spread evenly over the dataset; -1 is all.",
 )
-@click.option("--images", type=EXISTING, help="Where the healthy scans are now, if not where the manifest says.")
-@click.option("--masks", type=EXISTING, help="Where their liver masks are now.")
+@folders_block("Where the healthy scans are now, if not where the manifest says.", "Where their liver masks are now.")
 @jobs_option
-def preview(dataset: Path, output: Path | None, count: int, images: Path | None, masks: Path | None, jobs: int) -> None:
+def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jobs: int) -> None:
     """Draw a dataset: a PNG sheet per sample, healthy beside synthetic, and one overview.
 
     A sheet shows the whole liver and a close-up of each of the largest tumours, in three planes as radiologists see
@@ -39,9 +41,15 @@ def preview(dataset: Path, output: Path | None, count: int, images: Path | None,
     from tumorgen.figures.preview import preview_dataset
 
     drawn = preview_dataset(
-        dataset, output, count=count, images=images, masks=masks, jobs=jobs, start=progress("preview", "sheet")
+        dataset,
+        output,
+        count=count,
+        images=folders.images,
+        masks=folders.masks,
+        jobs=jobs,
+        start=progress("preview", "sheet"),
     )
     for reason in dict.fromkeys(reason for _, reason in drawn.without_healthy):
         click.echo(f"note: drawn without the healthy scan: {reason}; --images and --masks say where the scans are now")
     click.echo(f"{drawn.folder}: {plural(len(drawn.sheets), 'sheet')} and {drawn.overview.name}")
-    tell_failures(drawn.failures, debug=is_debug())
+    tell_failures(drawn.failures)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
-from .common import EXISTING, FOLDER, is_debug, jobs_option, plural, progress, tell_failures
+from tumorgen.wording import plural
+
+from .common import progress, tell_failures
+from .options import EXISTING_FILE, FOLDER, Folders, jobs_option, moved_block
 
 
 @click.command(
@@ -16,15 +19,12 @@ Examples:
   tumorgen replay nnUNet_raw/Dataset501_SynthLiver/manifest.csv --sample liver_01_v0003 --output one/
   tumorgen replay edited.csv --images ct/ --masks livers/ --output edited/    # rows of edited.tumors.csv, as edited"""
 )
-@click.argument("manifest", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("manifest", type=EXISTING_FILE)
 @click.option("--sample", "samples", multiple=True, help="Only this sample; may be given several times.")
 @click.option("--output", type=FOLDER, required=True, help="Folder of the dataset to write, in nnU-Net's raw format.")
-@click.option("--images", type=EXISTING, help="Where the scans are now, if not where the manifest says.")
-@click.option("--masks", type=EXISTING, help="Where their liver masks are now.")
+@moved_block
 @jobs_option
-def replay(
-    manifest: Path, samples: tuple[str, ...], output: Path, images: Path | None, masks: Path | None, jobs: int
-) -> None:
+def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Folders, jobs: int) -> None:
     """Render rows of a manifest again, to identical bits, from the rows and the scans alone.
 
     MANIFEST is a table of samples; its tumours stand beside it in tumors.csv (or NAME.tumors.csv). A row that was
@@ -38,8 +38,8 @@ def replay(
         Dataset(output),
         manifest,
         samples=samples,
-        images=images,
-        masks=masks,
+        images=folders.images,
+        masks=folders.masks,
         jobs=jobs,
         start=progress("replay", "sample"),
     )
@@ -47,4 +47,4 @@ def replay(
     for note in moved(read_manifest(manifest), report.records):
         click.echo(f"note: {note}")
     click.echo(f"{output}: {plural(len(report.records), 'sample')}, {report.made} rendered now")
-    tell_failures(report.failures, debug=is_debug())
+    tell_failures(report.failures)

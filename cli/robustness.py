@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .common import (
+from tumorgen.wording import plural
+
+from .common import as_usage_error, made_in, progress, tell_failures
+from .options import (
+    COPIES,
     EXISTING,
-    FOLDER,
-    as_usage_error,
-    given_scans,
-    is_debug,
+    Method,
+    NewDataset,
+    Scans,
+    dataset_block,
+    force_option,
     jobs_option,
-    plural,
-    progress,
-    tell_failures,
+    method_block,
+    scans_block,
 )
+
+if TYPE_CHECKING:
+    from tumorgen.generation.run import RunReport
 
 
 @click.command(
@@ -30,27 +37,24 @@ Examples:
   tumorgen robustness --levels size=4,8,16 --levels intensity=-60,-20,20
   tumorgen robustness --benchmark levels.toml --dataset-id 512 --name Severe"""
 )
-@click.option("--images", type=EXISTING, help="Folder of healthy CTs; with --masks, instead of manifests/scans.csv.")
-@click.option("--masks", type=EXISTING, help="Folder of their liver masks, of the same case names.")
-@click.option(
-    "--scans",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("manifests/scans.csv"),
-    show_default=True,
-    help="What liver-mask wrote.",
-)
-@click.option("--output", type=FOLDER, help="Folder of raw datasets  [default: $nnUNet_raw, else ./nnUNet_raw]")
-@click.option("--dataset-id", type=click.IntRange(1, 999), default=502, show_default=True, help="nnU-Net's number.")
-@click.option("--name", default="Robustness", show_default=True, help="Name of the dataset.")
+@scans_block
+@dataset_block(502, "Robustness")
 @click.option(
     "--levels", multiple=True, metavar="DIMENSION=LEVELS", help="Levels of a dimension, e.g. size=4,8,16; repeatable."
 )
 @click.option("--benchmark", type=EXISTING, help="TOML file with levels and the default tumour.")
-@click.option("--settings", type=EXISTING, help="TOML file with parameters of the method, as for synth.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything drawn.")
+@method_block
 @jobs_option
-@click.option("--force", is_flag=True, help="Begin even where the disk has not the room.")
-def robustness(**options: Any) -> None:
+@force_option
+def robustness(
+    scans: Scans,
+    new: NewDataset,
+    levels: tuple[str, ...],
+    benchmark: Path | None,
+    method: Method,
+    jobs: int,
+    force: bool,
+) -> None:
     """Make a test set that dials one thing at a time: location, size, shape, intensity, texture (section 5.5).
 
     Of each healthy scan a control without tumour, and a variant with one tumour for each of five levels of five
@@ -59,43 +63,39 @@ def robustness(**options: Any) -> None:
     """
     from tumorgen.benchmark.dials import Benchmark, with_levels
     from tumorgen.benchmark.run import make_benchmark
-    from tumorgen.dataset.raw import TEST, Dataset, dataset_folder
+    from tumorgen.dataset.raw import TEST
     from tumorgen.fields import load_toml
     from tumorgen.generation.run import Run
-    from tumorgen.method.settings import Settings, load_settings
 
-    root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
+    dataset = replace(new.dataset(), part=TEST)
     with as_usage_error():
-        dataset = Dataset(dataset_folder(root, options["dataset_id"], options["name"]), TEST)
-        base = load_toml(Benchmark, options["benchmark"]) if options["benchmark"] else Benchmark()
-        benchmark = with_levels(base, options["levels"])
-        settings = load_settings(options["settings"]) if options["settings"] else Settings()
-    sources, missing = given_scans(options["images"], options["masks"], options["scans"])
+        dials = with_levels(load_toml(Benchmark, benchmark) if benchmark else Benchmark(), levels)
+        settings = method.load()
+    sources, missing = scans.sources()
     began = time.monotonic()
     run = Run(
         dataset,
         sources,
         settings,
-        seed=options["seed"],
-        jobs=options["jobs"],
-        force=options["force"],
-        copies=Path("manifests"),
+        seed=method.seed,
+        jobs=jobs,
+        force=force,
+        copies=COPIES,
         start=progress("robustness", "sample"),
     )
-    report = make_benchmark(run, benchmark)
-    _summarise(report, time.monotonic() - began)
-    tell_failures([*missing, *report.failures], debug=is_debug())
+    report = make_benchmark(run, dials)
+    _tell_report(report, time.monotonic() - began)
+    tell_failures([*missing, *report.failures])
 
 
-def _summarise(report: Any, seconds: float) -> None:
+def _tell_report(report: RunReport, seconds: float) -> None:
     from tumorgen.benchmark.run import departures
 
     dataset, samples = report.dataset, len(report.records)
     scans = len({record.plan.case for record in report.records})
-    kept = samples - report.made
     click.echo(
         f"{dataset.folder}: {plural(samples, 'sample')} of {plural(scans, 'scan')},"
-        f" {report.made} made in {seconds:.1f} s" + (f", {kept} were there" if kept else "")
+        f" {made_in(report.made, seconds, samples - report.made)}"
     )
     for level in departures(report.records):
         told = [

@@ -2,34 +2,93 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .common import (
-    EXISTING,
-    FOLDER,
-    as_usage_error,
-    given_scans,
-    is_debug,
-    jobs_option,
-    plural,
-    progress,
-    tell_failures,
-)
+from tumorgen.wording import plural
+
+from .common import as_usage_error, made_in, progress, tell_failures
 from .estimate import tell_estimate
+from .options import (
+    COPIES,
+    EXISTING,
+    EXISTING_FILE,
+    FILE,
+    Method,
+    NewDataset,
+    Scans,
+    TableChoice,
+    block,
+    dataset_block,
+    force_option,
+    jobs_option,
+    scans_block,
+    seed_option,
+)
 
 if TYPE_CHECKING:
-    from tumorgen.generation.run import Run
+    from tumorgen.errors import Failure
+    from tumorgen.generation.cluster import Cluster
+    from tumorgen.generation.run import Run, RunReport
+    from tumorgen.generation.shards import Shard
+    from tumorgen.method.settings import Settings
 
-TABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
-# What decides which samples there are; a manifest has decided.
-DRAWING = ("per_scan", "sizes", "pattern", "intensity", "without", "settings", "seed", "scheduler", "shard", "estimate")
-STEPS = ("vessels", "elastic", "edge-blur", "mass-effect", "capsule")
+
+@dataclass(frozen=True, slots=True)
+class Drawing(Method):
+    """How tumours are drawn: the settings, what the command line says on top of them, and the seed."""
+
+    per_scan: int
+    sizes: str | None
+    pattern: str | None
+    intensity: str | None
+    without: tuple[str, ...]
+
+    def load(self) -> Settings:
+        """The settings with what the command line says on top."""
+        from tumorgen.method.settings import override
+
+        return override(
+            Method.load(self),
+            sizes=self.sizes,
+            pattern=self.pattern,
+            intensity=self.intensity,
+            without=self.without,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Who does the work, and what is made besides the samples."""
+
+    val_per_scan: int
+    jobs: int
+    scheduler: str | None
+    shard: str | None
+    estimate: bool
+    log_file: Path | None
+    force: bool
+
+    def cluster(self) -> AbstractContextManager[Cluster | None]:
+        """The cluster to work on, as long as the block lasts; None is this machine."""
+        from tumorgen.generation.cluster import connected
+
+        return connected(self.scheduler) if self.scheduler else nullcontext()
+
+
+DRAWN = (
+    "scans",
+    *(field.name for field in fields(Drawing)),
+    "scheduler",
+    "shard",
+    "estimate",
+)  # a manifest says it all
 
 
 @click.command(
@@ -44,44 +103,57 @@ Examples:
   tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst
   tumorgen synth --shard 2/8                               # one of eight jobs; then: tumorgen merge"""
 )
-@click.option("--images", type=EXISTING, help="Folder of healthy CTs; with --masks, instead of manifests/scans.csv.")
-@click.option("--masks", type=EXISTING, help="Folder of their liver masks, of the same case names.")
+@scans_block
 @click.option(
-    "--scans",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("manifests/scans.csv"),
-    show_default=True,
-    help="What liver-mask wrote.",
+    "--from-manifest", type=EXISTING_FILE, help="Render the samples of this manifest instead, as `worst` writes it."
 )
-@click.option("--from-manifest", type=TABLE, help="Render the samples of this manifest instead, as `worst` writes it.")
-@click.option("--output", type=FOLDER, help="Folder of raw datasets  [default: $nnUNet_raw, else ./nnUNet_raw]")
-@click.option("--dataset-id", type=click.IntRange(1, 999), default=501, show_default=True, help="nnU-Net's number.")
-@click.option("--name", default="SynthLiver", show_default=True, help="Name of the dataset.")
-@click.option("--per-scan", type=click.IntRange(min=1), default=20, show_default=True, help="Variants of each scan.")
-@click.option("--sizes", help="Size classes, shared out evenly over a scan's variants  [default: all five]")
-@click.option("--pattern", help="classes (the paper's size table), single, multifocal or satellite  [default: classes]")
-@click.option("--intensity", help="paper (Table 1), portal or arterial (section 3.2)  [default: paper]")
-@click.option(
-    "--without", type=click.Choice(STEPS), multiple=True, help="Switch a step off: vessel avoidance, deformation, ..."
+@dataset_block(501, "SynthLiver")
+@block(
+    "drawing",
+    Drawing,
+    click.option(
+        "--per-scan", type=click.IntRange(min=1), default=20, show_default=True, help="Variants of each scan."
+    ),
+    click.option("--sizes", help="Size classes, shared out evenly over a scan's variants  [default: all five]"),
+    click.option(
+        "--pattern",
+        type=TableChoice("tumorgen.method.settings:PATTERNS"),
+        help="Which tumours a sample has; classes is the paper's size table.  [default: classes]",
+    ),
+    click.option(
+        "--intensity",
+        type=TableChoice("tumorgen.method.settings:INTENSITIES"),
+        help="How bright tumours are: paper is Table 1, portal and arterial section 3.2.  [default: paper]",
+    ),
+    click.option(
+        "--without",
+        type=TableChoice("tumorgen.method.settings:STEPS"),
+        multiple=True,
+        help="Switch a step off: vessel avoidance, deformation, ...",
+    ),
+    click.option("--settings", type=EXISTING, help="TOML file with any of the method's parameters."),
+    seed_option,
 )
-@click.option("--settings", type=EXISTING, help="TOML file with any of the method's parameters.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything drawn.")
-@click.option(
-    "--val-per-scan",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="Variants of each held-out scan that nnU-Net validates on.",
+@block(
+    "work",
+    Work,
+    click.option(
+        "--val-per-scan",
+        type=click.IntRange(min=1),
+        default=2,
+        show_default=True,
+        help="Variants of each held-out scan that nnU-Net validates on.",
+    ),
+    jobs_option,
+    click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:8786: its workers do the work."),
+    click.option(
+        "--shard", metavar="I/N", help="Only the I-th of N shares, for batch schedulers; then `tumorgen merge`."
+    ),
+    click.option("--estimate", is_flag=True, help="Only say how long it will take and how much it will write."),
+    click.option("--log-file", type=FILE, help="Append a JSON line per sample to it."),
+    force_option,
 )
-@jobs_option
-@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:8786: its workers do the work.")
-@click.option("--shard", metavar="I/N", help="Only the I-th of N shares, for batch schedulers; then `tumorgen merge`.")
-@click.option("--estimate", is_flag=True, help="Only say how long it will take and how much it will write.")
-@click.option(
-    "--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Append a JSON line per sample to it."
-)
-@click.option("--force", is_flag=True, help="Begin even where the disk has not the room.")
-def synth(**options: Any) -> None:
+def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Drawing, work: Work) -> None:
     """Put synthetic tumours into healthy scans: N variants of each, as an nnU-Net raw dataset with a manifest.
 
     The scans are those that liver-mask has listed, or two folders matched by case name. Running the same command again
@@ -89,114 +161,84 @@ def synth(**options: Any) -> None:
 
     With --from-manifest nothing is drawn: the samples are those of a manifest, of the very scans they were planned for.
     """
-    from tumorgen.dataset.raw import Dataset, dataset_folder
     from tumorgen.generation.run import Run
     from tumorgen.generation.shards import parse_shard
 
-    root = options["output"] or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
+    dataset = new.dataset()
     with as_usage_error():
-        dataset = Dataset(dataset_folder(root, options["dataset_id"], options["name"]))
-        settings = _settings(options)
-        shard = parse_shard(options["shard"]) if options["shard"] else None
-    if options["from_manifest"]:
+        settings = drawing.load()
+        shard = parse_shard(work.shard) if work.shard else None
+    if from_manifest:
         _refuse_drawing()
-        tell_failures(_render(dataset, options), debug=is_debug())
+        tell_failures(_render(from_manifest, scans, new, work))
         return
-    sources, missing = given_scans(options["images"], options["masks"], options["scans"])
-    with _cluster(options["scheduler"]) as cluster:
+    sources, missing = scans.sources()
+    with work.cluster() as cluster:
         run = Run(
             dataset,
             sources,
             settings,
-            seed=options["seed"],
-            per_scan=options["per_scan"],
+            seed=drawing.seed,
+            per_scan=drawing.per_scan,
             shard=shard,
+            val_per_scan=work.val_per_scan,
+            jobs=work.jobs,
             cluster=cluster,
-            log_file=options["log_file"],
-            **_writing(options),
+            force=work.force,
+            copies=COPIES,
+            log_file=work.log_file,
+            start=progress("synth", "sample"),
         )
-        if options["estimate"]:
+        failures = [] if work.estimate else _synthesize(run, new)
+        if work.estimate:
             tell_estimate(run)
-            failures = []
-        else:
-            failures = _synthesize(run, options["dataset_id"])
-    tell_failures([*missing, *failures], debug=is_debug())
+    tell_failures([*missing, *failures])
 
 
 def _refuse_drawing() -> None:
     context = click.get_current_context()
-    for name in (*DRAWING, "scans"):
+    for name in DRAWN:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name.replace('_', '-')} does not go with --from-manifest: its rows say it all.")
 
 
-def _render(dataset: Any, options: dict[str, Any]) -> list[Any]:
+def _render(manifest: Path, scans: Scans, new: NewDataset, work: Work) -> Sequence[Failure]:
     """Make a training set of the rows of a manifest."""
     from tumorgen.generation.replay import Replay, replay_manifest
 
     began = time.monotonic()
-    wanted = Replay(
-        dataset,
-        options["from_manifest"],
-        images=options["images"],
-        masks=options["masks"],
+    replay = Replay(
+        new.dataset(),
+        manifest,
+        images=scans.images,
+        masks=scans.masks,
         training=True,
-        **_writing(options),
+        val_per_scan=work.val_per_scan,
+        jobs=work.jobs,
+        force=work.force,
+        copies=COPIES,
+        start=progress("synth", "sample"),
     )
-    report = replay_manifest(wanted)
-    _summarise(report, time.monotonic() - began, None)
-    _next(report, options["dataset_id"], None)
-    return list(report.failures)
+    report = replay_manifest(replay)
+    _tell_report(report, new, None, time.monotonic() - began)
+    return report.failures
 
 
-def _writing(options: dict[str, Any]) -> dict[str, Any]:
-    """What is said alike of a run that draws and of one that renders a manifest."""
-    return {
-        "val_per_scan": options["val_per_scan"],
-        "jobs": options["jobs"],
-        "force": options["force"],
-        "copies": Path("manifests"),
-        "start": progress("synth", "sample"),
-    }
-
-
-def _synthesize(run: Run, dataset_id: int) -> list[Any]:
+def _synthesize(run: Run, new: NewDataset) -> Sequence[Failure]:
     from tumorgen.generation.synth import synthesize_dataset
 
     began = time.monotonic()
     report = synthesize_dataset(run)
-    _summarise(report, time.monotonic() - began, run.shard)
-    _next(report, dataset_id, run.shard)
-    return list(report.failures)
+    _tell_report(report, new, run.shard, time.monotonic() - began)
+    return report.failures
 
 
-def _cluster(address: str | None) -> AbstractContextManager[Any]:
-    from tumorgen.generation.cluster import connected
-
-    return connected(address) if address else nullcontext()
-
-
-def _settings(options: dict[str, Any]) -> Any:
-    from tumorgen.method.settings import Settings, load_settings, override
-
-    base = load_settings(options["settings"]) if options["settings"] else Settings()
-    return override(
-        base,
-        sizes=options["sizes"],
-        pattern=options["pattern"],
-        intensity=options["intensity"],
-        without=options["without"],
-    )
-
-
-def _summarise(report: Any, seconds: float, shard: Any) -> None:
+def _tell_report(report: RunReport, new: NewDataset, shard: Shard | None, seconds: float) -> None:
     samples = len(report.records)
     tumors = sum(len(record.plan.tumors) for record in report.records)
-    kept = samples - report.made
     click.echo(
         f"{report.dataset.folder}{f', shard {shard}' if shard else ''}: {plural(samples, 'sample')}"
-        f" with {plural(tumors, 'tumour')}, {report.made} made in {seconds:.1f} s"
-        + (f", {kept} were there" if kept else "")
+        f" with {plural(tumors, 'tumour')}, {made_in(report.made, seconds, samples - report.made)}"
     )
     short = sum("fewer_placed" in record.plan.notes.split() for record in report.records)
     if short:
@@ -211,17 +253,15 @@ def _summarise(report: Any, seconds: float, shard: Any) -> None:
             "note: one scan only, so no split by patient is possible and no splits_final.json is written;"
             " nnU-Net's own validation will be optimistic"
         )
+    _tell_next(report, new, shard)
 
 
-def _next(report: Any, dataset_id: int, shard: Any) -> None:
+def _tell_next(report: RunReport, new: NewDataset, shard: Shard | None) -> None:
+    folder, number = report.dataset.folder, new.dataset_id
     if shard:
-        click.echo(f"next, when all {shard.count} shards are done:\n  tumorgen merge {report.dataset.folder}")
-        return
-    if not report.records:
-        return
-    root = report.dataset.folder.parent
-    setting = "" if os.environ.get("nnUNet_raw") == str(root) else f"export nnUNet_raw={root.resolve()}\n  "
-    click.echo(
-        f"next:\n  tumorgen verify {report.dataset.folder}\n  {setting}"
-        f"nnUNetv2_plan_and_preprocess -d {dataset_id} && nnUNetv2_train {dataset_id} 3d_fullres 0"
-    )
+        click.echo(f"next, when all {shard.count} shards are done:\n  tumorgen merge {folder}")
+    elif report.records:
+        click.echo(
+            f"next:\n  tumorgen verify {folder}\n  {new.export}"
+            f"nnUNetv2_plan_and_preprocess -d {number} && nnUNetv2_train {number} 3d_fullres 0"
+        )

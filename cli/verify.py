@@ -7,7 +7,10 @@ from pathlib import Path
 
 import click
 
-from .common import EXISTING, jobs_option, plural, progress
+from tumorgen.wording import plural
+
+from .common import progress
+from .options import EXISTING_FOLDER, Folders, jobs_option, moved_block
 
 
 @click.command(
@@ -16,12 +19,11 @@ Examples:
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver --replays -1     # render every sample again"""
 )
-@click.argument("dataset", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--images", type=EXISTING, help="Where the scans are now, if not where the manifest says.")
-@click.option("--masks", type=EXISTING, help="Where their liver masks are now.")
+@click.argument("dataset", type=EXISTING_FOLDER)
+@moved_block
 @click.option("--replays", type=int, default=3, show_default=True, help="Samples to render again; -1 is all.")
 @jobs_option
-def verify(dataset: Path, images: Path | None, masks: Path | None, replays: int, jobs: int) -> None:
+def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
     """Prove that a dataset is what its manifest says.
 
     Files complete, checksums right, geometry the source's, labels 0, 1 and 2 alone, every voxel outside the recorded
@@ -31,7 +33,12 @@ def verify(dataset: Path, images: Path | None, masks: Path | None, replays: int,
     from tumorgen.generation.verify import verify_dataset
 
     verdict = verify_dataset(
-        dataset, images=images, masks=masks, replays=replays, jobs=jobs, start=progress("verify", "sample")
+        dataset,
+        images=folders.images,
+        masks=folders.masks,
+        replays=replays,
+        jobs=jobs,
+        start=progress("verify", "sample"),
     )
     for note in verdict.notes:
         click.echo(f"note: {note}")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .common import EXISTING, is_debug, jobs_option, plural, progress, tell_failures
+from tumorgen.wording import plural
 
-TABLE = click.Path(path_type=Path, dir_okay=False)
+from .common import progress, tell_failures
+from .options import EXISTING_FILE, EXISTING_FOLDER, FILE, Folders, Method, folders_block, jobs_option, method_block
+
+if TYPE_CHECKING:
+    from tumorgen.benchmark.worst import WorstReport
+
 SHOWN = 10  # cells of the ranking
 
 
@@ -22,17 +27,17 @@ Examples:
   tumorgen worst evaluation/ manifest.csv --images ct/ --masks livers/      # new tumours in other patients
   tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst    # then"""
 )
-@click.argument("evaluation", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("manifest", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--output", type=TABLE, default=Path("worst.csv"), show_default=True, help="The new manifest.")
+@click.argument("evaluation", type=EXISTING_FOLDER)
+@click.argument("manifest", type=EXISTING_FILE)
+@click.option("--output", type=FILE, default=Path("worst.csv"), show_default=True, help="The new manifest.")
 @click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="New samples.")
 @click.option("--cells", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the worst cells.")
-@click.option("--images", type=EXISTING, help="Folder of the scans to use; with --masks, instead of the manifest's.")
-@click.option("--masks", type=EXISTING, help="Folder of their liver masks.")
-@click.option("--settings", type=EXISTING, help="TOML file with parameters of the method, as for synth.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything drawn.")
+@folders_block("Folder of the scans to use; with --masks, instead of the manifest's.", "Folder of their liver masks.")
+@method_block
 @jobs_option
-def worst(evaluation: Path, manifest: Path, output: Path, count: int, cells: int, **options: Any) -> None:
+def worst(
+    evaluation: Path, manifest: Path, output: Path, count: int, cells: int, folders: Folders, method: Method, jobs: int
+) -> None:
     """Plan new samples around what a model did worst (section 5.5).
 
     EVALUATION is the folder that `evaluate` wrote, MANIFEST that of the samples it scored. A cell is a level of a
@@ -43,23 +48,17 @@ def worst(evaluation: Path, manifest: Path, output: Path, count: int, cells: int
     The new manifest is rendered by `tumorgen synth --from-manifest`.
     """
     from tumorgen.benchmark.worst import WorstCases, plan_worst
-    from tumorgen.method.settings import Settings, load_settings
-    from tumorgen.tables.sources import match_sources
 
-    images, masks = options["images"], options["masks"]
-    if (images is None) != (masks is None):
-        raise click.UsageError("--images and --masks go together.")
-    sources, missing = match_sources(images, masks) if images else ([], [])
-    settings = load_settings(options["settings"]) if options["settings"] else Settings()
+    sources, missing = folders.sources()
     wanted = WorstCases(
-        evaluation, manifest, output, settings, count=count, cells=cells, seed=options["seed"], sources=sources
+        evaluation, manifest, output, method.load(), count=count, cells=cells, seed=method.seed, sources=sources
     )
-    report = plan_worst(wanted, jobs=options["jobs"], start=progress("worst", "scan"))
-    _tell(report, output)
-    tell_failures([*missing, *report.failures], debug=is_debug())
+    report = plan_worst(wanted, jobs=jobs, start=progress("worst", "scan"))
+    _tell_cells(report, output)
+    tell_failures([*missing, *report.failures])
 
 
-def _tell(report: Any, output: Path) -> None:
+def _tell_cells(report: WorstReport, output: Path) -> None:
     click.echo(f"{'cell':<24}{'tumour DSC':>12}{'sensitivity':>13}{'samples':>9}")
     for number, cell in enumerate(report.cells[:SHOWN]):
         found = "-" if math.isnan(cell.sensitivity) else f"{cell.sensitivity:.3f}"

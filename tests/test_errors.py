@@ -22,7 +22,7 @@ def lost(number: int, reason: str, samples: int = 20) -> Failure:
 
 def test_failures_that_differ_in_their_files_alone_are_one_reason() -> None:
     (reason,) = by_reason([lost(n, "not a CT in HU") for n in (3, 1, 2, 5, 4)])
-    assert reason.told() == ["0001, 0002, 0003 and 2 more (5, 100 samples): not a CT in HU"]
+    assert reason.lines() == ["0001, 0002, 0003 and 2 more (5, 100 samples): not a CT in HU"]
 
 
 def test_what_costs_most_comes_first() -> None:
@@ -32,7 +32,7 @@ def test_what_costs_most_comes_first() -> None:
 
 def test_few_keep_a_line_each_with_file_and_numbers() -> None:
     (reason,) = by_reason([lost(2, "its header says 8 bytes"), lost(1, "its header says 9 bytes")])
-    assert reason.told() == [
+    assert reason.lines() == [
         "0001: /data/ct/0001.nii.gz: its header says 9 bytes",
         "0002: /data/ct/0002.nii.gz: its header says 8 bytes",
     ]
@@ -54,7 +54,7 @@ def test_samples_of_one_scan_are_one_reason() -> None:
     names = [f"a_v{n:04d}" for n in range(5)]
     failures = [Failure(name, f"/out/{name}.nii.gz: cannot be written", 1, about=(name,)) for name in names]
     (reason,) = by_reason(failures)
-    assert reason.told() == ["a_v0000, a_v0001, a_v0002 and 2 more (5): /out/....nii.gz: cannot be written"]
+    assert reason.lines() == ["a_v0000, a_v0001, a_v0002 and 2 more (5): /out/....nii.gz: cannot be written"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc"), st.integers(0, 9)), max_size=60))
@@ -68,17 +68,17 @@ def test_thousands_stay_readable(capsys) -> None:
     failures = [lost(n, "no mask of that name in livers", 0) for n in range(3000)]
     failures += [lost(n, f"is truncated: its header says {n} bytes of voxels") for n in range(3000, 3040)]
     with pytest.raises(SystemExit) as ended:
-        tell_failures(failures, debug=False)
+        tell_failures(failures)
     assert ended.value.code == 1
     assert capsys.readouterr().err.splitlines() == [
         "failed: 3000, 3001, 3002 and 37 more (40, 800 samples): is truncated: its header says ... bytes of voxels",
         "failed: 0000, 0001, 0002 and 2997 more (3000): no mask of that name in livers",
-        "3040 failed, for 2 reasons; everything else is written. Mend them and run the same command again.",
+        "3040 failed, for 2 reasons; everything else is written. Fix these and run the same command again.",
     ]
 
 
 def test_nothing_failed_says_nothing(capsys) -> None:
-    tell_failures([], debug=False)
+    tell_failures([])
     assert not capsys.readouterr().err
 
 

@@ -73,7 +73,7 @@ class Reason:
     samples: int
     details: str
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """A line each where they are few; else one line: a few names, how many there are, what they cost, why."""
         if len(self.failures) <= FEW:
             return [f"{name}: {reason}" for name, reason in self.failures.items()]

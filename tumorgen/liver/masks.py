@@ -85,7 +85,7 @@ class _Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class MaskReport:
     """What became of the scans: their rows, how many of them were made now, notes, and what failed."""
 
     rows: tuple[ScanRow, ...]
@@ -205,7 +205,7 @@ def mask_scans(
     table: Path = SCANS,
     overwrite: bool = False,
     start: Callable[[int], Callable[[int], None]] = lambda _total: lambda _step: None,
-) -> Report:
+) -> MaskReport:
     """Write `output/<case>.nii.gz` for each scan, and its row into the table as soon as it is done.
 
     A DICOM series becomes an image first, `output/images/<case>.nii.gz`, which is what later steps read. Scans whose
@@ -252,7 +252,7 @@ def mask_scans(
             failures += [failure] if failure else []
             record_scan(rows[scan.case], table)
             move(1)
-    return Report(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
+    return MaskReport(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
 
 
 def _replaced(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -> list[str]:

@@ -1,0 +1,93 @@
+"""Options that several commands share, and choices that are the library's tables."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from tumorgen.cli import main
+from tumorgen.cli.options import Folders, NewDataset, TableChoice, block
+from tumorgen.liver.devices import DEVICES
+from tumorgen.method.settings import INTENSITIES, PATTERNS, STEPS
+from tumorgen.phantom.tissues import PHASES
+
+
+@dataclass(frozen=True)
+class Pair:
+    left: int
+    right: str | None
+
+
+def test_a_block_reaches_the_command_as_one_value_and_keeps_its_place_among_the_options() -> None:
+    @click.command()
+    @click.option("--before")
+    @block("pair", Pair, click.option("--left", type=int, default=3), click.option("--right"))
+    @click.option("--after")
+    def command(before: str | None, pair: Pair, after: str | None) -> None:
+        click.echo(f"{before} {pair} {after}")
+
+    assert [option.name for option in command.params] == ["before", "left", "right", "after"]
+    result = CliRunner().invoke(command, ["--right", "x", "--after", "y"])
+    assert result.output == "None Pair(left=3, right='x') y\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "words"),
+    [
+        ("synth", "pattern", PATTERNS),
+        ("synth", "intensity", INTENSITIES),
+        ("synth", "without", tuple(STEPS)),
+        ("liver-mask", "device", DEVICES),
+        ("phantom", "phase", PHASES),
+    ],
+)
+def test_choices_are_the_librarys_tables(command: str, option: str, words: tuple[str, ...]) -> None:
+    (found,) = [parameter for parameter in main.commands[command].params if parameter.name == option]
+    assert isinstance(found.type, TableChoice)
+    assert found.type.choices == words
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert all(word in result.output for word in words)
+
+
+def test_tables_are_not_on_the_way_of_help(tmp_path: Path) -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from tumorgen.cli import main\n"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
+        "print(*[name for name in sys.modules if name.startswith('tumorgen.') and 'cli' not in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"tumorgen.errors", "tumorgen.wording", "tumorgen._version"}
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--pattern", "stripes"], ["--intensity", "dim"], ["--without", "liver"], ["--sizes", "huge"]]
+)
+def test_a_word_that_is_not_there_is_a_usage_error(wrong: list[str]) -> None:
+    result = CliRunner().invoke(main, ["synth", *wrong])
+    assert result.exit_code == 2
+    assert wrong[1] in result.stderr
+
+
+def test_one_folder_of_two_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(click.UsageError, match="--images and --masks go together"):
+        Folders(tmp_path, None).sources()
+    assert Folders(None, None).sources() == ([], [])
+
+
+def test_nnunet_is_told_where_the_dataset_is_only_where_it_looks_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    new = NewDataset(None, 501, "SynthLiver")
+    assert new.root == Path("nnUNet_raw")
+    assert f"export nnUNet_raw={tmp_path / 'nnUNet_raw'}\n" in new.export
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    assert (new.root, new.export) == (tmp_path, "")
+    assert new.dataset().folder == tmp_path / "Dataset501_SynthLiver"
