@@ -48,7 +48,7 @@ def main() -> None:
 @click.option("--only-cases", is_flag=True, help="Write the training cases and stop.")
 @click.option("--output", type=FOLDER, help="Model folder  [default: WORK/model]")
 def build(only_cases: bool, output: Path | None, **options: Any) -> None:
-    """Write training cases, train, and write the model folder; what is there is kept."""
+    """Write training cases, train, and write the model folder; existing results are kept."""
     recipe = Recipe(**options)
     trainings = recipe.cases()
     if not only_cases:
@@ -107,7 +107,7 @@ def measure_model(
     pictures: Path | None,
     jobs: int,
 ) -> None:
-    """Measure a model folder on scans that it has not seen: which those are, only you know."""
+    """Measure a model folder on scans that it has not seen; the command cannot check that it has not."""
     from .labels import find_maps
     from .measure import held_out, measure, table
 
@@ -126,7 +126,7 @@ def plan(setting: str, jobs: int) -> None:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the options of a command ask for, and its steps, each of which keeps what is there."""
+    """The options of a command, and its steps, each of which keeps existing results."""
 
     setting: str
     data: Path
@@ -139,7 +139,7 @@ class Recipe:
 
     @property
     def chosen(self) -> Setting:
-        """The setting, with the time for training that was asked for."""
+        """The setting, with the training time of `--minutes`."""
         chosen = SETTINGS[self.setting]
         return replace(chosen, minutes=self.minutes) if self.minutes else chosen
 
@@ -154,7 +154,7 @@ class Recipe:
         )
 
     def model(self, trainings: list[Fold], name: str, output: Path) -> int:
-        """Train the base and go on from it; write a model folder and return its size in bytes."""
+        """Train the base, continue from it, write a model folder and return its size in bytes."""
         from .export import export
         from .train import prepare, train
 

@@ -1,8 +1,8 @@
 """Whole bodies around labelled organs: what a label map lacks is filled in, differently each time.
 
-Nothing here is anatomy to measure by. It gives every organ neighbours of the right kind in about the right place, and
-never twice the same: a network that has learnt the liver from it cannot have learnt it from its surroundings by heart.
-What a map does label is kept; only its background is filled.
+This is not exact anatomy. It gives every organ neighbours of the right kind in about the right place, and they differ
+from case to case, so that a network cannot recognise the liver by memorised surroundings. Labelled voxels of a map are
+kept; only its background is filled.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .waves import Floats, waves
 
 Mask = NDArray[np.bool_]
 
-FRAME = (Tissue.BONE, Tissue.CARTILAGE, Tissue.CORD, Tissue.MUSCLE)  # what is no content of the trunk
+FRAME = (Tissue.BONE, Tissue.CARTILAGE, Tissue.CORD, Tissue.MUSCLE)  # tissues that enclose the trunk's contents
 KNOWN_BODY = 0.6  # of the liver's slices with bone: a map with more has its own skeleton
 UNDER_DIAPHRAGM = (Tissue.LIVER, Tissue.SPLEEN, Tissue.STOMACH, Tissue.KIDNEY, Tissue.PANCREAS, Tissue.COLON)
 
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """A canvas that is being filled, and what its parts are placed by; lengths in voxels unless they say mm.
+    """A body that is being filled, and the landmarks that place its parts; lengths in voxels unless the name says mm.
 
     Attributes
     ----------
@@ -36,11 +36,11 @@ class Trunk:
     spine
         Centre of the vertebral body in each slice (z, 2): y and x.
     cavity
-        What the muscles of the trunk enclose.
+        The space that the muscles of the trunk enclose.
     outside_mm
         Distance from the cavity.
     skeleton
-        Whether the map brought bones.
+        Whether the map has bones of its own.
     mm
         Size of a voxel.
     """
@@ -62,7 +62,7 @@ class Trunk:
         return z, y, x
 
     def paint(self, where: Mask, tissue: Tissue, over: tuple[Tissue, ...] = (Tissue.AIR,)) -> None:
-        """Label what is still of one of some tissues."""
+        """Label the voxels of a mask that still have one of the given tissues."""
         self.out[where & np.isin(self.out, over)] = tissue
 
 
@@ -74,15 +74,15 @@ def fill(tissues: LabelMap, rng: Generator, mm: float = GRID_MM) -> LabelMap:
     tissues
         Labels of `labels.Tissue`; a liver is among them.
     rng
-        Draws whatever the map does not say.
+        Draws everything that the map does not have.
     mm
         Size of a voxel.
 
     Returns
     -------
     LabelMap
-        Every labelled voxel keeps its label, but for what lies inside an organ: vessels and lesions of the liver,
-        contents of the stomach, marrow.
+        Every labelled voxel keeps its label, except inside an organ: vessels and lesions of the liver, contents of the
+        stomach, marrow.
     """
     canvas = _with_margins(tissues, rng, mm)
     skeleton = (canvas[(canvas == Tissue.LIVER).any(axis=(1, 2))] == Tissue.BONE).any(axis=(1, 2)).mean() > KNOWN_BODY
@@ -105,7 +105,7 @@ def fill(tissues: LabelMap, rng: Generator, mm: float = GRID_MM) -> LabelMap:
 
 
 def _with_margins(tissues: LabelMap, rng: Generator, mm: float) -> LabelMap:
-    """Cut to the organs, with room for the body around them, above and below; never beyond an organ that is cut."""
+    """Crop to the organs, with room for the body on all sides; never beyond an organ that the map cuts."""
     used = np.argwhere(tissues > 0)
     low, high = used.min(axis=0), used.max(axis=0) + 1
     box = tissues[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
@@ -133,14 +133,14 @@ def _centres(mask: Mask) -> NDArray[np.float64]:
 
 
 def _spine_line(canvas: LabelMap, rng: Generator, mm: float) -> Floats:
-    """Where the vertebrae are, slice by slice: by themselves, by the cord, by the aorta or by the kidneys."""
+    """Place of the vertebrae in each slice, from the vertebrae themselves, the cord, the aorta or the kidneys."""
     cord, aorta, kidneys = (canvas == t for t in (Tissue.CORD, Tissue.AORTA, Tissue.KIDNEY))
     if cord.any():
         line, shift = _centres(cord), (-22.0, 0.0)
     elif aorta.any():
         line, shift = _centres(aorta), (rng.uniform(27, 36), -rng.uniform(10, 20))
     elif kidneys.any():
-        _, y, x = np.nonzero(kidneys)  # as a pair: in many a slice there is only one
+        _, y, x = np.nonzero(kidneys)  # as a pair: many slices have only one
         line = np.full((len(canvas), 2), (y.mean(), (x.min() + x.max()) / 2))
         shift = (-rng.uniform(5, 20), rng.uniform(-4, 4))
     else:
@@ -160,7 +160,7 @@ def _cavity(canvas: LabelMap, spine: Floats, rng: Generator, mm: float) -> Mask:
         for k in np.unique(z):
             ends[k] = np.percentile(values[z == k], share)
         known = np.isfinite(ends)
-        ends[known] = np.maximum(ends[known], np.percentile(ends[known], 30))  # no waist where there is just an aorta
+        ends[known] = np.maximum(ends[known], np.percentile(ends[known], 30))  # no waist in slices with only an aorta
         at, value, far = np.flatnonzero(known), ends[known], round(50 / mm)
         at, usual = np.array([at[0] - far, *at, at[-1] + far]), float(np.percentile(value, 75))
         filled = np.interp(np.arange(depth), at, [usual, *value, usual])  # chest and pelvis are as wide as the belly
@@ -188,7 +188,7 @@ def _closed(mask: Mask, radius_mm: float, mm: float) -> Mask:
 
 
 def _wall(trunk: Trunk, rng: Generator) -> None:
-    """Muscle and fat around the cavity, both thicker here than there."""
+    """Muscle and fat around the cavity, both of varying thickness."""
     mm, shape = trunk.mm, trunk.out.shape
     muscle_mm, fat_mm = rng.uniform(6, 22), rng.uniform(3, 12) if rng.random() < 0.4 else rng.uniform(8, 45)
     muscle = muscle_mm * (1 + 0.25 * waves(rng, shape, 70 / mm))
@@ -228,7 +228,7 @@ def _draw_spine(trunk: Trunk, rng: Generator) -> None:
 
 
 def _level(trunk: Trunk, tissue: Tissue, percent: float) -> float:
-    """Height in mm that has some per cent of a tissue below it; of the liver where there is none of it."""
+    """Height in mm with the given percentage of a tissue below it; of the liver if the map lacks the tissue."""
     heights = np.nonzero((trunk.out == tissue).any(axis=(1, 2)))[0]
     if not heights.size:
         heights = np.nonzero((trunk.out == Tissue.LIVER).any(axis=(1, 2)))[0]
@@ -296,7 +296,7 @@ def _draw_chest(trunk: Trunk, rng: Generator) -> Floats:
 
 
 def _draw_belly(trunk: Trunk, ceiling: Floats, rng: Generator) -> None:
-    """What lies between the organs: stomach and vena cava where the map has none, bowel, colon, and fat."""
+    """The space between the organs: stomach and vena cava if the map has none, bowel, colon, and fat."""
     mm, out = trunk.mm, trunk.out
     z, y, x = trunk.grid
     inside = trunk.cavity & (out == Tissue.AIR)
@@ -328,7 +328,7 @@ def _draw_belly(trunk: Trunk, ceiling: Floats, rng: Generator) -> None:
 
 
 def _draw_contents(trunk: Trunk, rng: Generator) -> None:
-    """Gas, fluid and wall in stomach and bowel; gas lies in front, unless the patient, seldom, is prone."""
+    """Gas, fluid and wall in stomach and bowel; gas lies in front, except in the rare prone patient."""
     mm, out = trunk.mm, trunk.out
     _, y, _ = trunk.grid
     up = y if rng.random() < 0.93 else -y
@@ -348,7 +348,7 @@ def _draw_contents(trunk: Trunk, rng: Generator) -> None:
 
 
 def _draw_liver(trunk: Trunk, rng: Generator) -> None:
-    """Vessels in the liver, always; lesions in every fourth."""
+    """Vessels in every liver, lesions in every fourth."""
     out, mm = trunk.out, trunk.mm
     liver = out == Tissue.LIVER
     branches = np.hypot(*(waves(rng, out.shape, rng.uniform(22, 34) / mm) for _ in range(2)))
@@ -368,7 +368,7 @@ def _draw_marrow(trunk: Trunk) -> None:
 
 
 def _draw_outside(trunk: Trunk, rng: Generator) -> None:
-    """Arms, where there is room for them, and the table."""
+    """Arms, if there is room for them, and the table."""
     out, mm = trunk.out, trunk.mm
     body = out > 0
     _, y, x = trunk.grid

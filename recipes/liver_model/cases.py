@@ -1,6 +1,6 @@
 """Training cases: painted bodies, phantoms and variations of real scans, each from a seed and its name.
 
-What a case is depends on nothing but its name, the seed and the data: on no other case, and on no number of processes.
+A case depends only on its name, the seed and the data, not on other cases or on the number of processes.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ VIEWS = {  # share of each field of view
     "slab": 0.08,
     "no liver": 0.03,
 }
-LEAST_MM = 30.0  # height of a field of view; less shows all
-SHARE = 3  # of the cases without real scans, one in so many is trained on together with those
+LEAST_MM = 30.0  # least height of a field of view; a lower one becomes the whole body
+SHARE = 3  # one in so many cases without real scans is also used in trainings with real scans
 Case = tuple[Volume, Volume]  # image in HU and liver (0, 1), of one geometry
 
 
 def real_case(data: Path, name: str) -> Case:
-    """A real scan and its liver, turned to LPS; the liver on the scan's grid wherever its file has it.
+    """A real scan and its liver, turned to LPS; the liver is on the scan's grid, whatever grid its file has.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def real_case(data: Path, name: str) -> Case:
 
 
 def volume_of(image: sitk.Image) -> Volume:
-    """The volume of a SimpleITK image; the way back from `tumorgen.imaging.itk.to_image`."""
+    """The volume of a SimpleITK image; the inverse of `tumorgen.imaging.itk.to_image`."""
     z, y, x = image.GetSpacing()[::-1]
     array = sitk.GetArrayFromImage(image)
     return Volume(array, Geometry(array.shape, (z, y, x), image.GetOrigin(), image.GetDirection()))
@@ -104,7 +104,7 @@ def painted_case(tissues: LabelMap, rng: Generator) -> Case:
 
 
 def _outside_circle(shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """What a round field of reconstruction leaves out of a slice (y, x)."""
+    """The part of a slice (y, x) that lies outside a round field of reconstruction."""
     y, x = (np.linspace(-1, 1, n) for n in shape[1:])
     return np.asarray(np.hypot(y[:, None], x) > 1)
 
@@ -131,7 +131,7 @@ def draw_view(tissues: LabelMap, spacing_mm: Triple, rng: Generator) -> tuple[sl
 
 
 def view_along(kind: str, low: float, high: float, depth: int, mm: float, rng: Generator) -> tuple[int, int]:
-    """First slice of a view and the one behind its last; `low` and `high` are those of the liver."""
+    """First slice of a view and the slice after its last; `low` and `high` are the same of the liver."""
     tall = high - low
     middle, half = rng.uniform(low, high), rng.uniform(18, 40) / mm
     ends = {
@@ -181,7 +181,7 @@ def varied_case(case: Case, rng: Generator) -> Case:
 
 
 def _recoloured(hu: NDArray[np.float32], share: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
-    """Another mean of the liver in every other copy, as fat, iron or contrast would give it; a slight shift of all."""
+    """Another mean of the liver in half of the copies, as from fat, iron or contrast; a slight shift of all voxels."""
     soft = np.where(hu > -200, np.float32(rng.uniform(-8, 8)), np.float32(0))
     if rng.random() < 0.5:
         soft += share * np.float32(rng.uniform(-35, 55))
@@ -203,7 +203,7 @@ def rng_of(seed: int, name: str) -> Generator:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A case to be written: its name, of what kind, and from which map or scan."""
+    """A case to be written: its name, its kind, and its map or scan."""
 
     name: str
     kind: str
@@ -211,7 +211,7 @@ class Task:
 
     @property
     def of_scan(self) -> str:
-        """The real scan that it shows, or whose organs it was painted from."""
+        """The real scan that the case shows, or from whose organs it was painted."""
         return self.source.source.of_scan if isinstance(self.source, MapFile) else self.source
 
 
@@ -224,7 +224,7 @@ class Fold:
 
 
 def plan_cases(maps: Sequence[MapFile], real: Iterable[str], setting: Setting) -> list[Task]:
-    """Every case of a dataset. The maps take turns; maps of one source that has many do not crowd out the others."""
+    """Every case of a dataset. The maps take turns; a source with many maps does not crowd out the others."""
     tasks = [Task(f"painted_{k:04d}", "painted", _turn(maps, k)) for k in range(setting.painted if maps else 0)]
     tasks += [Task(f"phantom_{k:04d}", "phantom") for k in range(setting.phantoms)]
     for name in real:
@@ -234,9 +234,9 @@ def plan_cases(maps: Sequence[MapFile], real: Iterable[str], setting: Setting) -
 
 
 def folds(tasks: Sequence[Task], real: Sequence[str]) -> list[Fold]:
-    """`base`, which knows no real scan; `without_` each real scan, which knows all others; `all`.
+    """`base`, without real scans; `without_` each real scan, with all others; `all`.
 
-    All but the base go on from its weights, so that leaving a scan out costs no training from the start.
+    All but the base continue from its weights, so leaving a scan out needs no training from the start.
     """
     base = [task.name for task in tasks if not task.of_scan]
     tuned = [
@@ -247,7 +247,7 @@ def folds(tasks: Sequence[Task], real: Sequence[str]) -> list[Fold]:
 
 
 def _turn(maps: Sequence[MapFile], k: int) -> MapFile:
-    """Two of three from all maps in turn, the third from the sources with few maps, if there are any."""
+    """Two of three cases use all maps in turn, the third uses the sources with few maps, if there are any."""
     counts: dict[int, int] = {}
     for item in maps:
         counts[id(item.source)] = counts.get(id(item.source), 0) + 1
@@ -287,8 +287,8 @@ def write_dataset(
 ) -> list[Fold]:
     """Write a raw dataset of nnU-Net's: `imagesTr`, `labelsTr`, `dataset.json`, `splits_final.json`.
 
-    Cases that are there are kept, for they are what they would be again; a folder belongs to one seed and one setting,
-    which `recipe.json` says.
+    Existing cases are kept, since they would be made the same again. A folder belongs to one seed and one setting,
+    which `recipe.json` records.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ def write_dataset(
     jobs
         Processes.
     tell
-        Told what is used and what is skipped.
+        Called with a line for each source that is used or skipped.
 
     Returns
     -------
@@ -313,7 +313,7 @@ def write_dataset(
     Raises
     ------
     TumorgenError
-        The folder is another recipe's.
+        The folder belongs to another recipe.
     """
     maps = find_maps(data, without, tell=tell)
     real = [name for name in real_there(data) if name not in without]
@@ -348,7 +348,7 @@ def write_case(task: Task, folder: Path, data: Path, seed: int) -> None:
 
 
 def _describe(folder: Path, count: int, trainings: Sequence[Fold]) -> None:
-    """`dataset.json`, and the folds; their validation cases, a few, are trained on too and choose nothing."""
+    """`dataset.json` and the folds. Their few validation cases are also trained on, and nothing is selected by them."""
     about = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "liver": 1},

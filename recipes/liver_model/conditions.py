@@ -1,4 +1,4 @@
-"""What clinics have, made of one case: other headers, thicker slices, a liver that the scan cuts; and phantoms of it.
+"""Variations as in clinics, from one case: other headers, thicker slices, a liver that the scan cuts; and phantoms.
 
 A case is an image in HU and a liver (0, 1) of one geometry. None of these is trained on.
 """
@@ -20,7 +20,7 @@ from .cases import Case, rng_of, volume_of
 TURNS = {"RAS": "header RAS", "LPI": "feet first", "PSR": "stored sagittally"}
 THICK_MM = 5.0
 CUT = 0.3  # of the liver's height
-LEAST_MM = 60.0  # of liver that a cut leaves; a slab is cut already
+LEAST_MM = 60.0  # of liver must remain after a cut; a slab is cut already
 PHANTOMS: tuple[tuple[str, Phase, Triple], ...] = (
     ("portal, slices of 0.7 mm", "portal", (0.7, 1.5, 1.5)),
     ("portal, slices of 2.5 mm", "portal", (2.5, 0.8, 0.8)),
@@ -44,13 +44,13 @@ def variations(name: str, case: Case) -> Iterator[tuple[str, Case]]:
 
 
 def turned(case: Case, letters: str) -> Case:
-    """A case stored along other axes, its header saying so; the patient stays where he is."""
+    """A case stored along other axes, with the matching header; the patient keeps his place."""
     image, liver = (volume_of(sitk.DICOMOrient(to_image(part), letters)) for part in case)
     return image, liver
 
 
 def thickened(case: Case) -> Case:
-    """Means of neighbouring slices, at least two; the liver is where most of them have it."""
+    """Means of at least two neighbouring slices; a voxel is liver if most of these slices have it."""
     depth, z_mm = case[0].geometry.shape[0], case[0].geometry.spacing_mm[0]
     together = max(2, round(THICK_MM / z_mm))
     used = depth // together * together
@@ -73,7 +73,7 @@ def cut_above(case: Case) -> Case:
 
 
 def phantoms(seed: int) -> Iterator[tuple[str, Case]]:
-    """A phantom of each phase and slice thickness, each another patient."""
+    """A phantom of each phase and slice thickness, each a different patient."""
     for name, phase, spacing_mm in PHANTOMS:
         depth, height, width = (round(mm / step) for mm, step in zip(FIELD_MM, spacing_mm, strict=True))
         drawn = draw_phantom(rng_of(seed, name), shape=(depth, height, width), spacing_mm=spacing_mm, phase=phase)

@@ -1,4 +1,4 @@
-"""Random affine and elastic deformation of label maps, straight to the grid that a scan is to have."""
+"""Random affine and elastic deformation of label maps, directly onto the grid of the scan."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Deformation:
 
 
 def draw_deformation(rng: Generator) -> Deformation:
-    """Draw scales, small rotations and shears, and how strong the elastic part is."""
+    """Draw scales, small rotations and shears, and the strength of the elastic part."""
     overall = rng.uniform(0.88, 1.14)
     scale = np.clip(overall * rng.uniform(0.9, 1.1, 3), *SCALES)
     shear = np.eye(3)
@@ -65,7 +65,7 @@ def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def grid_around(shape: Index, spacing_in_mm: Triple, deformation: Deformation, spacing_mm: Triple) -> Index:
-    """Voxels (z, y, x) of a grid that holds what a deformation, but for turns and bends, makes of a whole image."""
+    """Voxels (z, y, x) of a grid that holds a whole image after its scaling; rotation and bending are ignored."""
     forward = np.abs(np.linalg.inv(deformation.matrix).diagonal())
     z, y, x = (
         max(2, int(np.ceil(n * s * f / wanted)))
@@ -79,14 +79,14 @@ def places(
 ) -> list[Floats]:
     """Where each voxel of a grid lies in an image, as continuous indices; both have the same middle.
 
-    Above and below an image lie its last slices, so that a turned one has no corners of air in the patient.
+    Above and below an image its last slices are repeated, so that a turned image has no corners of air in the patient.
 
     Parameters
     ----------
     shape_in, spacing_in_mm
         The image (z, y, x).
     deformation
-        What is done to it.
+        The deformation of the image.
     shape, spacing_mm
         The grid (z, y, x).
     rng

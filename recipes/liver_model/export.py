@@ -1,4 +1,4 @@
-"""From nnU-Net's training to the folder that ships: what inference needs, weights in half precision, checksums."""
+"""From nnU-Net's training to the folder that ships: the files for inference, weights in half precision, checksums."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CHECKPOINT = "checkpoint_final.pth"
 def export(trained: Path, output: Path) -> int:
     """Write the model folder: `plans.json`, `dataset.json`, `fold_0/checkpoint_final.pth`, `SHA256SUMS`.
 
-    The checkpoint holds tensors and text, nothing that runs when it is loaded, and names nnU-Net's own trainer, so that
-    any nnU-Net v2 loads it; torch copies the half-precision weights into the network's single-precision ones.
+    The checkpoint holds only tensors and text, so loading it runs no code. It names nnU-Net's own trainer, so any
+    nnU-Net v2 loads it; torch copies the half-precision weights into the network's single-precision ones.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def export(trained: Path, output: Path) -> int:
 
 
 def halved(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Weights in half precision; what nnU-Net's network holds under several names is still stored once."""
+    """Weights in half precision; a tensor that nnU-Net's network holds under several names is still stored once."""
     once: dict[tuple[int, tuple[int, ...]], Any] = {}
     return {
         name: once.setdefault((value.data_ptr(), tuple(value.shape)), value.half()) for name, value in weights.items()

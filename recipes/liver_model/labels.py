@@ -24,7 +24,7 @@ LabelMap = NDArray[np.uint8]
 
 
 class Tissue(IntEnum):
-    """What a voxel of a label map is; those from `FAT` on are only ever filled in."""
+    """The tissue of a voxel of a label map; the tissues from `FAT` on never come from a map, only from filling."""
 
     AIR = 0
     LIVER = 1
@@ -37,7 +37,7 @@ class Tissue(IntEnum):
     PORTAL_VEIN = 8
     ARTERY = 9
     PANCREAS = 10
-    SOFT = 11  # oesophagus, adrenals, uterus: soft tissue with nothing to tell it by
+    SOFT = 11  # oesophagus, adrenals, uterus: soft tissue without features of its own
     BOWEL = 12
     COLON = 13
     BLADDER = 14
@@ -60,11 +60,11 @@ class Tissue(IntEnum):
     TABLE = 31
 
 
-LIVER_PARTS = (Tissue.LIVER, Tissue.LIVER_VESSEL, Tissue.LIVER_LESION)  # what a model has to call liver
+LIVER_PARTS = (Tissue.LIVER, Tissue.LIVER_VESSEL, Tissue.LIVER_LESION)  # the labels that a model has to call liver
 
 Numbers = Mapping[Tissue, Iterable[int]]
 
-TOTAL: Numbers = {  # TotalSegmentator's 117 classes (organs.json), which visible_human shares as far as it goes
+TOTAL: Numbers = {  # TotalSegmentator's 117 classes (organs.json), which visible_human shares in part
     Tissue.LIVER: [5],
     Tissue.SPLEEN: [1],
     Tissue.KIDNEY: [2, 3],
@@ -132,7 +132,7 @@ BTCV: Numbers = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where label maps come from: files of the data folder, and what their numbers mean.
+    """A source of label maps: files of the data folder, and the meaning of their numbers.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class Source:
     numbers
         Tissue -> label values.
     of_scan
-        The real scan whose anatomy this is: left out together with it.
+        The real scan with this anatomy; the maps are left out together with it.
     """
 
     pattern: str
@@ -160,7 +160,7 @@ SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class MapFile:
-    """A label map that is there: its name, its file and its source."""
+    """A label map that exists: its name, its file and its source."""
 
     name: str
     path: Path
@@ -170,18 +170,18 @@ class MapFile:
 def find_maps(
     data: Path, without: Iterable[str] = (), leave_out: str = "", tell: Callable[[str], None] = lambda _: None
 ) -> list[MapFile]:
-    """The label maps below a folder, less sources that are not wanted and the anatomy of a scan that is left out.
+    """The label maps below a folder, without the excluded sources and the anatomy of a scan that is left out.
 
     Parameters
     ----------
     data
-        The folder, laid out as `SOURCES` has it.
+        The folder, in the layout of `SOURCES`.
     without
         Names of sources.
     leave_out
         A real scan that is tested on.
     tell
-        Told of each source that is skipped, and why.
+        Called with a line for each source that is skipped, with the reason.
     """
     found = []
     for name, source in SOURCES.items():
@@ -200,7 +200,7 @@ def find_maps(
 def read_map(path: Path, numbers: Numbers, spacing_mm: float = GRID_MM) -> LabelMap:
     """A label map in the vocabulary, turned to LPS and resampled to an isotropic spacing, borders kept smooth.
 
-    Each tissue's indicator is interpolated and the largest share wins, so that thick slices leave no stairs.
+    Each tissue's indicator is interpolated and the largest share wins, so that thick slices leave no steps.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def resample_labels(tissues: LabelMap, spacing_in_mm: Triple, spacing_mm: float)
     spans = [n * s for n, s in zip(tissues.shape, spacing_in_mm, strict=True)]
     shape = [max(1, round(span / spacing_mm)) for span in spans]
     axes = [tents(n, s, size, spacing_mm) for n, s, size in zip(tissues.shape, spacing_in_mm, shape, strict=True)]
-    best = np.full(shape, 0.5, np.float32)  # what fills less than half a voxel leaves it to the background
+    best = np.full(shape, 0.5, np.float32)  # a tissue with less than half of a voxel leaves it to the background
     result = np.zeros(shape, np.uint8)
     boxes = find_objects(tissues)
     for number in np.unique(tissues)[np.unique(tissues) > 0]:
@@ -241,7 +241,7 @@ def resample_labels(tissues: LabelMap, spacing_in_mm: Triple, spacing_mm: float)
 
 
 def tents(n_in: int, spacing_in: float, n_out: int, spacing_out: float) -> NDArray[np.float32]:
-    """Weights (n_out, n_in) of resampling an axis: linear between voxels that are coarse, an average over fine ones."""
+    """Weights (n_out, n_in) of resampling an axis: linear between coarse voxels, an average over fine ones."""
     centres_in = (np.arange(n_in) + 0.5) * spacing_in
     centres_out = (np.arange(n_out) + 0.5) * spacing_out
     near = np.clip(centres_out, centres_in[0], centres_in[-1])

@@ -1,4 +1,4 @@
-"""How good a model is on scans that it has not seen, through `tumorgen liver-mask` itself."""
+"""The quality of a model on scans that it has not seen, measured through `tumorgen liver-mask` itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARKERS = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Agreement of a case: DSC, NSD at `TOLERANCE_MM`, and by how many per cent the volume is off."""
+    """Scores of a case: DSC, NSD at `TOLERANCE_MM`, and the error of the volume in per cent."""
 
     case: str
     dsc: float
@@ -37,7 +37,7 @@ class Score:
 
 
 def held_out(data: Path, scan: str, maps: Sequence[MapFile], count: int, seed: int) -> Iterable[tuple[str, Case]]:
-    """A real scan that was left out, in several conditions; phantoms and `count` painted CTs that no training has."""
+    """A real scan that was left out, in several variations; phantoms and `count` painted CTs that no training uses."""
     if scan:
         yield from variations(scan, real_case(data, scan))
     if count:
@@ -49,7 +49,7 @@ def held_out(data: Path, scan: str, maps: Sequence[MapFile], count: int, seed: i
 
 
 def score(reference: Volume, prediction: np.ndarray, case: str) -> Score:
-    """Scores of a predicted mask (z, y, x) against a liver on the same grid; nan where neither has a voxel."""
+    """Scores of a predicted mask (z, y, x) against a liver on the same grid; nan if neither has a voxel."""
     truth, found = reference.array > 0, prediction.astype(bool)
     volume = np.count_nonzero(truth)
     error = 100 * (np.count_nonzero(found) - volume) / volume if volume else math.nan
@@ -58,7 +58,7 @@ def score(reference: Volume, prediction: np.ndarray, case: str) -> Score:
 
 
 def measure(model: Path, cases: Iterable[tuple[str, Case]], pictures: Path | None, threads: int) -> list[Score]:
-    """Scores of a model folder, with what `liver-mask` does after nnU-Net; a picture of each case if wanted."""
+    """Scores of a model folder, with the post-processing of `liver-mask`; a picture of each case if wanted."""
     segment = load_model(find_model(model), threads=threads, device="auto")
     scores = []
     for name, (image, liver) in cases:

@@ -1,7 +1,7 @@
 """CTs painted from label maps: plausible HU, contrast, texture, slices, noise and faults, all drawn at random.
 
 In the manner of SynthSeg (Billot et al., Med Image Anal 2023;86:102789), but for CT: each tissue keeps to the range of
-HU that it can have, for what tells a liver in CT is that range; every eighth scan breaks the rule for soft tissue.
+HU that it can have, because this range identifies a liver in CT. Every eighth scan breaks the rule for soft tissue.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ LOOKS: Mapping[Tissue, Look] = {
     Tissue.DIAPHRAGM: Look((30, 60), (0, 15), (5, 25), (5, 20), 5),
     Tissue.TABLE: Look((-900, -50), texture=30),
 }
-ORAL_CONTRAST = (80, 500)  # of fluid in stomach and bowel, where it was drunk
+ORAL_CONTRAST = (80, 500)  # of fluid in stomach and bowel, if the patient drank it
 FATTY = (-15, 40)  # a fatty liver without contrast
 DENSE = (70, 95)  # iron, amiodarone
 
@@ -104,14 +104,14 @@ def draw_hu(rng: Generator, phase: str) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Scanner:
-    """How a painted body is scanned; lengths in mm, noise and shading in HU.
+    """The scanner of a painted body; lengths in mm, noise and shading in HU.
 
     Attributes
     ----------
     spacing_mm
-        Of the voxels that come out (z, y, x).
+        Spacing of the resulting voxels (z, y, x).
     thickness_mm
-        Of a slice, at least its spacing.
+        Thickness of a slice, at least its spacing.
     blur_mm
         Standard deviation of the blur in plane.
     noise_hu, grain
@@ -119,7 +119,7 @@ class Scanner:
     streaks
         How much stronger the noise is along x between the shoulders or arms: photon starvation.
     shading_hu
-        Of smooth shading: beam hardening, cupping.
+        Strength of smooth shading: beam hardening, cupping.
     metal
         Whether streaks run from a piece of metal.
     """

@@ -1,4 +1,4 @@
-"""How much of everything: a table of settings, from a proof that the recipe runs to the model that is meant."""
+"""The sizes of the recipe, as a table: from a proof that it runs to the full model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Setting:
     epochs, iterations
         Epochs, at most, and steps of each.
     minutes, tuning_minutes
-        Time for training without real scans, and for going on with them. Epochs that do not fit are not begun, and the
-        learning rate falls accordingly.
+        Time for training without real scans, and for continuing with them. Epochs that do not fit are not begun, and
+        the learning rate falls accordingly.
     held_out
-        Painted CTs to measure on, besides the phantoms; of 0 follows that no phantom is measured on either.
+        Painted CTs to measure on, besides the phantoms; with 0, no phantom is measured either.
     """
 
     painted: int

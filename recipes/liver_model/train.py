@@ -1,4 +1,4 @@
-"""Planning and training by nnU-Net v2: its planner and its trainer, told how small the network is to be.
+"""Planning and training by nnU-Net v2: its planner and its trainer, with a small network.
 
 nnU-Net reads its folders from the environment when it is imported, so both steps run in processes of their own.
 """
@@ -28,7 +28,7 @@ WINDOW = {"percentile_00_5": -250.0, "percentile_99_5": 350.0, "mean": 40.0, "st
 
 
 def environment(work: Path, setting: Setting, jobs: int) -> dict[str, str]:
-    """Environment of nnU-Net's processes: everything below `work`."""
+    """Environment of nnU-Net's processes, with all folders below `work`."""
     return {
         **os.environ,
         "nnUNet_raw": str(work / "nnUNet_raw"),
@@ -44,7 +44,7 @@ def environment(work: Path, setting: Setting, jobs: int) -> dict[str, str]:
 
 
 def plans_of(plans: dict[str, Any], setting: Setting) -> dict[str, Any]:
-    """nnU-Net's plans with the recipe's patch, batch, window and small network; only the configuration that is trained.
+    """nnU-Net's plans with the recipe's patch, batch, window and small network, and only the trained configuration.
 
     The planner's own choice for 8 GB of graphics memory would be a network of 30 million weights and more.
     """
@@ -114,14 +114,14 @@ def prepare(work: Path, setting_name: str, setting: Setting, jobs: int) -> None:
 
 
 def train(work: Path, fold: int, setting: Setting, device: str, jobs: int, base: Path | None = None) -> Path:
-    """Train a fold of what `prepare` made; what was done is kept, and a training that was cut off goes on.
+    """Train a fold of the dataset that `prepare` made; existing results are kept, an interrupted training continues.
 
     Parameters
     ----------
     work, fold, setting, device, jobs
-        The work folder; the fold's place in `splits_final.json`; how much of everything; where.
+        The work folder; the fold's place in `splits_final.json`; the setting; the device; the number of processes.
     base
-        A trained fold whose weights are gone on from, in the setting's `tuning_minutes`; without it they are drawn.
+        A trained fold from whose weights to continue, for the setting's `tuning_minutes`; without it they are drawn.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Smooth noise, of which the recipe makes shapes, bends and textures."""
+"""Smooth noise, from which the recipe makes shapes, bends and textures."""
 
 from __future__ import annotations
 

@@ -314,7 +314,7 @@ def series(m: Maker) -> None:
     for number in (0, 7, 15):
         for size in (0, 100, 132, 400, 800, 1100):
             at_end = number != 7 and size < 1000  # the rest is whole, and it is said; later the header is, too
-            slices = sorted(put("first or last cut off, said" if at_end else "cut off", valid=at_end).iterdir())
+            slices = sorted(put("first or last cut off, reported" if at_end else "cut off", valid=at_end).iterdir())
             slices[number].write_bytes(slices[number].read_bytes()[:size])
     for lost in ((7,), (3, 9), (4, 5, 6)):
         slices = sorted(put("slices missing").iterdir())
@@ -371,7 +371,7 @@ def elsewhere(m: Maker) -> None:
         m.text("encoding not known", "a.nrrd", ("encoding: raw", f"encoding: {encoding}"))
     m.text("encoding not known", "a.mha", ("BinaryData = True", "BinaryData = False"))
     for name, line in (("a.mha", "DimSize = 5 5 5"), ("a.mha", "ElementType = MET_UCHAR")):
-        m.text("header says it twice", name, ("NDims = 3", f"NDims = 3\n{line}"))
+        m.text("field given twice", name, ("NDims = 3", f"NDims = 3\n{line}"))
     m.put("header without end", "nrrd", m.bytes["a.nrrd"].partition(b"\n\n")[0] + b"\n" + b"# x\n" * 400_000)
     m.put("header without end", "mha", b"ObjectType = Image\nComment = " + b"x" * 3_000_000)
 

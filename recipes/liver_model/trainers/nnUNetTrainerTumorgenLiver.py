@@ -1,6 +1,6 @@
-"""nnU-Net's trainer, shorter: no mirroring, so that left and right are learnt, and as many epochs as there is time for.
+"""nnU-Net's trainer without mirroring, so that left and right are learnt, and with as many epochs as fit the time.
 
-nnU-Net looks into this folder (`nnUNet_extTrainer`). What it makes is loaded with nnU-Net's own trainer: `export`.
+nnU-Net looks into this folder (`nnUNet_extTrainer`). The exported model is loaded with nnU-Net's own trainer: `export`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SLABS, THINNEST, THICKEST = 0.15, 0.12, 0.4  # share of patches; thickness as a 
 
 
 class Slab(BasicTransform):  # type: ignore[misc]
-    """Leave a few slices of a patch, as where a scan shows no more: the rest is nnU-Net's padding, and no liver."""
+    """Keep a few slices of a patch, as if the scan had no more: the rest is nnU-Net's padding and has no liver."""
 
     def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
-        """Which slices stay: (z, y, x) follow the channel."""
+        """The slices that stay; the axes are (channel, z, y, x)."""
         depth = data_dict["image"].shape[1]
         thickness = max(1, round(depth * np.random.uniform(THINNEST, THICKEST)))  # noqa: NPY002  # nnU-Net seeds it
         first = np.random.randint(0, depth - thickness + 1)  # noqa: NPY002
@@ -42,7 +42,7 @@ class Slab(BasicTransform):  # type: ignore[misc]
 
 
 class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc]  # noqa: N801  # as nnU-Net names them
-    """Few epochs, cut to the time there is; no validation of whole scans, which the recipe does by itself."""
+    """As many epochs as fit the time; no validation of whole scans, because the recipe measures them itself."""
 
     def __init__(
         self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any], device: torch.device
@@ -59,7 +59,7 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
             self.initial_lr = TUNING_RATE
 
     def initialize(self) -> None:
-        """nnU-Net's network and optimiser; then the weights to go on from, heads and all, and faster arithmetic."""
+        """nnU-Net's network and optimiser; then the weights to continue from, heads included, and faster arithmetic."""
         super().initialize()
         if self.base:
             stored = torch.load(self.base, map_location="cpu", weights_only=False)  # the recipe's own, just trained
@@ -68,7 +68,7 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
             self._compute_in_bfloat16()
 
     def _compute_in_bfloat16(self) -> None:
-        """What autocast is on a GPU: a third of the time of a step on a CPU that has such instructions."""
+        """Autocast for the CPU: a step takes a third of the time on a CPU with such instructions."""
         layout = torch.channels_last_3d
         self.network.to(memory_format=layout)
         forward = self.network.forward
@@ -82,14 +82,14 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
 
     @staticmethod
     def get_training_transforms(*given: Any, **named: Any) -> ComposeTransforms:
-        """nnU-Net's augmentation; of some patches a slab is left, before labels are made coarser for the decoder."""
+        """nnU-Net's augmentation; some patches are cut to a slab, before labels are made coarser for the decoder."""
         made: ComposeTransforms = nnUNetTrainerNoMirroring.get_training_transforms(*given, **named)
         padding = next(i for i, step in enumerate(made.transforms) if isinstance(step, RemoveLabelTransform))
         made.transforms.insert(padding + 1, RandomTransform(Slab(), apply_probability=SLABS))
         return made
 
     def run_training(self) -> None:
-        """nnU-Net's loop, but for its end, which moves."""
+        """nnU-Net's loop, but with an end that `on_epoch_end` may move."""
         self.on_train_start()
         self.began, self.first = time.monotonic(), self.current_epoch
         while self.current_epoch < self.num_epochs:
@@ -105,7 +105,7 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
         self.on_train_end()
 
     def on_epoch_end(self) -> None:
-        """After some epochs, end earlier where the rest would take too long; the learning rate then falls faster."""
+        """After some epochs, end earlier if the rest would take too long; the learning rate then falls faster."""
         super().on_epoch_end()
         done = self.current_epoch - self.first
         if done >= MEASURED:
@@ -116,5 +116,5 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
                 self.num_epochs = self.lr_scheduler.max_steps = fit
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """Nothing: the recipe measures on scans that were left out, through `tumorgen liver-mask`."""
+        """Do nothing: the recipe measures on scans that were left out, through `tumorgen liver-mask`."""
         del save_probabilities
