@@ -26,7 +26,9 @@ from tumorgen.imaging.reading import read_ct, read_mask
 from tumorgen.method.settings import Settings
 from tumorgen.phantom.folder import write_phantoms
 from tumorgen.training.arrays import add_tumors
-from tumorgen.training.preprocessed import Frame, Normalization, TumorCases, fresh, measure_all
+from tumorgen.training.frame import Frame, Normalization
+from tumorgen.training.measuring import measure_cases
+from tumorgen.training.preprocessed import TumorCases, fresh_tumors
 
 SHAPE, SPACING_MM = (224, 512, 512), (1.5, 0.75, 0.75)
 PATCH, BATCH = [128, 128, 128], 2  # what nnU-Net plans for such scans on a GPU of 8 to 12 GB
@@ -100,7 +102,7 @@ def measure_cuts(dataset: Path, patches: int) -> dict[str, Any]:
     frame = Frame.of(plans, "3d_fullres", about)
     plain = nnUNetDatasetBlosc2(str(dataset / "nnUNetPlans_3d_fullres"))
     measured = dataset / "nnUNetPlans_3d_fullres_tumorgen"
-    once = seconds(lambda: measure_all(plain, measured, frame, Settings(), 1))
+    once = seconds(lambda: measure_cases(plain, measured, frame, Settings(), 1))
     labels = PlansManager(plans).get_label_manager(about)
     np.random.seed(0)  # noqa: NPY002  # nnU-Net draws from it
 
@@ -110,7 +112,7 @@ def measure_cuts(dataset: Path, patches: int) -> dict[str, Any]:
     loaders = {"plain": loader(plain)}
     for name in CLASSES:
         settings = Settings(sizes=(name,))
-        loaders[name] = loader(TumorCases(plain, measured, frame, settings, fresh(settings)))
+        loaders[name] = loader(TumorCases(plain, measured, frame, settings, fresh_tumors(settings)))
     times: dict[str, list[float]] = {name: [] for name in loaders}
     for turn in range(patches + 1):  # the first is thrown away: modules are loaded, pages read
         for name, each in loaders.items():

@@ -39,7 +39,8 @@ from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Capsule, Intensity, Settings, load_settings
 from tumorgen.phantom.scanner import draw_phantom
-from tumorgen.training.arrays import draw, prepare_arrays, render_box, tumor_voxels
+from tumorgen.training.arrays import prepare_arrays
+from tumorgen.training.patches import draw_any_class, draw_tumor_voxels, render_box
 
 FIELD_MM = (230.0, 290.0, 310.0)  # the whole liver of any phantom
 SMALL_MM = 10.0  # a small lesion: the radius of a sphere of its volume is below this
@@ -90,7 +91,7 @@ class Source:
     def plan(self, number: int) -> Plan:
         """A plan of a scan: one of its variants, or a new one."""
         if self.variants == ON_THE_FLY:
-            return draw(self.scans[number], self.settings, self.rng)
+            return draw_any_class(self.scans[number], self.settings, self.rng)
         key = number, int(self.rng.integers(self.variants))
         if key not in self.plans:
             self.plans[key] = draw_variant(self.scans[number], self.settings, TRAIN_SEED, key[1])
@@ -100,7 +101,7 @@ class Source:
         """Image in HU and label of a patch, around a tumour's voxel or any of the liver's, turned over at random."""
         number = int(self.rng.integers(len(self.scans)))
         scan, plan = self.scans[number], self.plan(number)
-        places = tumor_voxels(plan, scan.geometry, self.rng, 1) if on_tumor else ()
+        places = draw_tumor_voxels(plan, scan.geometry, self.rng, 1) if on_tumor else ()
         center = places[0] if len(places) else scan.voxel(int(self.rng.integers(scan.candidates.size)))
         z, y, x = (
             slice(start, start + size)

@@ -1,4 +1,4 @@
-"""Preprocessed cases with tumours in whatever is cut out of them: HU and back, views, places, seeds.
+"""Preprocessed cases with tumours in whatever is cut out of them: what is measured, views, places, seeds.
 
 The dataset here is a stand-in with nnU-Net's `load_case`; `test_trainer` has nnU-Net's own.
 """
@@ -21,17 +21,9 @@ from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.training.arrays import prepare_arrays
-from tumorgen.training.preprocessed import (
-    Frame,
-    Normalization,
-    TumorCases,
-    fixed,
-    fresh,
-    hidden_share,
-    measure,
-    measure_all,
-    recall,
-)
+from tumorgen.training.frame import Frame, Normalization
+from tumorgen.training.measuring import measure_case, measure_cases, recall_scan
+from tumorgen.training.preprocessed import TumorCases, fixed_tumors, fresh_tumors
 
 SPACING = (4.0, 2.5, 2.5)
 CLIPPED = Normalization(mean_hu=95.0, sd_hu=25.0, low_hu=-20.0, high_hu=170.0)
@@ -62,8 +54,8 @@ def cases(tmp_path):
 
 
 def with_tumors(cases, tmp_path, draw=None, **options):
-    skip = measure_all(cases, tmp_path / "measured", FRAME, SMALL, 1)
-    return TumorCases(cases, tmp_path / "measured", FRAME, SMALL, draw or fresh(SMALL), tuple(skip), **options)
+    skip = measure_cases(cases, tmp_path / "measured", FRAME, SMALL, 1)
+    return TumorCases(cases, tmp_path / "measured", FRAME, SMALL, draw or fresh_tumors(SMALL), tuple(skip), **options)
 
 
 def seeded(seed: int) -> None:
@@ -71,24 +63,18 @@ def seeded(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002
 
 
-def test_normalisation_is_nnunets_and_is_undone_within_the_clipping():
-    hu = np.array([-1000, -20, 0, 95, 120, 170, 900], np.float32)
-    assert_allclose(CLIPPED.to_values(hu), (np.clip(hu, -20, 170) - 95) / 25, rtol=1e-6)
-    assert_allclose(CLIPPED.to_hu(CLIPPED.to_values(hu)), np.clip(hu, -20, 170), atol=1e-4)
-
-
 def test_measured_once_and_again_when_something_has_changed(cases, tmp_path):
     folder = tmp_path / "measured"
-    assert measure(cases, "ball_0", folder, FRAME, SMALL) == ""
+    assert measure_case(cases, "ball_0", folder, FRAME, SMALL) == ""
     written = (folder / "ball_0.json").stat().st_mtime_ns
-    measure(cases, "ball_0", folder, FRAME, SMALL)
+    measure_case(cases, "ball_0", folder, FRAME, SMALL)
     assert (folder / "ball_0.json").stat().st_mtime_ns == written
     other = Settings(vessels=Vessels(offset_hu=20.0))
-    measure(cases, "ball_0", folder, FRAME, other)
+    measure_case(cases, "ball_0", folder, FRAME, other)
     assert (folder / "ball_0.json").stat().st_mtime_ns != written
     (tmp_path / "source" / "ball_0.b2nd").write_bytes(b"new")
     changed = (folder / "ball_0.json").read_text()
-    measure(cases, "ball_0", folder, FRAME, other)
+    measure_case(cases, "ball_0", folder, FRAME, other)
     assert (folder / "ball_0.json").read_text() != changed
 
 
@@ -121,7 +107,7 @@ def test_the_clipping_hardly_moves_the_statistics(cases):
 
 
 def test_a_cut_is_the_cut_of_the_rendered_case(cases, tmp_path):
-    tumors = with_tumors(cases, tmp_path, fixed(SMALL, 0))
+    tumors = with_tumors(cases, tmp_path, fixed_tumors(SMALL, 0))
     seeded(0)
     data, seg, _, properties = tumors.load_case("ball_0")
     plain, healthy, _, _ = cases.load_case("ball_0")
@@ -134,7 +120,7 @@ def test_a_cut_is_the_cut_of_the_rendered_case(cases, tmp_path):
 
     box = tuple(slice(n // 3, 2 * n // 3) for n in scan.geometry.shape)
     assert_array_equal(seg[(slice(None), *box)], label[(slice(None), *box)])
-    # As in `test_transform`: corners of the blurs.
+    # As in `test_patches`: corners of the blurs.
     assert_allclose(data[(slice(None), *box)], whole[(slice(None), *box)], atol=0.05 / 25)
     assert data.shape == plain.shape
     assert properties["spacing"] == list(SPACING)
@@ -205,7 +191,7 @@ def test_workers_of_different_seeds_draw_one_distribution_and_never_the_same(cas
 
 
 def test_validation_has_the_tumours_of_the_first_variants(cases, tmp_path):
-    tumors = with_tumors(cases, tmp_path, fixed(SMALL, 3))
+    tumors = with_tumors(cases, tmp_path, fixed_tumors(SMALL, 3))
     seen = {np.array(tumors.load_case("ball_0")[1][:]).tobytes() for _ in range(12)}
     again = {np.array(tumors.load_case("ball_0")[1][:]).tobytes() for _ in range(12)}
     assert seen == again
@@ -216,10 +202,10 @@ def test_cases_with_tumours_or_without_a_liver_stay_as_they_are(tmp_path):
     (tmp_path / "source").mkdir()
     names = ["ball_0", "real_1", "empty_2"]
     mixed = Cases(identifiers=names, source_folder=str(tmp_path / "source"))
-    skip = measure_all(mixed, tmp_path / "measured", FRAME, SMALL, 2)
+    skip = measure_cases(mixed, tmp_path / "measured", FRAME, SMALL, 2)
     assert set(skip) == {"real_1", "empty_2"}
     assert "has tumours" in skip["real_1"]
-    tumors = TumorCases(mixed, tmp_path / "measured", FRAME, SMALL, fresh(SMALL), tuple(skip))
+    tumors = TumorCases(mixed, tmp_path / "measured", FRAME, SMALL, fresh_tumors(SMALL), tuple(skip))
     assert tumors.identifiers == names
     for name in skip:
         for given, own in zip(tumors.load_case(name)[:2], mixed.load_case(name)[:2], strict=True):
@@ -236,53 +222,11 @@ def test_only_boxes_can_be_cut(cases, tmp_path):
 
 def test_nothing_measured_is_said(cases, tmp_path):
     with pytest.raises(TumorgenError, match="nothing was measured for ball_0"):
-        TumorCases(cases, tmp_path / "measured", FRAME, SMALL, fresh(SMALL))
-    measure_all(cases, tmp_path / "measured", FRAME, SMALL, 1)
+        TumorCases(cases, tmp_path / "measured", FRAME, SMALL, fresh_tumors(SMALL))
+    measure_cases(cases, tmp_path / "measured", FRAME, SMALL, 1)
     (tmp_path / "measured" / "ball_0_vessels.npy").write_bytes(b"cut off")
     about = json.loads((tmp_path / "measured" / "ball_0.json").read_text())["about"]
-    assert recall("ball_0", tmp_path / "measured", about) is None
-
-
-PLANS = {
-    "transpose_forward": [1, 0, 2],
-    "foreground_intensity_properties_per_channel": {
-        "0": {"mean": 95.0, "std": 25.0, "percentile_00_5": -20.0, "percentile_99_5": 170.0}
-    },
-    "configurations": {
-        "3d_fullres": {"spacing": [4.0, 2.5, 2.5], "normalization_schemes": ["CTNormalization"]},
-        "2d": {"spacing": [2.5, 2.0], "normalization_schemes": ["CTNormalization"]},
-        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
-        "mr": {"spacing": [4.0, 2.5, 2.5], "normalization_schemes": ["ZScoreNormalization"]},
-    },
-}
-LABELLED = {"labels": {"background": 0, "liver": 1, "tumor": 2}}
-
-
-def test_frame_is_read_from_the_plans():
-    assert Frame.of(PLANS, "3d_fullres", LABELLED) == Frame(CLIPPED, SPACING, (1, 0, 2))
-    two_d = Frame.of(PLANS, "2d", LABELLED)
-    assert two_d.spacing_of({"spacing": [1.0, 7.0, 1.5]}) == (7.0, 2.5, 2.0)  # slices keep their distance
-
-
-@pytest.mark.parametrize(
-    ("configuration", "dataset", "message"),
-    [
-        ("3d_cascade_fullres", LABELLED, "second stage of a cascade"),
-        ("mr", LABELLED, "one channel named CT"),
-        ("3d_fullres", {"labels": {"background": 0, "liver": [1, 2], "tumor": 2}}, "labels are"),
-        ("3d_fullres", {"labels": {"background": 0, "liver": 1}}, "labels are"),
-    ],
-)
-def test_what_cannot_be_trained_is_refused_in_one_line(configuration, dataset, message):
-    with pytest.raises(TumorgenError, match=message) as error:
-        Frame.of(PLANS, configuration, dataset)
-    assert "\n" not in str(error.value)
-
-
-def test_share_of_tumours_that_clipping_hides():
-    """mu_t ~ U(30, 90) and a texture of 15 HU: half of them have mu_t - 15 below 45."""
-    assert hidden_share(Settings(), 100.0, 15.0, Normalization(100, 20, 45.0, 200)) == pytest.approx(0.5, abs=0.05)
-    assert hidden_share(Settings(), 100.0, 15.0, Normalization(100, 20, 0.0, 200)) == 0
+    assert recall_scan("ball_0", tmp_path / "measured", about) is None
 
 
 def test_the_box_of_a_tumour_is_all_that_is_read(cases, tmp_path):

@@ -15,7 +15,7 @@ from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.labels import TUMOR
-from tumorgen.training.preprocessed import Normalization
+from tumorgen.training.frame import Normalization
 
 SPACING = (4.0, 3.0, 3.0)
 NAME = "Dataset502_HealthyLiver"

@@ -24,7 +24,7 @@ from .texture import texture_hu
 
 MOST_POINTS = 2**27  # of a tumour's fine grid, some GB: a cube of 35 cm at 0.7 mm; no row may ask for more
 MOST_WEIGHTS = 2**19  # of a blur along one axis: 1000 voxels and a sigma of 65 voxels
-_TRUNCATE = 3.0
+TRUNCATE = 3.0  # standard deviations at which a blur is cut off
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,7 +200,7 @@ def blur_box(values: Floats, within: Box, sigma_mm: float, spacing_mm: Triple) -
 
 def blur_radii(sigma_mm: float, spacing_mm: Triple) -> list[int]:
     """How far a blur of a width in mm reaches along each axis, in voxels of a spacing."""
-    return [int(_TRUNCATE * sigma_mm / s + 0.5) for s in spacing_mm]
+    return [int(TRUNCATE * sigma_mm / s + 0.5) for s in spacing_mm]
 
 
 def texture_in_box(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:

@@ -1,6 +1,6 @@
-"""nnU-Net's trainer with synthetic tumours in every patch. Found through `nnUNet_extTrainer`; see docs/training.md.
+"""nnU-Net's trainer with synthetic tumours in every patch, found through `nnUNet_extTrainer`; see docs/training.md.
 
-Only what differs from nnU-Net is here, and little of that: where its dataset is made, ours is put around it.
+Only what differs from nnU-Net is here: where nnU-Net makes its dataset, `training.preprocessed` is wrapped around it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from tumorgen.errors import TumorgenError
 from tumorgen.method.settings import Settings, load_settings
-from tumorgen.training.preprocessed import Frame, TumorCases, fixed, fresh, hidden_share, measure_all
+from tumorgen.training.frame import Frame, share_below_clipping
+from tumorgen.training.measuring import measure_cases
+from tumorgen.training.preprocessed import TumorCases, fixed_tumors, fresh_tumors
 
 SETTINGS, SEED = "TUMORGEN_SETTINGS", "TUMORGEN_SEED"
 
@@ -51,21 +53,21 @@ class nnUNetTrainerTumorgen(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         self.print_to_log_file(f"tumorgen: settings {path or 'of the paper'}, seed {seed}; measuring in {folder}")
         skip: dict[str, str] = {}
         for dataset in (training, validation):
-            skip |= measure_all(dataset, folder, frame, settings, default_num_processes)
+            skip |= measure_cases(dataset, folder, frame, settings, default_num_processes)
         for case, reason in skip.items():
             self.print_to_log_file(f"tumorgen: no tumours in {case}: {reason}")
-        drawn = fresh(settings), fixed(settings, seed or 0)
+        drawn = fresh_tumors(settings), fixed_tumors(settings, seed or 0)
         cases = TumorCases(training, folder, frame, settings, drawn[0], tuple(skip))
         held_out = TumorCases(validation, folder, frame, settings, drawn[1], tuple(skip))
         if not cases.measured:
             raise TumorgenError("no case of this fold can have tumours (see the log): nothing to train on")
-        self._tell_clipping(cases, settings)
+        self._report_clipping(cases, settings)
         return cases, held_out
 
-    def _tell_clipping(self, cases: TumorCases, settings: Settings) -> None:
+    def _report_clipping(self, cases: TumorCases, settings: Settings) -> None:
         normalization = cases.frame.normalization
         shares = [
-            hidden_share(settings, found["mu_p_hu"], found["sigma_p_hu"], normalization)
+            share_below_clipping(settings, found["mu_p_hu"], found["sigma_p_hu"], normalization)
             for found in cases.measured.values()
         ]
         self.print_to_log_file(
@@ -74,7 +76,7 @@ class nnUNetTrainerTumorgen(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         )
 
     def get_dataloaders(self) -> tuple[Any, Any]:
-        """nnU-Net's two loaders; where TUMORGEN_SEED is set, every random number of theirs comes from it."""
+        """nnU-Net's two loaders; if TUMORGEN_SEED is set, all their random numbers come from it."""
         loaders: tuple[Any, Any] = super().get_dataloaders()
         seed = _seed()
         if seed is not None:
@@ -86,7 +88,7 @@ class nnUNetTrainerTumorgen(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         """nnU-Net's final validation, on the healthy cases as they are."""
         self.print_to_log_file(
             "tumorgen: the final validation predicts the held-out scans as they are, healthy: its tumour figures count"
-            " false positives only. Score tumours on a dataset of `tumorgen synth` or on real ones: docs/training.md"
+            " false positives only. Score tumours on a dataset of `tumorgen synth` or on real ones (docs/training.md)"
         )
         super().perform_actual_validation(save_probabilities)
 
@@ -96,12 +98,12 @@ def _seed() -> int | None:
     if not text:
         return None
     if not text.isdecimal():
-        raise SystemExit(f"{SEED} is {text!r}; it is a number from 0")
+        raise SystemExit(f"{SEED} is {text!r}; a whole number from 0 is needed")
     return int(text)
 
 
 def _reseed(loader: Any, sequence: np.random.SeedSequence) -> None:
-    """Begin a loader again from seeds: of its worker processes, or, where it has none, of this process."""
+    """Start a loader again from seeds: those of its worker processes or, if it has none, those of this process."""
     if isinstance(loader, SingleThreadedAugmenter):
         np.random.seed(sequence.generate_state(4))  # noqa: NPY002  # nnU-Net draws from it
         torch.manual_seed(int(sequence.generate_state(1)[0]))

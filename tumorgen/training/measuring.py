@@ -1,0 +1,105 @@
+"""What the method measures in preprocessed cases: statistics, vessels, clearance; measured once and kept on disk.
+
+The arrays are mapped into memory when they are read, so that all worker processes share them. Nothing here imports
+nnU-Net: a dataset is anything with `source_folder`, `identifiers` and `load_case`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from ..dataset.raw import write_json
+from ..errors import TumorgenError
+from ..imaging.files import whole_file
+from ..labels import TUMOR
+from ..method.scan import Scan
+from ..method.settings import Settings
+from .arrays import prepare_arrays
+from .frame import Frame
+
+_ARRAYS = ("vessels", "candidates", "clearance_mm")
+_NUMBERS = ("mu_p_hu", "sigma_p_hu", "sigma_a", "image_sha256", "mask_sha256")
+_FORMAT = 1  # of the stored measurements
+
+
+def measure_cases(
+    dataset: Any, folder: Path, frame: Frame, settings: Settings, jobs: int, progress: Callable[[], None] = lambda: None
+) -> dict[str, str]:
+    """Measure every case of a dataset over processes; return the cases that get no tumours, and why."""
+    parallel = joblib.Parallel(n_jobs=max(1, min(jobs, len(dataset.identifiers))), return_as="generator")
+    work = joblib.delayed(measure_case)
+    reasons = {}
+    results = parallel(work(dataset, case, folder, frame, settings) for case in dataset.identifiers)
+    for case, reason in zip(dataset.identifiers, results, strict=True):
+        if reason:
+            reasons[case] = reason
+        progress()
+    return reasons
+
+
+def measure_case(dataset: Any, case: str, folder: Path, frame: Frame, settings: Settings) -> str:
+    """Measure a case at its preprocessed spacing and store the result, if that has not been done.
+
+    Statistics and vessels are those of the clipped and resampled voxels: those that the network sees.
+
+    Returns
+    -------
+    str
+        Why the case gets no tumours; empty if it does.
+    """
+    about = describe_source(dataset, case, frame, settings)
+    if recall_scan(case, folder, about) is not None:
+        return ""
+    data, seg, _, properties = dataset.load_case(case)
+    image, label = frame.normalization.to_hu(np.array(data[0:1])[0]), np.array(seg[0:1])[0]
+    if (label == TUMOR).any():
+        return "has tumours already; it is used as it is"
+    try:
+        scan = prepare_arrays(image, label, frame.spacing_of(properties), settings.vessels, case)
+    except TumorgenError as error:
+        return str(error)
+    store_scan(scan, folder, about)
+    return ""
+
+
+def store_scan(scan: Scan, folder: Path, about: Mapping[str, Any]) -> None:
+    """Write what was measured in a scan. `about` says what it was measured in; it is written last."""
+    for name in _ARRAYS:
+        with whole_file(folder / f"{scan.case}_{name}.npy") as partial:
+            np.save(partial, getattr(scan, name))
+    numbers = {name: getattr(scan, name) for name in _NUMBERS}
+    roi = [[s.start, s.stop] for s in scan.roi]
+    spacing = list(scan.geometry.spacing_mm)
+    found = {"about": about, "roi": roi, "spacing_mm": spacing, **numbers}
+    write_json(found, folder / f"{scan.case}.json", parents=True)
+
+
+def recall_scan(case: str, folder: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read what `store_scan` wrote: fields of a `Scan`, and its spacing. None if nothing fits `about`.
+
+    The arrays are mapped into memory.
+    """
+    try:
+        found = json.loads((folder / f"{case}.json").read_text(encoding="utf-8"))
+        if found["about"] != json.loads(json.dumps(about)):
+            return None
+        arrays = {name: np.load(folder / f"{case}_{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        roi = tuple(slice(int(start), int(stop)) for start, stop in found["roi"])
+        spacing = tuple(float(s) for s in found["spacing_mm"])
+        return {"roi": roi, "spacing_mm": spacing, **arrays, **{name: found[name] for name in _NUMBERS}}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def describe_source(dataset: Any, case: str, frame: Frame, settings: Settings) -> dict[str, Any]:
+    """Describe what a measurement depends on: the case's files, the frame, the settings of the vessels."""
+    files = [Path(dataset.source_folder) / f"{case}{end}" for end in (".b2nd", "_seg.b2nd", ".npz", ".pkl")]
+    states = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.exists()]
+    return {"format": _FORMAT, "files": states, "frame": asdict(frame), "vessels": asdict(settings.vessels)}
