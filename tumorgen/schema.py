@@ -302,21 +302,21 @@ def dictionary(columns: Iterable[Column]) -> str:
 
 _README = """# manifests/
 
-What a run has drawn, as tables. Checked in: this dictionary, the schemas, and `recipes/`. What runs write here
-(`scans.csv`, `DatasetXXX_Name.csv`, `DatasetXXX_Name.tumors.csv`) is yours to keep under version control elsewhere; git
-ignores it in this folder.
+Runs write tables here that record what they drew: `scans.csv`, `DatasetXXX_Name.csv`, `DatasetXXX_Name.tumors.csv`. Git
+ignores these tables in this folder; keep them under version control elsewhere. Only this dictionary, the schemas and
+`recipes/` are checked in.
 
 Every dataset has two tables, in its own folder and as copies here: `manifest.csv`, a row per sample, and `tumors.csv`,
-a row per tumour. `tumorgen replay` renders them again. Columns marked *drawn* are all that it reads, so a row may be
-edited by hand: move the tumour (`center_*_mm`), make it darker (`mu_t_hu`). Columns marked *measured* say what came
-out; they may be empty. Numbers are written with a point, truth values as `true` and `false`. Read the tables with the
-schemas, or as text: pandas by itself makes 1.0 of a case `001`. A text that a spreadsheet would take for a formula has
-an apostrophe in front, which reading takes away.
+a row per tumour. `tumorgen replay` renders them again. It reads only the columns marked *drawn*, so you may edit a row
+by hand: move the tumour (`center_*_mm`), make it darker (`mu_t_hu`). Columns marked *measured* record the result;
+they may be empty. Numbers have a decimal point, truth values are `true` and `false`. Read the tables with the
+schemas, or as text: without them pandas turns a case `001` into 1.0. A text that a spreadsheet would take for a formula
+has an apostrophe in front, which tumorgen removes when it reads the table.
 
 The schemas are [Frictionless Table Schemas](https://specs.frictionlessdata.io/table-schema/):
-`scans.schema.json`, `manifest.schema.json`, `tumors.schema.json`, and of evaluations `cases.schema.json` and
-`lesions.schema.json`; `benchmark.schema.json` is that of a benchmark's `manifest.csv`. This page and they are written
-by `make schema`.
+`scans.schema.json`, `manifest.schema.json`, `tumors.schema.json`; `cases.schema.json` and `lesions.schema.json` for
+evaluations; `benchmark.schema.json` for the `manifest.csv` of a benchmark. `make schema` writes this page and the
+schemas.
 
 ## Scans: `scans.csv`, from `tumorgen liver-mask`
 
@@ -326,7 +326,7 @@ by `make schema`.
 
 {samples}
 
-The robustness benchmark and what `tumorgen worst` writes have two more at the end:
+The manifests of the robustness benchmark and of `tumorgen worst` have two more columns at the end:
 
 {benchmark}
 
