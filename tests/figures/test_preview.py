@@ -27,7 +27,7 @@ from tumorgen.dataset.provenance import finish_provenance
 from tumorgen.dataset.raw import Dataset, write_description, write_sums
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.overview import draw_overview, order_classes
-from tumorgen.figures.page import DPI, WIDTH
+from tumorgen.figures.page import DPI, SIZE_COLORS, WIDTH, color_sizes
 from tumorgen.figures.panels import LIVER_COLOR, TUMOR_COLOR, Side
 from tumorgen.figures.preview import preview_dataset, read_sheet
 from tumorgen.figures.sheets import MAX_ROWS, Sheet, draw_sheet, sort_tumors, zoom_mm
@@ -39,7 +39,7 @@ from tumorgen.imaging.reading import write_volume
 from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, load_scan
-from tumorgen.method.settings import Settings
+from tumorgen.method.settings import SIZES, Settings
 from tumorgen.tables.manifest import Files, Record, read_manifest, write_manifest
 
 OBLIQUE = tuple(np.linalg.qr(np.eye(3) + 0.2 * np.array([[0, 1, 0], [-1, 0, 1], [0, -1, 0]]))[0].ravel() * -1)
@@ -268,6 +268,15 @@ def test_cut_keeps_a_margin_and_stays_inside() -> None:
 
 def test_classes_are_ordered_by_size_and_mix_is_last() -> None:
     assert order_classes(["mix", "zebra", "large", "tiny", "large"]) == ["tiny", "large", "zebra", "mix"]
+
+
+def test_any_number_of_size_classes_has_colours() -> None:
+    """A fifth class gets a colour of its own, the first four keep theirs; there may be more classes than colours."""
+    assert color_sizes(SIZES) == dict(zip(SIZES, SIZE_COLORS, strict=True))
+    five = color_sizes([*SIZES, "huge"])
+    assert {name: five[name] for name in SIZES} == color_sizes(SIZES)
+    assert len(set(five.values())) == 5
+    assert len(color_sizes(map(str, range(50)))) == 50
 
 
 def test_overview_counts_what_the_manifest_says(base: Scan) -> None:

@@ -21,7 +21,7 @@ from ..imaging.geometry import Volume
 from ..imaging.reading import read_volume
 from ..labels import LIVER, TUMOR
 from .panels import WINDOW_HU, Panel, Side, draw_panel, draw_scale_bar, draw_side_letters
-from .views import PLANES, Window, cut_window, to_lps
+from .views import PLANES, Window, cut_window, read_fitting, to_lps
 
 REFERENCE_COLOR, PREDICTION_COLOR = "#56b4e9", "#e69f00"  # Okabe and Ito's, bright on grey
 _AXIAL = PLANES[0]
@@ -49,10 +49,8 @@ def draw_cutout(reference: Path, prediction: Path, image: Path | None) -> Cutout
     TumorgenError
         One of the label files cannot be read, or they do not lie on the same grid.
     """
-    truth, found = (read_volume(path) for path in (reference, prediction))
-    difference = truth.geometry.difference(found.geometry)
-    if difference:
-        raise TumorgenError(f"{prediction}: does not fit {reference}: {difference}")
+    truth = read_volume(reference)
+    found = read_fitting(prediction, truth.geometry, reference)
     ct, without = _read_ct(image, truth) if image else (None, "")
     ground = to_lps(ct).array if ct else _shape(to_lps(truth).array)
     return Cutout(_draw(ground, to_lps(truth), to_lps(found)), without)
@@ -61,11 +59,9 @@ def draw_cutout(reference: Path, prediction: Path, image: Path | None) -> Cutout
 def _read_ct(path: Path, label: Volume) -> tuple[Volume | None, str]:
     """The CT, or why it cannot be shown."""
     try:
-        ct = read_volume(path)
+        return read_fitting(path, label.geometry, "the labels"), ""
     except TumorgenError as error:
         return None, str(error)
-    difference = ct.geometry.difference(label.geometry)
-    return (None, f"{path}: does not fit the labels: {difference}") if difference else (ct, "")
 
 
 def _shape(label: NDArray[Any]) -> NDArray[np.float32]:

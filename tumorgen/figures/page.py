@@ -5,7 +5,10 @@ Matplotlib's object interface alone, so that there is no global state and worker
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain, cycle
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,8 +22,16 @@ WIDTH, MARGIN = 13.7, 0.2  # inches
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 
 INK, MUTED, FAINT, ALERT = "#1b1f24", "#5b6570", "#c9ced4", "#b3261e"
-CLASS_COLORS = {**dict(zip(SIZES, ("#eda81c", "#e4572e", "#a2337a", "#3d2c8d"), strict=True)), MIX: "#8d96a0"}
+SIZE_COLORS = ("#eda81c", "#e4572e", "#a2337a", "#3d2c8d")  # from small to large
 OTHER_COLORS = ("#2a9d8f", "#457b9d", "#8ab17d", "#b56576")
+
+
+def color_sizes(names: Iterable[str]) -> dict[str, str]:
+    """Colours of any number of size classes: those of the first four, then the others in turn."""
+    return dict(zip(names, chain(SIZE_COLORS, cycle(OTHER_COLORS)), strict=False))
+
+
+CLASS_COLORS = color_sizes(SIZES) | {MIX: "#8d96a0"}
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -53,25 +64,17 @@ def place_axes(figure: Figure, left: float, top: float, width: float, height: fl
 
 
 def write_text(
-    figure: Figure,
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: float = 8.5,
-    color: str = INK,
-    weight: str = "normal",
-    ha: str = "left",
-    math: bool = False,
+    figure: Figure, x: float, y: float, text: str, *, size: float = 8.5, color: str = INK, **style: Any
 ) -> float:
-    """Write text with its top at (x, y), in inches from the upper left of the figure; return how wide it is.
+    """Write text with its top at (x, y), in inches from the upper left of the figure; return how wide it is in inches.
 
-    Dollar signs are formulas only if `math` says so: names of samples and files are not.
+    The style is that of matplotlib's text (`weight`, `ha`). Dollar signs are formulas only if its `parse_math` says so,
+    since names of samples and files are not.
     """
     width, height = figure.get_size_inches()
     baseline = y + 0.8 * size / 72  # by the baseline, so that texts of one line stand on it whatever letters they have
-    artist = figure.text(x / width, 1 - baseline / height, text, fontsize=size, color=color, fontweight=weight, ha=ha)
-    artist.set_parse_math(math)
+    artist = figure.text(x / width, 1 - baseline / height, text, fontsize=size, color=color, parse_math=False)
+    artist.set(**style)
     return float(artist.get_window_extent().width) / DPI
 
 
@@ -82,7 +85,7 @@ def whole(value: float, *, signed: bool = False) -> str:
 
 def plural(number: int, noun: str) -> str:
     """`1 scan`, `2 scans`."""
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def shorten(text: str, length: int) -> str:

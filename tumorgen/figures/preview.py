@@ -28,7 +28,7 @@ from .overview import draw_overview
 from .page import save_figure
 from .panels import Panel, Side
 from .sheets import Sheet, crop_thumbnail, draw_sheet
-from .views import to_lps
+from .views import read_fitting, to_lps
 
 FOLDER = "preview"
 OVERVIEW = "overview.png"
@@ -157,11 +157,9 @@ def read_sheet(dataset: Dataset, record: Record, images: Path | None = None, mas
     TumorgenError
         Image or label of the sample is missing or unreadable, or they do not lie on the same grid.
     """
-    image_file, label_file = dataset.image(record.plan.sample), dataset.label(record.plan.sample)
-    image, label = read_volume(image_file), read_volume(label_file)
-    difference = image.geometry.difference(label.geometry)
-    if difference:
-        raise TumorgenError(f"{label_file}: does not fit {image_file}: {difference}")
+    image_file = dataset.image(record.plan.sample)
+    image = read_volume(image_file)
+    label = read_fitting(dataset.label(record.plan.sample), image.geometry, image_file)
     try:
         healthy, missing = _read_healthy(record, image, images, masks), ""
     except TumorgenError as error:

@@ -232,18 +232,14 @@ def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None
     write_text(figure, MARGIN, top + 0.02, f"Tumour {shown.number}", size=10, weight="bold")
     write_text(figure, MARGIN, top + 0.21, tumor.size_class, color=class_color(tumor.size_class), weight="bold")
     for number, line in enumerate(line for line in lines if line):
-        write_text(figure, MARGIN, top + 0.43 + 0.18 * number, line, color=MUTED, math=True)
+        write_text(figure, MARGIN, top + 0.43 + 0.18 * number, line, color=MUTED, parse_math=True)
 
 
 def _foot(figure: Figure, height: float, hidden: int) -> None:
     if hidden:
-        write_text(
-            figure,
-            MARGIN,
-            height - 0.3,
-            f"{hidden} smaller tumour{'s are' if hidden > 1 else ' is'} not shown: tumors.csv lists them all.",
-            color=MUTED,
-        )
+        verb = "is" if hidden == 1 else "are"
+        line = f"{plural(hidden, 'smaller tumour')} {verb} not shown: tumors.csv lists them all."
+        write_text(figure, MARGIN, height - 0.3, line, color=MUTED)
     write_text(figure, WIDTH - MARGIN, height - 0.3, "tumorgen", color=FAINT, ha="right")
 
 

@@ -7,15 +7,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from ..errors import TumorgenError
 from ..imaging.geometry import Geometry, Triple, Volume
+from ..imaging.reading import read_volume
 
 _TARGET = ("RL", "AP", "IS")  # x, y, z of a display volume: towards the patient's left, back and head
+
+
+def read_fitting(path: Path, grid: Geometry, of: object) -> Volume:
+    """Read a volume that lies on a grid; `of` says in the message whose grid that is.
+
+    Raises
+    ------
+    TumorgenError
+        The file is missing or unreadable, or lies on another grid.
+    """
+    volume = read_volume(path)
+    difference = grid.difference(volume.geometry)
+    if difference:
+        raise TumorgenError(f"{path}: does not fit {of}: {difference}")
+    return volume
 
 
 def to_lps(volume: Volume) -> Volume:
