@@ -377,7 +377,7 @@ def elsewhere(m: Maker) -> None:
 
 
 def files(m: Maker) -> None:
-    """What is no regular file, or has an odd name."""
+    """What is not a regular file, or has an odd name."""
     for extension in FORMATS:
         m.path("folder with a file's name", extension).mkdir()
         os.mkfifo(m.path("pipe", extension))

@@ -29,7 +29,8 @@ from tumorgen.errors import TumorgenError
 from tumorgen.imaging import patched_gzip as chunked_gzip
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.itk import to_image
-from tumorgen.imaging.patched_gzip import CHUNK, ChunkedVolume, nifti_header
+from tumorgen.imaging.nifti import nifti_header
+from tumorgen.imaging.patched_gzip import CHUNK, ChunkedVolume
 
 TYPES = ["uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 ROTATION = tuple(Rotation.from_euler("xyz", [10, -20, 30], degrees=True).as_matrix().ravel())

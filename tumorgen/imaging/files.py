@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import TumorgenError
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 LONGEST_CASE = 180  # characters; with what samples add, and a suffix, within the 255 that file systems take
 LONGEST_SAMPLE = 220
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # should a pipe take a file's place
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
 
@@ -121,6 +123,25 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read its bytes; what was looked at is what is read, even if its name is given to another file.
+
+    Raises
+    ------
+    TumorgenError
+        It is not there, cannot be read, or is not a regular file.
+    """
+    refuse_irregular(path)
+    try:
+        file = os.fdopen(os.open(path, _FLAGS), "rb")
+    except OSError as error:
+        raise TumorgenError(f"{path}: not a readable volume ({error.strerror})") from error
+    with file:
+        _refuse_mode(path, os.fstat(file.fileno()).st_mode)
+        yield file
+
+
 def refuse_irregular(path: Path) -> None:
     """Refuse what is no file with an end: folders, pipes, devices; they would hang whoever reads them.
 
@@ -136,8 +157,7 @@ def refuse_irregular(path: Path) -> None:
         raise TumorgenError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # a loop of links, no permission, a name too long, a NUL in it
         raise TumorgenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if not stat.S_ISREG(mode):
-        raise TumorgenError(f"{path}: is no regular file, but a {_kind(mode)}")
+    _refuse_mode(path, mode)
 
 
 def refuse_undecodable(path: Path) -> None:
@@ -154,9 +174,11 @@ def refuse_undecodable(path: Path) -> None:
         raise TumorgenError(f"{path}: its name is no UTF-8; rename it") from None
 
 
-def _kind(mode: int) -> str:
+def _refuse_mode(path: Path, mode: int) -> None:
     kinds = {stat.S_ISDIR: "folder", stat.S_ISFIFO: "pipe", stat.S_ISSOCK: "socket"}
-    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "device")
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in kinds.items() if is_kind(mode)), "device")
+        raise TumorgenError(f"{path}: is not a regular file, but a {kind}")
 
 
 @contextmanager

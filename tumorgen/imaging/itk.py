@@ -1,15 +1,20 @@
-"""What ITK is asked for: images to write, and what a header says of a volume's place in space."""
+"""What ITK is asked for: images to write, files that it reads, and what a header says of a volume's place in space.
+
+Only these functions, and what decompresses DICOM, import SimpleITK, and only once they are called.
+"""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import TumorgenError
-from .claims import reader_of
-from .geometry import Volume
+from .geometry import Geometry, Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -18,7 +23,7 @@ FARTHEST_MM = 1e6  # of an origin, from the scanner's centre; a header's float32
 
 
 def to_image(volume: Volume) -> sitk.Image:
-    """The SimpleITK image of a volume; its voxels are copied."""
+    """The SimpleITK image of a volume; its voxels are copied. Boolean arrays become uint8 0/1."""
     import SimpleITK as sitk
 
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
@@ -29,14 +34,29 @@ def to_image(volume: Volume) -> sitk.Image:
     return image
 
 
-def open_image(path: Path) -> sitk.ImageFileReader:
-    """A reader whose geometry has been checked."""
+def open_image(file: Path, reader_name: str, path: Path) -> sitk.ImageFileReader:
+    """A reader of an image file that has read its header; the geometry has been checked.
+
+    Parameters
+    ----------
+    file
+        What ITK reads.
+    reader_name
+        ITK's reader: left to itself, ITK asks all of its readers what the bytes are.
+    path
+        The name that errors give.
+
+    Raises
+    ------
+    TumorgenError
+        ITK cannot read the header, it is not of a scalar 3D volume, or no scanner makes such a geometry.
+    """
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
-    reader.SetImageIO(reader_of(path))
+    reader.SetImageIO(reader_name)
     try:
-        reader.SetFileName(str(path))
+        reader.SetFileName(str(file))
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise TumorgenError(f"{path}: not a readable volume ({reason_of(error)})") from error
@@ -55,7 +75,54 @@ def open_image(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def reason_of(error: RuntimeError) -> str:
+def geometry_of(reader: sitk.ImageFileReader) -> Geometry:
+    """The geometry in the header that a reader has read."""
+    return Geometry(reader.GetSize()[::-1], reader.GetSpacing()[::-1], reader.GetOrigin(), reader.GetDirection())
+
+
+def geometry_of_nifti(header: bytes, path: Path) -> Geometry:
+    """What ITK takes from a NIfTI header that has been checked; it gets the header alone.
+
+    Raises
+    ------
+    TumorgenError
+        ITK cannot read the header, no scanner makes such a geometry, or there is no folder for temporary files.
+    """
+    with _temporary_nifti() as file:
+        file.write_bytes(header)
+        return geometry_of(open_image(file, "NiftiImageIO", path))
+
+
+def nifti_header_of(geometry: Geometry, dtype: np.dtype[Any]) -> bytes:
+    """What ITK writes before voxels of a type and geometry, but for their number: it writes two along each axis.
+
+    Raises
+    ------
+    TumorgenError
+        ITK writes no such type or geometry, or there is no folder for temporary files.
+    """
+    import SimpleITK as sitk
+
+    corner = np.zeros((2, 2, 2), dtype)
+    with _temporary_nifti() as file:
+        try:
+            sitk.WriteImage(to_image(Volume(corner, geometry)), str(file))
+        except (RuntimeError, TypeError) as error:
+            raise TumorgenError(f"volume of {dtype}: cannot be written as NIfTI ({reason_of(error)})") from error
+        content = file.read_bytes()
+    return content[: len(content) - corner.nbytes]
+
+
+@contextmanager
+def _temporary_nifti() -> Iterator[Path]:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / "header.nii"
+    except OSError as error:
+        raise TumorgenError(f"{tempfile.gettempdir()}: no room for temporary files ({error.strerror})") from error
+
+
+def reason_of(error: Exception) -> str:
     """The last line of an ITK error, which is the one that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][-160:] if lines else "unknown reason"

@@ -17,7 +17,6 @@ import hashlib
 import math
 import os
 import struct
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,19 +28,16 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from ..errors import TumorgenError
 from .boxes import Box, shape_of
 from .files import whole_file
-from .geometry import Geometry, Index, Volume
-from .itk import to_image
-from .plain_nifti import DIRECTION, Plain
+from .geometry import Index, Volume
+from .nifti import nifti_header
 
 CHUNK = 1 << 15  # bytes, deflate's window; twice as many make files 1 % smaller, and a third more to deflate again
 LEVEL = 2  # of isal's 0 to 3; at 3 the bytes depend on the processor (docs/writer.md)
 _RAW = -15  # raw deflate, 32 KiB window
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])  # no name, no time: same voxels, same bytes
 _LAST_BLOCK = b"\x03\x00"  # an empty final block
-_DIMENSIONS = slice(42, 48)  # dim[1..3] in a NIfTI-1 header, int16
 _MOST_BUFFERS = 64  # in one call; systems take 1024, but more at once gains nothing
 _HASHED = 32  # chunks from one state of the hash that is kept to the next
 
@@ -289,41 +285,6 @@ class ChunkedVolume:
             raise ValueError(f"block of shape {voxels.shape} for a box of shape {shape_of(box)}")
         if not np.can_cast(voxels.dtype, self.voxels.dtype):
             raise ValueError(f"block of {voxels.dtype} for a volume of {self.voxels.dtype}")
-
-
-def nifti_header(geometry: Geometry, voxels: Voxels) -> bytes:
-    """What SimpleITK itself writes before some voxels (z, y, x): the NIfTI-1 header and four bytes.
-
-    Where `plain_nifti` does not know it, SimpleITK writes a volume of two voxels a side with the same geometry; the
-    size is all that differs.
-
-    Raises
-    ------
-    TumorgenError
-        NIfTI-1 as SimpleITK writes it has no such voxel type, size or geometry; no folder for temporary files.
-    """
-    if max(voxels.shape) > np.iinfo(np.int16).max:
-        raise TumorgenError(f"volume of shape {voxels.shape} (z, y, x): NIfTI-1 has at most 32767 voxels along an axis")
-    z, y, x = voxels.shape
-    plain = Plain((z, y, x), geometry.spacing_mm, geometry.origin_mm, voxels.dtype).pack()
-    if plain and geometry.direction == DIRECTION:
-        return plain
-    import SimpleITK as sitk
-
-    corner = np.zeros((2, 2, 2), voxels.dtype)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "header.nii"
-            sitk.WriteImage(to_image(Volume(corner, geometry)), str(path))
-            content = path.read_bytes()
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise TumorgenError(f"volume of {voxels.dtype}: cannot be written as NIfTI ({reason})") from error
-    except OSError as error:
-        raise TumorgenError(f"{tempfile.gettempdir()}: no room for temporary files ({error.strerror})") from error
-    header = bytearray(content[: len(content) - corner.nbytes])
-    header[_DIMENSIONS] = struct.pack("<3h", *voxels.shape[::-1])
-    return bytes(header)
 
 
 def _lay(rows: Voxels, first: int, height: int, blocks: Sequence[Block]) -> None:

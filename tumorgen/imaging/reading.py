@@ -1,22 +1,32 @@
 """Reading and writing volumes: NIfTI, NRRD and MetaImage.
 
-SimpleITK is imported only where a file needs it (`plain_nifti`).
+A file is opened once: what its header claims is checked, and the voxels are read, on the same open file. Only NRRD and
+MetaImage files, once they have been checked, are opened again by ITK, which reads them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import TumorgenError
-from .claims import Claim, reader_of, refuse_hostile
-from .files import refuse_undecodable, whole_file
-from .geometry import Geometry, Volume
-from .integrity import check_stream, read_nifti, refuse_non_finite
-from .itk import open_image, reason_of, to_image
-from .plain_nifti import DIRECTION, read_plain
+from .claims import Claim, format_of, refuse_excess, refuse_other_size
+from .files import open_regular, refuse_undecodable, whole_file
+from .geometry import Volume
+from .itk import geometry_of, open_image, reason_of, to_image
+from .nifti import read_nifti, refuse_non_finite
+from .text_headers import check_stream, meta_claim, nrrd_claim
 
 AIR_BELOW_HU = -300.0  # a CT shows air around or in the body at about -1000 HU; fat, the next darkest, at -100
 TISSUE_ABOVE_HU = 50.0
+
+_TEXT_FORMATS: dict[str, tuple[Callable[[BinaryIO, Path], Claim], str]] = {  # how each is checked; ITK's reader of it
+    ".nrrd": (nrrd_claim, "NrrdImageIO"),
+    ".mha": (meta_claim, "MetaImageIO"),
+    ".mhd": (meta_claim, "MetaImageIO"),
+}
 
 
 def read_volume(path: Path) -> Volume:
@@ -26,36 +36,32 @@ def read_volume(path: Path) -> Volume:
     ------
     TumorgenError
         Missing, unreadable or truncated file; not 3D; not scalar; larger than the limit (`imaging.claims`); geometry
-        that no scanner makes; a header that names files elsewhere.
+        that no scanner makes; a header that names files elsewhere; NaN or infinite voxels.
     """
-    claim = refuse_hostile(path)
-    plain = read_plain(path)
-    if plain:
-        array = read_nifti(path)
-        if array is not None:
-            return Volume(array, Geometry(plain.shape, plain.spacing_mm, plain.origin_mm, DIRECTION))
-    return _read_with_itk(path, claim)
+    with open_regular(path) as file:
+        extension = format_of(file, path)
+        if extension in _TEXT_FORMATS:
+            return _read_with_itk(file, path, extension)
+        return read_nifti(file, path)
 
 
-def _read_with_itk(path: Path, claim: Claim) -> Volume:
-    """Read any volume; SimpleITK says what its header means."""
+def _read_with_itk(file: BinaryIO, path: Path, extension: str) -> Volume:
+    """Read an open NRRD or MetaImage file: its claims are checked, then ITK reads it by its name."""
     import SimpleITK as sitk
 
-    reader = open_image(path)
-    if reader.GetSize() != claim.size:
-        raise TumorgenError(f"{path}: not a readable volume (its size is {claim.size}, or {reader.GetSize()})")
-    geometry = Geometry(reader.GetSize()[::-1], reader.GetSpacing()[::-1], reader.GetOrigin(), reader.GetDirection())
-    array = None
-    if reader_of(path) == "NiftiImageIO":
-        array = read_nifti(path)
-    else:
-        check_stream(claim, path)
-    if array is None:
-        try:
-            array = sitk.GetArrayFromImage(reader.Execute())
-        except RuntimeError as error:
-            raise TumorgenError(f"{path}: cannot be read ({reason_of(error)}); is the file truncated?") from error
-        refuse_non_finite(array, path)
+    claim_of, reader_name = _TEXT_FORMATS[extension]
+    claim = claim_of(file, path)
+    with nullcontext(file) if claim.data == path else open_regular(claim.data) as data:
+        refuse_excess(claim, data, path)
+        reader = open_image(path, reader_name, path)
+        geometry = geometry_of(reader)
+        refuse_other_size(geometry, claim, path)
+        check_stream(claim, data, path)
+    try:
+        array = sitk.GetArrayFromImage(reader.Execute())
+    except RuntimeError as error:
+        raise TumorgenError(f"{path}: cannot be read ({reason_of(error)}); is the file truncated?") from error
+    refuse_non_finite(array, path)
     return Volume(array, geometry)
 
 

@@ -1,0 +1,107 @@
+"""Files of images: names, what lies in a folder, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tumorgen.errors import TumorgenError
+from tumorgen.imaging.files import case_name, find_volumes, open_regular, safe_name, whole_file
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("liver_07_0000.nii.gz", "liver_07"),
+        ("liver_07.nii", "liver_07"),
+        ("001.NII.GZ", "001"),
+        ("a.b.nrrd", "a.b"),
+        ("Herr Müller (2).mha", "Herr-M-ller-2"),
+        ("_0000.nii.gz", "case"),
+        ("...mhd", "case"),
+        ("a_0000_0000.mha", "a_0000"),
+        ("ct_0001.nii.gz", "ct_0001"),
+    ],
+)
+def test_case_names(name, case):
+    assert case_name(Path("/some/folder") / name) == case
+
+
+@given(st.text(max_size=40))
+def test_safe_names_are_safe(text):
+    name = safe_name(text)
+    assert name
+    assert name == Path(name).name
+    assert not name.startswith(".")
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+    assert safe_name(name) == name
+
+
+def test_volumes_of_a_folder(tmp_path):
+    for name in ("b_0000.nii.gz", "a.mha", "notes.txt", ".hidden.nii.gz", "c.raw"):
+        (tmp_path / name).write_text("")
+    assert find_volumes(tmp_path) == {"a": tmp_path / "a.mha", "b": tmp_path / "b_0000.nii.gz"}
+    assert find_volumes(tmp_path / "a.mha") == {"a": tmp_path / "a.mha"}
+    (tmp_path / "a.nii").write_text("")
+    with pytest.raises(TumorgenError, match=r"a\.nii: case 'a' is also a\.mha"):
+        find_volumes(tmp_path)
+
+
+def test_nothing_to_find(tmp_path):
+    with pytest.raises(TumorgenError, match="no volumes in it"):
+        find_volumes(tmp_path)
+    with pytest.raises(TumorgenError, match="no such file or folder"):
+        find_volumes(tmp_path / "none")
+
+
+def test_a_file_appears_at_the_end(tmp_path):
+    path = tmp_path / "new" / "out.csv"
+    with whole_file(path) as partial:
+        partial.write_text("one")
+        assert not path.exists()
+        assert partial.name == path.name
+        found = listed(path.parent)
+        assert all(name.startswith(".") for name in found)
+    assert path.read_text() == "one"
+    assert listed(path.parent) == ["out.csv"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+
+    def fail():
+        with whole_file(path) as partial:
+            partial.write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
+    assert path.read_text() == "old"
+    assert listed(tmp_path) == ["out.csv"]
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TumorgenError, match="cannot be written"), whole_file(tmp_path / "file" / "out.csv") as partial:
+        partial.write_text("x")
+    assert listed(tmp_path) == ["file"]
+
+
+# --- files that are opened -------------------------------------------------------------------------------------------
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_is_neither_read_nor_waited_for(tmp_path, monkeypatch):
+    path = tmp_path / "scan.nii"
+    os.mkfifo(path)
+    monkeypatch.setattr("tumorgen.imaging.files.refuse_irregular", lambda path: None)  # it was a file then
+    with pytest.raises(TumorgenError, match=r"scan\.nii: is not a regular file, but a pipe"), open_regular(path):
+        pass
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())

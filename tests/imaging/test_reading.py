@@ -1,0 +1,280 @@
+"""Reading and writing volumes: round trips, hostile files, and a file that is opened once."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from nifti_files import PLACE
+
+from tumorgen.errors import TumorgenError
+from tumorgen.imaging import itk, nifti, reading
+from tumorgen.imaging.claims import refuse_excess
+from tumorgen.imaging.files import EXTENSIONS
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.itk import to_image
+from tumorgen.imaging.nifti import DTYPES
+from tumorgen.imaging.reading import read_ct, read_mask, read_volume, write_volume
+
+ARRAY = np.random.default_rng(0).integers(-1000, 1500, PLACE.shape).astype(np.int16)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("dtype", ["int16", "float32", "uint8"])
+def test_volumes_round_trip(tmp_path, extension, dtype):
+    volume = Volume(np.abs(ARRAY % 200).astype(dtype), PLACE)
+    path = tmp_path / f"a{extension}"
+    if extension == ".mhd":  # two files that belong together: written by others, read by us
+        sitk.WriteImage(to_image(volume), str(path))
+    else:
+        write_volume(volume, path)
+        assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    back = read_volume(path)
+    np.testing.assert_array_equal(back.array, volume.array)
+    assert back.array.dtype == volume.array.dtype
+    assert PLACE.difference(back.geometry) == ""
+    np.testing.assert_allclose(back.geometry.origin_mm, PLACE.origin_mm, atol=1e-3)  # float32 headers
+
+
+def test_masks_are_written_as_bytes(tmp_path):
+    mask = ARRAY > 0
+    write_volume(Volume(mask, PLACE), tmp_path / "m.nii.gz")
+    assert read_volume(tmp_path / "m.nii.gz").array.dtype == np.uint8
+    back = read_mask(tmp_path / "m.nii.gz")
+    np.testing.assert_array_equal(back.array, mask)
+
+
+def test_one_label_of_many(tmp_path):
+    labels = (ARRAY % 4).astype(np.uint8)
+    write_volume(Volume(labels, PLACE), tmp_path / "l.nii.gz")
+    np.testing.assert_array_equal(read_mask(tmp_path / "l.nii.gz", 3).array, labels == 3)
+    np.testing.assert_array_equal(read_mask(tmp_path / "l.nii.gz").array, labels > 0)
+    with pytest.raises(TumorgenError, match="mask is empty"):
+        read_mask(tmp_path / "l.nii.gz", 9)
+
+
+@pytest.mark.parametrize("values", [(-1000, 400), (-301, 50)])
+def test_a_ct_is_taken(tmp_path, values):
+    volume = Volume(np.resize(np.array(values, np.int16), PLACE.shape), PLACE)
+    write_volume(volume, tmp_path / "ct.nii.gz")
+    np.testing.assert_array_equal(read_ct(tmp_path / "ct.nii.gz").array, volume.array)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [((24, 1400), "no air in it"), ((-160, 240), "no air in it"), ((-1000, 40), "no tissue in it"), ((0, 1), "no air")],
+)
+def test_what_is_no_ct_is_refused(tmp_path, values, message):
+    write_volume(Volume(np.resize(np.array(values, np.int16), PLACE.shape), PLACE), tmp_path / "mr.nii.gz")
+    with pytest.raises(TumorgenError, match=rf"mr\.nii\.gz: not a CT in HU: .*{message}"):
+        read_ct(tmp_path / "mr.nii.gz")
+
+
+def hostile(kind: str, folder: Path) -> Path:
+    """A file that is not a volume that can be used."""
+    path = folder / "bad.nii.gz"
+    if kind == "2D":
+        sitk.WriteImage(sitk.GetImageFromArray(ARRAY[0]), str(path))
+    elif kind == "one slice":
+        sitk.WriteImage(sitk.GetImageFromArray(ARRAY[:1]), str(path))
+    elif kind == "4D":
+        sitk.WriteImage(sitk.GetImageFromArray(np.stack([ARRAY] * 3), isVector=False), str(path))
+    elif kind == "vector":
+        sitk.WriteImage(sitk.GetImageFromArray(np.stack([ARRAY] * 3, axis=-1), isVector=True), str(path))
+    elif kind in ("nan", "infinite"):
+        spoiled = ARRAY.astype(np.float32)
+        spoiled[1, 2, 3] = np.nan if kind == "nan" else np.inf
+        sitk.WriteImage(sitk.GetImageFromArray(spoiled), str(path))
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind != "absent":
+        write_volume(
+            Volume(np.random.default_rng(0).integers(-1000, 1000, (9, 30, 30)).astype(np.int16), PLACE_30), path
+        )
+        content = bytearray(gzip.decompress(path.read_bytes()))
+        if kind == "truncated":
+            path.write_bytes(path.read_bytes()[:5000])
+            return path
+        if kind == "huge":
+            content[42:48] = struct.pack("<3h", 32000, 32000, 32000)
+        elif kind == "short":
+            content = content[: len(content) // 2]
+        elif kind == "spacing":
+            content[80:84] = struct.pack("<f", 5000.0)
+        path.write_bytes(gzip.compress(bytes(content)))
+    return path
+
+
+PLACE_30 = Geometry((9, 30, 30), (2.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("absent", "no such file"),
+        ("folder", "is not a regular file, but a folder"),
+        ("empty", "not a readable volume"),
+        ("text", "not a readable volume"),
+        ("2D", "a 3D volume is needed"),
+        ("one slice", "a 3D volume is needed"),
+        ("4D", "is 4D of size .* a 3D volume is needed"),
+        ("vector", "has 3 values per voxel"),
+        ("nan", "holds NaN or infinite voxels"),
+        ("infinite", "holds NaN or infinite voxels"),
+        ("truncated", r"cut off|truncated"),
+        ("short", r"cut off|truncated"),
+        ("huge", "no CT is that large"),
+        ("spacing", r"its affine says spacing .* its pixdim \(5000.0"),
+    ],
+)
+def test_a_hostile_file_gets_one_line(tmp_path, kind, message):
+    path = hostile(kind, tmp_path)
+    with pytest.raises(TumorgenError, match=message) as error:
+        read_volume(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_sheared_direction_is_refused(tmp_path):
+    path = tmp_path / "sheared.mha"
+    write_volume(Volume(ARRAY, replace(PLACE, direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))), path)
+    text = path.read_bytes().replace(b"TransformMatrix = 1 0 0 0 1 0 0 0 1", b"TransformMatrix = 1 0 0 .2 1 0 0 0 1")
+    path.write_bytes(text)
+    with pytest.raises(TumorgenError, match=r"not orthonormal|not a readable volume"):
+        read_volume(path)
+
+
+def test_a_format_that_is_not_written(tmp_path):
+    with pytest.raises(TumorgenError, match=r"out\.xyz: cannot be written"):
+        write_volume(Volume(ARRAY, PLACE), tmp_path / "out.xyz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("CompressedDataSiz", "does not say how long its data is"),
+        ("CompressedDataSize = 0\nComment", "does not say how long its data is"),
+        ("CompressedDataSize = 100\nComment", "says 100 compressed bytes; there are more"),
+        ("CompressedDataSize = 999999\nComment", "says 999999 compressed bytes"),
+    ],
+)
+def test_a_stream_whose_length_is_not_known_to_itk_is_refused(tmp_path, said, message):
+    # ITK fills the volume with what was in memory before, and says so on its standard error only
+    path = tmp_path / "scan.mha"
+    write_volume(Volume(ARRAY, PLACE), path)
+    content = path.read_bytes()
+    assert b"CompressedDataSize" in content
+    path.write_bytes(content.replace(b"CompressedDataSize", said.encode(), 1))
+    with pytest.raises(TumorgenError, match=rf"scan\.mha: its header .*{message}|is truncated: its header {message}"):
+        read_volume(path)
+
+
+# --- a file is opened once -------------------------------------------------------------------------------------------
+
+OPENED: list[str] = []
+sys.addaudithook(lambda event, given: OPENED.append(str(given[0])) if event == "open" else None)
+
+
+def on_its_way_in(path: Path, monkeypatch) -> tuple[Volume, int, list[tuple[Path, int]]]:
+    """A volume that is read, how often its file was opened by Python, and the files that ITK got, with their sizes."""
+    given, original = [], itk.open_image
+
+    def open_image(file, *others):
+        given.append((file, file.stat().st_size))
+        return original(file, *others)
+
+    for module in (itk, reading):
+        monkeypatch.setattr(module, "open_image", open_image)
+    OPENED.clear()
+    volume = read_volume(path)
+    return volume, OPENED.count(str(path)), given
+
+
+ALONG_THE_AXES = replace(PLACE, direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_a_nifti_file_along_the_axes_is_opened_once_and_itk_is_not_asked(tmp_path, monkeypatch, extension):
+    path = tmp_path / f"scan{extension}"
+    write_volume(Volume(ARRAY, ALONG_THE_AXES), path)
+    volume, opened, given = on_its_way_in(path, monkeypatch)
+    np.testing.assert_array_equal(volume.array, ARRAY)
+    assert (opened, given) == (1, [])
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_any_other_nifti_file_is_opened_once_and_itk_gets_its_header_alone(tmp_path, monkeypatch, extension):
+    path = tmp_path / f"scan{extension}"
+    write_volume(Volume(ARRAY, PLACE), path)
+    volume, opened, given = on_its_way_in(path, monkeypatch)
+    np.testing.assert_array_equal(volume.array, ARRAY)
+    assert opened == 1
+    ((file, size),) = given
+    assert (file.name, size) == ("header.nii", 352)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("extension", [".nrrd", ".mha"])
+def test_other_formats_are_opened_once_before_itk_reads_them(tmp_path, monkeypatch, extension):
+    path = tmp_path / f"scan{extension}"
+    write_volume(Volume(ARRAY, PLACE), path)
+    _, opened, given = on_its_way_in(path, monkeypatch)
+    assert opened == 1
+    assert [file for file, _ in given] == [path]
+
+
+@pytest.mark.parametrize("place", [PLACE, ALONG_THE_AXES])
+def test_what_was_checked_is_what_is_read_though_its_name_is_given_to_another_file(tmp_path, monkeypatch, place):
+    path, other = tmp_path / "scan.nii.gz", tmp_path / "other.nii.gz"
+    write_volume(Volume(ARRAY, place), path)
+    write_volume(Volume(ARRAY + 1, replace(place, spacing_mm=(9.0, 9.0, 9.0))), other)
+
+    def swap(*given):
+        refuse_excess(*given)
+        other.replace(path)
+
+    monkeypatch.setattr(nifti, "refuse_excess", swap)
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array, ARRAY)
+    assert place.difference(volume.geometry) == ""
+
+
+# --- scaled voxels ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", DTYPES.values())
+@pytest.mark.parametrize(("slope", "inter"), [(1.0, -1024.0), (0.1, 3.3), (-2.5e-3, 7.1), (3.0, 0.0)])
+def test_scaled_voxels_are_those_that_itk_reads_bit_for_bit(tmp_path, kind, slope, inter):
+    path = tmp_path / "scan.nii"
+    bits = np.random.default_rng(0).bytes(8 * 9 * 10 * np.dtype(kind).itemsize)
+    values = np.frombuffer(bits, kind).reshape(8, 9, 10)
+    values = values if kind[0] != "f" else (ARRAY[:1, :1, :1] * np.linspace(-1, 1, 720).reshape(8, 9, 10)).astype(kind)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<2f", content, 112, slope, inter)
+    path.write_bytes(content)
+    read = read_volume(path).array
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    assert read.dtype == expected.dtype
+    np.testing.assert_array_equal(read, expected)
+
+
+def test_a_scale_beyond_float32_is_refused(tmp_path):
+    path = tmp_path / "scan.nii"
+    write_volume(Volume(ARRAY, PLACE), path)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<2f", content, 112, 3e38, 0.0)
+    path.write_bytes(content)
+    with pytest.raises(TumorgenError, match=r"scan\.nii: holds NaN or infinite voxels"):
+        read_volume(path)

@@ -1,0 +1,301 @@
+"""NIfTI files: one parser of their header (nifti.nimh.nih.gov: nifti1.h), and their voxels, read whole.
+
+ITK does not ask whether a file is whole: it fills up a truncated one with zeros, without a word. It also turns NaN and
+infinite voxels into zeros, that is, into water in the middle of a lung (both seen with SimpleITK 2.5). So a file is
+opened once, its header checked, and its voxels read from the same open file; ITK never sees it.
+
+Most CTs lie along the patient's axes and have the header that ITK writes for them. It is known here byte for byte, so
+that a process that meets no other need not load SimpleITK, which takes 90 MB and a tenth of a second. What any other
+header means, ITK is asked (`imaging.itk`).
+
+Own code, though nibabel would do: every process of a run reads a header or two, and importing nibabel, which imports
+pydicom where it is installed, costs each of them 20 MB.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from isal import igzip, igzip_lib
+from numpy.typing import NDArray
+
+from ..errors import TumorgenError
+from .claims import Claim, first_bytes, refuse_excess, refuse_other_size
+from .geometry import Geometry, Volume
+
+_NIFTI_2_BYTES = 540  # of its header, with which it begins
+HEADER_BYTES = 352  # with the four behind it that say whether extensions follow
+LONGEST_EXTENSIONS = 1 << 26  # bytes between the header and the voxels
+SLACK = 4096  # bytes that may follow the voxels: padding to whole blocks
+DTYPES = {  # data type code -> numpy
+    **{2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1"},
+    **{512: "u2", 768: "u4", 1024: "i8", 1280: "u8"},
+}
+DIRECTION = (1.0, -0.0, -0.0, -0.0, 1.0, -0.0, 0.0, 0.0, 1.0)  # along the axes, as ITK reads it, signs of zeros too
+
+_CODES = {kind: code for code, kind in DTYPES.items()}
+_NOT_SCALAR = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 2304: "RGBA", 1: "single bits"}
+_PACKED = 1 << 16  # bytes of a gzip file that hold the header
+_STEP = 1 << 20  # bytes; gzip readers make a copy of what they are asked for
+_BLOCK = 1 << 24  # voxels looked at together
+_SPACING_MM, _ORIGIN_MM = (0.01, 100.0), 1e5  # beyond these, ITK's own word is wanted
+
+
+_FIELDS = {  # of NIfTI-1's header: name -> type, first byte; those that are used here, or that ITK fills
+    **{"sizeof_hdr": ("<i4", 0), "regular": ("S1", 38), "dim": ("<8i2", 40), "datatype": ("<i2", 70)},
+    **{"bitpix": ("<i2", 72), "pixdim": ("<8f4", 76), "vox_offset": ("<f4", 108), "scl_slope": ("<f4", 112)},
+    **{"scl_inter": ("<f4", 116), "xyzt_units": ("u1", 123), "qform_code": ("<i2", 252), "sform_code": ("<i2", 254)},
+    **{"quatern_b": ("<f4", 256), "quatern_c": ("<f4", 260), "quatern_d": ("<f4", 264), "qoffset_x": ("<f4", 268)},
+    **{"qoffset_y": ("<f4", 272), "qoffset_z": ("<f4", 276), "srow_x": ("<4f4", 280), "srow_y": ("<4f4", 296)},
+    **{"srow_z": ("<4f4", 312), "magic": ("S4", 344)},
+}
+NIFTI_1 = np.dtype(
+    {
+        "names": list(_FIELDS),
+        "formats": [kind for kind, _ in _FIELDS.values()],
+        "offsets": [place for _, place in _FIELDS.values()],
+        "itemsize": 348,
+    }
+)
+
+
+def read_nifti(file: BinaryIO, path: Path) -> Volume:
+    """Read an open NIfTI file (.nii, .nii.gz) to its end, checksum included.
+
+    Scaled voxels are scaled as ITK does it: whole numbers become float32.
+
+    Raises
+    ------
+    TumorgenError
+        The header is damaged, not that of a scalar 3D volume, or asks for too much; its geometry is none that a scanner
+        makes; the file has fewer or many more bytes than its header says; the checksum does not match; voxels are NaN
+        or infinite.
+    """
+    is_packed = path.name.lower().endswith(".gz")
+    start = _unpacked_start(file, path) if is_packed else first_bytes(file, HEADER_BYTES, path)
+    try:
+        header = parse_header(start)
+    except TumorgenError as error:
+        raise TumorgenError(f"{path}: not a readable volume ({error})") from None
+    claim = _claim(header, path, compressed=is_packed)
+    refuse_excess(claim, file, path)
+    geometry = plain_geometry(start)
+    if geometry is None:
+        from .itk import geometry_of_nifti
+
+        geometry = geometry_of_nifti(_without_extensions(header, start), path)
+        refuse_other_size(geometry, claim, path)
+    return Volume(_read_voxels(header, file, path, compressed=is_packed), geometry)
+
+
+def parse_header(start: bytes) -> np.ndarray:
+    """The header at the start of a file, in the byte order that its first field tells, as a record of no dimensions.
+
+    Raises
+    ------
+    TumorgenError
+        It is none of NIfTI-1, or its voxels are in a file of their own.
+    """
+    size = start[:4]
+    if size in (_NIFTI_2_BYTES.to_bytes(4, "little"), _NIFTI_2_BYTES.to_bytes(4, "big")):
+        raise TumorgenError("NIfTI-2, which is not read; convert it to NIfTI-1")
+    is_little = size == NIFTI_1.itemsize.to_bytes(4, "little")
+    if len(start) < NIFTI_1.itemsize or not (is_little or size == NIFTI_1.itemsize.to_bytes(4, "big")):
+        raise TumorgenError("no header of NIfTI")
+    header: np.ndarray = np.frombuffer(start, NIFTI_1.newbyteorder("<" if is_little else ">"), count=1).reshape(())
+    if not bytes(header["magic"]).startswith(b"n+1"):
+        raise TumorgenError("its voxels are in a file of their own")
+    return header
+
+
+def voxel_type(header: np.ndarray) -> np.dtype[np.generic]:
+    """How the voxels are stored, byte order included, of a header whose data type is one of `DTYPES`."""
+    return np.dtype(DTYPES[int(header["datatype"])]).newbyteorder(header.dtype["sizeof_hdr"].byteorder)
+
+
+def is_scaled(header: np.ndarray) -> bool:
+    """Whether the voxels are to be multiplied or shifted; a slope of zero means that they are not."""
+    return float(header["scl_slope"]) != 0 and (float(header["scl_slope"]), float(header["scl_inter"])) != (1, 0)
+
+
+def plain_header(geometry: Geometry, dtype: np.dtype[Any]) -> bytes | None:
+    """The 352 bytes that ITK writes before voxels of a type (little-endian) that lie along the axes.
+
+    None where ITK must write them: a volume that is turned, another type, or numbers that no scanner makes.
+    """
+    low, high = _SPACING_MM
+    code = _CODES.get(dtype.str[1:])
+    (nz, ny, nx), (sz, sy, sx), (ox, oy, oz) = geometry.shape, geometry.spacing_mm, geometry.origin_mm
+    if code is None or geometry.direction != DIRECTION or not all(1 < n <= 32767 for n in geometry.shape):
+        return None
+    if not all(low < s < high for s in geometry.spacing_mm) or not all(abs(o) < _ORIGIN_MM for o in geometry.origin_mm):
+        return None
+    header = np.zeros((), NIFTI_1)
+    fields = {
+        **{"sizeof_hdr": NIFTI_1.itemsize, "regular": b"r", "magic": b"n+1"},
+        **{"dim": (3, nx, ny, nz, 1, 1, 1, 1), "datatype": code, "bitpix": 8 * dtype.itemsize},
+        **{"pixdim": (1, sx, sy, sz, 0, 0, 0, 0), "xyzt_units": 0x0A},  # mm and s
+        **{"vox_offset": HEADER_BYTES, "scl_slope": 1},
+        **{"qform_code": 1, "sform_code": 1, "quatern_d": 1},  # both forms of the orientation, "scanner"
+        **{"qoffset_x": -(ox + 0.0), "qoffset_y": -(oy + 0.0), "qoffset_z": oz + 0.0},  # ITK knows no origin of -0.0
+        **{"srow_x": (-sx, 0, 0, -(ox + 0.0)), "srow_y": (0, -sy, 0, -(oy + 0.0)), "srow_z": (0, 0, sz, oz + 0.0)},
+    }
+    for name, value in fields.items():
+        header[name] = value
+    return header.tobytes() + bytes(4)  # no extensions
+
+
+def plain_geometry(start: bytes) -> Geometry | None:
+    """Geometry that the first bytes of a file tell; None where they are not, to the last bit, `plain_header`'s."""
+    header = parse_header(start)
+    nx, ny, nz = (int(n) for n in header["dim"][1:4])
+    sx, sy, sz = (float(s) for s in header["pixdim"][1:4])
+    x, y, z = (float(header[f"qoffset_{axis}"]) for axis in "xyz")
+    geometry = Geometry((nz, ny, nx), (sz, sy, sx), (-x, -y, z), DIRECTION)
+    kind = DTYPES.get(int(header["datatype"]))
+    return geometry if kind and plain_header(geometry, np.dtype(kind)) == start else None
+
+
+def nifti_header(geometry: Geometry, voxels: NDArray[Any]) -> bytes:
+    """What ITK writes before some voxels (z, y, x), little-endian: the NIfTI-1 header and four bytes.
+
+    Raises
+    ------
+    TumorgenError
+        NIfTI-1 as ITK writes it has no such voxel type, size or geometry; no folder for temporary files.
+    """
+    if max(voxels.shape) > np.iinfo(np.int16).max:
+        raise TumorgenError(f"volume of shape {voxels.shape} (z, y, x): NIfTI-1 has at most 32767 voxels along an axis")
+    plain = plain_header(geometry, voxels.dtype)
+    if plain:
+        return plain
+    from .itk import nifti_header_of
+
+    header = bytearray(nifti_header_of(geometry, voxels.dtype))
+    np.frombuffer(header, NIFTI_1, 1)["dim"][0, 1:4] = voxels.shape[::-1]
+    return bytes(header)
+
+
+def _unpacked_start(file: BinaryIO, path: Path) -> bytes:
+    """The first bytes of what a gzip file packs; of a bomb no more than a header."""
+    try:
+        return zlib.decompressobj(31).decompress(first_bytes(file, _PACKED, path), HEADER_BYTES)
+    except zlib.error as error:
+        raise TumorgenError(f"{path}: not a readable volume ({error})") from error
+
+
+def _without_extensions(header: np.ndarray, start: bytes) -> bytes:
+    """A header as a file that has nothing else: what ITK is asked about where voxels lie."""
+    bare = bytearray(start[: header.dtype.itemsize] + bytes(4))
+    np.frombuffer(bare, header.dtype, 1)["vox_offset"] = len(bare)
+    return bytes(bare)
+
+
+def _claim(header: np.ndarray, path: Path, *, compressed: bool) -> Claim:
+    """What a header says of its voxels, checked as far as the header alone goes."""
+    rank, code = int(header["dim"][0]), int(header["datatype"])
+    size = tuple(int(n) for n in header["dim"][1 : max(rank, 0) + 1])
+    if code not in DTYPES:
+        what = _NOT_SCALAR.get(code)
+        reason = f"{what}, more than a number per voxel" if what else f"its data type {code} is unknown"
+        raise TumorgenError(f"{path}: {reason}; a scalar volume is needed")
+    if rank == 5 and size[3:4] == (1,):
+        raise TumorgenError(f"{path}: has {size[4]} values per voxel; a scalar volume is needed")
+    each = voxel_type(header).itemsize
+    if int(header["bitpix"]) != 8 * each:
+        raise TumorgenError(
+            f"{path}: its header is damaged: data type {code} has {8 * each} bits, and it says {int(header['bitpix'])}"
+        )
+    _check_numbers(header, path)
+    return Claim(size, each, path, int(header["vox_offset"]), compressed)
+
+
+def _check_numbers(header: np.ndarray, path: Path) -> None:
+    """Refuse a header whose numbers cannot be: where its voxels begin, their size, scale and place."""
+    offset = float(header["vox_offset"])
+    least = int(header["sizeof_hdr"]) + 4
+    if not least <= offset <= LONGEST_EXTENSIONS or offset != int(offset):
+        raise TumorgenError(f"{path}: its header is damaged: the voxels begin at byte {offset:g}")
+    spacing = tuple(float(s) for s in header["pixdim"][1:4])
+    if not all(0 < s < math.inf for s in spacing):
+        raise TumorgenError(f"{path}: spacing {spacing} mm (x, y, z) is not a CT's; repair the header")
+    for name in ("scl_slope", "scl_inter"):
+        if not math.isfinite(float(header[name])):
+            raise TumorgenError(f"{path}: its header is damaged: {name} is {float(header[name])}")
+    forms = [header[f"srow_{axis}"][:4] for axis in "xyz"] if int(header["sform_code"]) > 0 else []
+    quaternion = [header[f"quatern_{axis}"] for axis in "bcd"] + [header[f"qoffset_{axis}"] for axis in "xyz"]
+    if not np.isfinite(forms).all() or (int(header["qform_code"]) > 0 and not np.isfinite(quaternion).all()):
+        raise TumorgenError(f"{path}: its place in space holds NaN or infinite numbers; repair the header")
+    if forms:
+        _check_sform(np.array(forms, np.float64)[:, :3], spacing, path)
+    elif int(header["qform_code"]) > 0 and sum(float(part) ** 2 for part in quaternion[:3]) > 1 + 1e-6:
+        raise TumorgenError(f"{path}: its quaternion is no rotation; repair the header")
+
+
+def _check_sform(matrix: np.ndarray, spacing: tuple[float, ...], path: Path) -> None:
+    """Refuse an affine that is flat, or that contradicts the spacing: readers would not agree where a voxel is."""
+    lengths = np.linalg.norm(matrix, axis=0)
+    if not (lengths > 0).all() or abs(np.linalg.det(matrix / lengths)) < 0.9:
+        raise TumorgenError(f"{path}: its direction is not orthonormal, which nnU-Net refuses; resample it first")
+    if not np.allclose(lengths, spacing, rtol=0.01, atol=1e-3):
+        says = tuple(round(float(length), 4) for length in lengths)
+        raise TumorgenError(f"{path}: its affine says spacing {says} mm (x, y, z), its pixdim {spacing}; repair one")
+
+
+def _read_voxels(header: np.ndarray, file: BinaryIO, path: Path, *, compressed: bool) -> NDArray[Any]:
+    """All voxels (z, y, x), in HU where the header scales them."""
+    voxels = np.empty([int(n) for n in header["dim"][3:0:-1]], voxel_type(header))
+    try:
+        file.seek(0)
+        stream = igzip.IGzipFile(fileobj=file) if compressed else file  # type: ignore[no-untyped-call]
+        _fill(voxels, stream, path, int(header["vox_offset"]))
+    except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:  # type: ignore[misc]
+        raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
+    voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
+    if is_scaled(header):
+        voxels = _scaled(voxels, float(header["scl_slope"]), float(header["scl_inter"]))
+    refuse_non_finite(voxels, path)
+    return voxels
+
+
+def _scaled(voxels: NDArray[Any], slope: float, inter: float) -> NDArray[Any]:
+    """Voxels times slope plus intercept, rounded as ITK rounds them: to float32, but for float64."""
+    scaled = voxels.astype(np.float64 if voxels.dtype == np.float64 else np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+        for plane in scaled:
+            plane[:] = plane.astype(np.float64) * slope + inter
+    return scaled
+
+
+def _fill(voxels: NDArray[Any], file: Any, path: Path, offset: int) -> None:
+    """Read the voxels and what follows; at the end of the stream gzip compares its own checksum."""
+    wanted = voxels.reshape(-1).view(np.uint8).data
+    done = 0 if len(file.read(offset)) == offset else -1
+    while 0 <= done < len(wanted):
+        step = file.readinto(wanted[done : done + _STEP])
+        if not step:
+            break
+        done += step
+    if done < len(wanted):
+        raise TumorgenError(f"{path}: is truncated: its header says {len(wanted)} bytes of voxels; copy it again")
+    if len(file.read(SLACK + 1)) > SLACK:
+        raise TumorgenError(f"{path}: goes on long after its last voxel; its header does not fit it")
+
+
+def refuse_non_finite(voxels: NDArray[Any], path: Path) -> None:
+    """Refuse NaN and infinite voxels.
+
+    Raises
+    ------
+    TumorgenError
+        There is one.
+    """
+    if voxels.dtype.kind not in "fc":
+        return
+    flat = voxels.reshape(-1)
+    if not all(np.isfinite(flat[i : i + _BLOCK]).all() for i in range(0, flat.size, _BLOCK)):
+        raise TumorgenError(f"{path}: holds NaN or infinite voxels; replace them first (e.g. by -1024)")
