@@ -33,16 +33,15 @@ class Network:
 
     def load(self, model: Model) -> Segment:
         """The model, loaded; the user is told what runs."""
-        import joblib
-
         from tumorgen.liver.network import load_model
+        from tumorgen.parallel import count_jobs
 
         click.echo(f"note: {self.note}", err=True)
         return load_model(
             model,
             self.labels,
             device=self.device,
-            threads=self.jobs if self.jobs > 0 else joblib.cpu_count(),
+            threads=count_jobs(self.jobs or -1),
             mirror=self.mirror,
             verbose=is_debug(),
         )

@@ -31,7 +31,7 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
     edited by hand renders as edited: centres are read from the columns in mm.
     """
     from tumorgen.dataset.raw import Dataset
-    from tumorgen.generation.replay import Replay, moved, replay_manifest
+    from tumorgen.generation.replay import Replay, describe_moved, replay_manifest
     from tumorgen.tables.manifest import read_manifest
 
     wanted = Replay(
@@ -44,7 +44,7 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
         start=progress("replay", "sample"),
     )
     report = replay_manifest(wanted)
-    for note in moved(read_manifest(manifest), report.records):
+    for note in describe_moved(read_manifest(manifest), report.records):
         click.echo(f"note: {note}")
     click.echo(f"{output}: {plural(len(report.records), 'sample')}, {report.made} rendered now")
     tell_failures(report.failures)

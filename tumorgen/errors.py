@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 _PLAIN = str.maketrans({"\n": " ", "\t": " "})
 FEW = 3  # names of one reason that are told
 _NUMBER = re.compile(r"\d+([.,]\d+)*")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # what the next sample would meet as well
 _OWN = "..."  # what stands for a name or a number that is one failure's own
 
 
@@ -54,6 +56,17 @@ class Failure:
     details: str = ""
     ends_run: bool = False
     about: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, error: Exception, name: str, samples: int = 1, about: tuple[str, ...] = ()) -> Failure:
+        """What an exception, just caught, says: the text of a known error; type, message and traceback of others."""
+        import traceback
+
+        known = isinstance(error, TumorgenError)
+        reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+        full = any(isinstance(e, OSError) and e.errno in _FULL for e in (error, error.__cause__))
+        details = "" if known else "".join(traceback.format_exception(error))
+        return cls(name, reason, samples, details, ends_run=full, about=about)
 
     @property
     def kind(self) -> str:

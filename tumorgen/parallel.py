@@ -1,13 +1,28 @@
-"""Work over processes of this machine."""
+"""Work over processes of this machine: cases of which none costs another its result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import resource_tracker
+from typing import Any, Generic, TypeVar
 
 import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from threadpoolctl import threadpool_limits
 
-from .errors import TumorgenError
+from .errors import Failure, TumorgenError
 
+ORPHAN_S = 0.2  # how often a worker looks whether the process that it works for is still there
+
+T = TypeVar("T")
+R = TypeVar("R")
 Start = Callable[[int], Callable[[int], None]]  # gets the number of steps; returns what gets steps as they are done
 
 
@@ -17,7 +32,164 @@ def no_progress(total: int) -> Callable[[int], None]:  # noqa: ARG001
 
 
 def count_jobs(jobs: int) -> int:
-    """Number of processes; negative numbers count from the cores that this process may use, as in joblib."""
+    """Number of processes; negative numbers count from the cores that this process may use, as in joblib.
+
+    Raises
+    ------
+    TumorgenError
+        The number is 0.
+    """
     if jobs == 0:
         raise TumorgenError("--jobs 0: give a number of processes, or -1 for all cores")
     return jobs if jobs > 0 else max(1, joblib.cpu_count() + 1 + jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Case(Generic[T]):
+    """A piece of work, and what a `Failure` says of it.
+
+    Attributes
+    ----------
+    item
+        What is worked on.
+    name
+        Name of the scan or sample.
+    samples
+        How many samples a failure costs.
+    about
+        Files and names that a reason may hold and that are this case's own.
+    """
+
+    item: T
+    name: str
+    samples: int = 1
+    about: tuple[str, ...] = ()
+
+
+def map_cases(
+    work: Callable[[T], R],
+    cases: Sequence[Case[T]],
+    jobs: int = -1,
+    *,
+    start: Start = no_progress,
+    threads: int | None = 1,
+) -> Iterator[R | Failure]:
+    """Do cases over processes; yield the result of each, in order, or the `Failure` that it ended with.
+
+    Parameters
+    ----------
+    work
+        A function that can be pickled where there are several processes.
+    cases
+        What it is called with, one after the other.
+    jobs
+        Number of processes; -1 is one for each core. A single one is this process.
+    start
+        Called with the number of cases; returns what is called with 1 as each is done.
+    threads
+        Threads of each of the thread pools (BLAS, OpenMP) while a case is done; None leaves them as they are.
+
+    Raises
+    ------
+    TumorgenError
+        A worker process was killed, or `jobs` is 0.
+    """
+    progress = start(len(cases))
+    limited = partial(_attempt_limited, work, threads=threads)
+    for result in run_in_processes(limited, cases, count_jobs(jobs)):
+        yield result
+        progress(1)
+
+
+def attempt(work: Callable[[T], R], case: Case[T]) -> R | Failure:
+    """Do one case in this process; whatever goes wrong is its `Failure`, since hostile files provoke anything."""
+    try:
+        return work(case.item)
+    except Exception as error:
+        return Failure.of(error, case.name, case.samples, case.about)
+
+
+def _attempt_limited(work: Callable[[T], R], case: Case[T], threads: int | None) -> R | Failure:
+    with threadpool_limits(threads):
+        return attempt(work, case)
+
+
+def run_in_processes(
+    work: Callable[[T], R],
+    items: Sequence[T],
+    jobs: int,
+    *,
+    ordered: bool = True,
+    backend: Any = None,
+    advice: str = "run the same command again with fewer --jobs",
+) -> Iterator[R]:
+    """Yield the results of a function for each item; errors of the function are raised.
+
+    Worker processes end when this one does. They never hear Ctrl-C, which goes to all: this process ends them itself.
+
+    Parameters
+    ----------
+    work, items
+        The function, which can be pickled, and what it is called with.
+    jobs
+        Number of processes, at most one for each item. A single one is this process.
+    ordered
+        Whether results come in the order of the items, or as they are done.
+    backend
+        joblib's backend, where the work goes elsewhere.
+    advice
+        What to do when a worker process was killed.
+
+    Raises
+    ------
+    TumorgenError
+        A worker process was killed.
+    """
+    jobs = min(jobs, max(1, len(items)))
+    if jobs == 1 and backend is None:
+        yield from map(work, items)
+        return
+    here: dict[str, Any] = {"backend": "loky", "initializer": _end_with, "initargs": (os.getpid(),)}
+    elsewhere = {"backend": backend, "pre_dispatch": "all"}  # a cluster may grow
+    parallel = joblib.Parallel(
+        n_jobs=jobs,
+        batch_size=1,
+        return_as="generator" if ordered else "generator_unordered",
+        **(here if backend is None else elsewhere),
+    )
+    try:
+        yield from _begin(parallel, map(joblib.delayed(work), items))
+    except TerminatedWorkerError as error:
+        raise TumorgenError(f"a worker process was killed, probably for want of memory; {advice}") from error
+
+
+def _begin(parallel: Callable[[Iterable[Any]], Iterator[R]], calls: Iterable[Any]) -> Iterator[R]:
+    """Begin the work, and with it the worker processes."""
+    with _interrupted_later():
+        return parallel(calls)
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Hold Ctrl-C back, so that processes begun in the block never hear it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let it through again, were it begun in the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(parent: int) -> None:
+    """Have this worker end when the process that it works for has ended, however that was: nobody takes its results."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN_S)
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True, name="orphan").start()

@@ -35,7 +35,8 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
 from tumorgen.dataset.raw import Dataset
-from tumorgen.generation.pool import Unit, prepare_once, run_unit
+from tumorgen.generation.batches import Batch
+from tumorgen.generation.worker import forget_scan, run_batch
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.patched_gzip import ChunkedVolume
@@ -132,7 +133,7 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
     scan = load_scan(case.image, case.mask, case=case.name)
     image = to_image(scan.image)
     last: dict[str, Record] = {}
-    first = run_units(case, new_dataset(folder / "first"), effort.classes[0], [0])[0]  # and every module is loaded
+    first = make_records(case, new_dataset(folder / "first"), effort.classes[0], [0])[0]  # and every module is loaded
     written = sum(path.stat().st_size for path in files(new_dataset(folder / "first"), first))
     for repeat in range(effort.repeats):
         place = folder / f"repeat {repeat}"
@@ -149,12 +150,12 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
                     counts[name].append(len(plan.tumors))
                     clock(f"render {name}", render, scan, plan)
                 make_room(folder, written)
-                (last[name],) = clock(f"end to end {name}", run_units, case, dataset, name, [variant])
+                (last[name],) = clock(f"end to end {name}", make_records, case, dataset, name, [variant])
         for name, dataset in datasets.items():
             make_room(folder, written)
             clock(f"C {name}", copy, dataset, last[name], place / f"copy {name}")
         shutil.rmtree(place)
-    prepare_once.cache_clear()
+    forget_scan()
     return {
         "shape_zyx": list(scan.geometry.shape),
         "spacing_zyx_mm": list(scan.geometry.spacing_mm),
@@ -203,7 +204,7 @@ class Clock:
         return {name: statistics.median(seconds) for name, seconds in (self.seconds | {"C": copies}).items()}
 
 
-def run_units(case: Case, dataset: Dataset, size_class: str, variants: Iterable[int]) -> list[Record]:
+def make_records(case: Case, dataset: Dataset, size_class: str, variants: Iterable[int]) -> list[Record]:
     """Variants of one class, as a process of `synth` makes them: planned, rendered, image and label on disk.
 
     Raises
@@ -212,8 +213,8 @@ def run_units(case: Case, dataset: Dataset, size_class: str, variants: Iterable[
         A sample could not be made.
     """
     settings = Settings(sizes=(size_class,))
-    unit = Unit(case.source, dataset, settings.vessels, settings, seed=0, variants=tuple(variants))
-    results = [result for result, _ in run_unit(unit)]
+    batch = Batch(case.source, dataset, settings.vessels, settings, seed=0, variants=tuple(variants))
+    results = [result for result, _ in run_batch(batch)]
     records = [result for result in results if isinstance(result, Record)]
     if len(records) < len(results):
         raise RuntimeError(f"{case.name}, {size_class}: {results}")
@@ -318,7 +319,7 @@ def memory_job(case: Case, classes: Sequence[str]) -> Results:
     with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder:
         for name in classes:
             samples = 0 if name == "none" else MEMORY_SAMPLES
-            run_units(case, Dataset(Path(folder)), "tiny" if name == "none" else name, range(samples))
+            make_records(case, Dataset(Path(folder)), "tiny" if name == "none" else name, range(samples))
     return {"peak_bytes": peak_bytes()}
 
 
@@ -409,13 +410,13 @@ def profile(case: Case, classes: Sequence[str], variants: int = 4) -> dict[str, 
     preparing.runcall(load_scan, case.image, case.mask, case=case.name)
     shares = {"prepare": shares_of(preparing)}
     with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder:
-        run_units(case, new_dataset(Path(folder) / "first"), classes[0], [0])
+        make_records(case, new_dataset(Path(folder) / "first"), classes[0], [0])
         for name in classes:
             dataset = new_dataset(Path(folder) / name)
             profiler = cProfile.Profile()
-            profiler.runcall(run_units, case, dataset, name, range(variants))
+            profiler.runcall(make_records, case, dataset, name, range(variants))
             shares[name] = shares_of(profiler)
-    prepare_once.cache_clear()
+    forget_scan()
     return shares
 
 

@@ -13,7 +13,7 @@ from tumorgen.dataset import provenance
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import to_plain
-from tumorgen.generation import pool as generate
+from tumorgen.generation import pool, worker
 from tumorgen.generation.run import Run, RunReport
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
@@ -59,7 +59,7 @@ def test_other_versions_are_refused(root, monkeypatch) -> None:
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_the_same_command_does_the_rest(root, monkeypatch) -> None:
-    real, calls = generate.append_manifest, []
+    real, calls = pool.append_manifest, []
 
     def full(self, plan, unit):
         calls.append(plan)
@@ -70,23 +70,23 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_same_command_does_the_rest
                 raise TumorgenError("image: cannot be written (No space left on device)") from error
         return real_write(self, plan, unit)
 
-    real_write = generate.Prepared.write
-    monkeypatch.setattr(generate.Prepared, "write", full)
+    real_write = worker.Prepared.write
+    monkeypatch.setattr(worker.Prepared, "write", full)
     with pytest.raises(TumorgenError, match=r"No space left on device.; what is finished stays"):
         make(root, per_scan=4)
     monkeypatch.undo()
-    assert real is generate.append_manifest
+    assert real is pool.append_manifest
     assert make(root, per_scan=4).made < 4
 
 
 def test_a_folder_that_vanishes_stays_away(root, monkeypatch) -> None:
-    real = generate.append_manifest
+    real = pool.append_manifest
 
     def vanish(record, journal):
         real(record, journal)
         shutil.rmtree(root / "D")
 
-    monkeypatch.setattr(generate, "append_manifest", vanish)
+    monkeypatch.setattr(pool, "append_manifest", vanish)
     with pytest.raises(TumorgenError, match="vanished"):
         make(root)
     assert not (root / "D").exists()

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from phantoms import ball_volume
 
 from tumorgen.dataset.raw import Dataset
-from tumorgen.generation import pool as generate
-from tumorgen.generation.batches import LARGEST, cut, unit_size
-from tumorgen.generation.pool import Unit, prepare_for, run_unit
+from tumorgen.generation import pool, worker
+from tumorgen.generation.batches import LARGEST, Batch, batch_size, cut
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
+from tumorgen.generation.worker import prepare_for, run_batch
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
@@ -40,58 +40,58 @@ def sources_of(scans: Path) -> list[Source]:
     return match_sources(scans / "images", scans / "masks")[0]
 
 
-def units_of(counts: list[int], processes: int) -> list[list[tuple[int, ...]]]:
-    size = unit_size(counts, processes)
+def batches_of(counts: list[int], processes: int) -> list[list[tuple[int, ...]]]:
+    size = batch_size(counts, processes)
     return [cut(range(count), size) for count in counts]
 
 
 def test_many_scans_with_few_variants_are_prepared_once_each() -> None:
-    assert all(len(units) == 1 for units in units_of([2] * 1000, 16))
+    assert all(len(batches) == 1 for batches in batches_of([2] * 1000, 16))
 
 
 def test_one_scan_with_a_thousand_variants_keeps_every_core_busy() -> None:
     for processes in (2, 16, 64):
-        (units,) = units_of([1000], processes)
-        longest = max(map(len, units))
-        assert len(units) >= 4 * processes
+        (batches,) = batches_of([1000], processes)
+        longest = max(map(len, batches))
+        assert len(batches) >= 4 * processes
         assert longest <= 0.1 * 1000 / processes + 1  # so that the last one waits a tenth of the run at most
 
 
 def test_many_scans_with_many_variants_are_split_no_more_than_progress_needs() -> None:
-    assert all(len(units) == 2 for units in units_of([100] * 100, 16))
+    assert all(len(batches) == 2 for batches in batches_of([100] * 100, 16))
 
 
 def test_a_scan_with_fewer_variants_than_processes() -> None:
-    (units,) = units_of([5], 16)
-    assert max(map(len, units)) <= 2
+    (batches,) = batches_of([5], 16)
+    assert max(map(len, batches)) <= 2
 
 
 @given(st.lists(st.integers(0, 300), max_size=20), st.integers(1, 100))
-def test_units_hold_every_sample_once(counts: list[int], processes: int) -> None:
-    for count, units in zip(counts, units_of(counts, processes), strict=True):
-        assert [sample for unit in units for sample in unit] == list(range(count))
-        lengths = [len(unit) for unit in units]
+def test_batches_hold_every_sample_once(counts: list[int], processes: int) -> None:
+    for count, batches in zip(counts, batches_of(counts, processes), strict=True):
+        assert [sample for batch in batches for sample in batch] == list(range(count))
+        lengths = [len(batch) for batch in batches]
         assert all(0 < length <= LARGEST for length in lengths)
         assert max(lengths, default=0) - min(lengths, default=0) <= 1
 
 
-def watched(unit: Unit) -> list[generate.Result]:
-    """As `run_unit`, in a worker; a log beside the scans says which process prepares which scan."""
-    load = generate.load_scan
-    log = unit.source.image.parent.parent / "log"
+def watched(batch: Batch) -> list[worker.Result]:
+    """As `run_batch`, in a worker; a log beside the scans says which process prepares which scan."""
+    load = worker.load_scan
+    log = batch.source.image.parent.parent / "log"
 
     def logged(*arguments: object):
         with log.open("a") as file:
-            file.write(f"{unit.source.case} {os.getpid()}\n")
+            file.write(f"{batch.source.case} {os.getpid()}\n")
         return load(*arguments)
 
-    with mock.patch.object(generate, "load_scan", logged):
-        return run_unit(unit)
+    with mock.patch.object(worker, "load_scan", logged):
+        return run_batch(batch)
 
 
 @pytest.mark.parametrize(("count", "per_scan"), [(1, 40), (2, 10)])
 def test_a_scan_is_prepared_once_a_worker(scans, tmp_path, monkeypatch, count, per_scan) -> None:
-    monkeypatch.setattr(generate, "run_unit", watched)
+    monkeypatch.setattr(pool, "run_batch", watched)
     log = scans / "log"
     log.unlink(missing_ok=True)
     report = synthesize_dataset(
@@ -105,10 +105,10 @@ def test_a_scan_is_prepared_once_a_worker(scans, tmp_path, monkeypatch, count, p
 
 def test_a_process_holds_one_scan(scans, tmp_path, monkeypatch) -> None:
     """The scan before is gone when the next is read."""
-    units = [Unit(source, Dataset(tmp_path), Settings().vessels) for source in sources_of(scans)]
-    kept, load = [weakref.ref(prepare_for(units[0]).scan.hu.voxels)], generate.load_scan
-    monkeypatch.setattr(generate, "load_scan", lambda *a: (kept.append(kept[0]()), load(*a))[1])
-    prepare_for(units[1])
+    batches = [Batch(source, Dataset(tmp_path), Settings().vessels) for source in sources_of(scans)]
+    kept, load = [weakref.ref(prepare_for(batches[0]).scan.hu.voxels)], worker.load_scan
+    monkeypatch.setattr(worker, "load_scan", lambda *a: (kept.append(kept[0]()), load(*a))[1])
+    prepare_for(batches[1])
     assert kept[1] is None
 
 
@@ -119,26 +119,26 @@ def test_a_scan_that_has_changed_is_prepared_again(scans, tmp_path) -> None:
     seen = []
     for seed in (0, 1):
         write_volume(ball_volume((4.0, 4.0, 4.0), seed=seed)[0], source.image)
-        unit = Unit(source, Dataset(tmp_path / "D"), Settings().vessels)
-        seen.append([prepare_for(unit).scan.image_sha256 for _ in range(2)])
+        batch = Batch(source, Dataset(tmp_path / "D"), Settings().vessels)
+        seen.append([prepare_for(batch).scan.image_sha256 for _ in range(2)])
     assert seen[0][0] == seen[0][1] != seen[1][0] == seen[1][1]
 
 
-def test_a_process_does_one_unit_at_a_time(scans, tmp_path, monkeypatch) -> None:
+def test_a_process_does_one_batch_at_a_time(scans, tmp_path, monkeypatch) -> None:
     """Whatever threads a Dask worker has: two scans would be in memory, and thread pools set by two."""
     at_work, most = [], []
-    prepare = generate.prepare_for
+    prepare = worker.prepare_for
 
-    def counted(unit: Unit) -> generate.Prepared:
-        at_work.append(unit)
+    def counted(batch: Batch) -> worker.Prepared:
+        at_work.append(batch)
         most.append(len(at_work))
-        prepared = prepare(unit)
+        prepared = prepare(batch)
         at_work.pop()
         return prepared
 
-    monkeypatch.setattr(generate, "prepare_for", counted)
-    units = [Unit(source, Dataset(tmp_path), Settings().vessels, variants=(0,)) for source in sources_of(scans)] * 3
-    threads = [threading.Thread(target=run_unit, args=(unit,)) for unit in units]
+    monkeypatch.setattr(worker, "prepare_for", counted)
+    batches = [Batch(source, Dataset(tmp_path), Settings().vessels, variants=(0,)) for source in sources_of(scans)] * 3
+    threads = [threading.Thread(target=run_batch, args=(batch,)) for batch in batches]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -151,7 +151,7 @@ def test_rendering_starts_no_threads(scans, tmp_path) -> None:
     """Neither ITK nor anything else: workers as many as cores would contend for them."""
     before = len(list(Path("/proc/self/task").iterdir()))
     (source, _) = sources_of(scans)
-    run_unit(Unit(source, Dataset(tmp_path), Settings().vessels, variants=(0, 1)))
+    run_batch(Batch(source, Dataset(tmp_path), Settings().vessels, variants=(0, 1)))
     assert len(list(Path("/proc/self/task").iterdir())) <= before
 
 
@@ -159,9 +159,9 @@ def test_thread_pools_are_held_to_one_at_work(scans, tmp_path, monkeypatch) -> N
     from threadpoolctl import threadpool_info, threadpool_limits
 
     found = []
-    prepare = generate.prepare_for
-    monkeypatch.setattr(generate, "prepare_for", lambda unit: (found.extend(threadpool_info()), prepare(unit))[1])
+    prepare = worker.prepare_for
+    monkeypatch.setattr(worker, "prepare_for", lambda batch: (found.extend(threadpool_info()), prepare(batch))[1])
     with threadpool_limits(2):
-        run_unit(Unit(sources_of(scans)[0], Dataset(tmp_path), Settings().vessels, variants=(0,)))
+        run_batch(Batch(sources_of(scans)[0], Dataset(tmp_path), Settings().vessels, variants=(0,)))
     assert found
     assert {pool["num_threads"] for pool in found} == {1}

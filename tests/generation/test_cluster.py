@@ -17,10 +17,11 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
+from tumorgen.generation.batches import Batch
 from tumorgen.generation.cluster import connected
-from tumorgen.generation.pool import Unit, run_elsewhere
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
+from tumorgen.generation.worker import run_batch_elsewhere
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, Vessels
@@ -124,7 +125,7 @@ def test_work_that_kills_every_worker_ends_in_one_line(scans, at_home, tmp_path)
 
 def test_a_lone_worker_does_the_work(scans, at_home, tmp_path, monkeypatch) -> None:
     """And not the machine where the command was typed, which may be a login node."""
-    monkeypatch.setattr("tumorgen.generation.pool.run_unit", None)
+    monkeypatch.setattr("tumorgen.generation.pool.run_batch", None)
     with workers(1) as local, connected(local.scheduler_address) as found:
         make(scans, tmp_path / "D", cluster=found)
     assert tree(tmp_path / "D") == at_home
@@ -146,8 +147,8 @@ def test_as_typed(scans, at_home, tmp_path, monkeypatch) -> None:
 
 def test_a_worker_that_does_not_see_the_folder_writes_nothing(scans, tmp_path) -> None:
     sources, _ = match_sources(scans / "images", scans / "masks")
-    unit = Unit(sources[0], Dataset(tmp_path / "seen elsewhere"), Vessels(), variants=(0, 1))
-    ((failure, _),) = run_elsewhere(unit)
+    batch = Batch(sources[0], Dataset(tmp_path / "seen elsewhere"), Vessels(), variants=(0, 1))
+    ((failure, _),) = run_batch_elsewhere(batch)
     assert failure.samples == 2
     assert "not seen by" in failure.reason
     assert list(tmp_path.iterdir()) == []

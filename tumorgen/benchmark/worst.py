@@ -7,16 +7,14 @@ tumour DSC of their scored samples, the lowest first; of two alike the one with 
 from __future__ import annotations
 
 import math
-import traceback
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import joblib
 import numpy as np
 from numpy.random import Generator
-from threadpoolctl import threadpool_limits
 
 from ..errors import Failure, TumorgenError
 from ..evaluation.scores import CaseScore, read_evaluation
@@ -25,7 +23,7 @@ from ..method.plan import Plan, sample_name
 from ..method.sampling import MuRange, apply_switches, draw_plan, draw_tumor, mu_range, plan_for
 from ..method.scan import Scan, load_scan
 from ..method.settings import Range, Settings, Size
-from ..parallel import Start, count_jobs, no_progress
+from ..parallel import Case, Start, map_cases, no_progress
 from ..tables.manifest import Dial, Record, Sources, read_manifest, tumors_path, write_manifest
 from ..tables.sources import Source
 from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
@@ -97,6 +95,15 @@ class WorstCases:
 
 
 @dataclass(frozen=True, slots=True)
+class _Share:
+    """The new samples of a scan: the plan that pins the scan, if one does, and the number of each sample's cell."""
+
+    source: Source
+    pinned: Plan | None
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WorstReport:
     """What was found and planned: every cell, the worst first; of how many the samples are; and what failed."""
 
@@ -137,32 +144,25 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
             f"{wanted.evaluation}: has no scored case with a tumour that {manifest} lists; another dataset's?"
         )
     aims = [aim(cell.dial, records) for cell in ranked[: wanted.cells]]
-    planned, failures = _plan_scans(wanted, records, aims, jobs, start)
+    work = partial(_plan_scan, aims=aims, settings=wanted.settings, seed=wanted.seed)
+    results = list(map_cases(work, _find_work(wanted, records, len(aims)), jobs, start=start))
+    failures = tuple(result for result in results if isinstance(result, Failure))
+    planned = [record for result in results if not isinstance(result, Failure) for record in result]
     if planned:
         write_manifest(planned, wanted.output, parents=True)
     unscored = sum(record.plan.sample not in scores or not scores[record.plan.sample].scored for record in records)
-    return WorstReport(tuple(ranked), len(aims), tuple(planned), tuple(failures), unscored)
+    return WorstReport(tuple(ranked), len(aims), tuple(planned), failures, unscored)
 
 
-def _plan_scans(
-    wanted: WorstCases, records: Sequence[Record], aims: Sequence[Aim], jobs: int, start: Start
-) -> tuple[list[Record], list[Failure]]:
-    """New samples of all scans, and the scans that get none."""
+def _find_work(wanted: WorstCases, records: Sequence[Record], cells: int) -> list[Case[_Share]]:
+    """For each scan the new samples that it gets."""
     pinned = {record.plan.case: record.plan for record in records} if not wanted.sources else {}
     sources = list(wanted.sources) or _sources(records, wanted.manifest)
-    shares = share_out(wanted.count, len(aims), len(sources))
-    work = [
-        joblib.delayed(_plan_scan)(s, aims, share, wanted.settings, wanted.seed, pinned.get(s.case))
+    shares = share_out(wanted.count, cells, len(sources))
+    return [
+        Case(_Share(s, pinned.get(s.case), tuple(share)), s.case, len(share), (str(s.image), str(s.mask)))
         for s, share in zip(sources, shares, strict=True)
     ]
-    tick, planned, failures = start(len(work)), list[Record](), list[Failure]()
-    for result in joblib.Parallel(min(count_jobs(jobs), len(work)), return_as="generator")(work):
-        if isinstance(result, Failure):
-            failures.append(result)
-        else:
-            planned += result
-        tick(1)
-    return planned, failures
 
 
 def _sources(records: Sequence[Record], manifest: Path) -> list[Source]:
@@ -244,28 +244,19 @@ def share_out(count: int, cells: int, scans: int) -> list[list[int]]:
     return shares
 
 
-def _plan_scan(
-    source: Source, aims: Sequence[Aim], share: Sequence[int], settings: Settings, seed: int, pinned: Plan | None
-) -> list[Record] | Failure:
-    """New samples of one scan; whatever goes wrong with it costs no other scan its samples."""
-    own = (str(source.image), str(source.mask))
-    with threadpool_limits(1):
-        try:
-            scan = load_scan(source.image, source.mask, settings.vessels, source.case)
-            if pinned:
-                pinned.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
-            regions = Regions.of(scan) if any(a.dial.dimension == LOCATION for a in aims) else None
-            plans = [plan_around(scan, regions, aims[n], settings, seed, variant) for variant, n in enumerate(share)]
-        except TumorgenError as error:
-            return Failure(source.case, str(error), len(share), about=own)
-        except Exception as error:  # whatever a hostile file provokes
-            reason = f"{type(error).__name__}: {error}"
-            return Failure(source.case, reason, len(share), traceback.format_exc(), about=own)
+def _plan_scan(share: _Share, aims: Sequence[Aim], settings: Settings, seed: int) -> list[Record]:
+    """New samples of one scan."""
+    source = share.source
+    scan = load_scan(source.image, source.mask, settings.vessels, source.case)
+    if share.pinned:
+        share.pinned.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
+    regions = Regions.of(scan) if any(a.dial.dimension == LOCATION for a in aims) else None
     files = Sources(str(source.image.resolve()), str(source.mask.resolve()))
-    return [
-        Record(plan, (None,) * len(plan.tumors), None, aims[n].dial, files)
-        for plan, n in zip(plans, share, strict=True)
-    ]
+    records = []
+    for variant, number in enumerate(share.cells):
+        plan = plan_around(scan, regions, aims[number], settings, seed, variant)
+        records.append(Record(plan, (None,) * len(plan.tumors), None, aims[number].dial, files))
+    return records
 
 
 def plan_around(scan: Scan, regions: Regions | None, aim: Aim, settings: Settings, seed: int, variant: int) -> Plan:

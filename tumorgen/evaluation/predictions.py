@@ -5,23 +5,22 @@ What is wrong with a case is its score's `status` and `reason`; it costs no othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from ..errors import TumorgenError
+from ..errors import Failure, TumorgenError
 from ..imaging.boxes import Box, box_of
 from ..imaging.files import find_volumes
 from ..imaging.geometry import Geometry, Volume
 from ..imaging.reading import read_volume
 from ..labels import LIVER, TUMOR
-from ..parallel import count_jobs
+from ..parallel import Case, Start, map_cases, no_progress
 from ..tables.codec import read_text, rows_of
 from .lesions import Lesion, find_lesions, radius_of
 from .overlap import TOLERANCE_MM, dsc, nsd
@@ -73,7 +72,7 @@ def evaluate_predictions(
     manifest: Path | None = None,
     tolerance_mm: float = TOLERANCE_MM,
     jobs: int = -1,
-    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
+    start: Start = no_progress,
 ) -> Evaluation:
     """Score every case of two folders of label files: 0 background, 1 liver, 2 tumour.
 
@@ -87,16 +86,15 @@ def evaluate_predictions(
     pairs = find_pairs(predictions, reference, read_listings(manifest) if manifest else {})
     if manifest and not any(pair.listing.patient for pair in pairs):
         raise TumorgenError(f"{manifest}: lists none of the cases, {pairs[0].case} for one; is it another dataset's?")
-    tick = start(len(pairs))
-    here = Path.cwd()  # worker processes may have another working directory
-    work = (joblib.delayed(score_pair)(pair, tolerance_mm, here) for pair in pairs)
-    parallel = joblib.Parallel(min(count_jobs(jobs), len(pairs)), return_as="generator")
+    # Worker processes may have another working directory.
+    work = partial(score_pair, tolerance_mm=tolerance_mm, folder=Path.cwd())
+    results = map_cases(work, [Case(pair, pair.case) for pair in pairs], jobs, start=start)
     cases: list[CaseScore] = []
     lesions: list[LesionScore] = []
-    for case, found in parallel(work):
+    for pair, result in zip(pairs, results, strict=True):
+        case, found = (_unscored(pair, "unreadable", result.reason), ()) if isinstance(result, Failure) else result
         cases.append(case)
         lesions += found
-        tick(1)
     return Evaluation(tuple(cases), tuple(lesions))
 
 
@@ -146,25 +144,35 @@ def find_pairs(predictions: Path, reference: Path, listings: Mapping[str, Listin
 
 def score_pair(pair: Pair, tolerance_mm: float, folder: Path) -> CaseResult:
     """Scores of a case and of its lesions; of its paths, relative ones are looked for in a folder."""
-    about: dict[str, Any] = {
+    try:
+        reference, prediction = _read_pair(pair, folder)
+    except _FaultError as fault:
+        return _unscored(pair, fault.status, fault.reason), ()
+    box = _foreground(reference.array, prediction.array)
+    labels = reference.array[box], prediction.array[box]
+    lesions = tuple(_score_lesions(_about(pair), *labels, box, reference.geometry))
+    measured = _measure(*labels, reference.geometry, tolerance_mm, lesions)
+    return CaseScore(**_about(pair), **_files(pair), **measured), lesions
+
+
+def _unscored(pair: Pair, status: str, reason: str) -> CaseScore:
+    return CaseScore(**_about(pair), **_files(pair), status=status, reason=reason)
+
+
+def _about(pair: Pair) -> dict[str, Any]:
+    return {
         "case": pair.case,
         "patient": pair.listing.patient or pair.case,
         "dimension": pair.listing.dimension,
         "level": pair.listing.level,
     }
-    files: dict[str, Any] = {
+
+
+def _files(pair: Pair) -> dict[str, Any]:
+    return {
         "reference_file": _printable(str(pair.reference or "")),
         "prediction_file": _printable(str(pair.prediction or "")),
     }
-    with threadpool_limits(1):
-        try:
-            reference, prediction = _read_pair(pair, folder)
-        except _FaultError as fault:
-            return CaseScore(**about, **files, status=fault.status, reason=fault.reason), ()
-        box = _foreground(reference.array, prediction.array)
-        labels = reference.array[box], prediction.array[box]
-        lesions = tuple(_score_lesions(about, *labels, box, reference.geometry))
-        return CaseScore(**about, **files, **_measure(*labels, reference.geometry, tolerance_mm, lesions)), lesions
 
 
 def _read_pair(pair: Pair, folder: Path) -> tuple[Volume, Volume]:

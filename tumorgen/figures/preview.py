@@ -5,12 +5,11 @@ The synthetic side is the file on disk, never a rendering of its plan.
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import joblib
 import numpy as np
 
 from ..dataset.raw import Dataset, find_dataset
@@ -21,7 +20,7 @@ from ..imaging.geometry import Volume
 from ..imaging.reading import read_mask, read_volume
 from ..labels import LIVER
 from ..method.scan import digest_voxels
-from ..parallel import count_jobs
+from ..parallel import Case, Start, map_cases, no_progress
 from ..tables.manifest import Record, read_manifest, spread_samples
 from ..tables.sources import find_sources
 from .overview import draw_overview
@@ -67,7 +66,7 @@ def preview_dataset(
     images: Path | None = None,
     masks: Path | None = None,
     jobs: int = -1,
-    start: Callable[[int], Callable[[int], None]] = lambda total: lambda step: None,  # noqa: ARG005
+    start: Start = no_progress,
 ) -> Preview:
     """Draw sheets of `count` samples, spread evenly over a dataset (all of them if negative), and its overview.
 
@@ -91,14 +90,16 @@ def preview_dataset(
     if not records:
         raise TumorgenError(f"{dataset.manifest}: lists no samples, so there is nothing to draw")
     chosen = spread_samples([record.plan.sample for record in records], count)
-    wanted = [record for record in records if record.plan.sample in chosen]
-    drawn, failures = _draw_all(dataset, wanted, output, images, masks, jobs, start)
+    work = partial(_draw, dataset=dataset, output=output, images=images, masks=masks)
+    cases = [_case(record) for record in records if record.plan.sample in chosen]
+    results = list(map_cases(work, cases, jobs, start=start))
+    drawn = [result for result in results if not isinstance(result, Failure)]
     save_figure(draw_overview(folder.resolve().name, records, _grid(drawn)), output / OVERVIEW)
     return Preview(
         output,
         output / OVERVIEW,
         tuple(d.path for d in drawn),
-        tuple(failures),
+        tuple(result for result in results if isinstance(result, Failure)),
         tuple((d.record.plan.sample, d.missing) for d in drawn if d.missing),
     )
 
@@ -111,42 +112,18 @@ def _refuse_training_folders(output: Path, dataset: Dataset) -> None:
             raise TumorgenError(f"{output}: is a folder of cases; nothing but cases may be there, choose another")
 
 
-def _draw_all(
-    dataset: Dataset,
-    records: Sequence[Record],
-    output: Path,
-    images: Path | None,
-    masks: Path | None,
-    jobs: int,
-    start: Callable[[int], Callable[[int], None]],
-) -> tuple[list[_Drawn], list[Failure]]:
-    work = (joblib.delayed(_draw)(dataset, record, output, images, masks) for record in records)
-    parallel = joblib.Parallel(min(count_jobs(jobs), max(1, len(records))), return_as="generator")
-    drawn: list[_Drawn] = []
-    failures: list[Failure] = []
-    tick = start(len(records))
-    for result in parallel(work):
-        if isinstance(result, Failure):
-            failures.append(result)
-        else:
-            drawn.append(result)
-        tick(1)
-    return drawn, failures
+def _draw(record: Record, dataset: Dataset, output: Path, images: Path | None, masks: Path | None) -> _Drawn:
+    """Draw one sample's sheet."""
+    sheet = read_sheet(dataset, record, images, masks)
+    path = output / f"{safe_name(record.plan.sample)}.png"
+    save_figure(draw_sheet(sheet), path)
+    return _Drawn(record, path, crop_thumbnail(sheet), sheet.missing)
 
 
-def _draw(dataset: Dataset, record: Record, output: Path, images: Path | None, masks: Path | None) -> _Drawn | Failure:
-    """Draw one sample's sheet; whatever goes wrong must not cost the others theirs."""
-    sample = record.plan.sample
-    own = (sample, *((record.files.source_image, record.files.source_mask) if record.files else ()))
-    try:
-        sheet = read_sheet(dataset, record, images, masks)
-        path = output / f"{safe_name(sample)}.png"
-        save_figure(draw_sheet(sheet), path)
-        return _Drawn(record, path, crop_thumbnail(sheet), sheet.missing)
-    except TumorgenError as error:
-        return Failure(sample, str(error), 1, about=own)
-    except Exception as error:
-        return Failure(sample, f"{type(error).__name__}: {error}", 1, traceback.format_exc(), about=own)
+def _case(record: Record) -> Case[Record]:
+    """A sample to draw; its name and the files of its scan are its own."""
+    files = (record.files.source_image, record.files.source_mask) if record.files else ()
+    return Case(record, record.plan.sample, about=(record.plan.sample, *files))
 
 
 def read_sheet(dataset: Dataset, record: Record, images: Path | None = None, masks: Path | None = None) -> Sheet:

@@ -1,38 +1,95 @@
-"""How the samples of a run are cut into units of work: a pure function of their numbers.
+"""Batches of samples of one scan, each done by one process, and how the samples of a run are cut into them.
 
-A unit is samples of one scan, done by one process. Large units cost few preparations of scans, small ones keep every
-process busy to the end.
+Large batches cost few preparations of scans, small ones keep every process busy to the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 
+from ..dataset.raw import Dataset
+from ..method.plan import Plan
+from ..method.sampling import draw_variant
+from ..method.scan import Scan
+from ..method.settings import Settings, Vessels
+from ..tables.manifest import Dial
+from ..tables.sources import Source
+
 PREPARATION = 10.0  # samples; what preparing a scan costs, by `make bench`: 0.3 to 0.5 W against 0.03 to 0.1 W
-OVERHEAD = 0.03  # samples; what a unit costs by itself, 5 to 8 ms: sent, answered, its thread pools held to one
-LOSS = 0.1  # of a unit's samples; progress is told in units, and a process that is killed loses one
+OVERHEAD = 0.03  # samples; what a batch costs by itself, 5 to 8 ms: sent, answered, its thread pools held to one
+LOSS = 0.1  # of a batch's samples; progress is told in batches, and a process that is killed loses one
 LARGEST = 64  # samples
 
+# Scan, settings and seed -> what draws a variant; so that what is measured in a scan for it is measured once.
+Sampler = Callable[[Scan, Settings, int], Callable[[int], Plan]]
 
-def unit_size(counts: Sequence[int], processes: int) -> int:
-    """Samples a unit has at most, for scans of which `counts` samples are to be made: the size that ends soonest.
 
-    Many scans with few samples become a unit each; a single scan with a thousand becomes many.
+def ordinary_sampler(scan: Scan, settings: Settings, seed: int) -> Callable[[int], Plan]:
+    """How `synth` draws variants of a scan."""
+    return partial(draw_variant, scan, settings, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one scan for one process: variants to draw, or plans that are there already.
+
+    Where `image_sha256` is given, the scan must still be that one: samples of it are in the dataset already. `dials`
+    says what is dialled in a benchmark's samples, by their names. `folders_made` says that the dataset's folders were
+    made when the run began; then none is made again, so that a dataset that vanishes stays away.
+    """
+
+    source: Source
+    dataset: Dataset
+    vessels: Vessels
+    settings: Settings = field(default_factory=Settings)
+    seed: int = 0
+    variants: tuple[int, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    image_sha256: str | None = None
+    mask_sha256: str | None = None
+    sampler: Sampler = ordinary_sampler
+    dials: Mapping[str, Dial] = field(default_factory=dict)
+    folders_made: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return len(self.variants) + len(self.plans)
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Files that the reason of a failure may name."""
+        return (str(self.source.image), str(self.source.mask))
+
+
+def split_batches(batches: Iterable[Batch], wanted: Mapping[str, Sequence[int]], jobs: int) -> list[Batch]:
+    """One batch a scan becomes batches of wanted variants: whole scans where there are many, parts where few."""
+    batches = list(batches)
+    size = batch_size([len(wanted[batch.source.case]) for batch in batches], jobs)
+    return [replace(batch, variants=part) for batch in batches for part in cut(wanted[batch.source.case], size)]
+
+
+def batch_size(counts: Sequence[int], processes: int) -> int:
+    """Samples a batch has at most, for scans of which `counts` samples are to be made: the size that ends soonest.
+
+    Many scans with few samples become a batch each; a single scan with a thousand becomes many.
     """
     most = min(LARGEST, max(counts, default=1))
     return min(range(1, most + 1), key=lambda size: (span(counts, processes, size), -size), default=1)
 
 
 def span(counts: Sequence[int], processes: int, size: int) -> float:
-    """Upper bound of how long units of a size take, in samples' time: work / m + longest (1 - 1 / m) (Graham 1969).
+    """Upper bound of how long batches of a size take, in samples' time: work / m + longest (1 - 1 / m) (Graham 1969).
 
     It holds for processes that take the next unit whenever they are free. One that goes on with the same scan need not
     prepare it again, so a scan costs at most a preparation a process.
     """
-    units = [-(-count // size) for count in counts]
-    preparations = sum(min(number, processes) for number in units)
-    work = PREPARATION * preparations + OVERHEAD * sum(units) + sum(counts)
+    batches = [-(-count // size) for count in counts]
+    preparations = sum(min(number, processes) for number in batches)
+    work = PREPARATION * preparations + OVERHEAD * sum(batches) + sum(counts)
     largest = min(size, max(counts, default=0))
     return work / processes + (PREPARATION + largest) * (1 - 1 / processes) + LOSS * largest
 

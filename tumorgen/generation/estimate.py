@@ -15,11 +15,11 @@ from ..dataset.raw import Dataset
 from ..errors import TumorgenError
 from ..method.sampling import draw_variant, variant_class
 from ..tables.sources import Source
-from .batches import cut, unit_size
-from .pool import Prepared, Unit, prepare_for
+from .batches import Batch, batch_size, cut
 from .run import Run
 from .space import free_bytes, nearest, sample_bytes
 from .synth import find_outstanding
+from .worker import Prepared, prepare_for
 
 DRAWN = 5  # plans of a class are drawn; the one with the middling number of tumours is made
 REPEATS = 2  # the first also loads what later ones find loaded
@@ -101,15 +101,15 @@ def estimate_run(run: Run) -> Estimate:
             threadpool_limits(1),
             tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest(folder.parent)) as scratch,
         ):
-            unit, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(scratch), run)
-            classes = _classes(prepared, unit, wanted, sizes)
+            batch, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(scratch), run)
+            classes = _classes(prepared, batch, wanted, sizes)
     except OSError as error:
         raise TumorgenError(f"{folder}: cannot be written ({error.strerror or error})") from error
     counts = [len(wanted[source.case]) for source in todo]
-    size = unit_size(counts, processes)
+    size = batch_size(counts, processes)
     preparations = sum(min(processes, len(cut(range(count), size))) for count in counts)
-    scale = mean(sizes.values()) / max(1, sizes[unit.source.case])
-    return Estimate(unit.source.case, classes, preparations, prepare_seconds * scale, processes, free_bytes(folder))
+    scale = mean(sizes.values()) / max(1, sizes[batch.source.case])
+    return Estimate(batch.source.case, classes, preparations, prepare_seconds * scale, processes, free_bytes(folder))
 
 
 def _middling_first(sources: Sequence[Source], sizes: Mapping[str, int]) -> list[Source]:
@@ -119,46 +119,46 @@ def _middling_first(sources: Sequence[Source], sizes: Mapping[str, int]) -> list
     return sorted(ordered, key=lambda source: abs(sizes[source.case] - median))
 
 
-def _first_usable(sources: Sequence[Source], folder: Path, run: Run) -> tuple[Unit, Prepared, float]:
-    """A unit of the first source that can be prepared, its scan, and the seconds that took."""
+def _first_usable(sources: Sequence[Source], folder: Path, run: Run) -> tuple[Batch, Prepared, float]:
+    """A batch of the first source that can be prepared, its scan, and the seconds that took."""
     reasons = []
     for source in sources:
-        unit = Unit(source, Dataset(folder), run.settings.vessels, run.settings, run.seed)
+        batch = Batch(source, Dataset(folder), run.settings.vessels, run.settings, run.seed)
         began = time.perf_counter()
         try:
-            return unit, prepare_for(unit), time.perf_counter() - began
+            return batch, prepare_for(batch), time.perf_counter() - began
         except TumorgenError as error:
             reasons.append(str(error))
     raise TumorgenError(f"no scan can be used: {reasons[0]}")
 
 
 def _classes(
-    prepared: Prepared, unit: Unit, wanted: Mapping[str, Sequence[int]], sizes: Mapping[str, int]
+    prepared: Prepared, batch: Batch, wanted: Mapping[str, Sequence[int]], sizes: Mapping[str, int]
 ) -> tuple[Class, ...]:
     """Each class of the settings, one variant of it made."""
-    scales: dict[str, list[float]] = {name: [] for name in unit.settings.sizes}
+    scales: dict[str, list[float]] = {name: [] for name in batch.settings.sizes}
     for case, variants in wanted.items():
         for variant in variants:
-            scales[variant_class(unit.settings, variant)].append(sizes[case] / max(1, sizes[unit.source.case]))
+            scales[variant_class(batch.settings, variant)].append(sizes[case] / max(1, sizes[batch.source.case]))
     classes = []
     for number, (name, of_samples) in enumerate(scales.items()):
         if of_samples:
-            seconds, written = _make(prepared, unit, number)
+            seconds, written = _make(prepared, batch, number)
             scale = mean(of_samples)
             classes.append(Class(name, len(of_samples), seconds * scale, written * scale))
     return tuple(classes)
 
 
-def _make(prepared: Prepared, unit: Unit, first: int) -> tuple[float, int]:
+def _make(prepared: Prepared, batch: Batch, first: int) -> tuple[float, int]:
     """Seconds and bytes of a variant of the class of the first variant."""
-    step = len(unit.settings.sizes)
-    plans = [draw_variant(prepared.scan, unit.settings, unit.seed, first + step * turn) for turn in range(DRAWN)]
+    step = len(batch.settings.sizes)
+    plans = [draw_variant(prepared.scan, batch.settings, batch.seed, first + step * turn) for turn in range(DRAWN)]
     typical = sorted(plans, key=lambda plan: len(plan.tumors))[len(plans) // 2]
     seconds = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        plan = draw_variant(prepared.scan, unit.settings, unit.seed, typical.variant)
-        prepared.write(plan, unit)
+        plan = draw_variant(prepared.scan, batch.settings, batch.seed, typical.variant)
+        prepared.write(plan, batch)
         seconds.append(time.perf_counter() - began)
-    files = unit.dataset.image(typical.sample), unit.dataset.label(typical.sample)
+    files = batch.dataset.image(typical.sample), batch.dataset.label(typical.sample)
     return min(seconds), sum(file.stat().st_size for file in files)

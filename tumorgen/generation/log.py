@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..dataset.raw import Dataset
 from ..errors import Failure, TumorgenError
-from .pool import Result
+from .worker import Result
 
 
 @dataclass(frozen=True, slots=True)

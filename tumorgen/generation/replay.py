@@ -15,9 +15,11 @@ from ..method.plan import Plan
 from ..method.settings import Vessels
 from ..tables.manifest import Record, read_manifest, recover_manifest
 from ..tables.sources import Source, find_sources
-from .pool import LARGEST_UNIT, Unit
-from .run import RunReport, Writing, describe_dataset, locked_dataset, rewrite_manifest, run_units
+from .batches import Batch
+from .run import RunReport, Writing, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .space import needed_bytes, refuse_full_disk
+
+LARGEST = 16  # samples of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def replay_manifest(replay: Replay) -> RunReport:
     manifest, dataset = replay.manifest, replay.dataset
     if dataset.folder.resolve() == manifest.parent.resolve():
         raise TumorgenError(f"{dataset.folder}: is the dataset of the manifest; replay into another folder")
-    records = select(read_manifest(manifest), replay.samples, manifest)
+    records = select_records(read_manifest(manifest), replay.samples, manifest)
     sources = find_sources(records, replay.images, replay.masks)
     if not replay.training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
@@ -66,19 +68,20 @@ def replay_manifest(replay: Replay) -> RunReport:
         if not replay.force:
             wanted = {case: [p.variant for p in plans if p.case == case] for case in sources}
             refuse_full_disk(dataset.folder, needed_bytes(list(sources.values()), wanted))
-        outcomes = run_units(_units(plans, records, sources, dataset), replace(replay, dataset=dataset), hold)
+        outcomes = run_batches(_batches(plans, records, sources, dataset), replace(replay, dataset=dataset), hold)
         return describe_dataset(dataset, outcomes, replay.val_per_scan, replay.copies)
 
 
-def _units(
+def _batches(
     plans: Sequence[Plan], records: Sequence[Record], sources: Mapping[str, Source], dataset: Dataset
-) -> list[Unit]:
+) -> list[Batch]:
     dials = {record.plan.sample: record.dial for record in records if record.dial}
-    return [
-        Unit(sources[case], dataset, vessels, plans=tuple(mine[i : i + LARGEST_UNIT]), dials=dials)
-        for (case, vessels), mine in group(plans).items()
-        for i in range(0, len(mine), LARGEST_UNIT)
-    ]
+    batches = []
+    for (case, vessels), mine in group_plans(plans).items():
+        for part in (mine[i : i + LARGEST] for i in range(0, len(mine), LARGEST)):
+            dialled = {plan.sample: dials[plan.sample] for plan in part if plan.sample in dials}
+            batches.append(Batch(sources[case], dataset, vessels, plans=tuple(part), dials=dialled))
+    return batches
 
 
 def is_test(record: Record) -> bool:
@@ -86,7 +89,7 @@ def is_test(record: Record) -> bool:
     return record.files is not None and record.files.image_file.startswith(f"images{TEST}/")
 
 
-def moved(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
+def describe_moved(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
     """Say which tumours lie in another voxel than their row said: a centre edited in mm, or one edited in vain."""
     was = {record.plan.sample: record.outcomes for record in before}
     notes = []
@@ -103,7 +106,7 @@ def moved(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
     return notes
 
 
-def select(records: Sequence[Record], samples: Sequence[str], manifest: Path) -> list[Record]:
+def select_records(records: Sequence[Record], samples: Sequence[str], manifest: Path) -> list[Record]:
     """Records of some samples, or all where none is named.
 
     Raises
@@ -118,7 +121,7 @@ def select(records: Sequence[Record], samples: Sequence[str], manifest: Path) ->
     return [record for record in records if not samples or record.plan.sample in samples]
 
 
-def group(plans: Sequence[Plan]) -> Mapping[tuple[str, Vessels], list[Plan]]:
+def group_plans(plans: Sequence[Plan]) -> Mapping[tuple[str, Vessels], list[Plan]]:
     """Plans by scan and by how its vessels are found, so that each scan is prepared as it was."""
     groups: dict[tuple[str, Vessels], list[Plan]] = {}
     for plan in plans:

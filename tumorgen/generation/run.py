@@ -23,9 +23,10 @@ from ..method.settings import Settings
 from ..parallel import Start, count_jobs, no_progress
 from ..tables.manifest import Dial, Record, in_order, recover_manifest, tumors_path, write_manifest
 from ..tables.sources import Source
+from .batches import Batch, Sampler, ordinary_sampler
 from .cluster import Cluster
 from .log import Log
-from .pool import Sampler, Unit, ordinary, run
+from .pool import make_samples
 from .shards import Shard, merge_records, read_shards, remove_finished_shards
 
 PARTIAL = ".partial-"  # what `files.whole_file` begins the names of its folders with
@@ -96,7 +97,7 @@ class Run(Writing):
     seed: int = 0
     per_scan: int = 20
     shard: Shard | None = None
-    sampler: Sampler = ordinary
+    sampler: Sampler = ordinary_sampler
     dials: Sequence[Dial] = ()
     log_file: Path | None = None
     descriptions: Mapping[str, str] = field(default_factory=dict)
@@ -183,10 +184,10 @@ def rewrite_manifest(manifest: Path, records: Sequence[Record]) -> None:
         raise TumorgenError(f"{manifest}: cannot be written ({error.strerror})") from error
 
 
-def run_units(
-    units: Sequence[Unit], writing: Writing, hold: Hold, *, manifest: Path | None = None, log: Log | None = None
+def run_batches(
+    batches: Sequence[Batch], writing: Writing, hold: Hold, *, manifest: Path | None = None, log: Log | None = None
 ) -> Outcomes:
-    """Do the units of work and say what became of them; what they have written is on disk by then.
+    """Do the batches and say what became of them; what they have written is on disk by then.
 
     Of a sample that is made its name alone is kept, so that memory does not grow with their number: its rows are in
     `manifest`, by default the dataset's.
@@ -196,8 +197,8 @@ def run_units(
     TumorgenError
         The manifest cannot be written, the disk is full, the folder has vanished, or a process was killed.
     """
-    progress = writing.start(sum(unit.size for unit in units))
-    if not units:
+    progress = writing.start(sum(batch.size for batch in batches))
+    if not batches:
         hold.unfinished = False
         return Outcomes()
     dataset, backend = writing.dataset, writing.cluster.backend if writing.cluster else None
@@ -205,7 +206,7 @@ def run_units(
     hold.unfinished = True
     made: list[str] = []
     failures: list[Failure] = []
-    for result in run(units, writing.processes, progress, journal=manifest, backend=backend, **watch):
+    for result in make_samples(batches, writing.processes, progress, manifest=manifest, backend=backend, **watch):
         if isinstance(result, Failure):
             failures.append(result)
         else:

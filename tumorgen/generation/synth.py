@@ -20,9 +20,9 @@ from ..method.plan import sample_name
 from ..method.settings import load_settings
 from ..tables.manifest import Record, recover_manifest
 from ..tables.sources import Source
+from .batches import Batch, split_batches
 from .log import Log, opened
-from .pool import Unit, split_units
-from .run import PARTIAL, Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_units
+from .run import PARTIAL, Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .shards import Division, merge_records, read_shards, record_division
 from .space import needed_bytes, refuse_full_disk
 
@@ -51,10 +51,10 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
         refuse_full_disk(run.dataset.folder, needed_bytes(run.sources, todo.wanted))
     _begin_dataset(run)
     manifest = _begin_manifest(run, todo)
-    units = split_units((_unit(source, run, todo.there) for source in run.sources), todo.wanted, processes)
+    batches = split_batches((_batch(source, run, todo.there) for source in run.sources), todo.wanted, processes)
     if log:
         log.add(status="begin", command=sys.argv, process=os.getpid(), seed=run.seed, versions=versions())
-    outcomes = run_units(units, run, hold, manifest=manifest, log=log)
+    outcomes = run_batches(batches, run, hold, manifest=manifest, log=log)
     if run.shard:
         there = tuple(recover_manifest(manifest))
         return RunReport(run.dataset, there, outcomes.made, outcomes.failures, has_splits=False)
@@ -177,10 +177,10 @@ def _begin_manifest(run: Run, todo: Outstanding) -> Path:
     return manifest
 
 
-def _unit(source: Source, run: Run, there: Sequence[Record]) -> Unit:
-    """A scan's unit of work, pinned to what the scan was when its first samples were made."""
+def _batch(source: Source, run: Run, there: Sequence[Record]) -> Batch:
+    """A scan's batch, pinned to what the scan was when its first samples were made."""
     known = next((record.plan for record in there if record.plan.case == source.case), None)
-    return Unit(
+    return Batch(
         source,
         run.dataset,
         run.settings.vessels,

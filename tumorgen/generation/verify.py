@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from ..checksums import sha256_of
 from ..dataset.lock import LOCK
@@ -25,14 +24,14 @@ from ..dataset.raw import (
     find_dataset,
     read_sums,
 )
-from ..errors import TumorgenError, printable
+from ..errors import Failure, TumorgenError, printable
 from ..imaging.geometry import Volume
 from ..imaging.reading import read_volume
 from ..labels import LABELS
 from ..method.patch import Patch
 from ..method.rendering import render
 from ..method.scan import Scan, load_scan
-from ..parallel import Start, count_jobs, no_progress
+from ..parallel import Case, Start, map_cases, no_progress
 from ..tables.manifest import TUMORS, Files, Record, read_manifest, spread_samples, tumors_path
 from ..tables.sources import Source, find_sources
 from .replay import vessels_of
@@ -109,10 +108,11 @@ def verify_dataset(
     groups = _by_scan(records)
     sources = find_sources(records, images, masks)
     tick = start(len(records))
-    work = (joblib.delayed(_verify_scan)(dataset, mine, sources[mine[0].plan.case], again, then) for mine in groups)
-    for mine, found in zip(groups, joblib.Parallel(count_jobs(jobs), return_as="generator")(work), strict=True):
-        problems += found
-        tick(len(mine))
+    cases = [Case(mine, mine[0].plan.case, len(mine)) for mine in groups]
+    work = partial(_verify_scan, dataset=dataset, sources=sources, again=again, then=then)
+    for case, found in zip(cases, map_cases(work, cases, jobs), strict=True):
+        problems += [Problem(case.name, f"cannot be verified: {found.reason}")] if isinstance(found, Failure) else found
+        tick(case.samples)
     return Verdict(len(records), len(groups), len(again), tuple(problems), tuple(_version_notes(records, then)))
 
 
@@ -233,19 +233,24 @@ def _check_splits(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
 
 
 def _verify_scan(
-    dataset: Dataset, records: Sequence[Record], source: Source, again: frozenset[str], then: Mapping[str, Any]
+    records: Sequence[Record],
+    dataset: Dataset,
+    sources: Mapping[str, Source],
+    again: frozenset[str],
+    then: Mapping[str, Any],
 ) -> list[Problem]:
     """Problems of all samples of one scan."""
-    with threadpool_limits(1):
-        try:
-            scan = load_scan(source.image, source.mask, vessels_of(records[0].plan), source.case)
-        except TumorgenError as error:
-            return [Problem(record.plan.sample, f"its scan cannot be read: {error}") for record in records]
-        return [
-            problem
-            for record in records
-            for problem in _verify_sample(dataset, record, scan, then, replayed=record.plan.sample in again)
-        ]
+    plan = records[0].plan
+    source = sources[plan.case]
+    try:
+        scan = load_scan(source.image, source.mask, vessels_of(plan), source.case)
+    except TumorgenError as error:
+        return [Problem(record.plan.sample, f"its scan cannot be read: {error}") for record in records]
+    return [
+        problem
+        for record in records
+        for problem in _verify_sample(dataset, record, scan, then, replayed=record.plan.sample in again)
+    ]
 
 
 def _verify_sample(

@@ -6,9 +6,9 @@ not matter here; `tumorgen.liver.network` makes one of an nnU-Net model.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..imaging.boxes import bounding_box
 from ..imaging.files import resolved
 from ..imaging.geometry import GEOMETRY_TOLERANCE_MM, Geometry, Volume
 from ..imaging.reading import read_ct, write_volume
+from ..parallel import Case, Start, map_cases, no_progress
 from ..tables.scans import SCANS, ScanRow, read_scans, record_scan
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
@@ -204,7 +205,7 @@ def mask_scans(
     series: Mapping[str, Series] | None = None,
     table: Path = SCANS,
     overwrite: bool = False,
-    start: Callable[[int], Callable[[int], None]] = lambda _total: lambda _step: None,
+    start: Start = no_progress,
 ) -> MaskReport:
     """Write `output/<case>.nii.gz` for each scan, and its row into the table as soon as it is done.
 
@@ -246,12 +247,12 @@ def mask_scans(
     _make_folder(output)
     if todo:
         segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _nothing
-        move = start(len(todo))
-        for scan in todo:
-            rows[scan.case], failure = _attempt(scan, segment)
+        cases = [Case(scan, scan.case, about=scan.names) for scan in todo]
+        work = partial(_find_liver, segment=segment)
+        for scan, result in zip(todo, map_cases(work, cases, 1, start=start, threads=None), strict=True):
+            rows[scan.case], failure = _row_and_failure(scan, result)
             failures += [failure] if failure else []
             record_scan(rows[scan.case], table)
-            move(1)
     return MaskReport(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
 
 
@@ -310,20 +311,22 @@ def _lies_as(row: ScanRow, geometry: Geometry) -> bool:
     )
 
 
-def _attempt(scan: _Scan, segment: Segment) -> tuple[ScanRow, Failure | None]:
-    case, image = scan.case, scan.image
-    try:
-        if scan.series is not None:
-            dicom.convert(scan.series, image)
-        row = replace(mask_scan(case, image, scan.mask, segment), source=scan.key)
-    except Exception as error:  # whatever a hostile file provokes, it must not cost another scan its mask
-        known = isinstance(error, TumorgenError)
-        reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
-        row = ScanRow(case=case, image=str(image), status="failed", reason=reason, source=scan.key)
-        return row, Failure(case, reason, details="" if known else traceback.format_exc(), about=scan.names)
-    if row.status == "failed":
-        return row, Failure(case, f"{image}: {row.reason}", about=scan.names)
-    return _with_flags(row, scan.series.flags if scan.series else None), None
+def _find_liver(scan: _Scan, segment: Segment) -> ScanRow:
+    """Make the image of a scan, if it is a series, and its mask."""
+    if scan.series is not None:
+        dicom.convert(scan.series, scan.image)
+    row = replace(mask_scan(scan.case, scan.image, scan.mask, segment), source=scan.key)
+    return row if row.status == "failed" else _with_flags(row, scan.series.flags if scan.series else None)
+
+
+def _row_and_failure(scan: _Scan, result: ScanRow | Failure) -> tuple[ScanRow, Failure | None]:
+    """The row of a scan that was done or could not be, and why there is no liver."""
+    if isinstance(result, Failure):
+        reason = result.reason
+        return ScanRow(case=scan.case, image=str(scan.image), status="failed", reason=reason, source=scan.key), result
+    if result.status == "failed":
+        return result, Failure(scan.case, f"{scan.image}: {result.reason}", about=scan.names)
+    return result, None
 
 
 def _with_flags(row: ScanRow, more: Mapping[str, str] | None) -> ScanRow:

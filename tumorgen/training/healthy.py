@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import joblib
 import numpy as np
 
 from ..dataset.raw import Dataset, dataset_json, folds, write_json, write_splits
@@ -16,7 +16,7 @@ from ..errors import Failure, TumorgenError
 from ..imaging.geometry import Volume
 from ..imaging.patched_gzip import ChunkedVolume
 from ..imaging.reading import read_ct, read_mask
-from ..parallel import Start, count_jobs, no_progress
+from ..parallel import Case, Start, map_cases, no_progress
 from ..tables.sources import Source
 
 NAME = "Healthy livers (tumorgen)"
@@ -56,13 +56,9 @@ def write_healthy_dataset(
         raise TumorgenError(f"case {twins[0]!r} is there twice; rename one of the scans")
     write_json(dataset_json(len(_there(dataset)), NAME), dataset.folder / "dataset.json", parents=True)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
-    todo = [source for source in sources if not _is_done(source, dataset)]
-    move = start(len(todo))
-    failures = []
-    parallel = joblib.Parallel(n_jobs=min(count_jobs(jobs), max(1, len(todo))), return_as="generator_unordered")
-    for failure in parallel(joblib.delayed(_write)(source, dataset) for source in todo):
-        failures += [failure] if failure else []
-        move(1)
+    todo = [Case(s, s.case, about=(str(s.image), str(s.mask))) for s in sources if not _is_done(s, dataset)]
+    results = map_cases(partial(_write, dataset=dataset), todo, jobs, start=start)
+    failures = [result for result in results if isinstance(result, Failure)]
     there = _there(dataset)
     write_json(dataset_json(len(there), NAME), dataset.folder / "dataset.json")
     split = [{"train": train, "val": held_out} for train, held_out in folds(there)]
@@ -93,19 +89,15 @@ def _is_done(source: Source, dataset: Dataset) -> bool:
     return label.stat().st_mtime_ns >= max(sources, default=0)
 
 
-def _write(source: Source, dataset: Dataset) -> Failure | None:
+def _write(source: Source, dataset: Dataset) -> None:
     """Write one case, the label last."""
-    try:
-        if source.case.endswith("_seg"):
-            raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
-        ct, liver = read_ct(source.image), read_mask(source.mask)
-        difference = ct.geometry.difference(liver.geometry)
-        if difference:
-            raise TumorgenError(f"{source.mask}: does not fit {source.image}: {difference}; resample the mask")
-        ChunkedVolume.from_volume(ct).write(dataset.image(source.case), [])
-        # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
-        label = Volume(liver.array.astype(np.uint8), ct.geometry)
-        ChunkedVolume.from_volume(label).write(dataset.label(source.case), [])
-    except TumorgenError as error:
-        return Failure(source.case, str(error), 1, about=(str(source.image), str(source.mask)))
-    return None
+    if source.case.endswith("_seg"):
+        raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
+    ct, liver = read_ct(source.image), read_mask(source.mask)
+    difference = ct.geometry.difference(liver.geometry)
+    if difference:
+        raise TumorgenError(f"{source.mask}: does not fit {source.image}: {difference}; resample the mask")
+    ChunkedVolume.from_volume(ct).write(dataset.image(source.case), [])
+    # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
+    label = Volume(liver.array.astype(np.uint8), ct.geometry)
+    ChunkedVolume.from_volume(label).write(dataset.label(source.case), [])

@@ -7,20 +7,21 @@ nnU-Net: a dataset is anything with `source_folder`, `identifiers` and `load_cas
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 
 from ..dataset.raw import write_json
-from ..errors import TumorgenError
+from ..errors import Failure, TumorgenError
 from ..imaging.files import whole_file
 from ..labels import TUMOR
 from ..method.scan import Scan
 from ..method.settings import Settings
+from ..parallel import Case, map_cases
 from .arrays import prepare_arrays
 from .frame import Frame
 
@@ -29,44 +30,31 @@ _NUMBERS = ("mu_p_hu", "sigma_p_hu", "sigma_a", "image_sha256", "mask_sha256")
 _FORMAT = 1  # of the stored measurements
 
 
-def measure_cases(
-    dataset: Any, folder: Path, frame: Frame, settings: Settings, jobs: int, progress: Callable[[], None] = lambda: None
-) -> dict[str, str]:
+def measure_cases(dataset: Any, folder: Path, frame: Frame, settings: Settings, jobs: int) -> dict[str, str]:
     """Measure every case of a dataset over processes; return the cases that get no tumours, and why."""
-    parallel = joblib.Parallel(n_jobs=max(1, min(jobs, len(dataset.identifiers))), return_as="generator")
-    work = joblib.delayed(measure_case)
-    reasons = {}
-    results = parallel(work(dataset, case, folder, frame, settings) for case in dataset.identifiers)
-    for case, reason in zip(dataset.identifiers, results, strict=True):
-        if reason:
-            reasons[case] = reason
-        progress()
-    return reasons
+    work = partial(measure_case, dataset, folder=folder, frame=frame, settings=settings)
+    results = map_cases(work, [Case(case, case) for case in dataset.identifiers], max(1, jobs))
+    return {result.name: result.reason for result in results if isinstance(result, Failure)}
 
 
-def measure_case(dataset: Any, case: str, folder: Path, frame: Frame, settings: Settings) -> str:
+def measure_case(dataset: Any, case: str, folder: Path, frame: Frame, settings: Settings) -> None:
     """Measure a case at its preprocessed spacing and store the result, if that has not been done.
 
     Statistics and vessels are those of the clipped and resampled voxels: those that the network sees.
 
-    Returns
-    -------
-    str
-        Why the case gets no tumours; empty if it does.
+    Raises
+    ------
+    TumorgenError
+        The case gets no tumours: it has some already, or nothing can be measured in it.
     """
     about = describe_source(dataset, case, frame, settings)
     if recall_scan(case, folder, about) is not None:
-        return ""
+        return
     data, seg, _, properties = dataset.load_case(case)
     image, label = frame.normalization.to_hu(np.array(data[0:1])[0]), np.array(seg[0:1])[0]
     if (label == TUMOR).any():
-        return "has tumours already; it is used as it is"
-    try:
-        scan = prepare_arrays(image, label, frame.spacing_of(properties), settings.vessels, case)
-    except TumorgenError as error:
-        return str(error)
-    store_scan(scan, folder, about)
-    return ""
+        raise TumorgenError("has tumours already; it is used as it is")
+    store_scan(prepare_arrays(image, label, frame.spacing_of(properties), settings.vessels, case), folder, about)
 
 
 def store_scan(scan: Scan, folder: Path, about: Mapping[str, Any]) -> None:

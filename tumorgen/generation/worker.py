@@ -1,0 +1,187 @@
+"""What a worker process does: prepare a scan once, make samples of it, write their files."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import scipy
+from threadpoolctl import threadpool_limits
+
+from .. import __version__
+from ..errors import Failure, TumorgenError
+from ..imaging.geometry import Volume
+from ..imaging.patched_gzip import ChunkedVolume
+from ..method.plan import Plan, sample_name
+from ..method.rendering import render
+from ..method.scan import Scan, load_scan
+from ..method.settings import Vessels
+from ..parallel import Case, attempt
+from ..tables.manifest import Files, Record
+from ..tables.sources import Source
+from .batches import Batch
+from .memory import give_back, keep_memory
+
+REACH_MM = 25.0  # of tumours beyond the vessels that are looked for around the liver
+
+T = TypeVar("T")
+R = TypeVar("R")
+Result = Record | Failure
+Timed = tuple[Result, float]  # seconds
+States = tuple[tuple[int, int], ...]
+
+_at_work = threading.Lock()
+
+
+def run_batch(batch: Batch) -> list[Timed]:
+    """Do a batch in this process: prepare the scan once, then make each sample. What cannot be made is a `Failure`.
+
+    A process does one batch at a time, whatever threads it has, so that it holds one scan, and its thread pools (BLAS,
+    OpenMP) one thread.
+    """
+    case = batch.source.case
+    with _at_work, threadpool_limits(1):
+        prepared, seconds = _timed(Case(batch, case, batch.size, batch.about), _begin_batch)
+        if isinstance(prepared, Failure):
+            return [(prepared, seconds)]
+        scan, draw = prepared
+
+        def draw_and_write(variant: int) -> Record:
+            return scan.write(draw(variant), batch)
+
+        variants = [
+            Case(variant, f"{case} variant {variant}", about=(*batch.about, sample_name(case, variant)))
+            for variant in batch.variants
+        ]
+        plans = [Case(plan, plan.sample, about=(*batch.about, plan.sample)) for plan in batch.plans]
+        return [
+            *(_timed(variant, draw_and_write) for variant in variants),
+            *(_timed(plan, lambda plan: scan.write(plan, batch)) for plan in plans),
+        ]
+
+
+def _begin_batch(batch: Batch) -> tuple[Prepared, Callable[[int], Plan]]:
+    """The batch's scan, prepared, and what draws a variant of it."""
+    prepared = prepare_for(batch)
+    _check_same(batch, prepared.scan)
+    return prepared, batch.sampler(prepared.scan, batch.settings, batch.seed)
+
+
+def _timed(case: Case[T], work: Callable[[T], R]) -> tuple[R | Failure, float]:
+    """What becomes of a case, and the seconds that took."""
+    began = time.monotonic()
+    return attempt(work, case), time.monotonic() - began
+
+
+def run_batch_elsewhere(batch: Batch) -> list[Timed]:
+    """Do a batch on another machine; refuse to write where the process that keeps the manifest would not see it."""
+    folder = batch.dataset.folder
+    if not folder.is_dir():
+        reason = f"{folder}: not seen by {platform.node()}; scans and dataset must lie where all machines see them"
+        return [(Failure(batch.source.case, reason, batch.size), 0.0)]
+    return run_batch(batch)
+
+
+def _check_same(batch: Batch, scan: Scan) -> None:
+    for what, recorded, found in (
+        (batch.source.image, batch.image_sha256, scan.image_sha256),
+        (batch.source.mask, batch.mask_sha256, scan.mask_sha256),
+    ):
+        if recorded not in (None, found):
+            raise TumorgenError(f"{what}: has changed since the dataset was begun; put it back, or begin a new dataset")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A scan ready for tumours, and what all its samples share of their files, compressed once."""
+
+    scan: Scan
+    image: ChunkedVolume
+    label: ChunkedVolume
+
+    def write(self, plan: Plan, batch: Batch) -> Record:
+        """Render a plan and write image and label; each file appears whole or not at all."""
+        patch = render(self.scan, plan)
+        dataset, source = batch.dataset, batch.source
+        parents = not batch.folders_made
+        if batch.folders_made and not (dataset.images.is_dir() and dataset.labels.is_dir()):
+            raise TumorgenError(f"{dataset.folder}: has vanished")
+        image_file, label_file = dataset.image(plan.sample), dataset.label(plan.sample)
+        labels = [(block.box, block.label) for block in patch.blocks]
+        images = [(block.box, block.image) for block in patch.blocks]
+        label_sha256 = self.label.write(label_file, labels, durable=False, parents=parents)
+        image_sha256 = self.image.write(image_file, images, durable=False, parents=parents)
+        files = Files(
+            tumors_placed=len(plan.tumors),
+            tumor_volume_mm3=round(sum(outcome.volume_mm3 for outcome in patch.outcomes), 3),
+            source_image=str(source.image),
+            source_mask=str(source.mask),
+            image_file=image_file.relative_to(dataset.folder).as_posix(),
+            label_file=label_file.relative_to(dataset.folder).as_posix(),
+            image_sha256=image_sha256,
+            label_sha256=label_sha256,
+            tumorgen_version=__version__,
+            numpy_version=np.__version__,
+            scipy_version=scipy.__version__,
+        )
+        return Record(plan, patch.outcomes, files, batch.dials.get(plan.sample))
+
+
+_kept: dict[tuple[Source, Vessels, States], Prepared] = {}  # at most one
+
+
+def prepare_for(batch: Batch) -> Prepared:
+    """The batch's scan, prepared. A process keeps the last one, so that small batches cost no second preparation.
+
+    The scan before is let go first, so that two are never in memory together.
+
+    Raises
+    ------
+    TumorgenError
+        The scan cannot be used.
+    """
+    wanted = batch.source, batch.vessels, _states(batch.source)
+    if wanted not in _kept:
+        _kept.clear()
+        _kept[wanted] = _prepare_scan(batch.source, batch.vessels)
+    return _kept[wanted]
+
+
+def forget_scan() -> None:
+    """Let go of the scan that was prepared last."""
+    _kept.clear()
+
+
+def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
+    """Read and prepare a scan, and compress what all its samples share."""
+    scan = load_scan(source.image, source.mask, vessels, source.case)
+    give_back()
+    keep_memory()  # from here on, when the large arrays of preparing are gone
+    planes = _planes_at_hand(scan)
+    label = ChunkedVolume.from_volume(Volume(scan.liver, scan.geometry)).keep_planes(planes)
+    scan = replace(scan, inside=label)
+    image = ChunkedVolume.from_volume(scan.image).keep_planes(slice(0, 0))
+    scan = replace(scan, hu=image)  # and with it the whole CT is let go, before planes are made of the chunks
+    image = image.keep_planes(planes)
+    return Prepared(replace(scan, hu=image), image, label)
+
+
+def _planes_at_hand(scan: Scan) -> slice:
+    """Planes held as voxels: those around the liver that tumours reach, but for a few of the largest."""
+    z = scan.roi[0]
+    more = round(REACH_MM / scan.geometry.spacing_mm[0])
+    return slice(max(0, z.start - more), min(scan.geometry.shape[0], z.stop + more))
+
+
+def _states(source: Source) -> States:
+    """Size and time of change of a scan's files; of a file that is not there, nothing: reading it says so."""
+    try:
+        found = [path.stat() for path in (source.image, source.mask) if path.exists()]
+    except OSError:  # no permission, a name too long
+        return ()
+    return tuple((state.st_size, state.st_mtime_ns) for state in found)
