@@ -27,12 +27,14 @@ def common(command: Command) -> Command:
     for option in (
         click.option("--setting", type=click.Choice(list(SETTINGS)), default="full", show_default=True),
         click.option("--data", type=FOLDER, default=ROOT.parent / "shared" / "data", help="Scans and label maps."),
-        click.option("--work", type=FOLDER, default=Path("liver-model"), show_default=True, help="What is made."),
-        click.option("--without", multiple=True, help="A source not to use, as in --without btcv; may be repeated."),
+        click.option(
+            "--work", type=FOLDER, default=Path("liver-model"), show_default=True, help="Folder of the results."
+        ),
+        click.option("--without", multiple=True, help="Source to leave out, e.g. btcv; may be repeated."),
         click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
-        click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes."),
+        click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Number of processes."),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
-        click.option("--minutes", type=click.FloatRange(0.1), help="Of training, at most; instead of the setting's."),
+        click.option("--minutes", type=click.FloatRange(0.1), help="Longest training, instead of the setting's."),
     ):
         command = option(command)
     return command
@@ -60,7 +62,7 @@ def build(only_cases: bool, output: Path | None, **options: Any) -> None:
 @main.command()
 @common
 @click.option("--scan", "scans", multiple=True, help="Real scans to leave out, one at a time  [default: all]")
-@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Page whose table is to be replaced.")
+@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Page whose table to replace.")
 def leave_one_out(scans: tuple[str, ...], page: Path | None, **options: Any) -> None:
     """Train without each real scan in turn and measure on it, on phantoms and on painted CTs of another seed."""
     from .labels import find_maps
@@ -92,7 +94,11 @@ def leave_one_out(scans: tuple[str, ...], page: Path | None, **options: Any) -> 
 @click.option("--scan", default="", help="A real scan that the model has not seen.")
 @click.option("--without", multiple=True)
 @click.option(
-    "--count", type=click.IntRange(0), default=8, show_default=True, help="Painted CTs; phantoms too, unless 0."
+    "--count",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Number of painted CTs; 0 also leaves out the phantoms.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--pictures", type=FOLDER)

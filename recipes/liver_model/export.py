@@ -77,5 +77,5 @@ def _seal(folder: Path) -> int:
         partial.write_text(sums_text(files, folder), encoding="utf-8")
     size = sum(file.stat().st_size for file in files)
     if size > MOST_BYTES:
-        raise TumorgenError(f"{folder}: {size} bytes; at most {MOST_BYTES} are wanted")
+        raise TumorgenError(f"{folder}: {size} bytes; at most {MOST_BYTES} are allowed")
     return size
