@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,28 @@ class TableChoice(click.Choice[str]):
     def choices(self) -> tuple[str, ...]:  # type: ignore[override]  # read-only, and read late
         """The words, in the order of the table."""
         return tuple(pkgutil.resolve_name(self.table))
+
+
+class SettingOption(click.Option):
+    """An option for one of the method's settings: its declaration says what it is, read when help is asked for."""
+
+    def __init__(self, param_decls: Sequence[str], setting: str, **attributes: Any) -> None:
+        super().__init__(param_decls, **attributes)
+        self.setting = setting
+
+    @property
+    def help(self) -> str:
+        """The setting's meaning and its default."""
+        from tumorgen.fields import find_field, help_of
+        from tumorgen.method.settings import Settings
+
+        default = find_field(Settings, self.setting).default
+        words = default if isinstance(default, str) else ",".join(default)
+        return f"{help_of(Settings, self.setting)}  [default: {words}]"
+
+    @help.setter
+    def help(self, text: str | None) -> None:
+        """Ignore the text that click would keep."""
 
 
 def block(name: str, kind: type[Any], *options: Decorator) -> Decorator:

@@ -23,6 +23,7 @@ from .options import (
     Method,
     NewDataset,
     Scans,
+    SettingOption,
     TableChoice,
     block,
     dataset_block,
@@ -114,16 +115,18 @@ Examples:
     click.option(
         "--per-scan", type=click.IntRange(min=1), default=20, show_default=True, help="Variants of each scan."
     ),
-    click.option("--sizes", help="Size classes, shared out evenly over a scan's variants  [default: all five]"),
+    click.option("--sizes", cls=SettingOption, setting="sizes"),
     click.option(
         "--pattern",
         type=TableChoice("tumorgen.method.settings:PATTERNS"),
-        help="Which tumours a sample has; classes is the paper's size table.  [default: classes]",
+        cls=SettingOption,
+        setting="pattern",
     ),
     click.option(
         "--intensity",
         type=TableChoice("tumorgen.method.settings:INTENSITIES"),
-        help="How bright tumours are: paper is Table 1, portal and arterial section 3.2.  [default: paper]",
+        cls=SettingOption,
+        setting="intensity.model",
     ),
     click.option(
         "--without",

@@ -146,6 +146,32 @@ def test_plain_install_runs_from_another_folder(site: Path, tmp_path: Path) -> N
     assert done.stdout == f"tumorgen {version('tumorgen')}\n"
 
 
+def test_plain_install_knows_its_trainer(site: Path, tmp_path: Path) -> None:
+    script = site / "bin" / "tumorgen"
+    folder = Path(shell([sys.executable, script, "trainer-path"], cwd=tmp_path, PYTHONPATH=str(site)).stdout.strip())
+    assert folder == site / "tumorgen" / "training" / "trainers"
+    assert (folder / "nnUNetTrainerTumorgen.py").is_file()
+
+
+@pytest.mark.slow
+def test_plain_install_does_the_whole_job_from_another_folder(site: Path, tmp_path: Path) -> None:
+    """So that weights, the report's template and whatever else is no module have moved along."""
+
+    def tumorgen(*arguments: str) -> str:
+        command = [sys.executable, site / "bin" / "tumorgen", *arguments]
+        return shell(command, cwd=tmp_path, PYTHONPATH=str(site), OMP_NUM_THREADS="1", nnUNet_raw="raw").stdout
+
+    dataset = str(Path("raw") / "Dataset501_SynthLiver")
+    labels = str(Path(dataset) / "labelsTr")
+    tumorgen("phantom", "demo", "--shape", "44", "68", "76", "--spacing", "5", "4", "4")
+    assert "1 liver mask, " in tumorgen("liver-mask", "demo/images", "demo/livers", "--device", "cpu", "--jobs", "1")
+    tumorgen("synth", "--per-scan", "2", "--sizes", "small", "--jobs", "1")
+    assert "sound (2 samples of 1 scan, 2 rendered again)" in tumorgen("verify", dataset, "--jobs", "1")
+    assert "1 sheet" in tumorgen("preview", dataset, "--count", "1", "--jobs", "1")
+    assert "2 cases scored, 0 faults" in tumorgen("evaluate", labels, labels, "--jobs", "1")
+    assert "<html" in (tmp_path / "evaluation" / "report.html").read_text(encoding="utf-8")
+
+
 def test_version_is_the_same_everywhere() -> None:
     here = version("tumorgen")
     assert CliRunner().invoke(main, ["--version"], prog_name="tumorgen").output == f"tumorgen {here}\n"

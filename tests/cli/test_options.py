@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 from tumorgen.cli import main
 from tumorgen.cli.options import Folders, NewDataset, TableChoice, block
+from tumorgen.fields import help_of
 from tumorgen.liver.devices import DEVICES
-from tumorgen.method.settings import INTENSITIES, PATTERNS, STEPS
+from tumorgen.method.settings import INTENSITIES, PATTERNS, STEPS, Settings
 from tumorgen.phantom.tissues import PHASES
 
 
@@ -53,6 +54,13 @@ def test_choices_are_the_librarys_tables(command: str, option: str, words: tuple
     assert found.type.choices == words
     result = CliRunner().invoke(main, [command, "--help"])
     assert all(word in result.output for word in words)
+
+
+def test_help_of_a_setting_is_its_declaration() -> None:
+    text = " ".join(CliRunner().invoke(main, ["synth", "--help"], terminal_width=110).output.split())
+    for name in ("sizes", "pattern", "intensity.model"):
+        assert help_of(Settings, name) in text
+    assert f"[default: {','.join(Settings().sizes)}]" in text
 
 
 def test_tables_are_not_on_the_way_of_help(tmp_path: Path) -> None:
