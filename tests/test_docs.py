@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from phantoms import ball_volume
@@ -46,6 +47,32 @@ def test_commands_and_options_exist(page):
     for command, rest in re.findall(r"^ {4}tumorgen ([a-z-]+)(.*)$", page.read_text(), re.MULTILINE):
         known = {option for p in main.commands[command].params for option in p.opts}
         assert set(re.findall(r"--[a-z-]+", rest.split("#")[0])) <= known, f"{page.name}: tumorgen {command}{rest}"
+
+
+FILES = {"csv", "html", "json", "toml", "zip"}
+
+
+def named_modules(page: Path) -> list[str]:
+    """Modules of tumorgen, and what is in them, that a page names: `method.shape`, `tumorgen.method.scan.Scan`."""
+    packages = "|".join(folder.parent.name for folder in (ROOT / "tumorgen").glob("*/__init__.py"))
+    names = re.findall(rf"`(?:tumorgen\.)?((?:{packages})(?:\.\w+)+)`", page.read_text())
+    return [name for name in names if name.rpartition(".")[2] not in FILES]
+
+
+def test_modules_that_a_page_names_are_told_from_files():
+    page = "`method.shape` `tumorgen.method.scan.Scan` `dataset.json` `numpy.random` `method` `benchmark.schema.json`"
+    assert named_modules(SimpleNamespace(read_text=lambda: page)) == ["method.shape", "method.scan.Scan"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_modules_exist(page):
+    for name in named_modules(page):
+        package, module, *inside = name.split(".")
+        file = ROOT / "tumorgen" / package / f"{module}.py"
+        assert file.is_file(), f"{page.name}: {name}"
+        for what in inside:
+            definition = re.search(rf"(?:def|class) {what}\b|^{what}\b", file.read_text(), re.MULTILINE)
+            assert definition, f"{page.name}: {name}"
 
 
 def test_every_command_is_documented():

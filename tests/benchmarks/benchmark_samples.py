@@ -435,7 +435,8 @@ def blame(place: tuple[str, int, str], stats: Mapping[Any, Any], seen: frozenset
     """Functions of tumorgen that a function works for, with their shares; itself if it is one of them."""
     file, _, function = place
     if ROOT / "tumorgen" in Path(file).parents:
-        return {f"{Path(file).stem}.{function}": 1.0}
+        module = Path(file).relative_to(ROOT / "tumorgen").with_suffix("")
+        return {".".join((*module.parts, function)): 1.0}
     callers = {caller: numbers[3] for caller, numbers in stats[place][4].items() if caller not in seen | {place}}
     total = sum(callers.values())
     if not total:

@@ -88,8 +88,8 @@ def test_profile_counts_what_is_called_for_its_caller(results):
     assert set(shares) == {"prepare", *TINY.classes}
     for of_class in shares.values():
         assert sum(of_class.values()) == pytest.approx(1)
-    assert shares["prepare"]["scan.find_vessels"] > 0  # scipy's filter, which it calls
-    assert shares["mix"]["patched_gzip._deflate"] > 0
+    assert shares["prepare"]["method.scan.find_vessels"] > 0  # scipy's filter, which it calls
+    assert shares["mix"]["imaging.patched_gzip._deflate"] > 0
 
 
 def test_memory_of_a_process_is_its_own(case):
