@@ -88,8 +88,8 @@ def _goodbye() -> Iterator[None]:
         with suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only tear the goodbye apart
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        what = "Terminated" if terminated else "Interrupted"
-        click.echo(f"\n{what}. What is finished stays; the same command does the rest.", err=True)
+        ended = "Terminated" if terminated else "Interrupted"
+        click.echo(f"\n{ended}. What is finished stays; the same command does the rest.", err=True)
         sys.exit(143 if terminated else 130)
     finally:
         if signal.getsignal(signal.SIGTERM) is _terminate:

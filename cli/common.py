@@ -64,9 +64,9 @@ def tell_failures(failures: Iterable[Failure]) -> None:
             click.echo(reason.details, err=True)
     if reasons:
         count = sum(len(reason.failures) for reason in reasons)
-        told = f", for {plural(len(reasons), 'reason')}" if count > len(reasons) else ""
+        several = f", for {plural(len(reasons), 'reason')}" if count > len(reasons) else ""
         click.echo(
-            f"{count} failed{told}; everything else is written. Fix these and run the same command again.", err=True
+            f"{count} failed{several}; everything else is written. Fix these and run the same command again.", err=True
         )
         sys.exit(1)
 

@@ -26,9 +26,11 @@ def tell_estimate(run: Run) -> None:
         gb = each.samples * each.bytes / 1e9
         click.echo(f"{each.name:<16}{each.samples:>8}{each.seconds:>9.2f}{each.bytes / 1e6:>9.1f}{gb:>9.2f}")
     click.echo(f"{'total':<16}{found.samples:>8}{'':>18}{found.bytes / 1e9:>9.2f}\n")
-    prepared = f"{found.preparations} preparations of scans at {found.prepare_seconds:.1f} s among it"
+    prepared = (
+        f"including {found.prepare_seconds:.1f} s for each of {plural(found.preparations, 'preparation')} of a scan"
+    )
     click.echo(f"about {_duration(found.seconds)} with {plural(found.processes, 'core')}, {prepared}")
-    short = "; too little: it will not begin" if found.bytes > found.free_bytes else ""
+    short = "; not enough: the run will not start" if found.bytes > found.free_bytes else ""
     click.echo(f"{found.free_bytes / 1e9:.1f} GB are free at {dataset.folder}{short}")
 
 

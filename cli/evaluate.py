@@ -57,19 +57,19 @@ def evaluate(
 ) -> None:
     """Score a model's label files against references: 0 background, 1 liver, 2 tumour.
 
-    Files of the two folders are matched by name. Written are cases.csv, lesions.csv, summary.json and report.html.
+    Files of the two folders are matched by name. The output is cases.csv, lesions.csv, summary.json and report.html.
 
-    Per case: DSC, and NSD at the tolerance, of liver (tumours included) and tumour. Both empty: undefined, in no mean,
-    and counted. One of them empty: 0.
+    Per case: DSC, and NSD at the tolerance, of liver (tumours included) and tumour. Where both masks are empty a score
+    is undefined: it is counted, but in no mean. Where one of them is empty the score is 0.
 
     Per lesion (component of 26 neighbours): found by any overlap, and by an intersection over union above 0.5 as the
     LiTS scorer has it; false positives, which overlap no lesion, per scan.
 
-    In sum: means, sensitivity by radius, specificity on scans without tumour, with 95 % intervals that know which
+    Overall: means, sensitivity by radius, specificity on scans without tumour, with 95 % intervals that know which
     scans come from one patient.
 
-    A case that is missing, extra, unreadable, on another grid or holds other labels is told, counted, and in no mean;
-    then the exit code is 1.
+    A case that is missing, extra, unreadable, on another grid or has other labels is listed and counted, but in no
+    mean. The exit code is then 1.
     """
     from tumorgen.evaluation.predictions import evaluate_predictions, manifest_beside
     from tumorgen.evaluation.scores import REPORT, SUMMARY, write_evaluation
@@ -92,7 +92,7 @@ def evaluate(
         click.echo(f"{case.status}: {case.case}: {case.reason}", err=True)
     click.echo(f"{output}: {plural(summary.cases['scored'], 'case')} scored, {plural(len(faults), 'fault')}")
     if faults:
-        click.echo("what has a fault is in no figure above", err=True)
+        click.echo("cases with a fault are left out of the figures above", err=True)
         sys.exit(1)
 
 
@@ -101,7 +101,7 @@ def _print_summary(summary: Summary, manifest: Path | None) -> None:
     from tumorgen.evaluation.summary import NAMES
 
     names = {metric: name.removeprefix("lesions ") for metric, name in NAMES.items()}  # as wide as the column
-    known = f"as {manifest} says" if manifest else "each case taken for one; --manifest would say"
+    known = f"as {manifest} says" if manifest else "each case taken for one; --manifest says which belong together"
     click.echo(f"{plural(summary.patients, 'patient')}, {known}\n")
     click.echo(f"{'':<28}{'value':>7}{'95 % interval':>18}{'of':>7}")
     for metric, interval in summary.means.items():

@@ -112,10 +112,10 @@ Next: tumorgen synth --per-scan 20, which reads the table of scans that this wri
 def liver_mask(source: Path, output: Path, network: Network, scans: Path, overwrite: bool) -> None:
     """Find the liver in CT scans with nnU-Net: OUT/CASE.nii.gz for each, 0 and 1, on the scan's own grid.
 
-    IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd), one volume, or a folder that has DICOM series in it or
-    below, one a folder or mixed. Each mask is the largest piece, its holes filled. What looks wrong is flagged in the
-    table of scans, not hidden: status ok, check or failed, with the reason. Running the same command again does only
-    what is missing.
+    IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd), one volume, or a folder with DICOM series in it or
+    below it, one per folder or mixed. Each mask is the largest connected piece, with its holes filled. What looks wrong
+    is flagged in the table of scans, not hidden: status ok, check or failed, with the reason. Running the same command
+    again does only what is missing.
     """
     from tumorgen.dicom.series import find_scans
     from tumorgen.liver.masks import mask_scans, refuse_same_folder

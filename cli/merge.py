@@ -26,7 +26,7 @@ def merge(dataset: Path) -> None:
     """Make one dataset of what `synth --shard` has written: manifest, dataset.json, splits.
 
     DATASET is the dataset's folder. Once all shards are finished it holds what one run would have written. Until then
-    what is there is merged, what is missing is listed, and the exit code is 1.
+    it merges what is there, lists what is missing, and exits with 1.
     """
     from tumorgen.dataset.raw import Dataset
     from tumorgen.generation.merge import merge_shards
@@ -35,8 +35,10 @@ def merge(dataset: Path) -> None:
     click.echo(f"{dataset}: {plural(len(merged.report.records), 'sample')} in the manifest")
     for shard, samples in merged.missing.items():
         cases = Counter(case for case, _ in samples)
-        told = ", ".join(f"{count} of {case}" for case, count in cases.most_common(3)) + (", ..." * (len(cases) > 3))
-        click.echo(f"missing: shard {shard}: {plural(len(samples), 'sample')} ({told})", err=True)
+        most = [f"{count} of {case}" for case, count in cases.most_common(3)]
+        if len(cases) > len(most):
+            most.append("...")
+        click.echo(f"missing: shard {shard}: {plural(len(samples), 'sample')} ({', '.join(most)})", err=True)
     if merged.missing:
         click.echo("Run the commands of these shards again, then merge again.", err=True)
         sys.exit(1)

@@ -49,10 +49,10 @@ Examples:
     help="Contrast phase; none is a scan without contrast.",
 )
 def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Triple, phase: Phase) -> None:
-    """Write abdominal CTs of nobody, with their liver masks.
+    """Write made-up abdominal CTs with their liver masks.
 
-    Each phantom is another patient: body, organs, vessels, attenuation and noise are drawn from the seed. They go to
-    OUT/images and OUT/masks; OUT/phantoms.csv lists them. What is there already is kept.
+    Each phantom is a different patient: body, organs, vessels, attenuation and noise are drawn from the seed. Phantoms
+    go to OUT/images and OUT/masks; OUT/phantoms.csv lists them. What is there already is kept.
     """
     from tumorgen.phantom.folder import write_phantoms
 

@@ -57,9 +57,9 @@ def robustness(
 ) -> None:
     """Make a test set that dials one thing at a time: location, size, shape, intensity, texture (section 5.5).
 
-    Of each healthy scan a control without tumour, and a variant with one tumour for each of five levels of five
-    dimensions. The variants of a dimension share everything but what is dialled. Running the same command again does
-    only what is missing.
+    Each healthy scan gives a control without tumour, and a variant with one tumour for each of five levels of five
+    dimensions. The variants of a dimension differ only in what is dialled. Running the same command again does only
+    what is missing.
     """
     from tumorgen.benchmark.dials import Benchmark, with_levels
     from tumorgen.benchmark.run import make_benchmark
@@ -98,13 +98,11 @@ def _tell_report(report: RunReport, seconds: float) -> None:
         f" {made_in(report.made, seconds, samples - report.made)}"
     )
     for level in departures(report.records):
-        told = [
-            f"{level.clipped} cut by the liver's edge by more than a tenth" if level.clipped else "",
-            f"{level.on_vessels} on vessels" if level.on_vessels else "",
-        ]
+        clipped = [f"{level.clipped} cut by the liver's edge by more than a tenth"] if level.clipped else []
+        on_vessels = [f"{level.on_vessels} on vessels"] if level.on_vessels else []
         click.echo(
             f"note: {level.dimension} {level.level}: of {plural(level.samples, 'tumour')},"
-            f" {' and '.join(text for text in told if text)} (see tumors.csv)"
+            f" {' and '.join(clipped + on_vessels)} (see tumors.csv)"
         )
     if samples:
         click.echo(

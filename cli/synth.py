@@ -202,7 +202,9 @@ def _refuse_drawing() -> None:
     context = click.get_current_context()
     for name in DRAWN:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} does not go with --from-manifest: its rows say it all.")
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} does not go with --from-manifest, whose rows decide that."
+            )
 
 
 def _render(manifest: Path, scans: Scans, new: NewDataset, work: Work) -> Sequence[Failure]:

@@ -26,9 +26,9 @@ Examples:
 def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
     """Prove that a dataset is what its manifest says.
 
-    Files complete, checksums right, geometry the source's, labels 0, 1 and 2 alone, every voxel outside the recorded
-    boxes equal to the source bit for bit, no scan on both sides of a fold, some samples rendered again to the same
-    bits.
+    All files are there and have the right checksums; geometry is that of the source; labels are only 0, 1 and 2; every
+    voxel outside the recorded boxes equals the source bit for bit; no scan is on both sides of a fold; some samples are
+    rendered again and come out with the same bits.
     """
     from tumorgen.generation.verify import verify_dataset
 
@@ -44,10 +44,10 @@ def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
         click.echo(f"note: {note}")
     for problem in verdict.problems:
         click.echo(f"problem: {problem}", err=True)
-    looked = (
+    checked = (
         f"{plural(verdict.samples, 'sample')} of {plural(verdict.scans, 'scan')}, {verdict.replayed} rendered again"
     )
     if verdict.problems:
-        click.echo(f"{dataset}: {plural(len(verdict.problems), 'problem')} in {looked}", err=True)
+        click.echo(f"{dataset}: {plural(len(verdict.problems), 'problem')} in {checked}", err=True)
         sys.exit(1)
-    click.echo(f"{dataset}: sound ({looked})")
+    click.echo(f"{dataset}: sound ({checked})")

@@ -40,10 +40,10 @@ def worst(
 ) -> None:
     """Plan new samples around what a model did worst (section 5.5).
 
-    EVALUATION is the folder that `evaluate` wrote, MANIFEST that of the samples it scored. A cell is a level of a
-    dimension of the robustness benchmark; of any other dataset, a size class. Cells are ranked by mean tumour DSC. Of
-    the worst, new samples are drawn: what was dialled lies between the neighbouring levels, all else is as synth draws
-    it.
+    EVALUATION is the folder that `evaluate` wrote, MANIFEST is the manifest of the samples it scored. A cell is one
+    level of one dimension of the robustness benchmark, or a size class of any other dataset. Cells are ranked by mean
+    tumour DSC. New samples are drawn around the worst: what was dialled lies between the neighbouring levels, and
+    everything else is drawn as synth draws it.
 
     The new manifest is rendered by `tumorgen synth --from-manifest`.
     """
@@ -67,7 +67,7 @@ def _tell_cells(report: WorstReport, output: Path) -> None:
         click.echo(f"{name:<24}{cell.tumor_dsc:>12.3f}{found:>13}{cell.cases:>9}{mark}")
     if report.unscored:
         click.echo(
-            f"note: {plural(report.unscored, 'sample')} of the manifest without a score, in none of these figures"
+            f"note: {plural(report.unscored, 'sample')} of the manifest without a score, left out of these figures"
         )
     if report.records:
         click.echo(

@@ -13,7 +13,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.overlap import dsc, nsd
 from tumorgen.imaging.files import whole_file
 from tumorgen.imaging.geometry import Volume
-from tumorgen.liver.masks import clean
+from tumorgen.liver.masks import clean_mask
 from tumorgen.liver.models import find_model
 from tumorgen.liver.network import load_model
 
@@ -63,7 +63,7 @@ def measure(model: Path, cases: Iterable[tuple[str, Case]], pictures: Path | Non
     scores = []
     for name, (image, liver) in cases:
         found = segment(image)
-        mask = clean(found)[0] if found.any() else found
+        mask = clean_mask(found)[0] if found.any() else found
         scores.append(score(liver, mask, name))
         if pictures:
             picture(image, liver.array > 0, mask, pictures / f"{name.replace(', ', '_').replace(' ', '-')}.png")

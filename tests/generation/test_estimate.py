@@ -164,7 +164,7 @@ def test_a_full_disk_is_refused_before_anything_is_written(scans, tmp_path, monk
     assert "will write about 0.0 GB, and 0.0 GB are free" in refused.stderr
     assert "--force" in refused.stderr
     assert list(tmp_path.iterdir()) == []
-    assert "it will not begin" in CliRunner().invoke(main, typed(scans, "--estimate")).stdout
+    assert "not enough: the run will not start" in CliRunner().invoke(main, typed(scans, "--estimate")).stdout
     assert CliRunner().invoke(main, typed(scans, "--force")).exit_code == 0
     assert CliRunner().invoke(main, typed(scans)).exit_code == 0  # nothing is missing, so nothing is needed
 

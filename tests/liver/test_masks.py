@@ -10,8 +10,8 @@ from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.liver.masks import (
     FLAGS,
-    check,
-    clean,
+    check_liver,
+    clean_mask,
     fill_holes,
     largest_component,
     mask_scan,
@@ -74,13 +74,13 @@ def test_clean_drops_and_says_how_much():
     found = box()
     found[10:12, 15:18, 15:18] = False
     found[0, :8, :8] = True
-    mask, dropped = clean(found)
+    mask, dropped = clean_mask(found)
     np.testing.assert_array_equal(mask, box())
     assert dropped == pytest.approx(64 / (16 * 20 * 20 - 18))
 
 
 def test_clean_of_nothing_is_nothing():
-    mask, dropped = clean(np.zeros(SHAPE, bool))
+    mask, dropped = clean_mask(np.zeros(SHAPE, bool))
     assert not mask.any()
     assert dropped == 0
 
@@ -88,7 +88,7 @@ def test_clean_of_nothing_is_nothing():
 def test_clean_leaves_what_it_is_given():
     found = box()
     found[0, 0, 0] = True
-    clean(found)
+    clean_mask(found)
     assert found[0, 0, 0]
 
 
@@ -111,7 +111,7 @@ def test_the_side_that_cuts_is_named_as_the_patient_has_it(place, direction, sid
 
 
 def test_a_plausible_liver_has_no_flags():
-    findings = check(box(), ct())
+    findings = check_liver(box(), ct())
     assert findings.liver_ml == pytest.approx(800)
     assert (findings.hu_mean, findings.hu_sd, findings.flags) == (100, 0, {})
 
@@ -119,7 +119,7 @@ def test_a_plausible_liver_has_no_flags():
 def test_mean_and_sd_are_those_of_the_liver_alone():
     scan = ct()
     scan.array[4:12, 10:30, 10:30] = 80
-    findings = check(box(), scan)
+    findings = check_liver(box(), scan)
     assert findings.hu_mean == pytest.approx(90)
     assert findings.hu_sd == pytest.approx(10)
 
@@ -138,14 +138,14 @@ def test_mean_and_sd_are_those_of_the_liver_alone():
     ],
 )
 def test_what_looks_wrong_is_flagged_and_said(place, hu, dropped, flag, sentence):
-    findings = check(box(place), ct(place, hu), dropped)
+    findings = check_liver(box(place), ct(place, hu), dropped)
     assert dict(findings.flags) == ({flag: sentence} if flag else {})
     assert set(findings.flags) <= set(FLAGS)
 
 
 def test_a_huge_liver_is_flagged():
     scan = ct(geometry=Geometry(SHAPE, (9.0, 9.0, 9.0)))  # 6400 voxels of 0.729 ml
-    assert list(check(box(), scan).flags) == ["volume_high"]
+    assert list(check_liver(box(), scan).flags) == ["volume_high"]
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
@@ -313,5 +313,5 @@ def test_volume_is_in_ml_at_any_spacing(spacing):
     shape = tuple(round(140 / s) for s in spacing)
     grid = np.meshgrid(*[(np.arange(n) - n // 2) * s for n, s in zip(shape, spacing, strict=True)], indexing="ij")
     ball = sum(g**2 for g in grid) <= 60**2
-    findings = check(ball, Volume(np.where(ball, 100.0, -1000.0), Geometry(shape, spacing)))
+    findings = check_liver(ball, Volume(np.where(ball, 100.0, -1000.0), Geometry(shape, spacing)))
     assert findings.liver_ml == pytest.approx(904.8, rel=0.01)  # 4/3 pi 6^3; slices of 5 mm round its ends

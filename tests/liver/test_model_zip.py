@@ -9,7 +9,7 @@ import pytest
 
 from tumorgen.errors import TumorgenError
 from tumorgen.liver import model_zip
-from tumorgen.liver.model_zip import unpacked
+from tumorgen.liver.model_zip import unpacked_model
 
 MODEL = "Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres"
 FILES = {
@@ -48,7 +48,7 @@ def listed(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_is_needed_is_there_as_long_as_the_block_lasts(tmp_path, scratch):
-    with unpacked(make(tmp_path / "m.zip", FILES)) as folder:
+    with unpacked_model(make(tmp_path / "m.zip", FILES)) as folder:
         assert listed(folder) == {
             "plans.json": b"{}",
             "dataset.json": b"{}",
@@ -60,19 +60,19 @@ def test_what_is_needed_is_there_as_long_as_the_block_lasts(tmp_path, scratch):
 
 def test_the_best_weights_where_there_are_no_final_ones(tmp_path):
     files = {name: content for name, content in FILES.items() if "final" not in name}
-    with unpacked(make(tmp_path / "m.zip", files)) as folder:
+    with unpacked_model(make(tmp_path / "m.zip", files)) as folder:
         assert "fold_0/checkpoint_best.pth" in listed(folder)
 
 
 @pytest.mark.parametrize("depth", ["", "a__b__c/", "results/Dataset003_Liver/a__b__c/"])
 def test_at_any_depth(tmp_path, depth):
     files = {name.replace(f"{MODEL}/", depth): content for name, content in FILES.items()}
-    with unpacked(make(tmp_path / "m.zip", files)) as folder:
+    with unpacked_model(make(tmp_path / "m.zip", files)) as folder:
         assert listed(folder)["fold_0/checkpoint_final.pth"] == b"weights 0"
 
 
 def test_a_folder_is_itself(tmp_path):
-    with unpacked(tmp_path) as folder:
+    with unpacked_model(tmp_path) as folder:
         assert folder == tmp_path
 
 
@@ -91,14 +91,14 @@ def info(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
         (info("/tmp/evil"), "a path that leaves the folder"),
         (info("C:evil"), "a path that leaves the folder"),
         (info("a\\..\\..\\evil"), "a path that leaves the folder"),
-        (info(f"{MODEL}/fold_1/checkpoint_final.pth", stat.S_IFLNK | 0o777), "a link or no regular file"),
-        (info(f"{MODEL}/fold_1/checkpoint_final.pth", stat.S_IFIFO | 0o644), "a link or no regular file"),
+        (info(f"{MODEL}/fold_1/checkpoint_final.pth", stat.S_IFLNK | 0o777), "a link or not a regular file"),
+        (info(f"{MODEL}/fold_1/checkpoint_final.pth", stat.S_IFIFO | 0o644), "a link or not a regular file"),
     ],
 )
 def test_members_that_no_model_has_are_refused(tmp_path, scratch, odd, message):
     path = make(tmp_path / "m.zip", FILES, odd=odd)
     before = set(tmp_path.rglob("*"))
-    with pytest.raises(TumorgenError, match=message), unpacked(path):
+    with pytest.raises(TumorgenError, match=message), unpacked_model(path):
         pass
     assert set(tmp_path.rglob("*")) == before
 
@@ -106,14 +106,14 @@ def test_members_that_no_model_has_are_refused(tmp_path, scratch, odd, message):
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_member_that_is_there_twice_is_refused(tmp_path):
     path = make(tmp_path / "m.zip", FILES, odd=info(f"{MODEL}/plans.json"))
-    with pytest.raises(TumorgenError, match="has a member twice"), unpacked(path):
+    with pytest.raises(TumorgenError, match="has a member twice"), unpacked_model(path):
         pass
 
 
 def test_several_models_are_listed(tmp_path):
     other = {name.replace("3d_fullres", "2d"): content for name, content in FILES.items()}
     path = make(tmp_path / "m.zip", {**FILES, **other})
-    with pytest.raises(TumorgenError) as raised, unpacked(path):
+    with pytest.raises(TumorgenError) as raised, unpacked_model(path):
         pass
     assert str(raised.value) == (
         f"{path}: holds several models; unpack it and give the folder of one:"
@@ -124,15 +124,15 @@ def test_several_models_are_listed(tmp_path):
 def test_no_model_no_zip_and_half_a_zip_are_said(tmp_path):
     with (
         pytest.raises(TumorgenError, match="no nnU-Net v2 model in it"),
-        unpacked(make(tmp_path / "m.zip", {"a": b""})),
+        unpacked_model(make(tmp_path / "m.zip", {"a": b""})),
     ):
         pass
     (tmp_path / "text.zip").write_text("no zip")
-    with pytest.raises(TumorgenError, match="is no zip that can be read"), unpacked(tmp_path / "text.zip"):
+    with pytest.raises(TumorgenError, match="is not a zip that can be read"), unpacked_model(tmp_path / "text.zip"):
         pass
     whole = make(tmp_path / "whole.zip", FILES).read_bytes()
     (tmp_path / "half.zip").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(TumorgenError, match="is no zip that can be read"), unpacked(tmp_path / "half.zip"):
+    with pytest.raises(TumorgenError, match="is not a zip that can be read"), unpacked_model(tmp_path / "half.zip"):
         pass
 
 
@@ -142,7 +142,7 @@ def test_a_damaged_member_is_refused(tmp_path, scratch):
         for name, content in FILES.items():
             archive.writestr(name, content)
     path.write_bytes(path.read_bytes().replace(b"weights 0", b"weights 1"))
-    with pytest.raises(TumorgenError, match="is no zip that can be read"), unpacked(path):
+    with pytest.raises(TumorgenError, match="is not a zip that can be read"), unpacked_model(path):
         pass
     assert not list(scratch.iterdir())
 
@@ -150,17 +150,17 @@ def test_a_damaged_member_is_refused(tmp_path, scratch):
 def test_bombs_are_not_unpacked(tmp_path, monkeypatch):
     bomb = {**FILES, f"{MODEL}/fold_1/checkpoint_final.pth": bytes(10_000_000)}
     monkeypatch.setattr(model_zip, "MOST_BYTES", 9_000_000)
-    with pytest.raises(TumorgenError, match="is larger than"), unpacked(make(tmp_path / "m.zip", bomb)):
+    with pytest.raises(TumorgenError, match="is larger than"), unpacked_model(make(tmp_path / "m.zip", bomb)):
         pass
     monkeypatch.setattr(model_zip, "SMALL_BYTES", 1000)
     text = {**FILES, f"{MODEL}/plans.json": bytes(2000)}
     with (
         pytest.raises(TumorgenError, match=r"has a plans\.json of 2000 bytes"),
-        unpacked(make(tmp_path / "n.zip", text)),
+        unpacked_model(make(tmp_path / "n.zip", text)),
     ):
         pass
     monkeypatch.setattr(model_zip, "MOST_MEMBERS", 3)
-    with pytest.raises(TumorgenError, match="members; no model has that many"), unpacked(tmp_path / "m.zip"):
+    with pytest.raises(TumorgenError, match="members; no model has that many"), unpacked_model(tmp_path / "m.zip"):
         pass
 
 
@@ -169,7 +169,7 @@ def test_a_member_that_says_it_is_smaller_than_it_is_fills_no_disk(tmp_path, scr
     path = make(tmp_path / "m.zip", {**FILES, f"{MODEL}/fold_1/checkpoint_final.pth": bytes(5_000_000)})
     content = path.read_bytes().replace((5_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
     path.write_bytes(content)
-    with pytest.raises(TumorgenError, match="is no zip that can be read"), unpacked(path):
+    with pytest.raises(TumorgenError, match="is not a zip that can be read"), unpacked_model(path):
         pass
     assert not list(scratch.iterdir())
 
@@ -180,5 +180,5 @@ def test_an_encrypted_zip_is_said(tmp_path):
     at = content.index(b"PK\x01\x02")
     content[at + 8] |= 1
     path.write_bytes(content)
-    with pytest.raises(TumorgenError, match="is encrypted"), unpacked(path):
+    with pytest.raises(TumorgenError, match="is encrypted"), unpacked_model(path):
         pass

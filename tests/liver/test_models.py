@@ -57,7 +57,7 @@ def test_so_will_one_around_its_dataset(tmp_path):
         (lambda f: bare_model(f, labels={"0": "background", "1": "liver"}), "labels are not those of nnU-Net v2"),
         (lambda f: bare_model(f, labels=["liver"]), "labels are not those of nnU-Net v2"),
         (lambda f: (bare_model(f) / "dataset.json").write_text("{"), "dataset.json: cannot be read"),
-        (lambda f: (bare_model(f) / "plans.json").write_text("[]"), "plans.json: is not nnU-Net's"),
+        (lambda f: (bare_model(f) / "plans.json").write_text("[]"), "plans.json: is not as nnU-Net writes it"),
     ],
 )
 def test_what_is_no_model_is_said(tmp_path, make, message):

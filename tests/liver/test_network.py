@@ -263,7 +263,7 @@ def test_what_is_wrong_with_a_zip_is_said_of_the_zip(work, model, tmp_path):
     Path("text.zip").write_text("hello")
     result = command("ct", "livers", "--model", "text.zip")
     assert result.exit_code == 2
-    assert "text.zip: is no zip that can be read" in result.stderr
+    assert "text.zip: is not a zip that can be read" in result.stderr
 
 
 def test_the_same_command_again_makes_nothing_and_loads_nothing(work, model):

@@ -20,7 +20,7 @@ from tumorgen.evaluation.overlap import dsc
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.reading import read_ct, read_mask, write_volume
-from tumorgen.liver.masks import clean
+from tumorgen.liver.masks import clean_mask
 from tumorgen.liver.models import SHIPPED, SHIPPED_SUMS_SHA256, find_model, shipped_model
 from tumorgen.liver.network import load_model
 from tumorgen.phantom.scanner import draw_phantom
@@ -97,7 +97,7 @@ def test_the_number_in_the_code_is_that_of_the_checksums():
 
 
 def test_it_finds_the_liver_of_a_phantom_that_it_has_not_seen(found, case):
-    assert dsc(case[1], clean(found)[0]) > 0.9
+    assert dsc(case[1], clean_mask(found)[0]) > 0.9
 
 
 @quiet
@@ -131,5 +131,5 @@ def test_the_command_needs_no_model_and_says_which_it_uses(tmp_path, monkeypatch
 def test_it_still_knows_real_scans(segment, data, image, liver):
     """It was trained on these: a lower bound that tells a broken model, not how good it is (docs/liver-model.md)."""
     path = data / f"{image}.nii.gz"
-    found = clean(segment(read_ct(path)))[0]
+    found = clean_mask(segment(read_ct(path)))[0]
     assert dsc(read_mask(path.with_name(f"{liver}.nii.gz")).array, found) > 0.92

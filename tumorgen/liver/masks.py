@@ -113,7 +113,7 @@ def fill_holes(mask: Mask) -> Mask:
     return np.asarray(ndimage.binary_fill_holes(mask), dtype=bool)
 
 
-def clean(found: Mask) -> tuple[Mask, float]:
+def clean_mask(found: Mask) -> tuple[Mask, float]:
     """The largest piece without its holes, and the volume of the pieces that were dropped, as a fraction of it."""
     if not found.any():
         return found, 0.0
@@ -136,7 +136,7 @@ def touched_sides(mask: Mask, geometry: Geometry) -> list[str]:
     ]
 
 
-def check(mask: Mask, ct: Volume, dropped: float = 0.0) -> Findings:
+def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0) -> Findings:
     """Measure a liver and say what is not plausible about it.
 
     Parameters
@@ -174,8 +174,8 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment) -> Scan
         The scan is no CT that can be read, or the mask cannot be written.
     """
     ct = read_ct(image)
-    mask, dropped = clean(segment(ct))
-    findings = check(mask, ct, dropped)
+    mask, dropped = clean_mask(segment(ct))
+    findings = check_liver(mask, ct, dropped)
     write_volume(Volume(mask, ct.geometry), mask_file)
     shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm
     return ScanRow(
@@ -260,7 +260,7 @@ def _replaced(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -> list[st
     """What a scan's row takes away from the table of scans, in words."""
     row, key = known.get(scan.case), scan.key
     others = [other.case for other in known.values() if key and other.source == key and other.case != scan.case]
-    notes = [f"case {scan.case} was {other} in {table}; the files of {other} can go" for other in others]
+    notes = [f"case {scan.case} was called {other} in {table}; the files of {other} can be deleted" for other in others]
     if row is not None and (row.image != str(scan.image) or row.source != key):
         another = f" ({row.image})" if row.image != str(scan.image) else ""
         notes.append(f"case {scan.case} was another scan in {table}{another}; its row is replaced")

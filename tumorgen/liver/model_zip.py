@@ -29,14 +29,14 @@ _PART = re.compile(r"[\w.+-]{1,200}")
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
+def unpacked_model(path: Path) -> Iterator[Path]:
     """The folder of the one model in a zip; it is gone when the block ends. A path that is a folder is itself.
 
     Raises
     ------
     TumorgenError
-        No zip that can be read; encrypted; too many members or bytes; a member that is a link, has a path that leaves
-        the folder, or is there twice; no model in it, or several.
+        Not a zip that can be read; encrypted; too many members or bytes; a member that is a link, has a path that
+        leaves the folder, or is there twice; no model in it, or several.
     """
     if path.is_dir():
         yield path
@@ -47,7 +47,7 @@ def unpacked(path: Path) -> Iterator[Path]:
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, path, folder)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise TumorgenError(f"{path}: is no zip that can be read; copy it again") from error
+            raise TumorgenError(f"{path}: is not a zip that can be read; copy it again") from error
         except OSError as error:
             raise TumorgenError(f"{path}: cannot be unpacked ({error.strerror or error})") from error
         yield folder / "model"
@@ -72,18 +72,18 @@ def _unpack(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
     if sum(member.file_size for member in chosen) > MOST_BYTES:
         raise TumorgenError(f"{path}: is larger than {MOST_BYTES >> 30} GiB when unpacked; unpack it yourself")
     if len({member.filename for member in chosen}) < len(chosen):
-        raise TumorgenError(f"{path}: has a member twice")
+        raise TumorgenError(f"{path}: has a member twice; export the model again")
     for member in chosen:
         into = folder / "model" / str(_tail(member, root))
         if into.suffix == ".json" and member.file_size > SMALL_BYTES:
-            raise TumorgenError(f"{path}: has a {into.name} of {member.file_size} bytes, which is no model's")
+            raise TumorgenError(f"{path}: has a {into.name} of {member.file_size} bytes, too large for a model")
         into.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(member) as packed, into.open("wb") as file:
             _copy(packed, file, member.file_size, path)
 
 
 def _refuse_hostile(member: zipfile.ZipInfo, path: Path) -> None:
-    """Refuse a zip that has members which ordinary ones have not, wanted or not: it is no model's.
+    """Refuse a zip with members that no model has, whether they are wanted or not.
 
     Raises
     ------
@@ -102,9 +102,9 @@ def _refuse_hostile(member: zipfile.ZipInfo, path: Path) -> None:
         raise TumorgenError(f"{path}: has a member with a path that leaves the folder: {name[:80]!r}")
     mode = member.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise TumorgenError(f"{path}: has a member that is a link or no regular file: {name[:80]!r}")
+        raise TumorgenError(f"{path}: has a member that is a link or not a regular file: {name[:80]!r}")
     if member.flag_bits & 1:
-        raise TumorgenError(f"{path}: is encrypted")
+        raise TumorgenError(f"{path}: is encrypted; unpack it and give the folder")
 
 
 def _models(members: list[zipfile.ZipInfo]) -> set[PurePosixPath]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..checksums import SUMS, parse_sums, sha256_of
 from ..errors import TumorgenError
-from .model_zip import unpacked
+from .model_zip import unpacked_model
 
 SHIPPED = Path(__file__).parent / "weights"
 SHIPPED_SUMS_SHA256 = "a8ab7d0278e49109190db596573945d559b0e8c79cf4c43eb17b23ee160f7f98"  # of its file of checksums
@@ -83,7 +83,7 @@ def open_model(given: Path | None, names: Sequence[str] = ("liver",), folds: Seq
         There is no usable model, or it has no such label.
     """
     path = given or shipped_model()
-    with unpacked(path) as folder:
+    with unpacked_model(path) as folder:
         try:
             model = find_model(folder, folds)
             model.label_values(names)
@@ -145,7 +145,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise TumorgenError(f"{path}: cannot be read ({error})") from error
     if not isinstance(content, dict):
-        raise TumorgenError(f"{path}: is not nnU-Net's")
+        raise TumorgenError(f"{path}: is not as nnU-Net writes it")
     return content
 
 
