@@ -13,8 +13,13 @@ import pytest
 
 from tumorgen.benchmark.dials import Benchmark
 from tumorgen.errors import TumorgenError
+from tumorgen.evaluation.scores import CaseScore, LesionScore
 from tumorgen.fields import FINITE, About, check_domains, choices_of, declared, from_plain, help_of, to_plain
+from tumorgen.method.patch import Outcome
+from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.settings import INTENSITIES, PATTERNS, Settings
+from tumorgen.tables.manifest import Dial, Files
+from tumorgen.tables.scans import ScanRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,9 @@ def test_help_needs_no_numpy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("kind", [Settings, Benchmark])
+@pytest.mark.parametrize(
+    "kind", [Settings, Benchmark, Plan, Tumor, Outcome, Files, Dial, ScanRow, CaseScore, LesionScore]
+)
 def test_every_field_says_what_it_is(kind):
     for one in declared(kind):
         if is_dataclass(one.kind):

@@ -11,7 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, is_dataclass
+from dataclasses import KW_ONLY, MISSING, dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +49,7 @@ class About:
     unit: str = ""
     low: float | None = None
     high: float | None = None
+    _: KW_ONLY
     odd: bool = False
     choices: tuple[str, ...] = ()
     symbol: str = ""
@@ -91,6 +92,18 @@ def _declared(field: dataclasses.Field[Any], hint: Any) -> Field:
 def column_fields(kind: type) -> tuple[Field, ...]:
     """Those fields of a dataclass that are cells of a table."""
     return tuple(field for field in declared(kind) if field.kind in _SCALARS)
+
+
+@cache
+def columns(kind: type) -> tuple[str, ...]:
+    """Names of a dataclass's columns."""
+    return tuple(field.name for field in column_fields(kind))
+
+
+@cache
+def required_columns(kind: type) -> tuple[str, ...]:
+    """Columns that have no default; a table that was written before any other was thought of lacks that one."""
+    return tuple(field.name for field in column_fields(kind) if field.default is MISSING)
 
 
 def find_field(kind: type, name: str) -> Field:
@@ -140,15 +153,22 @@ def check_domains(record: Any, prefix: str = "") -> None:
 
 @cache
 def _checked(kind: type) -> tuple[tuple[tuple[str, float, float, About], ...], tuple[Field, ...]]:
-    """Fields that are plain numbers with a domain, which a row has many of, and the others."""
-    plain, others = [], []
+    """Fields that are plain numbers with a domain, which a row has many of, and the others that are checked."""
+    numbers, others = [], []
     for field in declared(kind):
         low, high = field.about.low, field.about.high
-        if field.kind not in (int, float) or field.about.odd:
+        if field.kind in (int, float) and not field.about.odd:
+            if low is not None and high is not None:
+                numbers.append((field.name, low, high, field.about))
+        elif field.about.choices or field.about.odd or _holds_values(field.kind):
             others.append(field)
-        elif low is not None and high is not None:
-            plain.append((field.name, low, high, field.about))
-    return tuple(plain), tuple(others)
+    return tuple(numbers), tuple(others)
+
+
+def _holds_values(kind: Any) -> bool:
+    """Whether a field holds several values; records in a tuple have checked themselves."""
+    arguments = typing.get_args(kind)
+    return is_dataclass(kind) or bool(arguments and not is_dataclass(arguments[0]))
 
 
 def _check(kind: Any, value: Any, name: str, about: About) -> None:

@@ -6,7 +6,6 @@ import csv
 import json
 import shutil
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.fields import dump_toml, from_plain
+from tumorgen.fields import column_fields, dump_toml, from_plain
 from tumorgen.generation.run import Run
 from tumorgen.generation.shards import Division, read_division
 from tumorgen.generation.synth import synthesize_dataset
@@ -27,9 +26,9 @@ from tumorgen.imaging.files import case_name, find_volumes, safe_name
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.patch import Outcome
-from tumorgen.method.plan import DOMAINS
+from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.settings import Settings, load_settings
-from tumorgen.schema import sample_columns, scan_columns, tumor_columns
+from tumorgen.schema import TABLES, columns_of
 from tumorgen.tables.manifest import Files, read_manifest, recover_manifest, tumors_path
 from tumorgen.tables.scans import ScanRow, read_scans, write_scans
 from tumorgen.tables.sources import match_sources
@@ -247,17 +246,26 @@ def test_what_verify_reads_beside_the_tables(data, name, made, tmp_path):
     assert all(str(problem).isprintable() for problem in verdict.problems)
 
 
-EDGES = [*DOMAINS, *(f.name for f in fields(Outcome)), *(f.name for f in fields(Files))]
+EDGES = {
+    field.name: (field.about.low, field.about.high) if field.about.low is not None else (0, 1)
+    for kind in (Tumor, Plan, Outcome, Files)
+    for field in column_fields(kind)
+    if field.about.low is not None or kind in (Outcome, Files)
+}
 
 
 @settings(FUZZ, max_examples=60)
-@given(column=st.sampled_from(EDGES), pick=st.integers(0, 5), big=st.sampled_from(["1e308", "-1e308", "9" * 400, "-7"]))
+@given(
+    column=st.sampled_from(list(EDGES)),
+    pick=st.integers(0, 5),
+    big=st.sampled_from(["1e308", "-1e308", "9" * 400, "-7"]),
+)
 def test_verify_takes_any_cell_that_reads(column, pick, big, made, tmp_path):
     """The ends of every domain, and numbers that no array has: a problem or a line, never a traceback."""
     folder = tmp_path / "Dataset501_X"
     if not folder.exists():
         shutil.copytree(made / "Dataset501_X", folder)
-    low, high = DOMAINS.get(column, (0, 1))
+    low, high = EDGES[column]
     cell = [repr(low), repr(high), big, "0", "nan", "x"][pick]
     for table in ("manifest.csv", "tumors.csv"):
         with (made / "Dataset501_X" / table).open(newline="") as file:
@@ -418,5 +426,5 @@ def test_cases_that_differ_in_capitals_alone_are_refused(tmp_path):
 
 
 def test_columns_of_all_tables_are_no_formulas():
-    names = [column["name"] for columns in (scan_columns(), sample_columns(), tumor_columns()) for column in columns]
-    assert all(name[0].isalpha() for name in names)
+    for table in TABLES.values():
+        assert all(column["name"][0].isalpha() for column in columns_of(*table.records))

@@ -180,7 +180,7 @@ def test_unknown_sample_is_refused(made, tmp_path):
         ("radius_mm", "-3", "radius_mm is -3.0"),
         ("radius_mm", "nan", "radius_mm is nan"),
         ("half_axis_x_mm", "1e9", "half_axis_x_mm is"),
-        ("deform_points", "4", "an odd number is needed"),
+        ("deform_points", "4", "an odd number from 3 to 15 is needed"),
         ("center_x_mm", "inf", "is not a point"),
         ("tumor", "7", "tumours are numbered from 0"),
         ("sample", "nobody", "'nobody' is not in"),

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tumorgen.errors import TumorgenError
+from tumorgen.fields import Field, declared
 from tumorgen.imaging.files import safe_name
 from tumorgen.method.patch import Outcome
-from tumorgen.method.plan import DOMAINS, Plan, Tumor
+from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.rendering import render
 from tumorgen.tables.manifest import (
     SAMPLE_COLUMNS,
@@ -60,25 +61,20 @@ NAMES = st.one_of(
 SAFE = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}[A-Za-z0-9]", fullmatch=True).map(safe_name)
 
 
-def value_of(field: dataclasses.Field, texts: st.SearchStrategy[str] = NAMES) -> st.SearchStrategy:
-    low, high = DOMAINS.get(field.name, (None, None))
-    if field.type == "str":
+def value_of(field: Field, texts: st.SearchStrategy[str] = NAMES) -> st.SearchStrategy:
+    low, high = field.about.low, field.about.high
+    if field.kind is str:
         return texts
-    if field.type == "bool":
+    if field.kind is bool:
         return st.booleans()
-    if field.type == "int":
-        if field.name == "deform_points":
-            return st.integers(1, 7).map(lambda n: 2 * n + 1)
-        return st.integers(-(2**63) if low is None else int(low), 2**64 - 1 if high is None else int(high))
-    assert field.type == "float"
-    if field.name.startswith("center_"):
-        return st.floats(allow_nan=False, allow_infinity=False)
+    if field.kind is int:
+        numbers = st.integers(-(2**63) if low is None else low, 2**64 - 1 if high is None else high)
+        return numbers.map(lambda n: n | 1) if field.about.odd else numbers
     return NUMBERS if low is None else st.floats(low, high)
 
 
 def values_of(kind: type, **given: st.SearchStrategy) -> st.SearchStrategy:
-    known = {f.name: value_of(f) for f in dataclasses.fields(kind) if f.name not in given}
-    return st.builds(kind, **known, **given)
+    return st.builds(kind, **{f.name: value_of(f) for f in declared(kind) if f.name not in given}, **given)
 
 
 TUMORS = st.lists(values_of(Tumor), max_size=3).map(tuple)
@@ -100,10 +96,11 @@ def test_row_round_trips(data, plan, files, tmp_path_factory):
 @given(plan=PLANS)
 def test_cells_are_the_shortest_that_read_back(plan):
     record = Record(plan, (None,) * len(plan.tumors), None)
+    floats = {field.name for kind in (Plan, Tumor) for field in declared(kind) if field.kind is float}
     rows = [(plan, sample_row(record)), *zip(plan.tumors, tumor_rows(record), strict=True)]
     for value, row in rows:
         for field in dataclasses.fields(value):
-            if field.type == "float":
+            if field.name in floats:
                 number = getattr(value, field.name)
                 assert float(row[field.name]) == number
                 assert math.copysign(1, float(row[field.name])) == math.copysign(1, number)  # -0.0 too
@@ -239,7 +236,7 @@ def test_what_came_out_may_be_missing(manifest):
         ("tumors", 0, {"eta": ""}, r"tumors\.csv:2, column eta: '' is not of type float"),
         ("tumors", 1, {"radius_mm": "-4"}, r"tumors\.csv:3: radius_mm is -4\.0; a value from .* is needed"),
         ("tumors", 1, {"mu_t_hu": "nan"}, r"tumors\.csv:3: mu_t_hu is nan"),
-        ("tumors", 1, {"center_x_mm": "inf"}, r"tumors\.csv:3: centre .* is not a point"),
+        ("tumors", 1, {"center_x_mm": "inf"}, r"tumors\.csv:3: center_x_mm is inf; a finite number is needed"),
         ("tumors", 1, {"deform_points": "4"}, r"tumors\.csv:3: deform_points is 4; an odd number"),
         ("tumors", 1, {"tumor": "0"}, r"tumors\.csv:3: tumor is '0', not 1"),
         ("tumors", 3, {"sample": "b_v0000"}, r"tumors\.csv:5: sample 'b_v0000' is not in manifest\.csv"),
@@ -251,7 +248,7 @@ def test_what_came_out_may_be_missing(manifest):
             {"vessels_avoided": "yes"},
             r"manifest\.csv:3, column vessels_avoided: 'yes' is not of type bool",
         ),
-        ("manifest", 1, {"sample": "a_v0000"}, r"manifest\.csv: a sample stands there twice"),
+        ("manifest", 1, {"sample": "a_v0000"}, r"manifest\.csv:3: sample 'a_v0000' is there twice"),
         ("manifest", 0, {"tumors_placed": "x"}, r"manifest\.csv:2, column tumors_placed: 'x' is not of type int"),
     ],
 )

@@ -1,19 +1,19 @@
 """What an evaluation found: a score per case, a score per lesion; as `cases.csv` and `lesions.csv`, and back.
 
-Columns derive from the fields, so none is forgotten; what each means stands in `docs/evaluation.md`.
+Columns are the fields of `CaseScore` and `LesionScore`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import typing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
 
 from ..errors import TumorgenError
-from ..imaging.files import whole_file
-from ..tables.codec import cells_of, parse, read_text, rows_of, text_of
+from ..fields import About, check_domains, columns
+from ..tables.codec import cells_of, parse, read_text, rows_of, write_table
 
 CASES = "cases.csv"
 LESIONS = "lesions.csv"
@@ -39,58 +39,56 @@ def radius_bin(radius_mm: float) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaseScore:
-    """A case as a whole. Liver means label 1 and above, tumour label 2; lengths in mm.
+class _Evaluated:
+    """What is evaluated: a case and, with a manifest, what is known of its sample."""
 
-    Attributes
-    ----------
-    case
-        Name of the file, without its ending.
-    patient
-        What is resampled together: the manifest's `case` where the sample is listed, else `case`.
-    dimension, level
-        Of the robustness benchmark, from the manifest; empty if there are none, `healthy` for the control.
-    status
-        `scored`, or the fault: one of `FAULTS`.
-    reason
-        What is wrong, in one line; empty where the case is scored.
-    reference_file, prediction_file
-        The files as given; empty where there is none.
-    liver_dsc, liver_nsd, tumor_dsc, tumor_nsd
-        Dice similarity coefficient and normalised surface distance; nan where a case has a fault, and where both
-        masks are empty, so that there is nothing to agree on.
-    reference_tumor_mm3, predicted_tumor_mm3
-        Volume of the tumour in either file; nan where a case has a fault.
-    lesions
-        Lesions of the reference: components of 26 neighbours.
-    detected_any, detected_iou
-        How many of them any predicted tumour voxel overlaps; how many are matched with an intersection over union
-        above 0.5.
-    false_positives
-        Predicted lesions that overlap no lesion of the reference.
-    """
-
-    case: str
-    patient: str
-    dimension: str = ""
-    level: str = ""
-    status: str = SCORED
-    reason: str = ""
-    reference_file: str = ""
-    prediction_file: str = ""
-    liver_dsc: float = float("nan")
-    liver_nsd: float = float("nan")
-    tumor_dsc: float = float("nan")
-    tumor_nsd: float = float("nan")
-    reference_tumor_mm3: float = float("nan")
-    predicted_tumor_mm3: float = float("nan")
-    lesions: int = 0
-    detected_any: int = 0
-    detected_iou: int = 0
-    false_positives: int = 0
+    case: Annotated[str, About("name of the label file, without its ending")]
+    patient: Annotated[
+        str, About("who is resampled as one: `case` of the manifest where it lists the file, else the file's name")
+    ]
+    dimension: Annotated[
+        str, About("what the robustness benchmark has dialled, from the manifest; empty where there is none")
+    ] = ""
+    level: Annotated[str, About("how far it is dialled; `healthy` for the control")] = ""
 
     def __post_init__(self) -> None:
-        _check("status", self.status, (SCORED, *FAULTS))
+        check_domains(self)
+
+
+def _agreement(what: str) -> About:
+    return About(f"{what}; `nan` where both masks are empty, and where the case has a fault")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseScore(_Evaluated):
+    """A case as a whole. Liver means label 1 and above, tumour label 2; lengths in mm."""
+
+    status: Annotated[
+        str,
+        About(
+            f"`{SCORED}`, or the fault: {', '.join(f'`{one}`' for one in FAULTS)}; a case with a fault has no scores",
+            choices=(SCORED, *FAULTS),
+        ),
+    ] = SCORED
+    reason: Annotated[str, About("what is wrong, in one line; empty where the case is scored")] = ""
+    reference_file: Annotated[str, About("file of the reference, as given; empty where there is none")] = ""
+    prediction_file: Annotated[str, About("file of the prediction, as given; empty where there is none")] = ""
+    liver_dsc: Annotated[float, _agreement("Dice of the liver, tumours included")] = math.nan
+    liver_nsd: Annotated[float, _agreement("normalised surface distance of the liver at the tolerance")] = math.nan
+    tumor_dsc: Annotated[float, _agreement("Dice of the tumour")] = math.nan
+    tumor_nsd: Annotated[float, _agreement("normalised surface distance of the tumour at the tolerance")] = math.nan
+    reference_tumor_mm3: Annotated[
+        float, About("volume of the reference's tumour; `nan` where the case has a fault", "mm3")
+    ] = math.nan
+    predicted_tumor_mm3: Annotated[
+        float, About("volume of the predicted tumour; `nan` where the case has a fault", "mm3")
+    ] = math.nan
+    lesions: Annotated[int, About("lesions of the reference: components of 26 neighbours")] = 0
+    detected_any: Annotated[int, About("how many lesions of the reference a predicted tumour voxel lies in")] = 0
+    detected_iou: Annotated[
+        int, About("how many lesions of the reference are matched with an intersection over union above 0.5")
+    ] = 0
+    false_positives: Annotated[int, About("predicted lesions that overlap none of the reference")] = 0
 
     @property
     def scored(self) -> bool:
@@ -98,47 +96,31 @@ class CaseScore:
         return self.status == SCORED
 
 
+def _center_along(axis: str) -> About:
+    return About(f"{axis} of the mean of its voxels in space, LPS", "mm")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LesionScore:
-    """A lesion of the reference, or a predicted one that overlaps none of them.
+class LesionScore(_Evaluated):
+    """A lesion of the reference, or a predicted one that overlaps none of them."""
 
-    Attributes
-    ----------
-    case, patient, dimension, level
-        As of its case.
-    kind
-        `reference` or `false_positive`.
-    lesion
-        Number within the case and the kind, from 1.
-    volume_mm3, radius_mm, radius_bin
-        Its volume, the radius of the sphere of that volume, and the bin of `RADIUS_BINS` that it lies in.
-    center_x_mm, center_y_mm, center_z_mm
-        Centre of its voxels, LPS.
-    detected_any, detected_iou, iou, dsc
-        Whether any predicted tumour voxel overlaps it; whether it is matched with an intersection over union above
-        0.5; that intersection over union, and the Dice of the same match. Of a false positive: False, False, 0, 0.
-    """
-
-    case: str
-    patient: str
-    dimension: str = ""
-    level: str = ""
-    kind: str
-    lesion: int
-    volume_mm3: float
-    radius_mm: float
-    radius_bin: str
-    center_x_mm: float
-    center_y_mm: float
-    center_z_mm: float
-    detected_any: bool = False
-    detected_iou: bool = False
-    iou: float = 0.0
-    dsc: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check("kind", self.kind, KINDS)
-        _check("radius_bin", self.radius_bin, RADIUS_BINS)
+    kind: Annotated[
+        str, About("`reference`, or `false_positive`: predicted where the reference has none", choices=KINDS)
+    ]
+    lesion: Annotated[int, About("number within the case and the kind, from 1")]
+    volume_mm3: Annotated[float, About("its volume", "mm3")]
+    radius_mm: Annotated[float, About("radius of the sphere of that volume", "mm")]
+    radius_bin: Annotated[
+        str,
+        About("`<5`, `5-10`, `10-20` or `>20`; 5 and 10 begin a bin, 20 ends one", "mm", choices=RADIUS_BINS),
+    ]
+    center_x_mm: Annotated[float, _center_along("x")]
+    center_y_mm: Annotated[float, _center_along("y")]
+    center_z_mm: Annotated[float, _center_along("z")]
+    detected_any: Annotated[bool, About("whether a predicted tumour voxel lies in it")] = False
+    detected_iou: Annotated[bool, About("whether it is matched with an intersection over union above 0.5")] = False
+    iou: Annotated[float, About("intersection over union of that match; 0 where nothing is matched to it")] = 0.0
+    dsc: Annotated[float, About("Dice of the same match; 0 where nothing is matched to it")] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +154,6 @@ class Evaluation:
     lesions: tuple[LesionScore, ...]
 
 
-CASE_COLUMNS = tuple(field.name for field in fields(CaseScore))
-LESION_COLUMNS = tuple(field.name for field in fields(LesionScore))
-
-
-def _check(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise TumorgenError(f"unknown {name} {value!r}; it is one of {', '.join(known)}")
-
-
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     """Write `cases.csv` and `lesions.csv`; each appears whole or not at all.
 
@@ -189,14 +162,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     TumorgenError
         The folder cannot be written to.
     """
-    _write(folder / CASES, CASE_COLUMNS, evaluation.cases)
-    _write(folder / LESIONS, LESION_COLUMNS, evaluation.lesions)
-
-
-def _write(path: Path, columns: Sequence[str], scores: Sequence[Any]) -> None:
-    text = text_of(columns, (cells_of(score, columns) for score in scores))
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="")
+    write_table(folder / CASES, columns(CaseScore), (cells_of(CaseScore, one) for one in evaluation.cases))
+    write_table(folder / LESIONS, columns(LesionScore), (cells_of(LesionScore, one) for one in evaluation.lesions))
 
 
 def read_evaluation(folder: Path) -> Evaluation:
@@ -208,16 +175,16 @@ def read_evaluation(folder: Path) -> Evaluation:
         A table is missing or malformed, a cell does not hold its type or its domain, a case is there twice, a lesion
         has no case; said with file, line and column.
     """
-    cases = tuple(_read(folder / CASES, CASE_COLUMNS, CaseScore))
-    lesions = tuple(_read(folder / LESIONS, LESION_COLUMNS, LesionScore))
+    cases = _read(folder / CASES, CaseScore, unique="case")
+    lesions = _read(folder / LESIONS, LesionScore)
     known = {score.case for score in cases}
-    if len(known) < len(cases):
-        raise TumorgenError(f"{folder / CASES}: a case stands there twice")
     for lesion in lesions:
         if lesion.case not in known:
             raise TumorgenError(f"{folder / LESIONS}: case {lesion.case!r} is not in {CASES}")
     return Evaluation(cases, lesions)
 
 
-def _read(path: Path, columns: Sequence[str], kind: type[T]) -> list[T]:
-    return [parse(kind, row, where) for where, row in rows_of(path, read_text(path), columns)]
+def _read(path: Path, kind: type[T], *, unique: str = "") -> tuple[T, ...]:
+    """Read a table that has all of its columns: an older evaluation is better done again than guessed at."""
+    rows = rows_of(path, read_text(path), columns(typing.cast(type, kind)), unique=unique)
+    return tuple(parse(kind, row, where) for where, row in rows)

@@ -6,11 +6,12 @@ Arrays are (z, y, x).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..fields import About
 from ..imaging.boxes import Box
 from .scan import Scan
 
@@ -24,46 +25,39 @@ class Block:
     label: NDArray[np.uint8]
 
 
+def _center_along(axis: str) -> About:
+    return About(f"{axis} of the voxel that the centre lies in; rendering does not read this", "voxels")
+
+
+def _box_along(axis: str, end: str) -> About:
+    return About(f"{end} of the box of voxels that it may have changed, along {axis}", "voxels")
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came out of one tumour, measured when it had been rendered.
 
-    Attributes
-    ----------
-    center_z_voxel, center_y_voxel, center_x_voxel
-        Voxel that the centre lies in.
-    volume_mm3
-        Volume of the voxels labelled tumour by this row.
-    equivalent_radius_mm
-        Radius of the sphere of that volume.
-    mean_hu, sd_hu
-        Of the image in those voxels.
-    contrast_hu
-        mean_hu - mu_p.
-    vessel_overlap
-        Fraction of those voxels that are vessel in the healthy scan.
-    clipped_fraction
-        Fraction of the tumour's voxels that the liver's edge (or the scan's) cut off.
-    box_z0 ... box_x1
-        Box of voxels that the tumour may have changed, half-open; outside a sample's boxes its image is the source.
+    Outside the boxes of a sample's tumours, its image is the source.
     """
 
-    center_z_voxel: int
-    center_y_voxel: int
-    center_x_voxel: int
-    volume_mm3: float
-    equivalent_radius_mm: float
-    mean_hu: float
-    sd_hu: float
-    contrast_hu: float
-    vessel_overlap: float
-    clipped_fraction: float
-    box_z0: int
-    box_z1: int
-    box_y0: int
-    box_y1: int
-    box_x0: int
-    box_x1: int
+    center_z_voxel: Annotated[int, _center_along("z")]
+    center_y_voxel: Annotated[int, _center_along("y")]
+    center_x_voxel: Annotated[int, _center_along("x")]
+    volume_mm3: Annotated[float, About("volume of the voxels that it labels tumour", "mm3")]
+    equivalent_radius_mm: Annotated[float, About("radius of the sphere of that volume", "mm")]
+    mean_hu: Annotated[float, About("mean of the image in those voxels; `nan` where there are none", "HU")]
+    sd_hu: Annotated[float, About("standard deviation of the image in those voxels", "HU")]
+    contrast_hu: Annotated[float, About("mean_hu - mu_p", "HU")]
+    vessel_overlap: Annotated[float, About("fraction of those voxels that is vessel in the healthy scan")]
+    clipped_fraction: Annotated[
+        float, About("fraction of the tumour that the edge of the liver or of the scan cut off")
+    ]
+    box_z0: Annotated[int, _box_along("z", "first voxel")]
+    box_z1: Annotated[int, _box_along("z", "end (exclusive)")]
+    box_y0: Annotated[int, _box_along("y", "first voxel")]
+    box_y1: Annotated[int, _box_along("y", "end (exclusive)")]
+    box_x0: Annotated[int, _box_along("x", "first voxel")]
+    box_x1: Annotated[int, _box_along("x", "end (exclusive)")]
 
     @property
     def box(self) -> Box:

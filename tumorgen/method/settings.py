@@ -44,11 +44,22 @@ CONTRASTS: Mapping[str, Contrast] = types.MappingProxyType(
 )
 INTENSITIES = ("paper", *CONTRASTS)
 
-# What several fields are alike in.
-HALF_AXIS = About("half-axis of the ellipsoid", "mm", 0.001, 200)
-DEFORM_POINTS = About(
-    "control points of the deformation per axis, over 4 r; the middle one stays in place", "", 3, 15, odd=True
+# What a setting has in common with the column of the value that is used or drawn.
+VESSEL_OFFSET = About(
+    "how much brighter than the liver's mean vessels are", "HU", -1000, 1000, symbol="b", source="Eq. 2, Table 1"
 )
+SIGMA_A_BASE = About("constant term of sigma_a = 0.5 + 0.025 sigma_p", "mm", 0, 10, source=TABLE_1)
+SIGMA_A_PER_HU = About("factor of sigma_p in sigma_a", "mm/HU", 0, 1, source=TABLE_1)
+HALF_AXIS = About("half-axis of the ellipsoid", "mm", 0.001, 200)
+DEFORM_POINTS = About("control points per axis, over 4 r; odd, the middle one stays in place", low=3, high=15, odd=True)
+ETA = About("coarseness of the noise grid", "voxels", 1, 10, symbol="eta", source="Eq. 3, Table 1")
+SIGMA_B = About("blur of the texture", "mm", 0, 20, symbol="sigma_b", source="Eq. 3, Table 1")
+SIGMA_C = About("blur of the edge, t' to t''; 0: hard edge", "mm", 0, 20, symbol="sigma_c", source=TABLE_1)
+STRENGTH = About("strength of the mass effect; 0: none", "%", 0, 99, symbol="I", source="Eq. 5, Table 1")
+CAPSULE_LOW = About("value of t'' at which the capsule begins", "", 0, 1, symbol="lb", source="Eq. 6, Table 1")
+CAPSULE_HIGH = About("value of t'' at which the capsule ends", "", 0, 1, symbol="ub", source="Eq. 6, Table 1")
+CAPSULE_ADDED = About("what the capsule adds; 0: no capsule", "HU", -1000, 1000, symbol="d", source="Eq. 8, Table 1")
+SIGMA_D = About("blur of the capsule", "mm", 0, 20, symbol="sigma_d", source="Eq. 7, Table 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +67,9 @@ class Vessels:
     """Finding and avoiding vessels (Eq. 1 and 2)."""
 
     avoid: Annotated[bool, About("whether tumours are placed clear of vessels")] = True
-    offset_hu: Annotated[
-        float,
-        About("how much brighter than the liver's mean vessels are", "HU", -1000, 1000, symbol="b", source=TABLE_1),
-    ] = 15.0
-    sigma_a_base: Annotated[
-        float, About("constant term of sigma_a = 0.5 + 0.025 sigma_p", "mm", 0, 10, source=TABLE_1)
-    ] = 0.5
-    sigma_a_per_hu: Annotated[float, About("factor of sigma_p in sigma_a", "mm/HU", 0, 1, source=TABLE_1)] = 0.025
+    offset_hu: Annotated[float, VESSEL_OFFSET] = 15.0
+    sigma_a_base: Annotated[float, SIGMA_A_BASE] = 0.5
+    sigma_a_per_hu: Annotated[float, SIGMA_A_PER_HU] = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +85,7 @@ class Intensity:
         float, About("how far below mu_p the upper end of mu_t lies", "HU", 0, 1000, source=TABLE_1)
     ] = 10.0
     fallback_contrast_hu: Annotated[
-        float,
-        About("highest contrast where the interval is empty, since mu_p - 10 <= 30; the lowest stays", "HU", 0, 1000),
+        float, About("largest contrast where that interval is empty, mu_p - 10 <= 30; the least stays", "HU", 0, 1000)
     ] = 40.0
 
 
@@ -88,11 +93,8 @@ class Intensity:
 class Texture:
     """Grain of the tumour (Eq. 3)."""
 
-    eta: Annotated[Range, About("coarseness of the noise grid", "voxels", 1, 10, symbol="eta", source=TABLE_1)] = (
-        1.1,
-        1.5,
-    )
-    sigma_b_mm: Annotated[float, About("blur of the texture", "mm", 0, 20, symbol="sigma_b", source=TABLE_1)] = 0.6
+    eta: Annotated[Range, ETA] = (1.1, 1.5)
+    sigma_b_mm: Annotated[float, SIGMA_B] = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Edge:
     """Blur of the tumour's edge, t' -> t''."""
 
     blur: Annotated[bool, About("whether the edge is blurred")] = True
-    sigma_c_mm: Annotated[Range, About("blur of the edge", "mm", 0, 20, symbol="sigma_c", source=TABLE_1)] = (0.6, 1.2)
+    sigma_c_mm: Annotated[Range, SIGMA_C] = (0.6, 1.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,8 @@ class MassEffect:
     """Local scaling warp (Eq. 5)."""
 
     enabled: Annotated[bool, About("whether tumours push what is around them")] = True
-    strength_percent: Annotated[float, About("strength of the mass effect", "%", 0, 99, symbol="I", source=TABLE_1)] = (
-        30.0
-    )
-    reach: Annotated[
-        float, About("gamma_max, how far it reaches, as a fraction of r", low=0.1, high=5, source="Eq. 5")
-    ] = 1.3
+    strength_percent: Annotated[float, STRENGTH] = 30.0
+    reach: Annotated[float, About("gamma_max as a fraction of r", low=0.1, high=5, source="Eq. 5")] = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +131,10 @@ class Capsule:
     least_radius_mm: Annotated[
         float, About("tumours below this radius get no capsule; the paper draws it on all", "mm", 0, 1000)
     ] = 0.0
-    low: Annotated[
-        float, About("where the capsule begins, as a value of t''", "", 0, 1, symbol="lb", source=TABLE_1)
-    ] = 0.4
-    high: Annotated[
-        float, About("where the capsule ends, as a value of t''", "", 0, 1, symbol="ub", source=TABLE_1)
-    ] = 0.7
-    added_hu: Annotated[float, About("what the capsule adds", "HU", -1000, 1000, symbol="d", source=TABLE_1)] = 120.0
-    sigma_d_mm: Annotated[float, About("blur of the capsule", "mm", 0, 20, symbol="sigma_d", source=TABLE_1)] = 0.8
+    low: Annotated[float, CAPSULE_LOW] = 0.4
+    high: Annotated[float, CAPSULE_HIGH] = 0.7
+    added_hu: Annotated[float, CAPSULE_ADDED] = 120.0
+    sigma_d_mm: Annotated[float, SIGMA_D] = 0.8
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ import csv
 import io
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import TumorgenError
+from ..fields import column_fields, columns
+from ..imaging.files import whole_file
 
 Row = dict[str, str]
 T = TypeVar("T")
@@ -70,8 +72,10 @@ def read_text(path: Path, *, torn: bool = False) -> str:
         raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error})") from error
 
 
-def rows_of(path: Path, text: str, required: Sequence[str]) -> Iterator[tuple[str, Row]]:
+def rows_of(path: Path, text: str, required: Sequence[str], *, unique: str = "") -> Iterator[tuple[str, Row]]:
     """Each row of a table's text with where it stands, `file:line`; its cells as they were before `text_of`.
+
+    `unique` is a column that names files: no two rows have the same in it, capitals apart.
 
     Raises
     ------
@@ -80,14 +84,22 @@ def rows_of(path: Path, text: str, required: Sequence[str]) -> Iterator[tuple[st
     """
     # Line by line: io.StringIO takes four bytes a character of long tables.
     reader = csv.DictReader((found[0] for found in _LINE.finditer(text)), strict=True)
+    seen = set()
     try:
         missing = [name for name in required if name not in (reader.fieldnames or ())]
         if missing:
             raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}")
-        for row in reader:
-            if None in row or None in row.values():
-                raise TumorgenError(f"{path}:{reader.line_num}: not as many cells as columns; cut off?")
-            yield f"{path}:{reader.line_num}", {name: plain(cell) for name, cell in row.items()}
+        for cells in reader:
+            where = f"{path}:{reader.line_num}"
+            if None in cells or None in cells.values():
+                raise TumorgenError(f"{where}: not as many cells as columns; cut off?")
+            row = {name: plain(cell) for name, cell in cells.items()}
+            if unique:
+                name = row[unique].lower()  # to Windows and macOS, files of A and of a are the same
+                if name in seen:
+                    raise TumorgenError(f"{where}: {unique} {row[unique]!r} is there twice")
+                seen.add(name)
+            yield where, row
     except csv.Error as error:
         raise TumorgenError(f"{path}: not a CSV table ({error})") from error
 
@@ -102,46 +114,61 @@ def text_of(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, header
     return buffer.getvalue()
 
 
-def cells_of(value: Any, columns: Sequence[str]) -> Row:
-    """Text of each field of a dataclass; the shortest that reads back to the same number. Empty cells for None."""
-    return {name: "" if value is None else _cell(getattr(value, name)) for name in columns}
-
-
-def _cell(value: str | int | float | bool) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
-    """A row's cells as a dataclass, each of its field's type; `where` says where it stands.
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, parents: bool = True) -> None:
+    """Write a table; it appears whole or not at all. `parents` says whether a missing folder is made.
 
     Raises
     ------
     TumorgenError
-        A cell does not hold its type, or the dataclass refuses it.
+        The folder cannot be written to.
     """
-    values, row_type = dict(given), typing.cast(type, kind)
-    for name, hint in _hints(row_type).items():
-        if name not in given:
-            values[name] = _value(hint, row[name], where, name)
+    with whole_file(path, parents=parents) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text_of(columns, ()))
+        for row in rows:  # one by one, since tables may be long
+            file.write(text_of(columns, [row], header=False))
+
+
+def cells_of(kind: type, record: Any) -> Row:
+    """Text of each field of a record; for numbers the shortest that reads back the same. Nothing is known of None."""
+    return {name: "" if record is None else _cell(getattr(record, name)) for name in columns(kind)}
+
+
+def _cell(value: str | int | float | bool | None) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
+    """A row's cells as a record, each of its field's type; a column that is not there leaves its field's default.
+
+    Raises
+    ------
+    TumorgenError
+        A cell does not hold its type, or the record refuses it; `where` says where the row stands.
+    """
+    values, record_type = dict(given), typing.cast(type, kind)
+    for name, convert, optional in _readers(record_type):
+        cell = row.get(name)
+        if cell is None:
+            continue
+        try:
+            values[name] = None if optional and not cell else convert(cell)
+        except ValueError:
+            kind_name = "bool" if convert is _truth else convert.__name__
+            raise TumorgenError(f"{where}, column {name}: {cell[:80]!r} is not of type {kind_name}") from None
     try:
         return kind(**values)
     except TumorgenError as error:
         raise TumorgenError(f"{where}: {error}") from error
 
 
-@lru_cache(maxsize=32)
-def _hints(kind: type) -> dict[str, Any]:
-    """Types of a dataclass's fields; kept, since looking them up takes longer than all else of reading a row."""
-    return typing.get_type_hints(kind)
+@cache
+def _readers(kind: type) -> tuple[tuple[str, Callable[[str], Any], bool], ...]:
+    """Of each column its name, what reads a cell of it, and whether an empty one says that nothing is known."""
+    return tuple((f.name, _truth if f.kind is bool else f.kind, f.optional) for f in column_fields(kind))
 
 
-def _value(kind: type, cell: str, where: str, column: str) -> str | int | float | bool:
-    """A cell as the type of its field."""
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[cell.lower()]
-        return typing.cast(str | int | float, kind(cell))
-    except (ValueError, KeyError):
-        raise TumorgenError(f"{where}, column {column}: {cell[:80]!r} is not of type {kind.__name__}") from None
+def _truth(cell: str) -> bool:
+    """A cell as a truth value, however a spreadsheet writes it."""
+    return ("false", "true").index(cell.lower()) == 1

@@ -1,24 +1,25 @@
 """The manifest: `manifest.csv`, a row per sample, and `tumors.csv`, a row per tumour; and back again without loss.
 
-Columns derive from the fields of `Plan`, `Tumor`, `Outcome` and `Files`, so none is forgotten. Those of `Dial` stand at
-the end of a benchmark's table of samples, and in no other.
+Columns are the fields of `Plan`, `Tumor`, `Outcome` and `Files`. Those of `Dial` stand at the end of a benchmark's
+table of samples, and in no other.
 """
 
 from __future__ import annotations
 
 import os
+import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 
 from ..errors import TumorgenError
-from ..imaging.files import whole_file
+from ..fields import About, columns, required_columns
 from ..method.patch import Outcome
 from ..method.plan import Plan, Tumor
-from .codec import cells_of, parse, read_text, rows_of, text_of
+from .codec import cells_of, parse, read_text, rows_of, text_of, write_table
 
 SAMPLES = "manifest.csv"
 TUMORS = "tumors.csv"
@@ -26,51 +27,61 @@ TUMORS = "tumors.csv"
 T = TypeVar("T")
 
 
+SourceImage = Annotated[str, About("file of the healthy scan")]
+SourceMask = Annotated[str, About("file of its liver mask")]
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where a sample comes from, what was written of it, and with which versions.
+    """Where a sample comes from, what was written of it, and with which versions."""
 
-    Attributes
-    ----------
-    tumors_placed, tumor_volume_mm3
-        Number of tumours, and the volume of all their labelled voxels.
-    source_image, source_mask
-        The scan's files, as absolute paths.
-    image_file, label_file
-        What was written, relative to the dataset's folder.
-    image_sha256, label_sha256
-        Checksums of the written files.
-    tumorgen_version, numpy_version, scipy_version
-        What rendered it: the same bits are promised for the same versions.
-    """
-
-    tumors_placed: int
-    tumor_volume_mm3: float
-    source_image: str
-    source_mask: str
-    image_file: str
-    label_file: str
-    image_sha256: str
-    label_sha256: str
-    tumorgen_version: str
-    numpy_version: str
-    scipy_version: str
+    tumors_placed: Annotated[int, About("number of tumours in the sample")]
+    tumor_volume_mm3: Annotated[float, About("volume of all its tumours", "mm3")]
+    source_image: SourceImage
+    source_mask: SourceMask
+    image_file: Annotated[str, About("image of the sample, relative to the dataset's folder")]
+    label_file: Annotated[str, About("label of the sample, relative to the dataset's folder")]
+    image_sha256: Annotated[str, About("SHA-256 of the image's file")]
+    label_sha256: Annotated[str, About("SHA-256 of the label's file")]
+    tumorgen_version: Annotated[str, About("version of tumorgen that rendered it")]
+    numpy_version: Annotated[str, About("version of numpy; the same bits are promised for the same versions")]
+    scipy_version: Annotated[str, About("version of scipy; the same bits are promised for the same versions")]
 
 
 @dataclass(frozen=True, slots=True)
 class Dial:
     """What a benchmark has dialled in a sample, and how far; empty where a row does not say it."""
 
-    dimension: str
-    level: str
+    dimension: Annotated[
+        str,
+        About(
+            "what was dialled: `location`, `size`, `shape`, `intensity`, `texture`, or `control`; in a manifest of"
+            " `tumorgen worst` also `size_class`"
+        ),
+    ]
+    level: Annotated[
+        str,
+        About(
+            "how far: a region of the liver, r in mm, sigma_e in mm, mu_t - mu_p in HU, eta, or `healthy`; in a"
+            " manifest of `tumorgen worst` the level that the sample was drawn around"
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """A scan's files, of a sample that is planned and not yet made."""
 
-    source_image: str
-    source_mask: str
+    source_image: SourceImage
+    source_mask: SourceMask
+
+
+@dataclass(frozen=True, slots=True)
+class TumorKey:
+    """Which tumour a row of the table of tumours is about."""
+
+    sample: Annotated[str, About("name of the sample that the tumour is in")]
+    tumor: Annotated[int, About("number of the tumour in its sample, from 0")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +107,9 @@ class Record:
     sources: Sources | None = None
 
 
-def _columns(kind: type, *, without: str = "") -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind) if f.name != without)
-
-
-PLAN_COLUMNS = _columns(Plan, without="tumors")
-SAMPLE_COLUMNS = (*PLAN_COLUMNS, *_columns(Files))
-DIAL_COLUMNS = _columns(Dial)
-TUMOR_COLUMNS = ("sample", "tumor", *_columns(Tumor), *_columns(Outcome))
+SAMPLE_COLUMNS = (*columns(Plan), *columns(Files))
+DIAL_COLUMNS = columns(Dial)
+TUMOR_COLUMNS = (*columns(TumorKey), *columns(Tumor), *columns(Outcome))
 
 
 def tumors_path(manifest: Path) -> Path:
@@ -113,9 +119,9 @@ def tumors_path(manifest: Path) -> Path:
 
 def sample_row(record: Record) -> dict[str, str]:
     """Cells of a sample's row."""
-    row = {**cells_of(record.plan, PLAN_COLUMNS), **cells_of(record.files, _columns(Files))}
+    row = {**cells_of(Plan, record.plan), **cells_of(Files, record.files)}
     for known in (record.sources, record.dial):
-        row |= cells_of(known, _columns(type(known))) if known else {}
+        row |= cells_of(type(known), known) if known else {}
     return row
 
 
@@ -127,8 +133,8 @@ def sample_columns(records: Iterable[Record]) -> tuple[str, ...]:
 def tumor_rows(record: Record) -> Iterator[dict[str, str]]:
     """Cells of the rows of a sample's tumours."""
     for number, (tumor, outcome) in enumerate(zip(record.plan.tumors, record.outcomes, strict=True)):
-        key = {"sample": record.plan.sample, "tumor": str(number)}
-        yield {**key, **cells_of(tumor, _columns(Tumor)), **cells_of(outcome, _columns(Outcome))}
+        key = TumorKey(record.plan.sample, number)
+        yield {**cells_of(TumorKey, key), **cells_of(Tumor, tumor), **cells_of(Outcome, outcome)}
 
 
 def in_order(records: Iterable[Record]) -> list[Record]:
@@ -137,7 +143,9 @@ def in_order(records: Iterable[Record]) -> list[Record]:
 
 
 def write_manifest(records: Iterable[Record], manifest: Path, *, parents: bool = False) -> None:
-    """Write both tables, ordered by case and variant; each appears whole or not at all. `parents`: as in `whole_file`.
+    """Write both tables, ordered by case and variant; each appears whole or not at all.
+
+    `parents` says whether a missing folder is made.
 
     Raises
     ------
@@ -146,15 +154,8 @@ def write_manifest(records: Iterable[Record], manifest: Path, *, parents: bool =
     """
     ordered = in_order(records)
     rows = (row for record in ordered for row in tumor_rows(record))
-    _write(tumors_path(manifest), TUMOR_COLUMNS, rows, parents=parents)
-    _write(manifest, sample_columns(ordered), map(sample_row, ordered), parents=parents)
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, parents: bool) -> None:
-    with whole_file(path, parents=parents) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        file.write(text_of(columns, ()))
-        for row in rows:  # one by one, since tables may be long
-            file.write(text_of(columns, [row], header=False))
+    write_table(tumors_path(manifest), TUMOR_COLUMNS, rows, parents=parents)
+    write_table(manifest, sample_columns(ordered), map(sample_row, ordered), parents=parents)
 
 
 def append_manifest(record: Record, manifest: Path) -> None:
@@ -182,7 +183,7 @@ def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]
 
 
 def read_manifest(manifest: Path) -> list[Record]:
-    """Read both tables back; columns of what came out may be missing or empty.
+    """Read both tables back; columns of what came out, and columns with a default, may be missing.
 
     Raises
     ------
@@ -202,7 +203,7 @@ def recover_manifest(manifest: Path) -> list[Record]:
     Raises
     ------
     TumorgenError
-        As `read_manifest`.
+        A table is malformed, a cell does not hold its type or lies outside its domain, or a sample is there twice.
     """
     if not manifest.exists():
         return []
@@ -213,11 +214,10 @@ def recover_manifest(manifest: Path) -> list[Record]:
 
 def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: str, *, strict: bool) -> list[Record]:
     tumors: dict[str, list[tuple[Tumor, Outcome | None]]] = {}
-    for _, row in rows_of(manifest, samples_text, PLAN_COLUMNS):  # read twice, since rows take more than records
-        if row["sample"] in tumors:
-            raise TumorgenError(f"{manifest}: a sample stands there twice")
+    needed = required_columns(Plan)
+    for _, row in rows_of(manifest, samples_text, needed, unique="sample"):
         tumors[row["sample"]] = []
-    for where, row in rows_of(tumors_file, tumors_text, ("sample", "tumor", *_columns(Tumor))):
+    for where, row in rows_of(tumors_file, tumors_text, (*columns(TumorKey), *required_columns(Tumor))):
         drawn = tumors.get(row["sample"])
         if drawn is None:
             if strict:
@@ -228,7 +228,7 @@ def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: 
                 f"{where}: tumor is {row['tumor']!r}, not {len(drawn)}; a sample's tumours are numbered from 0 in order"
             )
         drawn.append((parse(Tumor, row, where), _parse_optional(Outcome, row, where)))
-    samples = rows_of(manifest, samples_text, PLAN_COLUMNS)
+    samples = rows_of(manifest, samples_text, needed)  # read again, since rows take more room than records
     return [_record(row, tumors[row["sample"]], where) for where, row in samples]
 
 
@@ -241,8 +241,8 @@ def _record(row: Mapping[str, str], drawn: Sequence[tuple[Tumor, Outcome | None]
 
 
 def _parse_optional(kind: type[T], row: Mapping[str, str], where: str) -> T | None:
-    """As `_parse`; None where a cell is empty or missing."""
-    return parse(kind, row, where) if all(row.get(name) for name in _columns(kind)) else None
+    """What a row says of what came out; None where a cell that must say something is empty or missing."""
+    return parse(kind, row, where) if all(map(row.get, required_columns(typing.cast(type, kind)))) else None
 
 
 def spread_samples(samples: Sequence[str], count: int) -> frozenset[str]:

@@ -1,77 +1,67 @@
 """The table of scans, `manifests/scans.csv`: what `liver-mask` found in each, and what `synth` reads.
 
-Columns derive from the fields of `ScanRow`, so none is forgotten.
+Its columns are the fields of `ScanRow`.
 """
 
 from __future__ import annotations
 
-import math
-import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from ..errors import TumorgenError
-from ..imaging.files import refuse_unsafe_name, whole_file
-from .codec import read_text, rows_of, text_of
+from ..fields import FINITE, About, check_domains, columns, required_columns
+from ..imaging.files import refuse_unsafe_name
+from ..method.plan import size_along, spacing_along
+from .codec import cells_of, parse, read_text, rows_of, write_table
 
 SCANS = Path("manifests") / "scans.csv"
 STATUSES = ("ok", "check", "failed")
 
-Cell = str | int | float | None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRow:
-    """A scan and its liver. Numbers that are not known, because the scan could not be read, are None.
+    """A scan and its liver. Numbers that are not known, because the scan could not be read, are None."""
 
-    Attributes
-    ----------
-    case
-        Name of the scan; no two rows share it.
-    image, mask
-        Files of the CT and of its liver mask, as absolute paths; no mask where the scan failed before there was one.
-    shape_z, shape_y, shape_x, spacing_z_mm, spacing_y_mm, spacing_x_mm
-        Voxels of the scan along each axis, and their size.
-    liver_ml, hu_mean, hu_sd
-        Volume of the liver; mean and standard deviation of the CT in it, in HU.
-    status
-        `ok`; `check` where something looks wrong; `failed` where there is no liver to use.
-    flags
-        What looks wrong: words of `tumorgen.liver.masks.FLAGS`, separated by semicolons.
-    reason
-        The same in a sentence, or why it failed.
-    source
-        Of a DICOM series, 16 digits of the SHA-256 of its UID; else empty.
-    """
-
-    case: str
-    image: str
-    mask: str = ""
-    shape_z: int | None = None
-    shape_y: int | None = None
-    shape_x: int | None = None
-    spacing_z_mm: float | None = None
-    spacing_y_mm: float | None = None
-    spacing_x_mm: float | None = None
-    liver_ml: float | None = None
-    hu_mean: float | None = None
-    hu_sd: float | None = None
-    status: str
-    flags: str = ""
-    reason: str = ""
-    source: str = ""
+    case: Annotated[str, About("name of the scan; no two rows share it")]
+    image: Annotated[str, About("file of the CT")]
+    mask: Annotated[str, About("file of its liver mask; empty where there is none")] = ""
+    shape_z: Annotated[int | None, size_along("z")] = None
+    shape_y: Annotated[int | None, size_along("y")] = None
+    shape_x: Annotated[int | None, size_along("x")] = None
+    spacing_z_mm: Annotated[float | None, spacing_along("z", *FINITE)] = None
+    spacing_y_mm: Annotated[float | None, spacing_along("y", *FINITE)] = None
+    spacing_x_mm: Annotated[float | None, spacing_along("x", *FINITE)] = None
+    liver_ml: Annotated[float | None, About("volume of the liver", "ml", *FINITE)] = None
+    hu_mean: Annotated[float | None, About("mean of the CT in the liver", "HU", *FINITE)] = None
+    hu_sd: Annotated[float | None, About("standard deviation of the CT in the liver", "HU", *FINITE)] = None
+    status: Annotated[
+        str, About("`ok`; `check`: something looks wrong; `failed`: there is no liver to use", choices=STATUSES)
+    ]
+    flags: Annotated[
+        str,
+        About(
+            "what looks wrong, separated by semicolons: `empty`, `volume_low` (under 500 ml), `volume_high` (over"
+            " 4000 ml), `hu_low`, `hu_high`, `cut_by_edge`, `pieces_dropped`; of a DICOM series `copied_slices` (files"
+            " twice), `damaged_beside` (damaged files in its folder), `derived` (not an original), `lossy` (compressed"
+            " with loss), `no_uid` (its UID was taken out)"
+        ),
+    ] = ""
+    reason: Annotated[str, About("what looks wrong in a sentence, or why the scan failed")] = ""
+    source: Annotated[
+        str,
+        About(
+            "of a DICOM series, 16 digits of the SHA-256 of its UID (of its folder, if it has none); empty for other"
+            " scans"
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
-        if self.status not in STATUSES:
-            raise TumorgenError(f"unknown status {self.status!r}; it is one of {', '.join(STATUSES)}")
+        check_domains(self)
         refuse_unsafe_name(self.case, "case")
         if self.status != "failed" and not self.mask:
             raise TumorgenError(f"case {self.case!r} has no mask; give it one, or set its status to failed")
-
-
-COLUMNS = tuple(field.name for field in fields(ScanRow))
-_REQUIRED = tuple(field.name for field in fields(ScanRow) if field.default is MISSING)
 
 
 def read_scans(path: Path = SCANS) -> list[ScanRow]:
@@ -87,13 +77,8 @@ def read_scans(path: Path = SCANS) -> list[ScanRow]:
         raise TumorgenError(
             f"{path}: no such file; run `tumorgen liver-mask in/ out/` first or give --images and --masks"
         )
-    rows: dict[str, ScanRow] = {}
-    for where, cells in rows_of(path, read_text(path), _REQUIRED):
-        row = _parse(cells, where)
-        if row.case.lower() in rows:  # to Windows and macOS, files of A and of a are the same
-            raise TumorgenError(f"{where}: case {row.case!r} is there twice")
-        rows[row.case.lower()] = row
-    return list(rows.values())
+    rows = rows_of(path, read_text(path), required_columns(ScanRow), unique="case")
+    return [parse(ScanRow, row, where) for where, row in rows]
 
 
 def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
@@ -105,20 +90,18 @@ def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
         The folder cannot be written to.
     """
     ordered = sorted(rows, key=lambda row: row.case)
-    text = text_of(COLUMNS, ({name: _text(getattr(row, name)) for name in COLUMNS} for row in ordered))
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="")
+    write_table(path, columns(ScanRow), (cells_of(ScanRow, row) for row in ordered))
 
 
 def record_scan(row: ScanRow, path: Path = SCANS) -> None:
     """Put a row into the table, in the place of the one of its case, or of its series; the others stay.
 
-    On disk when this returns.
+    A table that is not there yet is begun. It is on disk when this returns.
 
     Raises
     ------
     TumorgenError
-        As `read_scans` and `write_scans`; a table that is not there yet is begun.
+        The table that is there cannot be read, or the folder cannot be written to.
     """
     others = read_scans(path) if path.exists() else []
     write_scans([*(other for other in others if other.case != row.case and not is_same_series(other, row)), row], path)
@@ -127,36 +110,3 @@ def record_scan(row: ScanRow, path: Path = SCANS) -> None:
 def is_same_series(one: ScanRow, other: ScanRow) -> bool:
     """Whether two rows are of one DICOM series, whatever their cases' names: no patient is to be there twice."""
     return bool(one.source) and one.source == other.source
-
-
-def _text(value: Cell) -> str:
-    """Text of a cell; for numbers the shortest that reads back to the same one."""
-    return "" if value is None else str(value)
-
-
-def _parse(cells: Mapping[str, str], where: str) -> ScanRow:
-    values = {
-        name: _value(hint, cells[name], f"{where}, column {name}")
-        for name, hint in typing.get_type_hints(ScanRow).items()
-        if name in cells
-    }
-    try:
-        return ScanRow(**values)  # type: ignore[arg-type]  # each is of the type of its field
-    except TumorgenError as error:
-        raise TumorgenError(f"{where}: {error}") from error
-
-
-def _value(hint: type, cell: str, where: str) -> Cell:
-    """A cell as the type of its field; what is empty and may be, as None."""
-    if hint is str:
-        return cell
-    if not cell:
-        return None
-    kind: type[int] | type[float] = typing.get_args(hint)[0]
-    try:
-        value = kind(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise TumorgenError(f"{where}: {cell[:80]!r} is not of type {kind.__name__}")
-    return value
