@@ -9,6 +9,7 @@ import click
 
 from tumorgen.wording import plural
 
+from .common import progress
 from .options import FOLDER, TableChoice
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Tripl
     """
     from tumorgen.phantom.folder import write_phantoms
 
-    records = write_phantoms(output, count, seed, shape=shape, spacing_mm=spacing_mm, phase=phase)
+    start = progress("phantom", "scan")
+    records = write_phantoms(output, count, seed, shape=shape, spacing_mm=spacing_mm, phase=phase, start=start)
     volumes = [record.liver_ml for record in records]
     click.echo(
         f"{plural(len(records), 'phantom')} in {output}, liver {min(volumes):.0f} to {max(volumes):.0f} ml."

@@ -292,8 +292,8 @@ def test_bad_input_gets_a_line_each_and_costs_no_other_scan(broken, monkeypatch)
     ("options", "message", "code"),
     [
         (["--sizes", "huge"], "unknown size class 'huge'", 2),
-        (["--pattern", "spots"], "unknown pattern 'spots'", 2),
-        (["--intensity", "venous"], "unknown intensity.model 'venous'", 2),
+        (["--pattern", "spots"], "'spots' is not one of 'classes'", 2),
+        (["--intensity", "venous"], "'venous' is not one of 'paper'", 2),
         (["--settings", "bad.toml"], "unknown setting 'texture.grain'", 2),
         (["--images", "nowhere"], "does not exist", 2),
         (["--per-scan", "0"], "not in the range", 2),

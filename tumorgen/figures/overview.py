@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..method.settings import MIX, SIZES
 from ..tables.manifest import Record
-from .page import FAINT, INK, MARGIN, MUTED, WIDTH, class_color, new_figure, place_axes, plural, shorten, write_text
+from ..wording import plural
+from .page import FAINT, INK, MARGIN, MUTED, WIDTH, class_color, new_figure, place_axes, shorten, write_text
 from .panels import Panel, draw_panel, draw_scale_bar
 from .sheets import THUMBNAIL_ASPECT
 

@@ -83,11 +83,6 @@ def whole(value: float, *, signed: bool = False) -> str:
     return f"{round(value):{'+' if signed else ''}d}".replace("-", MINUS)
 
 
-def plural(number: int, noun: str) -> str:
-    """`1 scan`, `2 scans`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def shorten(text: str, length: int) -> str:
     """Text of at most a length."""
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -20,10 +20,11 @@ from ..errors import TumorgenError
 from ..evaluation.scores import RADIUS_BINS, CaseScore, ConfidenceInterval, Evaluation
 from ..evaluation.summary import FOUND_BY, NAMES, Summary
 from ..imaging.files import find_volumes, whole_file
+from ..wording import plural
 from .charts import draw_detection, draw_dice, draw_differences, draw_robustness
 from .cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout
 from .findings import RULE, cell_name, levels_without_score, where_it_fails, worst_cases
-from .page import MINUS, plural
+from .page import MINUS
 
 NONE = "\N{EN DASH}"
 WORST = 8  # cases that are shown

@@ -13,6 +13,7 @@ from ..imaging.geometry import Geometry, Triple
 from ..method.patch import Outcome
 from ..method.plan import Tumor
 from ..tables.manifest import Record
+from ..wording import plural
 from .page import (
     ALERT,
     FAINT,
@@ -23,7 +24,6 @@ from .page import (
     class_color,
     new_figure,
     place_axes,
-    plural,
     shorten,
     whole,
     write_text,

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from .. import __version__
 from ..errors import TumorgenError
 from ..imaging.files import whole_file
 from ..imaging.geometry import Index, Triple
 from ..imaging.reading import write_volume
+from ..parallel import Start, no_progress
 from .scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM, Phantom, draw_phantom
 from .tissues import Phase
 
@@ -46,11 +46,13 @@ def write_phantoms(
     shape: Index = DEFAULT_SHAPE,
     spacing_mm: Triple = DEFAULT_SPACING_MM,
     phase: Phase = "portal",
+    start: Start = no_progress,
 ) -> list[PhantomRecord]:
     """Write `output/images/phantom_000.nii.gz` and so on, `output/masks/` with the same names, and `phantoms.csv`.
 
     Phantom k depends on the seed and on k, not on `count`. A phantom whose row and files are there is kept, so an
-    interrupted run goes on where it was; one drawn from another seed, size or phase is written anew.
+    interrupted run goes on where it was; one drawn from another seed, size or phase is written anew. `start` is called
+    with the number of phantoms; what it returns is called with 1 after each.
 
     Returns
     -------
@@ -65,21 +67,21 @@ def write_phantoms(
     """
     table = output / "phantoms.csv"
     records = _read_records(table)
-    names = [f"phantom_{index:03d}" for index in range(count)]
-    for index, case in enumerate(tqdm(names, desc="phantoms", unit="scan", disable=None)):
-        paths = output / "images" / f"{case}.nii.gz", output / "masks" / f"{case}.nii.gz"
-        size = " ".join(map(str, shape)), " ".join(f"{spacing:g}" for spacing in spacing_mm)
-        wanted = PhantomRecord(case, seed, index, phase, *size, __version__)
-        made = records.get(case)
-        if made and made.recipe == wanted.recipe and all(path.is_file() for path in paths):
-            continue
-        rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
-        drawn = draw_phantom(rng, shape=shape, spacing_mm=spacing_mm, phase=phase)
-        write_volume(drawn.image, paths[0])
-        write_volume(drawn.liver, paths[1])
-        records[case] = _measured(wanted, drawn)
-        _write_records(table, records)
-    return [records[case] for case in names]
+    size = " ".join(map(str, shape)), " ".join(f"{spacing:g}" for spacing in spacing_mm)
+    wanted = [PhantomRecord(f"phantom_{k:03d}", seed, k, phase, *size, __version__) for k in range(count)]
+    move = start(count)
+    for record in wanted:
+        image, mask = (output / folder / f"{record.case}.nii.gz" for folder in ("images", "masks"))
+        there = records.get(record.case)
+        if not (there and there.recipe == record.recipe and image.is_file() and mask.is_file()):
+            rng = np.random.default_rng(np.random.SeedSequence([seed, record.index]))
+            drawn = draw_phantom(rng, shape=shape, spacing_mm=spacing_mm, phase=phase)
+            write_volume(drawn.image, image)
+            write_volume(drawn.liver, mask)
+            records[record.case] = _measured(record, drawn)
+            _write_records(table, records)
+        move(1)
+    return [records[record.case] for record in wanted]
 
 
 def _measured(record: PhantomRecord, drawn: Phantom) -> PhantomRecord:
