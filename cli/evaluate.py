@@ -101,7 +101,7 @@ def _print_summary(summary: Summary, manifest: Path | None) -> None:
     from tumorgen.evaluation.summary import NAMES
 
     names = {metric: name.removeprefix("lesions ") for metric, name in NAMES.items()}  # as wide as the column
-    known = f"as {manifest} says" if manifest else "each case taken for one; --manifest says which belong together"
+    known = f"as {manifest} says" if manifest else "each case counted as one; --manifest says which belong together"
     click.echo(f"{plural(summary.patients, 'patient')}, {known}\n")
     click.echo(f"{'':<28}{'value':>7}{'95 % interval':>18}{'of':>7}")
     for metric, interval in summary.means.items():

@@ -127,7 +127,7 @@ def test_rule_for_empty_masks(metric):
 
 @pytest.mark.parametrize("tolerance_mm", [-1.0, math.nan, math.inf])
 def test_a_tolerance_is_a_length(tolerance_mm):
-    with pytest.raises(TumorgenError, match="is no length"):
+    with pytest.raises(TumorgenError, match="is not a distance"):
         nsd(EMPTY, EMPTY, (1, 1, 1), tolerance_mm)
 
 

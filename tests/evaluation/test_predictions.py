@@ -337,7 +337,7 @@ def test_command_writes_tables_and_tells_the_figures(folders, tmp_path):
     assert rows["found, any overlap, <5 mm"][0] == "0.500"
     assert rows["found, any overlap, >20 mm"] == ["-", "-", "to", "-", "0"]
     assert rows["specificity"][0] == "0.000"
-    assert "3 patients, each case taken for one" in result.stdout
+    assert "3 patients, each case counted as one" in result.stdout
     assert "3 cases scored, 0 faults" in result.stdout
     assert len(read_evaluation(tmp_path / "out").cases) == 3
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

@@ -1,7 +1,7 @@
-"""95 % confidence intervals and tests that know that what comes from one patient is alike.
+"""95 % confidence intervals, and a test, that take into account which values come from one patient.
 
-What is resampled, and what is independent, is the patient: neither variants of one scan nor lesions of one liver.
-Counting is statsmodels' and scipy's; only what makes Wilson's interval know of patients is our own.
+Patients are independent and are resampled; variants of one scan and lesions of one liver are not. The statistics are
+those of statsmodels and scipy; only the correction of Wilson's interval for patients is our own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Numbers = NDArray[np.float64]
 def per_patient(totals: ArrayLike, patients: ArrayLike, counts: ArrayLike | None = None) -> tuple[Numbers, Numbers]:
     """Sum of each patient's totals, and of what they are totals of (1 each by default), by the patients' names.
 
-    A total that is nan, and one of nothing, says nothing and is left out.
+    A total that is nan or has a count of 0 is left out.
     """
     values = np.asarray(totals, float)
     weights = np.ones(len(values)) if counts is None else np.asarray(counts, float)
@@ -44,7 +44,7 @@ def proportion_interval(hits: ArrayLike, patients: ArrayLike) -> ConfidenceInter
     hits / d, with the design effect d of Rao and Scott, "A simple method for the analysis of clustered binary data"
     (Biometrics 48, 1992). d is held between 1 (all independent) and trials / patients (all of a patient alike). So
     with one trial a patient this is Wilson's interval; and copies of a trial change nothing. Where all are hits, or
-    none, the data cannot tell d, and the larger is taken; so it is with a single patient.
+    none, and where there is a single patient, the data do not determine d, and the larger bound is taken.
     """
     sums, counts = per_patient(hits, patients)
     if not len(counts):
@@ -70,8 +70,8 @@ def mean_interval(
 ) -> ConfidenceInterval:
     """Sum of totals over sum of counts (1 each by default), with a bootstrap interval (BCa; Efron 1987) over patients.
 
-    What is drawn again and again is whole patients. nan counts as nothing. Where all patients have the same mean the
-    interval is that point. With a single patient its limits are nan: nothing is known of others.
+    Whole patients are resampled. Totals that are nan are left out. If all patients have the same mean, the interval is
+    that point. With a single patient the limits are nan, since nothing is known about others.
     """
     sums, numbers = per_patient(totals, patients, counts)
     if not len(sums):

@@ -1,4 +1,4 @@
-"""Lesions found and lesions made up: components of two masks, and which of them belong together.
+"""Lesions that were found and lesions that were made up: components of two masks, and which of them match.
 
 The rule of matching is that of the LiTS challenge's scoring program (github.com/PatrickChrist/lits-challenge-scoring,
 `detect_lesions`), as its documentation states it; the program differs in three ways. It joins voxels by their faces,
@@ -23,9 +23,10 @@ LEAST_IOU = 0.5  # LiTS: detected if the intersection over union is above it
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """A component of a mask: voxels, centre as a continuous voxel index (z, y, x), and how it was found.
+    """A component of a mask: its voxels, its centre as a continuous index (z, y, x), and how it was found.
 
-    `detected_any`: a voxel of the other mask lies in it. `iou` and `dsc`: of what it was matched in, 0 for nothing.
+    `detected_any` says whether a voxel of the other mask lies in it. `iou` and `dsc` are those of its match, 0 if it
+    has none.
     """
 
     voxels: int
@@ -42,7 +43,7 @@ class Lesion:
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Numbered components (z, y, x) of 26 neighbours, from 1; voxels and centre (z, y, x) of each."""
+    """Components of 26 neighbours: an array (z, y, x) of their numbers from 1; voxels and centre (z, y, x) of each."""
 
     numbers: NDArray[Any]
     voxels: NDArray[np.int64]
@@ -50,7 +51,7 @@ class Components:
 
 
 def find_components(mask: NDArray[np.bool_]) -> Components:
-    """Components of a mask (z, y, x), in the order of their first voxel."""
+    """Find the components of a mask (z, y, x), in the order of their first voxel."""
     numbers, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
     found = cc3d.statistics(numbers)
     voxels = np.asarray(found["voxel_counts"], np.int64)[1 : count + 1]
@@ -60,9 +61,9 @@ def find_components(mask: NDArray[np.bool_]) -> Components:
 def find_lesions(
     reference: NDArray[np.bool_], prediction: NDArray[np.bool_]
 ) -> tuple[tuple[Lesion, ...], tuple[Lesion, ...]]:
-    """Lesions of the reference, each with how it was found, and predicted ones that overlap none of them.
+    """Find the lesions of the reference, and the predicted ones that overlap none of them, in masks (z, y, x).
 
-    Masks are (z, y, x). Several lesions under one prediction, or a lesion in several fragments, are matched together:
+    Several lesions under one prediction, and several fragments of one lesion, are matched together:
 
     1. Each lesion of the reference goes to the predicted one that covers most of it; those that go to the same one
        are merged.
@@ -92,7 +93,7 @@ def _lesion(parts: Components, index: int, hit: bool, iou: float, dice: float) -
 class _Pairs:
     """Components that overlap: index of the one, index of the other, voxels that they share.
 
-    A list, ordered by both, and not a matrix: a noisy prediction has components by the ten thousand.
+    A list, ordered by both, not a matrix, since a noisy prediction can have ten thousands of components.
     """
 
     first: NDArray[np.int64]
@@ -108,7 +109,7 @@ def _intersections(truth: Components, found: Components) -> _Pairs:
 
 
 def _add_up(first: NDArray[np.int64], second: NDArray[np.int64], shared: NDArray[np.int64]) -> _Pairs:
-    """Pairs, each once, with the sum of what is shared; sums of voxels are exact in bincount's float64."""
+    """Each pair once, with the sum of the voxels it shares; such sums are exact in bincount's float64."""
     many = int(second.max(initial=0)) + 1
     keys, place = np.unique(first * many + second, return_inverse=True)
     return _Pairs(keys // many, keys % many, np.bincount(place, shared, len(keys)).astype(np.int64))

@@ -2,9 +2,9 @@
 
 The surface is that of DeepMind's `surface-distance` (Nikolov et al., arXiv 1809.04430): its elements lie where eight
 voxels meet that are not all alike, each with the area that marching cubes give it, in mm2. The areas are that
-library's. Its distances are not used: they fail on numpy 2 where a mask is empty, call what scipy is about to remove,
-and cost two distance transforms in float64, four times the time on a liver; to know whether an element lies within a
-tolerance it is enough to look that far.
+library's. Its distances are not used: they fail on numpy 2 where a mask is empty, they call functions that scipy is
+about to remove, and their two distance transforms in float64 take four times as long on a liver. To know whether an
+element lies within a tolerance it is enough to search that far.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..imaging.boxes import bounding_box, shape_of
 from ..imaging.geometry import Triple
 
 TOLERANCE_MM = 2.0
-_ROUNDING = 1e-6  # of the tolerance: headers store spacing as float32, and what lies at the tolerance is within it
+_ROUNDING = 1e-6  # of the tolerance: what lies at it counts as within, also where a header's float32 rounds the spacing
 
 Mask = NDArray[np.bool_]
 
@@ -30,7 +30,7 @@ Mask = NDArray[np.bool_]
 def dsc(reference: Mask, prediction: Mask) -> float:
     """Dice similarity coefficient of two masks (z, y, x): 2 |A and B| / (|A| + |B|).
 
-    nan where both are empty, for there is nothing to agree on; 0 where one is.
+    nan where both are empty, since there is nothing to agree on; 0 where one is.
     """
     total = int(np.count_nonzero(reference)) + int(np.count_nonzero(prediction))
     return 2 * int(np.count_nonzero(reference & prediction)) / total if total else math.nan
@@ -39,16 +39,16 @@ def dsc(reference: Mask, prediction: Mask) -> float:
 def nsd(reference: Mask, prediction: Mask, spacing_mm: Triple, tolerance_mm: float = TOLERANCE_MM) -> float:
     """Normalised surface distance: the share of both surfaces' area that lies within a tolerance of the other.
 
-    Masks are (z, y, x), as is the spacing. nan where both are empty, 0 where one is. A mask ends at the edge of the
-    image with a surface, as in the library.
+    Masks and spacing are (z, y, x). nan where both masks are empty, 0 where one is. A mask that reaches the edge of the
+    image has a surface there, as in the library.
 
     Raises
     ------
     TumorgenError
-        The tolerance is no length.
+        The tolerance is negative or not finite.
     """
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
-        raise TumorgenError(f"a tolerance of {tolerance_mm:g} mm is no length; give 0 or more")
+        raise TumorgenError(f"a tolerance of {tolerance_mm:g} mm is not a distance; give 0 or more")
     filled = bool(reference.any()), bool(prediction.any())
     if not all(filled):
         return 0.0 if any(filled) else math.nan
@@ -68,7 +68,7 @@ def nsd(reference: Mask, prediction: Mask, spacing_mm: Triple, tolerance_mm: flo
 
 
 def _codes(mask: Mask) -> NDArray[np.uint8]:
-    """Which of the eight voxels around each corner are in a mask, a bit for each; flat, of the mask's shape + 1."""
+    """Which of the eight voxels around each corner lie in a mask, one bit each; flat, of the mask's shape + 1."""
     padded = np.pad(mask.view(np.uint8), 1)
     depth, height, width = (n + 1 for n in mask.shape)
     codes = np.zeros((depth, height, width), np.uint8)
@@ -78,7 +78,7 @@ def _codes(mask: Mask) -> NDArray[np.uint8]:
 
 
 def _is_surface(codes: NDArray[np.uint8]) -> Mask:
-    """Corners whose voxels are neither all in nor all out: codes 0 and 255 are next to each other, modulo 256."""
+    """Corners whose voxels lie neither all inside nor all outside: codes but 0 and 255, neighbours modulo 256."""
     return codes + np.uint8(1) > 1
 
 

@@ -1,7 +1,7 @@
-"""Charts of an evaluation as SVG, to stand in a page: text stays text, equal numbers draw equal bytes.
+"""Charts of an evaluation as SVG elements of an HTML page: text stays text, and equal numbers give equal bytes.
 
-Matplotlib's object interface alone. Colours are Okabe and Ito's, which colour-blind readers tell apart; ink and lines
-take the page's colours (`--ink`, `--muted`, `--line`), so that a dark page has light axes.
+Only matplotlib's object interface is used. The colours are those of Okabe and Ito, which colour-blind readers can tell
+apart. Ink and lines take the HTML page's colours (`--ink`, `--muted`, `--line`), so that a dark page has light axes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WIDTH = 9.6  # inches
 
 
 def draw_detection(summary: Summary) -> str:
-    """Share of lesions found against their radius, with 95 % intervals, by both rules (the paper's Figure 5)."""
+    """Draw the share of lesions found against radius, with 95 % intervals, by both rules (the paper's Figure 5)."""
     figure = _figure(WIDTH, 3.4)
     axes = figure.add_subplot()
     for (rule, name), color, shift, marker in zip(FOUND_BY.items(), (MINE, THEIRS), (-0.08, 0.08), "os", strict=True):
@@ -52,9 +52,9 @@ def draw_detection(summary: Summary) -> str:
 
 
 def draw_dice(evaluation: Evaluation, other: Evaluation | None = None) -> str:
-    """DSC of liver and tumour, case by case: quartiles as boxes, whiskers to 1.5 times their range, cases as dots.
+    """Draw the DSC of liver and tumour: quartiles as boxes, whiskers to 1.5 times their range, cases as dots.
 
-    The liver's axis begins where its values do: between good models it differs by hundredths.
+    The liver's axis begins just below its lowest value, since good models differ by hundredths.
     """
     figure = _figure(WIDTH, 3.2)
     models = [("this", evaluation, MINE)] + ([("other", other, THEIRS)] if other else [])
@@ -82,7 +82,7 @@ def _values(found: Evaluation, metric: str) -> list[float]:
 
 
 def draw_differences(evaluation: Evaluation, other: Evaluation) -> str:
-    """Difference in tumour DSC, this minus the other, of every case that is defined in both, sorted."""
+    """Draw the difference in tumour DSC, this minus the other, of each case where both are defined, sorted."""
     theirs = {case.case: case.tumor_dsc for case in other.cases if case.scored}
     found = sorted(
         case.tumor_dsc - theirs[case.case]
@@ -101,9 +101,9 @@ def draw_differences(evaluation: Evaluation, other: Evaluation) -> str:
 
 
 def draw_robustness(summary: Summary) -> str:
-    """A panel per dimension of the benchmark: tumour DSC and sensitivity against level (the paper's Figure 6).
+    """Draw tumour DSC and sensitivity against level, a panel for each dimension (the paper's Figure 6).
 
-    The healthy control has a panel of its own, with specificity. A line marks the share below which a model fails.
+    The last panel is that of the healthy control, with specificity. A line marks the share below which a model fails.
     """
     dimensions = {name: levels for name, levels in summary.dimensions.items() if name != CONTROL}
     dimensions |= {name: levels for name, levels in summary.dimensions.items() if name == CONTROL}  # the last
@@ -121,11 +121,11 @@ def draw_robustness(summary: Summary) -> str:
 
 
 def _panel(axes: Axes, dimension: str, levels: Mapping[str, Estimates]) -> None:
-    """Metrics of a dimension's levels, in their order."""
+    """Draw the metrics of a dimension's levels, in their order."""
     cells = list(levels.values())
     places = np.arange(len(levels), dtype=float)
-    told = f"fails: lesions found, or specificity, below {FAILS:g}"
-    axes.axhline(FAILS, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label=told)
+    label = f"fails: lesions found, or specificity, below {FAILS:g}"
+    axes.axhline(FAILS, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label=label)
     if dimension == CONTROL:
         _with_intervals(axes, places, [c["specificity"] for c in cells], THEIRS, "D", "specificity")
     else:
@@ -149,7 +149,7 @@ def _with_intervals(
     *,
     joined: bool = False,
 ) -> None:
-    """Points with their intervals; what is undefined is left out."""
+    """Draw points with their intervals; undefined ones are left out."""
     defined = [i for i, each in enumerate(found) if each.defined]
     values, low, high = (
         np.array([getattr(found[i], name) for i in defined], float) for name in ("value", "low", "high")
@@ -203,7 +203,7 @@ def _plain(axes: Axes) -> None:
 
 
 def _finish(axes: Axes, *, legend: bool = False) -> None:
-    """Shares run from 0 to 1."""
+    """Style axes that show shares, from 0 to 1."""
     _plain(axes)
     axes.set_ylim(-0.03, 1.03)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
@@ -213,17 +213,17 @@ def _finish(axes: Axes, *, legend: bool = False) -> None:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element in the page's colours; ids are told apart by name, for several stand in a page."""
+    """The figure as an SVG element in the page's colours; its ids begin with a name, so that no figures share one."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": f"tumorgen {name}", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    return re.sub(r"<[^<>]+>", lambda tag: _of_page(tag[0], name), text)  # tags alone: text is not ours to change
+    return re.sub(r"<[^<>]+>", lambda tag: _of_page(tag[0], name), text)  # tags only: text stays as it is
 
 
 def _of_page(tag: str, name: str) -> str:
-    """A tag with an id of its own, in the page's colours and letters."""
+    """A tag with the figure's name in its ids, in the page's colours and font."""
     tag = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", tag)
     tag = re.sub(r"font-family: [^;\"]*sans-serif; ?", "", tag)
     for color, role in THEME.items():

@@ -1,6 +1,6 @@
-"""Cutouts: the axial slice of a case in which reference and prediction disagree most, as a small square PNG.
+"""Cutouts: the axial slice of a case in which reference and prediction differ most, as a small square PNG.
 
-Arrays are (z, y, x). The slice is shown as radiologists look: from the feet, the patient's right on the left.
+Arrays are (z, y, x). The slice is shown as radiologists see it: from the feet, the patient's right on the left.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from .views import PLANES, Window, cut_window, read_fitting, to_lps
 
 REFERENCE_COLOR, PREDICTION_COLOR = "#56b4e9", "#e69f00"  # Okabe and Ito's, bright on grey
 _AXIAL = PLANES[0]
-_LEAST_MM = 90.0  # side of a picture: enough of the liver to know where one is
-_ROOM = 2.5  # side of a picture, in parts of what it shows
+_LEAST_MM = 90.0  # side of a picture: enough of the liver to recognise the place
+_SIDE_TO_TUMOR = 2.5  # side of a picture, over the longest side of what is outlined
 _INCHES, _DPI = 2.6, 150
 
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """A picture as the bytes of a PNG, and why it has no CT although there is one; empty where it has, or none is."""
+    """A picture as the bytes of a PNG, and why its CT was left out; empty where it was drawn, or none was given."""
 
     png: bytes
     without_ct: str
 
 
 def draw_cutout(reference: Path, prediction: Path, image: Path | None) -> Cutout:
-    """Draw a case: CT if there is one, else the liver's shape; outlines of both tumours, the prediction's dashed.
+    """Draw a case: the outlines of both tumours, the prediction's dashed, on the CT or, without one, the liver's shape.
 
-    A CT that cannot be read, or does not lie on the labels' grid, is left out: outlines in the wrong place would be
-    worse than none.
+    A CT that cannot be read, or lies on another grid than the labels, is left out: outlines in a wrong place would be
+    worse than no CT.
 
     Raises
     ------
@@ -65,13 +65,13 @@ def _read_ct(path: Path, label: Volume) -> tuple[Volume | None, str]:
 
 
 def _shape(label: NDArray[Any]) -> NDArray[np.float32]:
-    """The liver in two shades of grey, as HU within the CT window."""
+    """Liver and background as two shades of grey, in HU within the CT window."""
     low, high = WINDOW_HU
     return np.where(label >= LIVER, 0.5, 0.25).astype(np.float32) * (high - low) + low
 
 
 def slice_to_show(reference: NDArray[Any], prediction: NDArray[Any]) -> int:
-    """Index along z of the slice where the tumours differ in most voxels; else with most tumour; else most liver."""
+    """Index along z of the slice where the tumours differ most; else of that with most tumour, else with most liver."""
     truth, found = reference == TUMOR, prediction == TUMOR
     for mask in (truth ^ found, truth, reference >= LIVER):
         if mask.any():
@@ -80,7 +80,7 @@ def slice_to_show(reference: NDArray[Any], prediction: NDArray[Any]) -> int:
 
 
 def window_of(reference: Volume, prediction: NDArray[Any]) -> Window:
-    """The square that is shown: both tumours of the slice in its middle; without tumour the liver, else all."""
+    """The square that is shown: around both tumours of the slice, else around the liver, else around everything."""
     index = slice_to_show(reference.array, prediction)
     truth, found = reference.array[index], prediction[index]
     masks = ((truth == TUMOR) | (found == TUMOR), (truth >= LIVER) | (found >= LIVER))
@@ -88,7 +88,7 @@ def window_of(reference: Volume, prediction: NDArray[Any]) -> Window:
     _, rows, columns = bounding_box(shown[None])
     spacing = reference.geometry.spacing_mm[1:]
     longest = max((s.stop - s.start) * mm for s, mm in zip((rows, columns), spacing, strict=True))
-    side = max(_LEAST_MM, _ROOM * longest if masks[0].any() else 1.1 * longest)
+    side = max(_LEAST_MM, _SIDE_TO_TUMOR * longest if masks[0].any() else 1.1 * longest)
     center = (float(index), *((s.start + s.stop - 1) / 2 for s in (rows, columns)))
     return Window.around(_AXIAL, center, (side, side), reference.geometry)
 
@@ -115,6 +115,6 @@ def _draw(ground: NDArray[Any], truth: Volume, found: Volume) -> bytes:
 
 
 def _widened(positions_mm: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Positions of a row of voxels, and of one more at either end."""
+    """The positions of a row of voxels, with one more at either end."""
     step = positions_mm[1] - positions_mm[0]
     return np.concatenate([[positions_mm[0] - step], positions_mm, [positions_mm[-1] + step]])

@@ -1,7 +1,4 @@
-"""Findings: what a reader of an evaluation wants to know first: where a model fails, and which cases to look at.
-
-Pure functions of what `evaluation` and `summary` hold.
-"""
+"""What a reader of an evaluation wants to know first: where a model fails, and which cases to look at."""
 
 from __future__ import annotations
 
@@ -16,17 +13,17 @@ FAILS = 0.5  # a model fails where it finds less than half of the lesions, or le
 UNITS = {"size": "mm", "shape": "mm", "intensity": "HU"}  # r, sigma_e, mu_t - mu_p; location and texture have none
 RULE = (
     f"a model fails at a level of the benchmark where any predicted tumour voxel touches fewer than {FAILS:.0%} of the"
-    " lesions; the worst three are spelled out, worst first; where there is none, the weakest level is told; and it is"
-    f" told that tumours are predicted in healthy scans where specificity is below {FAILS:.0%}"
+    " lesions; the worst three are named, the worst first; if there is none, the weakest level is named; a specificity"
+    f" below {FAILS:.0%} in healthy scans is named as well"
 )
-_SPELLED_OUT = 3  # levels
+_NAMED = 3  # levels
 
 
 def where_it_fails(summary: Summary) -> str:
-    """One line about the robustness benchmark: the levels where fewer than half of the lesions are found (any overlap).
+    """One line on the robustness benchmark: the levels at which fewer than half of the lesions are found (any overlap).
 
-    The worst come first; where there is none, the weakest level is told. Healthy scans in which more often than not a
-    tumour is predicted are told too. Empty without a benchmark.
+    The worst come first, and at most three are named. If there is none, the line names the weakest level. It also says
+    if a tumour is predicted in most healthy scans. Empty without a benchmark.
     """
     cells = [
         (cell["sensitivity_any"], cell_name(dimension, level))
@@ -38,21 +35,21 @@ def where_it_fails(summary: Summary) -> str:
         return ""
     weakest = sorted(cells, key=lambda cell: cell[0].value)
     failing = [cell for cell in weakest if cell[0].value < FAILS]
-    named = "; ".join(f"{name}: {_interval(found)}" for found, name in (failing or weakest[:1])[:_SPELLED_OUT])
+    named = "; ".join(f"{name}: {_interval(found)}" for found, name in (failing or weakest[:1])[:_NAMED])
     if not failing:
         return f"Finds at least half of the lesions at every level; weakest at {named}.{_of_healthy(summary)}"
-    more = f"; and {len(failing) - _SPELLED_OUT} more" if len(failing) > _SPELLED_OUT else ""
+    more = f"; and {len(failing) - _NAMED} more" if len(failing) > _NAMED else ""
     return f"Fails, finding fewer than half of the lesions, at {named}{more}.{_of_healthy(summary)}"
 
 
 def cell_name(dimension: str, level: str) -> str:
-    """A level of a dimension in words, a number with its unit: `size 2 mm`."""
+    """A dimension and a level of it in words, a number with its unit: `size 2 mm`."""
     unit = UNITS.get(dimension, "")
     return f"{shorten(dimension, 40)} {level_name(level)}" + (f" {unit}" if unit and _is_number(level) else "")
 
 
 def level_name(level: str) -> str:
-    """A level as it is shown: a number with its minus, a word as it is, of at most 40 letters."""
+    """A level as it is shown: a number with a true minus sign, or a word of at most 40 letters."""
     return level.replace("-", MINUS) if _is_number(level) else shorten(level, 40)
 
 
@@ -64,14 +61,14 @@ def _is_number(level: str) -> bool:
 
 
 def levels_without_score(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Dimension and level of the cells of a benchmark of which no case is scored, so that no summary holds them."""
+    """Dimension and level of each cell of a benchmark of which no case is scored; summaries do not hold them."""
     cells = dict.fromkeys((case.dimension, case.level) for case in evaluation.cases if case.dimension)
     scored = {(case.dimension, case.level) for case in evaluation.cases if case.scored}
     return [cell for cell in cells if cell not in scored]
 
 
 def _of_healthy(summary: Summary) -> str:
-    """A sentence on healthy scans where a tumour is predicted in most of them; else nothing."""
+    """A sentence that says so if a tumour is predicted in most healthy scans; else empty."""
     found = [
         cell["specificity"] for cell in summary.dimensions.get(CONTROL, {}).values() if cell["specificity"].defined
     ]
@@ -86,10 +83,10 @@ def _interval(found: ConfidenceInterval) -> str:
 
 
 def worst_cases(evaluation: Evaluation, count: int) -> list[CaseScore]:
-    """Scored cases that are worth looking at, the worst first.
+    """The scored cases that are most worth looking at, the worst first; `count` of them at most.
 
-    First those with lesions of which none is found, then by falling tumour DSC, then by false positives. Cases in which
-    reference and prediction agree that there is no tumour are left out.
+    Cases with lesions of which none is found come first; then those with a low tumour DSC, then those with many false
+    positives. Cases in which reference and prediction agree that there is no tumour are left out.
     """
 
     def badness(case: CaseScore) -> tuple[bool, float, int, str]:

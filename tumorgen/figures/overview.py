@@ -1,4 +1,4 @@
-"""The overview: one page on a whole dataset, histograms over a grid of a few samples. Drawing only."""
+"""The overview of a dataset: a page with histograms above a grid of a few samples. It draws and reads no files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PANEL_HEIGHT = _PANEL / THUMBNAIL_ASPECT
 
 
 def draw_overview(name: str, records: Sequence[Record], panels: Sequence[tuple[Record, Panel]]) -> Figure:
-    """A dataset's sheet: what was drawn, in four histograms, over a grid of a few samples."""
+    """Draw a dataset's overview: four histograms of its tumours, and pictures of a few samples below them."""
     rows = -(-len(panels) // COLUMNS)
     height = _HEAD + _CHARTS + rows * (_PANEL_HEIGHT + _CAPTION) + 0.3
     figure = new_figure(height)
@@ -48,7 +48,7 @@ def draw_overview(name: str, records: Sequence[Record], panels: Sequence[tuple[R
 
 
 def _grid_panel(figure: Figure, left: float, top: float, record: Record, panel: Panel, *, first: bool) -> None:
-    """A sample's picture with its caption; the first has the scale bar."""
+    """Draw a sample's picture with its caption; the first one gets a scale bar."""
     axes = place_axes(figure, left, top, _PANEL, _PANEL_HEIGHT, f"grid {record.plan.sample}")
     draw_panel(axes, panel)
     if first:
@@ -61,7 +61,7 @@ def _grid_panel(figure: Figure, left: float, top: float, record: Record, panel: 
 
 
 def _charts(figure: Figure, records: Sequence[Record], top: float, height: float) -> None:
-    """Radii, contrasts, tumours per sample and class counts, each by size class."""
+    """Draw histograms of radii, contrasts and tumours per sample, and the number of tumours, each by size class."""
     kinds = order_classes(t.size_class for r in records for t in r.plan.tumors)
     measured = [pair for r in records for pair in _measures(r)]
     indent, gap = 0.4, 0.62
@@ -78,7 +78,7 @@ def _charts(figure: Figure, records: Sequence[Record], top: float, height: float
 
 
 def _class_key(figure: Figure, records: Sequence[Record]) -> None:
-    """Colours of the size classes, of tumours and of samples, on one line at the upper right."""
+    """Write a key of the size classes' colours, of tumours and of samples, on one line at the upper right."""
     tumors = {t.size_class for r in records for t in r.plan.tumors}
     right = WIDTH - MARGIN
     for name in reversed(order_classes(tumors | {r.plan.size_class for r in records})):
@@ -87,7 +87,7 @@ def _class_key(figure: Figure, records: Sequence[Record]) -> None:
 
 
 def _measures(record: Record) -> Iterator[tuple[str, float, float]]:
-    """Size class, radius in mm and contrast in HU of each tumour: as measured, or as planned where no row says it."""
+    """Size class, radius in mm and contrast in HU of each tumour: as measured, or as planned if it was not measured."""
     for tumor, outcome in zip(record.plan.tumors, record.outcomes, strict=True):
         if outcome is None:
             yield tumor.size_class, tumor.radius_mm, tumor.mu_t_hu - record.plan.mu_p_hu
@@ -96,7 +96,7 @@ def _measures(record: Record) -> Iterator[tuple[str, float, float]]:
 
 
 def order_classes(names: Iterable[str]) -> list[str]:
-    """Size classes that occur: those of the size table from small to large, then others by name, then mix."""
+    """Names of size classes, each once: those of the size table from small to large, others by name, `mix` last."""
     rank = {name: number for number, name in enumerate(SIZES)}
     return sorted(set(names), key=lambda name: (name == MIX, rank.get(name, len(rank)), name))
 
@@ -143,21 +143,11 @@ def _class_chart(axes: Axes, counts: Counter[str], kinds: Sequence[str]) -> None
 
 
 def _stacked(axes: Axes, values: dict[str, list[float]], edges: NDArray[np.float64]) -> None:
-    """Histogram of each class, stacked."""
-    below = np.zeros(len(edges) - 1)
-    for kind, group in values.items():
-        counts, _ = np.histogram(group, edges)
-        axes.bar(
-            edges[:-1],
-            counts,
-            np.diff(edges),
-            below,
-            align="edge",
-            color=class_color(kind),
-            edgecolor="white",
-            linewidth=0.5,
-        )
-        below = below + counts
+    """Histograms of the classes, stacked."""
+    if not values:
+        return
+    colors = [class_color(kind) for kind in values]
+    axes.hist(list(values.values()), edges.tolist(), stacked=True, color=colors, edgecolor="white", linewidth=0.5)
 
 
 def _style(axes: Axes, title: str, across: str, up: str) -> None:

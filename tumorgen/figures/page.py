@@ -1,6 +1,7 @@
-"""The page that sheets are drawn on: figures measured in inches from the upper left, text, colours, PNG files.
+"""The page that sheets and overviews are drawn on: text and axes placed in inches, colours, and PNG files.
 
-Matplotlib's object interface alone, so that there is no global state and workers draw side by side.
+Positions are in inches from the upper left. Only matplotlib's object interface is used: it has no global state, so that
+several workers can draw at the same time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CLASS_COLORS = color_sizes(SIZES) | {MIX: "#8d96a0"}
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; the file appears whole or not at all, and holds no date: same figure, same bytes.
+    """Write a figure as PNG; the file appears whole or not at all. It holds no date: equal figures give equal bytes.
 
     Raises
     ------
@@ -47,14 +48,14 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def new_figure(height: float) -> Figure:
-    """An empty page of a height in inches."""
+    """Make an empty white page of `WIDTH` and a height in inches."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def place_axes(figure: Figure, left: float, top: float, width: float, height: float, name: str) -> Axes:
-    """Axes without spines, placed in inches from the upper left of the figure."""
+    """Add axes without spines, placed in inches from the upper left of the figure."""
     full_width, full_height = figure.get_size_inches()
     place = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
     axes = figure.add_axes(place, label=name)
@@ -79,15 +80,15 @@ def write_text(
 
 
 def whole(value: float, *, signed: bool = False) -> str:
-    """A whole number with a true minus sign."""
+    """A number, rounded to a whole one, with a true minus sign; `signed` adds a plus to positive ones."""
     return f"{round(value):{'+' if signed else ''}d}".replace("-", MINUS)
 
 
 def shorten(text: str, length: int) -> str:
-    """Text of at most a length."""
+    """The text, cut off with an ellipsis where it is longer than `length` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def class_color(name: str) -> str:
-    """Colour of a size class; the same on every sheet."""
+    """Colour of a size class, the same on every sheet; names that are in no table have one, too."""
     return CLASS_COLORS.get(name) or OTHER_COLORS[sum(name.encode()) % len(OTHER_COLORS)]

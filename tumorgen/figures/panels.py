@@ -21,7 +21,7 @@ LIVER_COLOR, TUMOR_COLOR = "#39b6d8", "#ffb000"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """A scan to look at: image in HU and label (0, 1 liver, 2 tumour), (z, y, x), turned by `to_lps`."""
+    """A scan to look at: image in HU and label (0 background, 1 liver, 2 tumour), (z, y, x), turned by `to_lps`."""
 
     image: NDArray[Any]
     label: NDArray[Any] | None
@@ -29,7 +29,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """One picture: the voxels that a window shows of an image and its label."""
+    """One picture: a window onto a scan, and the scan's geometry."""
 
     window: Window
     side: Side
@@ -74,7 +74,7 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
 
 
 def draw_scale_bar(axes: Axes, width_mm: float) -> None:
-    """A bar of a round length in the lower left of a panel."""
+    """Draw a bar of a round length in mm in the lower left of a panel."""
     length = max(mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm <= max(1, 0.36 * width_mm))
     start = min(axes.get_xlim()) + 0.06 * width_mm
     across = axes.get_xaxis_transform()  # x in mm, y in parts of the panel
@@ -92,7 +92,7 @@ def draw_scale_bar(axes: Axes, width_mm: float) -> None:
 
 
 def draw_side_letters(axes: Axes, plane: Plane) -> None:
-    """What is where: right, left, anterior, posterior, superior, inferior."""
+    """Write at the sides of a panel what lies there: right, left, anterior, posterior, superior, inferior."""
     places = ((0.025, 0.5, "left", "center"), (0.975, 0.5, "right", "center"), (0.5, 0.97, "center", "top"))
     for letter, (x, y, ha, va) in zip(plane.sides[:3], places, strict=True):
         axes.text(
@@ -115,7 +115,7 @@ def _blank(axes: Axes, color: str) -> None:
 
 
 def draw_absent(axes: Axes) -> None:
-    """Say in a panel's place that there is nothing to show."""
+    """Write in the place of a panel that the healthy scan is missing."""
     _blank(axes, "#eceff2")
     axes.text(
         0.5,

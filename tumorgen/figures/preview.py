@@ -1,6 +1,6 @@
-"""Preview: pictures of a dataset: a sheet per sample, healthy beside synthetic, and one overview.
+"""Pictures of a dataset: a sheet for each of some samples, healthy beside synthetic, and one overview.
 
-The synthetic side is the file on disk, never a rendering of its plan.
+The synthetic side shows the files of the dataset; nothing is rendered again.
 """
 
 from __future__ import annotations
@@ -36,10 +36,7 @@ GRID = 10  # samples on the overview
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What was drawn: files, samples that could not be drawn, and samples that were drawn without their healthy scan.
-
-    `without_healthy` holds (sample, reason).
-    """
+    """What was drawn: files, samples that failed, and samples drawn without their healthy scan (sample, reason)."""
 
     folder: Path
     overview: Path
@@ -50,7 +47,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
-    """What a worker hands back of a sample."""
+    """What a worker returns for a sample."""
 
     record: Record
     path: Path
@@ -71,8 +68,8 @@ def preview_dataset(
     """Draw sheets of `count` samples, spread evenly over a dataset (all of them if negative), and its overview.
 
     They go to `output`, by default the folder `preview` of the dataset. The healthy scans are those that the manifest
-    names, or those of two folders; where one is gone, or is not the one the sample was made from, the sheet shows the
-    synthetic side alone and says so.
+    names, or those of the folders `images` and `masks`. If one is missing, or is not the one that the sample was made
+    from, the sheet shows the synthetic side alone and says so.
 
     Raises
     ------
@@ -105,11 +102,11 @@ def preview_dataset(
 
 
 def _refuse_training_folders(output: Path, dataset: Dataset) -> None:
-    """Keep pictures out of the folders whose files nnU-Net takes for cases."""
+    """Refuse to draw into the folders in which nnU-Net takes every file for a case."""
     here = output.resolve()
     for training in (dataset.images.resolve(), dataset.labels.resolve()):
         if here == training or training in here.parents:
-            raise TumorgenError(f"{output}: is a folder of cases; nothing but cases may be there, choose another")
+            raise TumorgenError(f"{output}: is a folder of cases, which may hold nothing else; choose another")
 
 
 def _draw(record: Record, dataset: Dataset, output: Path, images: Path | None, masks: Path | None) -> _Drawn:
@@ -127,7 +124,7 @@ def _case(record: Record) -> Case[Record]:
 
 
 def read_sheet(dataset: Dataset, record: Record, images: Path | None = None, masks: Path | None = None) -> Sheet:
-    """Read what a sample's sheet shows, turned for display.
+    """Read what a sample's sheet shows, and turn it for display.
 
     Raises
     ------
@@ -148,12 +145,12 @@ def read_sheet(dataset: Dataset, record: Record, images: Path | None = None, mas
 
 
 def _read_healthy(record: Record, synthetic: Volume, images: Path | None, masks: Path | None) -> Side:
-    """The healthy scan and its liver.
+    """Read the healthy scan and its liver mask.
 
     Raises
     ------
     TumorgenError
-        It is not known, missing, unreadable, or another scan than the sample was made from.
+        The scan is not known, missing or unreadable, or is not the one that the sample was made from.
     """
     source = find_sources([record], images, masks)[record.plan.case]
     image, mask = read_volume(source.image), read_mask(source.mask)
@@ -167,6 +164,6 @@ def _read_healthy(record: Record, synthetic: Volume, images: Path | None, masks:
 
 
 def _grid(drawn: Sequence[_Drawn]) -> list[tuple[Record, Panel]]:
-    """A few samples for the overview, spread evenly over those that were drawn."""
+    """Pictures of a few samples for the overview, spread evenly over those that were drawn."""
     chosen = spread_samples([d.record.plan.sample for d in drawn if d.panel], GRID)
     return [(d.record, d.panel) for d in drawn if d.panel and d.record.plan.sample in chosen]

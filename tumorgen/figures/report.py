@@ -1,7 +1,6 @@
-"""Report: an evaluation as one HTML page that opens alone: no network, no script, plots and pictures within.
+"""The report of an evaluation: one HTML page that holds its plots and pictures, without network and script.
 
-The page's text and layout are `templates/report.html.j2`, which escapes everything that comes from files: a case may be
-called anything.
+Text and layout are in `templates/report.html.j2`. It escapes what comes from files, since a case may have any name.
 """
 
 from __future__ import annotations
@@ -49,18 +48,18 @@ def write_report(
     other: Evaluation | None = None,
     images: Mapping[str, Path] | None = None,
 ) -> None:
-    """Write an evaluation as an HTML page; equal arguments write equal bytes.
+    """Write an evaluation as an HTML page, which appears whole or not at all; equal arguments give equal bytes.
 
     Parameters
     ----------
     evaluation, summary
-        What was found, and `summary.summarize` of it.
+        The scores, and their summary as `summarize` makes it.
     path
         The page; links in it are relative to its folder.
     other
-        The other model's evaluation, if `summary` compares the two.
+        The evaluation that `summary` compares this one with, if it does.
     images
-        Images by case, for the pictures of the worst cases; where there is none the labels are drawn alone.
+        Image of each case, drawn below the outlines of the worst cases; a case without one shows its labels alone.
 
     Raises
     ------
@@ -95,7 +94,7 @@ def write_report(
 
 
 def images_beside(reference: Path, evaluation: Evaluation) -> dict[str, Path]:
-    """The images of a folder of labels in nnU-Net's layout: labelsTs/x.nii.gz has imagesTs/x_0000.nii.gz."""
+    """Image of each case in nnU-Net's layout, where labelsTs/x.nii.gz has imagesTs/x_0000.nii.gz; else none."""
     folder = reference.absolute()
     if not folder.name.startswith("labels"):
         return {}
@@ -107,7 +106,7 @@ def images_beside(reference: Path, evaluation: Evaluation) -> dict[str, Path]:
 
 
 def _environment() -> Environment:
-    """The templates of this package, which escape what they are given and refuse what they are not given."""
+    """The templates beside this module: they escape all that they are given, and a missing value is an error."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -144,7 +143,7 @@ def _faults(evaluation: Evaluation) -> list[CaseScore]:
 
 
 def _plots(evaluation: Evaluation, other: Evaluation | None, summary: Summary) -> dict[str, str]:
-    """The plots of the page by what they show."""
+    """The plots of the page, as SVG, by what they show."""
     plots = {
         "lesions found against radius": draw_detection(summary),
         "DSC of every case": draw_dice(evaluation, other),

@@ -1,4 +1,4 @@
-"""Sheets: a page on a sample, healthy beside synthetic, in three planes. Drawing only; nothing is read from disk."""
+"""The sheet of a sample: healthy beside synthetic, in three planes. It only draws; it reads no files."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ _PANEL = (WIDTH - 2 * MARGIN - _LABELS - _GAPS) / _PANELS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
-    """What a sample's sheet shows: its record, the files as they are on disk, and why there is no healthy side.
+    """What a sample's sheet shows: its record, both scans turned for display, or why the healthy one is missing.
 
-    `liver` is the box around what is to be seen, in voxels of the display volume.
+    `liver` is the bounding box of the liver in voxels of the display volume, or all of it where the label is empty.
     """
 
     record: Record
@@ -72,7 +72,7 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A tumour of a sample with its number, where its centre is (continuous index, display volume), and its radius."""
+    """A tumour of a sample: its number, its centre (z, y, x) as an index of the display volume, and its radius."""
 
     number: int
     tumor: Tumor
@@ -83,7 +83,7 @@ class _Shown:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of panels: slices through one point, windows of a size (width, height) around another."""
+    """A row of panels: slices through the point `slices`, windows of a size (width, height) around `middle`."""
 
     name: str
     size_mm: tuple[float, float]
@@ -97,7 +97,7 @@ class _Row:
 
 
 def draw_sheet(sheet: Sheet) -> Figure:
-    """A sample's sheet: the liver in three planes through the largest tumour, then a row for each of the largest."""
+    """Draw a sample's sheet: the liver in three planes through the largest tumour, then a row for each large one."""
     shown = sort_tumors(sheet)
     liver = _liver_row(sheet, shown)
     zooms = [_zoom_row(tumor, liver.size_mm) for tumor in shown[:MAX_ROWS]]
@@ -128,7 +128,7 @@ def _zoom_row(shown: _Shown, liver_mm: tuple[float, float]) -> _Row:
 
 
 def sort_tumors(sheet: Sheet) -> list[_Shown]:
-    """The sample's tumours, the largest first (equivalent-sphere radius, or r where the row does not say it)."""
+    """The sample's tumours, the largest first, by the radius of the sphere of their volume, or r if not measured."""
     shown = []
     for number, (tumor, outcome) in enumerate(zip(sheet.record.plan.tumors, sheet.record.outcomes, strict=True)):
         radius = outcome.equivalent_radius_mm if outcome else tumor.radius_mm
@@ -154,7 +154,7 @@ def zoom_mm(radius_mm: float, liver_mm: tuple[float, float]) -> float:
 
 
 def _draw_row(figure: Figure, top: float, sheet: Sheet, row: _Row, *, letters: bool = False) -> None:
-    """Healthy beside synthetic in three planes."""
+    """Draw a row: healthy beside synthetic in three planes."""
     first = HEALTHY if sheet.healthy else PLAIN
     for plane, kind, left in _columns():
         axes = place_axes(figure, left, top, _PANEL, row.height, f"{row.name} {plane.name} {kind}")
@@ -209,7 +209,7 @@ def _plane_names(figure: Figure, head: float) -> None:
 
 
 def _describe_liver(figure: Figure, top: float, shown: list[_Shown]) -> None:
-    """What the first row shows, and what the outlines mean."""
+    """Write what the first row shows, and what the outlines mean."""
     write_text(figure, MARGIN, top + 0.02, "Whole liver", size=10, weight="bold")
     write_text(figure, MARGIN, top + 0.21, f"through tumour {shown[0].number}" if shown else "no tumour", color=MUTED)
     for text, color, y in (("liver", LIVER_COLOR, top + 0.5), ("tumour", TUMOR_COLOR, top + 0.68)):
@@ -218,7 +218,7 @@ def _describe_liver(figure: Figure, top: float, shown: list[_Shown]) -> None:
 
 
 def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None:
-    """What the manifest says of a tumour, left of its row."""
+    """Write what the manifest says of a tumour to the left of its row."""
     tumor, outcome = shown.tumor, shown.outcome
     lines = [f"$r$ = {tumor.radius_mm:g} mm", f"$\\mu_t$ = {whole(tumor.mu_t_hu)} HU"]
     if outcome:

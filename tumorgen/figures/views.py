@@ -1,4 +1,4 @@
-"""Views: volumes turned the way radiologists look at them, and the part of a slice that a panel shows.
+"""Views: volumes turned the way radiologists look at them, and the part of a slice that a picture shows.
 
 Arrays are (z, y, x). Positions on a slice are in mm along the image's axes from the centre of its first voxel.
 """
@@ -69,9 +69,10 @@ def to_lps(volume: Volume) -> Volume:
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """A plane of a display volume: the axes (0 z, 1 y, 2 x) through, across and up it, and what its sides are called.
+    """A plane of a display volume: its axes (0 z, 1 y, 2 x) and the letters of its sides.
 
-    `upwards` says whether the vertical axis runs up the page. `sides` are the letters at the left, right, top, bottom.
+    `through` is the axis across the plane; `across` and `vertical` are those of the page, and `upwards` says whether
+    the vertical one runs up it. `sides` are the letters at the left, right, top and bottom.
     """
 
     name: str
@@ -102,7 +103,7 @@ class Window:
 
     @classmethod
     def around(cls, plane: Plane, center: Triple, size_mm: tuple[float, float], geometry: Geometry) -> Window:
-        """The window of a size (width, height) around a continuous index (z, y, x), on the slice nearest to it."""
+        """A window of a size (width, height) around a continuous index (z, y, x), on the slice nearest to it."""
         last = geometry.shape[plane.through] - 1
         middle = [c * s for c, s in zip(center, geometry.spacing_mm, strict=True)]
         x, y = middle[plane.across], middle[plane.vertical]
@@ -116,7 +117,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """Voxels of a slice that a window shows, (vertical, across), and the positions of their centres in mm."""
+    """The voxels of a slice that a window shows (vertical, across), and the positions of their centres in mm."""
 
     values: NDArray[Any]
     across_mm: NDArray[np.floating[Any]]
@@ -136,7 +137,7 @@ class Cut:
 
 
 def cut_window(array: NDArray[Any], geometry: Geometry, window: Window) -> Cut:
-    """The voxels of a display volume that a window shows, and two more on each side, so that nothing ends in it."""
+    """Cut out what a window shows of a display volume, and two more voxels on each side, which fill its edges."""
     plane = window.plane
     indices = [
         np.arange(*_covered(limits, geometry.spacing_mm[axis], geometry.shape[axis]))
