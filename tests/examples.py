@@ -101,3 +101,20 @@ def literal_level(tumor: Tumor, points: np.ndarray) -> np.ndarray:
     field = displacement(tumor)
     moved = [p + ndimage.map_coordinates(u, nodes, order=3, mode="mirror") for p, u in zip(points, field, strict=True)]
     return np.sqrt(sum((m / a) ** 2 for m, a in zip(moved, tumor.half_axes_mm, strict=True)))
+
+
+def plans(scan: Scan, count: int, **settings: object) -> list[Plan]:
+    return [draw_variant(scan, Settings(**settings), 7, variant) for variant in range(count)]
+
+
+def literal_mask(scan: Scan, tumor: Tumor) -> np.ndarray:
+    """Voxels whose centre lies in the ellipsoid."""
+    z, y, x = offsets_mm(scan, tumor)
+    a, b, c = tumor.half_axes_mm
+    return (z / a) ** 2 + (y / b) ** 2 + (x / c) ** 2 <= 1
+
+
+def gamma_prime(gamma: np.ndarray, gamma_max: float, percent: float = 30.0) -> np.ndarray:
+    """Equation 5 as printed, and the identity beyond gamma_max."""
+    pulled = (1 - (1 - gamma / gamma_max) ** 2 * percent / 100) * gamma
+    return np.where(gamma < gamma_max, pulled, gamma)

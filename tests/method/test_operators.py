@@ -8,35 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage, sparse
 
-from tumorgen.method.interpolation import nearest_values, trilinear
 from tumorgen.method.operators import Operator, apply_separable, as_operator, blur_into_zeros, blur_mirrored
-from tumorgen.method.splines import cubic_weights, endless_cubic_weights
-
-
-def test_cubic_weights_are_scipys_spline():
-    values = np.random.default_rng(0).normal(size=9)
-    positions = np.linspace(-1, 9, 83)
-    expected = ndimage.map_coordinates(values, [np.clip(positions, 0, 8)], order=3, mode="mirror")
-    np.testing.assert_allclose(cubic_weights(positions, 9) @ values, expected, atol=1e-10)
-
-
-def test_endless_cubic_weights_are_scipys_spline_far_from_its_ends():
-    rng = np.random.default_rng(0)
-    values, starts, shares = rng.normal(size=121), np.linspace(-7.3, 8.1, 40), rng.normal(size=(40, 6))
-    weights, first = endless_cubic_weights(starts, 0.7, shares)
-    ours = [w @ values[60 + f :][: w.size] for w, f in zip(weights, first, strict=True)]
-    positions = 60 + starts[:, None] + 0.7 * np.arange(6)
-    expected = (shares * ndimage.map_coordinates(values, [positions], order=3, mode="mirror")).sum(axis=1)
-    np.testing.assert_allclose(ours, expected, atol=1e-3)  # a spline forgets within eight nodes, but for 5e-5
-
-
-def test_endless_cubic_weights_of_a_sum_do_not_depend_on_the_others():
-    starts, shares = np.linspace(-7.3, 11.9, 40), np.random.default_rng(0).normal(size=(40, 6))
-    weights, first = endless_cubic_weights(starts, 0.7, shares)
-    for number in range(40):
-        alone, its_first = endless_cubic_weights(starts[[number]], 0.7, shares[[number]])
-        np.testing.assert_array_equal(weights[[number]], alone)
-        assert its_first == first[number]
 
 
 def test_operators_are_applied_to_each_axis():
@@ -102,27 +74,3 @@ def test_a_blur_leaves_the_inside_of_a_mask_exactly_1(sigma):
     assert (values[deep] == 1).all()  # alpha is 1 there: nothing of the tissue shows
     assert values.max() == 1
     assert values.min() >= 0
-
-
-@given(st.tuples(*[st.integers(1, 5)] * 3), st.integers(0, 2**32 - 1))
-def test_trilinear_interpolation_is_scipys(shape, seed):
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=shape).astype(np.float32)
-    index = rng.uniform(-2, 7, (3, 50)).astype(np.float32)
-    index[:, :10] = np.rint(index[:, :10])  # on voxels, on the last ones and beyond
-    expected = ndimage.map_coordinates(values, index, order=1, mode="nearest")
-    np.testing.assert_allclose(trilinear(values, index), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("n", [0, 1])
-def test_trilinear_interpolation_of_nothing(n):
-    assert trilinear(np.zeros((n, n, n), np.float32), np.zeros((3, 0), np.float32)).shape == (0,)
-
-
-@given(st.tuples(*[st.integers(1, 5)] * 3), st.integers(0, 2**32 - 1))
-def test_the_nearest_voxels_are_scipys(shape, seed):
-    rng = np.random.default_rng(seed)
-    values = rng.integers(0, 3, shape).astype(np.uint8)
-    index = rng.uniform(-2, 7, (3, 50)).astype(np.float32)
-    expected = ndimage.map_coordinates(values, index, order=0, mode="nearest")
-    np.testing.assert_array_equal(nearest_values(values, index), expected)
