@@ -59,7 +59,7 @@ class Whole:
         ({"place_mm": math.inf}, "place_mm is inf; a finite number is needed"),
         ({"place_mm": math.nan}, "place_mm is nan; a finite number is needed"),
         ({"sizes": (2.0, 60.0)}, "sizes is 60.0; a value from 1 to 50 is needed"),
-        ({"sizes": (2.0, 2.0)}, "sizes: 2.0 is there twice"),
+        ({"sizes": (2.0, 2.0)}, "sizes 2.0 is there twice"),
         ({"part": Part(ends=(2.0, 1.0))}, "part.ends is 2 to 1; an interval within 0 to 9 is needed"),
         ({"part": Part(ends=(1.0, math.nan))}, "part.ends is 1 to nan; an interval within 0 to 9 is needed"),
         ({"parts": {"b": Part(points=4)}}, "parts.b.points is 4; an odd number from 3 to 15 is needed"),

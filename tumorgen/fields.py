@@ -180,7 +180,7 @@ def _check(kind: Any, value: Any, name: str, about: About) -> None:
         for key, item in value.items():
             _check(arguments[1], item, f"{name}.{key}", about)
     elif isinstance(value, tuple) and arguments[-1] is Ellipsis:
-        refuse_twins(value, name)
+        refuse_twins(name, value)
         for item in value:
             check_value(name, item, about)
     else:
@@ -228,18 +228,18 @@ def _refusal(name: str, value: str, what: str, about: About) -> str:
     return f"{name} is {value}; {what} {about.low:g} to {about.high:g} is needed"
 
 
-def refuse_twins(values: Iterable[Hashable], what: str) -> None:
+def refuse_twins(what: str, values: Iterable[Hashable], remedy: str = "") -> None:
     """Refuse a value that is there twice.
 
     Raises
     ------
     TumorgenError
-        It says which.
+        It says which, and what to do where a remedy is given.
     """
     seen = set()
     for value in values:
         if value in seen:
-            raise TumorgenError(f"{what}: {value} is there twice")
+            raise TumorgenError(f"{what} {value!r} is there twice{remedy and f'; {remedy}'}")
         seen.add(value)
 
 

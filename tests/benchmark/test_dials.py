@@ -193,7 +193,7 @@ def test_levels_read_back_to_the_same_number():
         ("size=nan", "size: radius_mm is nan"),
         ("texture=0.5", "texture: eta is 0.5"),
         ("shape=-1", "shape: sigma_e_mm is -1"),
-        ("size=8,8", r"size: 8\.0 is there twice"),
+        ("size=8,8", r"size 8\.0 is there twice"),
         ("location=hilum", "unknown location 'hilum'; choose from dome, tip"),
     ],
 )

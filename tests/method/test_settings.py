@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
 DOMAIN_ERRORS = [
     ("pattern", "spots", "unknown pattern 'spots'; choose from classes"),
     ("sizes", [], "sizes is empty"),
-    ("sizes", ["tiny", "tiny"], "sizes: tiny is there twice"),
+    ("sizes", ["tiny", "tiny"], "sizes 'tiny' is there twice"),
     ("sizes", ["huge"], "unknown size class 'huge'; choose from tiny, small, medium, large, mix"),
     ("intensity.model", "venous", "unknown intensity.model 'venous'"),
     ("intensity.least_contrast_hu", -1.0, "intensity.least_contrast_hu is -1.0; a value from 0 to 1000 is needed"),

@@ -107,12 +107,10 @@ def read_listings(manifest: Path) -> dict[str, Listing]:
         The table cannot be read, a column is missing, a sample is there twice, or a cell that must not be is empty.
     """
     listings: dict[str, Listing] = {}
-    for where, row in rows_of(manifest, read_text(manifest), ("sample", "case")):
+    for where, row in rows_of(manifest, read_text(manifest), ("sample", "case"), unique="sample"):
         sample, patient = row["sample"].strip(), row["case"].strip()
         if not sample or not patient:
             raise TumorgenError(f"{where}: sample or case is empty")
-        if sample in listings:
-            raise TumorgenError(f"{where}: sample {sample!r} is there twice")
         listings[sample] = Listing(patient, row.get("dimension", "").strip(), row.get("level", "").strip())
     return listings
 

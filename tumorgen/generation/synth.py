@@ -19,7 +19,7 @@ from ..imaging.files import whole_file
 from ..method.plan import sample_name
 from ..method.settings import load_settings
 from ..tables.manifest import Record, recover_manifest
-from ..tables.sources import Source
+from ..tables.sources import Source, refuse_same_case
 from .batches import Batch, split_batches
 from .log import Log, opened
 from .run import PARTIAL, Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
@@ -78,7 +78,7 @@ def find_outstanding(run: Run) -> Outstanding:
         The folder holds another dataset, or one of other settings, versions or another seed; or two scans have one
         name.
     """
-    _refuse_twins(run.sources)
+    refuse_same_case(run.sources)
     there = read_existing(run)
     made = {(record.plan.case, record.plan.variant) for record in there}
     samples = [(source.case, variant) for source in run.sources for variant in range(run.per_scan)]
@@ -87,13 +87,6 @@ def find_outstanding(run: Run) -> Outstanding:
         if (case, variant) not in made:
             wanted[case].append(variant)
     return Outstanding(tuple(there), {case: tuple(variants) for case, variants in wanted.items()})
-
-
-def _refuse_twins(sources: Sequence[Source]) -> None:
-    cases = [source.case for source in sources]
-    for case in cases:
-        if cases.count(case) > 1:
-            raise TumorgenError(f"case {case!r} is there twice; rename one of the scans")
 
 
 def read_existing(run: Run) -> list[Record]:

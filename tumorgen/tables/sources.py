@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Failure, TumorgenError
+from ..fields import refuse_twins
 from ..imaging.files import find_volumes, resolved
 from .manifest import Record
 from .scans import ScanRow
@@ -19,6 +20,17 @@ class Source:
     case: str
     image: Path
     mask: Path
+
+
+def refuse_same_case(sources: Iterable[Source]) -> None:
+    """Refuse two scans whose samples would have the same names.
+
+    Raises
+    ------
+    TumorgenError
+        It says which case it is.
+    """
+    refuse_twins("case", (source.case for source in sources), "rename one of the scans")
 
 
 def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure]]:

@@ -17,7 +17,7 @@ from ..imaging.geometry import Volume
 from ..imaging.patched_gzip import ChunkedVolume
 from ..imaging.reading import read_ct, read_mask
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables.sources import Source
+from ..tables.sources import Source, refuse_same_case
 
 NAME = "Healthy livers (tumorgen)"
 
@@ -50,10 +50,7 @@ def write_healthy_dataset(
         The folder holds another dataset or cannot be written to, or two scans have one name.
     """
     _refuse_other(dataset)
-    cases = [source.case for source in sources]
-    twins = sorted({case for case in cases if cases.count(case) > 1})
-    if twins:
-        raise TumorgenError(f"case {twins[0]!r} is there twice; rename one of the scans")
+    refuse_same_case(sources)
     write_json(dataset_json(len(_there(dataset)), NAME), dataset.folder / "dataset.json", parents=True)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
     todo = [Case(s, s.case, about=(str(s.image), str(s.mask))) for s in sources if not _is_done(s, dataset)]
