@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from phantoms import ball_scan, ball_volume
 
-from tumorgen.benchmark.regions import BEST, DEEPEST, REGIONS, Regions, find_site, is_clear, split
+from tumorgen.benchmark.regions import BEST, DEEPEST, REGIONS, Regions, find_site, is_clear, split_into_regions
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.placement import count_clear
 from tumorgen.method.scan import Scan, prepare_scan
@@ -70,7 +70,7 @@ def test_the_dome_is_above_all_others(regions):
 @pytest.mark.parametrize("count", [5, 6, 9, 23])
 def test_the_smallest_liver_has_them_all(count):
     """Flat in every direction: all points are one point."""
-    members = split(np.zeros((3, count)))
+    members = split_into_regions(np.zeros((3, count)))
     assert all(members[name].any() for name in REGIONS)
     assert sum(members.values()).tolist() == [1] * count
 

@@ -253,5 +253,5 @@ def test_files_are_loaded_and_checked_against_each_other(tmp_path):
     with pytest.raises(TumorgenError, match=r"shifted\.nii\.gz: does not fit .*5\.00 mm apart"):
         load_scan(tmp_path / "case_7_0000.nii.gz", tmp_path / "shifted.nii.gz")
     write_volume(Volume(~liver & (volume.array < -500), volume.geometry), tmp_path / "air.nii.gz")
-    with pytest.raises(TumorgenError, match=r"case_7_0000\.nii\.gz: mean in the liver mask is -1000"):
+    with pytest.raises(TumorgenError, match=r"case_7_0000\.nii\.gz: the mean in the liver mask is -1000"):
         load_scan(tmp_path / "case_7_0000.nii.gz", tmp_path / "air.nii.gz")

@@ -1,8 +1,7 @@
-"""Five regions of a liver, a fifth of its volume each, by the patient's axes; every liver has them, however scanned.
+"""Five regions of a liver, a fifth of its volume each, along the patient's axes, however the scan was acquired.
 
-The uppermost fifth is the `dome`, the lowermost the `tip`. What lies between them is cut into three parts of one
-volume: the `right` one, the `left` one (the patient's), and the `middle`. They share no voxel, and together are the
-liver.
+The uppermost fifth is the `dome`, the lowermost the `tip`. What lies between them is cut into three parts of the same
+volume: `right` and `left`, as the patient has them, and `middle`. The regions share no voxel and make up the liver.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ class Regions:
         """Measure a scan's regions."""
         spacing = scan.geometry.spacing_mm
         depth = edt.edt(scan.inside[scan.roi].astype(bool), anisotropy=spacing, black_border=True, parallel=1)
-        return Regions(scan, split(_lps_mm(scan)), depth.ravel()[scan.candidates])
+        return Regions(scan, split_into_regions(_lps_mm(scan)), depth.ravel()[scan.candidates])
 
 
-def split(points_mm: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
-    """Regions of points (3, n), LPS mm: which of them each holds. A boundary may run through points of one slice."""
+def split_into_regions(points_mm: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
+    """Share points (3, n), LPS mm, out among the regions: for each, a mask (n). A boundary may run through a slice."""
     count = points_mm.shape[1]
     upwards = np.argsort(points_mm[2], kind="stable")
     tip, between, dome = np.split(upwards, [count // 5, count - count // 5])
@@ -66,7 +65,7 @@ def split(points_mm: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
 
 
 def _lps_mm(scan: Scan) -> NDArray[np.float64]:
-    """Candidates along the patient's axes, (3, n) LPS mm, but for the origin, which decides no order."""
+    """Positions (3, n) of the candidates, LPS mm, without the image's origin, which changes no order."""
     indices = np.unravel_index(scan.candidates, shape_of(scan.roi))
     z, y, x = (i * s for i, s in zip(indices, scan.geometry.spacing_mm, strict=True))
     points: NDArray[np.float64] = np.reshape(scan.geometry.direction, (3, 3)) @ np.stack([x, y, z])
@@ -76,9 +75,9 @@ def _lps_mm(scan: Scan) -> NDArray[np.float64]:
 def find_site(regions: Regions, region: str | None, radius_mm: float, rng: Generator, *, avoid: bool) -> int:
     """Draw the candidate of a scan that a tumour of radius r is centred on, in a region or (None) in the whole liver.
 
-    With `avoid` it has no vessel within r; where there is no such place, it is of the tenth with the most clearance. Of
-    the places that will do it is one of the fiftieth that lies deepest, so that the liver's edge cuts as little of the
-    tumour as can be.
+    With `avoid` it has no vessel within r; if there is no such place, it is one of the tenth with the most clearance.
+    Of these places one is drawn from the fiftieth that lies deepest, so that the liver's edge cuts as little of the
+    tumour as possible.
     """
     scan = regions.scan
     inside = np.arange(scan.candidates.size) if region is None else np.flatnonzero(regions.members[region])

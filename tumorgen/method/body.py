@@ -1,4 +1,4 @@
-"""A tumour by itself, whatever it lies in: its shape, its soft edge, its capsule and its texture (Eq. 3, 6, 7).
+"""A tumour by itself, without the tissue around it: shape, soft edge, capsule and texture (Eq. 3, 6, 7).
 
 Arrays are (z, y, x).
 """
@@ -29,12 +29,12 @@ TRUNCATE = 3.0  # standard deviations at which a blur is cut off
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """A tumour by itself, whatever it lies in, on the voxels of the scan that it may cover.
+    """A tumour by itself, on the voxels of the scan that it may cover.
 
     Attributes
     ----------
     box
-        These voxels.
+        These voxels, as a box of the scan; the arrays have its shape.
     occupied
         Shape t': voxels of which at least half is tumour.
     alpha
@@ -42,9 +42,9 @@ class Body:
     rim
         Blurred edge e', in [0, 1].
     texture
-        Texture T'', HU; zero in places where alpha is.
+        Texture T'', HU; zero in places where alpha is zero.
     voxels
-        Number of voxels of t', those beyond the scan's edge included.
+        Number of voxels of t', including those beyond the scan's edge.
     """
 
     box: Box
@@ -106,7 +106,7 @@ def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
 
 
 def _refuse_oversize(grid: Grid, sigma_mm: float = 0.0) -> None:
-    """Refuse a grid that is too large to be rendered with blurs of a width: a row may ask for anything."""
+    """Refuse a grid too large to be rendered with blurs of a width: a row may ask for anything."""
     points = math.prod(grid.shape) * math.prod(grid.fine)
     weights = max(n * k * 8 * sigma_mm / s for n, k, s in zip(grid.shape, grid.fine, grid.fine_spacing_mm, strict=True))
     excess = max(points / MOST_POINTS, weights / MOST_WEIGHTS)
@@ -119,10 +119,10 @@ def _refuse_oversize(grid: Grid, sigma_mm: float = 0.0) -> None:
 
 
 def deformed_shape(tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Box]:
-    """Deformed shape t', where the mass effect has moved it: what is in its box of the fine grid, and that box.
+    """Deformed shape t' as the mass effect has moved it, in its box of the fine grid, and this box.
 
-    The implicit function is read where Eq. 5 pulls from; that is interpolated only where it can make a difference, near
-    the surface.
+    The implicit function is read where Eq. 5 pulls from. It is interpolated only near the surface, where that can make
+    a difference.
     """
     axes = grid.axes(fine=True)
     q = level(tumor, axes)
@@ -136,7 +136,7 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Box]:
 
 
 def near_surface(tumor: Tumor, axes: Axes, q: Floats) -> NDArray[np.bool_]:
-    """Points that the mass effect might move across the surface q = 1: it moves them as far as they are from it."""
+    """Points of the fine grid that are so near the surface q = 1 that the mass effect might move them across it."""
     gamma: Floats = np.sqrt(squared_distance(axes))
     moved = 1 - gamma / np.float32(tumor.gamma_max_mm)  # becomes gamma - gamma'
     np.maximum(moved, 0, out=moved)
@@ -148,7 +148,7 @@ def near_surface(tumor: Tumor, axes: Axes, q: Floats) -> NDArray[np.bool_]:
 
 
 def largest_piece(shape: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
-    """Largest connected part of a shape, and its box: strong deformation tears bits off, and one row is one tumour."""
+    """Largest connected part of a shape, and its box: strong deformation tears bits off, but a row is one tumour."""
     box = box_of(shape)
     shape = np.ascontiguousarray(shape[box])
     parts, count = cc3d.connected_components(shape, connectivity=26, return_N=True)
@@ -162,7 +162,22 @@ def largest_piece(shape: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
 def widened_for_blurs(
     shape: NDArray[np.bool_], box: Box, tumor: Tumor, grid: Grid
 ) -> tuple[NDArray[np.bool_], Box, Grid]:
-    """A box of a grid's fine parts on no more voxels than it and its blurs cover, its box there, and these voxels."""
+    """Put a shape on a grid of only those voxels that it and its blurs cover.
+
+    Parameters
+    ----------
+    shape, box
+        The shape in a box of the grid's fine parts.
+    tumor
+        Says how far the blurs reach.
+    grid
+        The grid; blurs may reach beyond it.
+
+    Returns
+    -------
+    shape, box, grid
+        The shape on the whole of the new grid's fine parts, its box there, and the new grid.
+    """
     blurs = tumor.sigma_c_mm, tumor.sigma_d_mm if tumor.capsule_hu else 0.0
     margins = [sum(each) for each in zip(*(blur_radii(sigma, grid.fine_spacing_mm) for sigma in blurs), strict=True)]
     voxels = grid.holding(box, margins)
@@ -177,7 +192,7 @@ def widened_for_blurs(
 
 
 def soft_edge(shape: NDArray[np.bool_], within: Box, tumor: Tumor, grid: Grid) -> tuple[Floats, Box]:
-    """Blur of the shape with sigma_c, t'' in [0, 1], on the fine grid, and the box that it is in."""
+    """Soft edge t'' in [0, 1] on the fine grid, the shape blurred with sigma_c, and the box outside which it is 0."""
     soft = shape.astype(np.float32)
     return soft, blur_box(soft, within, tumor.sigma_c_mm, grid.fine_spacing_mm)
 
@@ -192,19 +207,19 @@ def capsule_rim(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
 
 
 def blur_box(values: Floats, within: Box, sigma_mm: float, spacing_mm: Triple) -> Box:
-    """Gaussian blur of a width in mm, in place, of values in a box; return the box after it. Zero changes nothing."""
+    """Blur values that are zero outside a box, in place, with a Gaussian of a width in mm; return the box after it."""
     if not sigma_mm:
         return within
     return blur_into_zeros(values, within, [sigma_mm / s for s in spacing_mm], blur_radii(sigma_mm, spacing_mm))
 
 
 def blur_radii(sigma_mm: float, spacing_mm: Triple) -> list[int]:
-    """How far a blur of a width in mm reaches along each axis, in voxels of a spacing."""
+    """How far a blur of a width in mm reaches along each axis, in voxels of this spacing."""
     return [int(TRUNCATE * sigma_mm / s + 0.5) for s in spacing_mm]
 
 
 def texture_in_box(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
-    """Texture T'' (Eq. 3) in the voxels of the box of t'' on the fine grid; zero in the others."""
+    """Texture T'' (Eq. 3) in the voxels that hold the box of t'' on the fine grid; zero in the others."""
     laid = np.zeros(grid.shape, np.float32)
     if soft[within].any():
         box = grid.holding(within)
@@ -213,7 +228,7 @@ def texture_in_box(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Float
 
 
 def clip_to_image(grid: Grid, shape: Index) -> tuple[Box, Box]:
-    """The part of a grid inside an image: as a box of the image, and as a window of the grid; or nothing."""
+    """The part of a grid inside an image, as a box of the image and as one of the grid; or two empty boxes."""
     starts = [max(0, a) for a in grid.start]
     stops = [min(n, a + m) for n, a, m in zip(shape, grid.start, grid.shape, strict=True)]
     if any(a >= b for a, b in zip(starts, stops, strict=True)):

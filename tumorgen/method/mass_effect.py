@@ -19,8 +19,9 @@ from .operators import Floats, blur_mirrored
 from .plan import Tumor
 from .shape import Axes, squared_distance
 
-NOISE_SD = 3.0  # noise departs from the local mean by up to 3 sigma_p,
-EDGE_SLOPE = 0.8  # where that mean changes by less than about 0.8 sigma_p from voxel to voxel; the rest is anatomy
+# Noise is what departs from the local mean by up to 3 sigma_p, where that mean changes by less than about 0.8 sigma_p
+# from voxel to voxel; the rest is anatomy.
+NOISE_SD, EDGE_SLOPE = 3.0, 0.8
 _STRUCTURE_SIGMA, _STRUCTURE_RADIUS = 1.0, 3  # voxels
 
 
@@ -44,7 +45,7 @@ class Pull:
 
     @classmethod
     def of(cls, tumor: Tumor, geometry: Geometry) -> Pull:
-        """The pull map of a tumour. As printed, Eq. 5 says where a voxel is read from."""
+        """Make the pull map of a tumour. Eq. 5, as printed, says where a voxel is read from."""
         center, spacing = geometry.to_index(tumor.center_mm), geometry.spacing_mm
         gamma_max = tumor.gamma_max_mm if tumor.mass_effect_percent else 0.0
         box = _box_of_ball(center, [gamma_max / s for s in spacing], geometry.shape) if gamma_max else EMPTY
@@ -60,7 +61,7 @@ class Pull:
         return cls(box, moving, source)
 
     def moved_label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The box's label, moved; each voxel takes the nearest one's, so that no label is invented."""
+        """The label of the box after the move; each voxel takes the label nearest to its source: none is invented."""
         moved = label.copy()
         if not label.size or label.min() == label.max():
             return moved
@@ -68,10 +69,10 @@ class Pull:
         return moved
 
     def move_hu(self, hu: Floats, noise_sd: float, visible: NDArray[np.bool_]) -> None:
-        """Move the box's HU, in place, where it is visible: anatomy comes from where Eq. 5 says, noise stays in place.
+        """Move the HU of the box, in place, where they are visible: anatomy as Eq. 5 says, while noise stays in place.
 
-        Interpolating the noise would blur it (measured: linear keeps 63 % of its standard deviation), which shows as a
-        halo around the tumour.
+        Interpolating the noise would blur it, which shows as a halo around the tumour (measured: linear interpolation
+        keeps 63 % of its standard deviation).
         """
         noise = noise_of(hu, noise_sd)
         seen = np.flatnonzero(visible[self.moving])

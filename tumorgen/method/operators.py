@@ -1,4 +1,4 @@
-"""Linear operators on a box of voxels: small matrices, one for each axis, and trilinear interpolation.
+"""Linear operators that act on one axis of an array after another: small sparse matrices, and Gaussian blurs.
 
 Products are sparse, not BLAS's: their order of summation is the same on every processor and for every number of
 threads, so that a row of the manifest gives the same bits everywhere.
@@ -21,7 +21,7 @@ from ..imaging.boxes import Box, grow
 
 Floats = NDArray[np.float32]
 
-# Not scipy's public interface, and without its checks: for a small tumour they take longer than the product.
+# Not scipy's public interface: its checks take longer than the product for a small tumour.
 _csr_matvecs: Any = getattr(getattr(sparse, "_sparsetools", None), "csr_matvecs", None)
 _NO_BLUR = 1e-15  # voxels
 _ONE = 2**24  # float32 adds up shares of this many parts without rounding
@@ -79,7 +79,7 @@ def as_operator(matrix: NDArray[Any], dtype: DTypeLike = np.float32) -> Operator
 
 
 def as_operators(matrix: NDArray[Any], sizes: Sequence[int]) -> list[Operator]:
-    """Likewise, cut into operators of so many rows."""
+    """A small matrix, most of whose entries are not zero, cut into operators with these numbers of rows."""
     whole = as_operator(matrix)
     return [whole.part(first, end) for first, end in pairwise([0, *accumulate(sizes)])]
 
@@ -100,9 +100,10 @@ def apply_separable(operators: Sequence[Operator], values: Floats) -> Floats:
 
 
 def separable_slabs(operators: Sequence[Operator], values: Floats) -> Iterator[tuple[slice, Floats]]:
-    """Likewise of an array (n, z, y, x), in slabs: planes, and what they become, (n, planes, y, x).
+    """Apply an operator (out, in) to each of the axes z, y, x of an array (n, z, y, x), slab by slab.
 
-    A slab is small enough to be worked on in the processor's cache, and may be changed.
+    Yields slices of the resulting planes and these planes, (n, planes, y, x). A slab is small enough for the
+    processor's cache, and the caller may change it.
     """
     on_z, on_y, on_x = operators
     through = _on_planes(on_y, on_x, values)
@@ -137,16 +138,17 @@ def _applied(operator: Operator, values: Floats) -> Floats:
 def blur_mirrored(values: Floats, sigmas: Sequence[float], radii: Sequence[int]) -> Floats:
     """Gaussian blur of values that are mirrored at their ends, the last ones doubled: scipy's "reflect".
 
-    `sigmas` and `radii`, how far it reaches, are in voxels (z, y, x).
+    `sigmas` and `radii`, how far the blur reaches, are in voxels (z, y, x).
     """
     operators = [_mirrored(n, sigma, radius) for n, sigma, radius in zip(values.shape, sigmas, radii, strict=True)]
     return apply_separable(operators, values)
 
 
 def blur_into_zeros(values: Floats, within: Box, sigmas: Sequence[float], radii: Sequence[int]) -> Box:
-    """Gaussian blur, in place, of values that are zero outside a box, as zeros follow them; return the box after it.
+    """Gaussian blur, in place, of values that are zero outside a box; return the box outside which they still are.
 
-    A voxel's value does not depend on how much of the zeros the box holds.
+    `sigmas` and `radii`, how far the blur reaches, are in voxels (z, y, x). A voxel's value does not depend on how many
+    zeros the box holds.
     """
     over = grow(within, radii, values.shape)
     operators = []
@@ -179,7 +181,7 @@ def _mirrored(size: int, sigma: float, radius: int) -> Operator:
 def _spreading(
     size: int, before: int, behind: int, radius: int
 ) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.int32]]:
-    """Which weights its rows have, columns and starts of an operator from some voxels to more on both sides."""
+    """Which weight each entry has, columns and row starts of a blur that widens a row of voxels on both sides."""
     columns = _around(-before, size + behind, radius)
     there = (columns >= 0) & (columns < size)
     starts = np.zeros(len(there) + 1, np.int32)
@@ -189,7 +191,7 @@ def _spreading(
 
 
 def _around(first: int, end: int, radius: int) -> NDArray[np.int32]:
-    """What is up to a radius from each of some numbers (rows)."""
+    """Matrix whose rows hold, for each number from `first` up to `end`, the numbers up to a radius from it."""
     numbers: NDArray[np.int32] = np.add.outer(
         np.arange(first, end, dtype=np.int32), np.arange(-radius, radius + 1, dtype=np.int32)
     )

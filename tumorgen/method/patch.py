@@ -73,7 +73,7 @@ class Patch:
     outcomes: tuple[Outcome, ...]
 
     def apply(self, scan: Scan) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Whole image (the scan's data type) and whole label (uint8), (z, y, x), as new arrays."""
+        """Return whole image (the scan's data type) and whole label (uint8), (z, y, x), as new arrays."""
         image, label = scan.image.array.copy(), scan.liver.astype(np.uint8)
         for block in self.blocks:
             image[block.box] = block.image

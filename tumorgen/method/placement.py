@@ -23,7 +23,7 @@ from .shape import extent_mm
 
 _TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
 _FIRST_TRIES, _TRIES = 16, 512  # candidates looked at, some and then more together, before the whole set is
-_BLOCK = 1 << 17  # candidates looked at together when all are, to bound the memory
+_BLOCK = 2**17  # candidates looked at together when all are, to bound the memory
 _BEST_PART = 10  # where no voxel is clear of vessels: the part of the liver, by clearance, to draw from
 
 
@@ -43,7 +43,11 @@ Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]  # lowest and highest p
 def place_tumors(
     scan: Scan, settings: Settings, drafts: Sequence[Tumor], rng: Generator, region: Box | None
 ) -> tuple[list[Tumor], set[str]]:
-    """Give every tumour a place, in order; those that find no room are left out, which the notes say."""
+    """Give every tumour a place, in order; return those that found one, and notes on what went differently.
+
+    Tumours that find no room are left out (`fewer_placed`). With the pattern `satellite` the first is the main tumour,
+    and the others lie around it; otherwise all centres lie in the region, if one is given.
+    """
     tumors: list[Tumor] = []
     placed: list[_Placed] = []
     notes: set[str] = set()
@@ -66,13 +70,13 @@ def place_tumors(
 
 
 def move_to_candidate(scan: Scan, tumor: Tumor, candidate: int) -> Tumor:
-    """The tumour, centred on a candidate of the scan."""
+    """Centre a tumour on a candidate of the scan."""
     x, y, z = (rounded(c) for c in scan.geometry.to_mm(scan.voxel(candidate)))
     return replace(tumor, center_x_mm=x, center_y_mm=y, center_z_mm=z)
 
 
 def reach_mm(tumor: Tumor) -> float:
-    """How far from its centre a tumour changes the anatomy: its deformed shape, swollen, or its mass effect."""
+    """How far from its centre a tumour changes the anatomy: the reach of its deformed shape or of its mass effect."""
     _, _, reach = extent_mm(tumor)
     if not tumor.mass_effect_percent:
         return reach
@@ -92,7 +96,7 @@ def _bounds_mm(scan: Scan, region: Box) -> Bounds:
 
 
 def _apart_from(placed: Sequence[_Placed], reach: float, within: Bounds | None = None) -> Keep:
-    """Clear of every tumour that has a place, and within bounds where there are any."""
+    """Allow positions where a tumour of this reach (mm) touches no placed one, within bounds if there are any."""
 
     def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
         free = np.ones(len(positions), bool)
@@ -107,7 +111,7 @@ def _apart_from(placed: Sequence[_Placed], reach: float, within: Bounds | None =
 
 
 def _in_ring_around(center: Triple, radius: float, distance: Range) -> Keep:
-    """Around a tumour, at a distance given in its radii."""
+    """Allow positions around a tumour whose distance from its centre, in its radii, lies in a range."""
 
     def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
         squared = np.sum((positions - center) ** 2, axis=1)
@@ -119,12 +123,28 @@ def _in_ring_around(center: Triple, radius: float, distance: Range) -> Keep:
 
 
 def draw_candidate(scan: Scan, radius_mm: float | None, keep: Keep, rng: Generator) -> tuple[int | None, bool]:
-    """Draw a candidate of a scan for a tumour of radius r, and say whether no vessel lies within r of it.
+    """Draw a candidate of a scan for a tumour of radius r.
 
-    The candidates are sorted by clearance: those with no vessel within r are the first n. Where none of these may be
-    taken, it is drawn from the tenth of the liver that has the most clearance, or twice that, and so on: never always
-    the same voxel, never a loop without end. With `radius_mm` None vessels are not asked for. None where no voxel is
-    allowed.
+    If none of the candidates with no vessel within r is allowed, one is drawn from the tenth of the liver with the most
+    clearance, then from twice that, and so on: it is not always the same voxel, and the search ends.
+
+    Parameters
+    ----------
+    scan
+        The scan.
+    radius_mm
+        r; None if vessels need not be avoided.
+    keep
+        Tells which positions are allowed.
+    rng
+        Generator of places.
+
+    Returns
+    -------
+    candidate
+        Number of the candidate in `scan.candidates`; None if no voxel of the liver is allowed.
+    clear
+        Whether no vessel lies within r of it.
     """
     total = scan.candidates.size
     clear = total if radius_mm is None else count_clear(scan, radius_mm)
@@ -140,13 +160,13 @@ def draw_candidate(scan: Scan, radius_mm: float | None, keep: Keep, rng: Generat
 
 
 def count_clear(scan: Scan, radius_mm: float) -> int:
-    """How many candidates have no vessel voxel within r: the size of the admissible set."""
+    """Count the candidates with no vessel voxel within r: they are the first ones."""
     limit = radius_mm + _TOUCH_MM
     return bisect_left(range(scan.clearance_mm.size), True, key=lambda i: bool(scan.clearance_mm[i] <= limit))
 
 
 def _draw_allowed(scan: Scan, count: int, keep: Keep, rng: Generator, *, thorough: bool = True) -> int | None:
-    """Draw uniformly from the allowed among the first candidates: by looking at a few, or else, if asked, at all."""
+    """Draw uniformly from the allowed ones of the first candidates: a few are tried, then, if `thorough`, all are."""
     if not count:
         return None
     tries = rng.integers(count, size=_TRIES)

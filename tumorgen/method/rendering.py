@@ -25,12 +25,24 @@ from .scan import Scan
 
 
 def render(scan: Scan, plan: Plan) -> Patch:
-    """Render a plan into its scan.
+    """Render a plan into its scan: a pure function, which leaves the scan as it is.
+
+    Parameters
+    ----------
+    scan
+        The scan that the plan was drawn for.
+    plan
+        What is rendered; tumours later in the plan lie on earlier ones.
+
+    Returns
+    -------
+    Patch
+        The changed boxes of image and label, and what came out of each tumour.
 
     Raises
     ------
     TumorgenError
-        The plan belongs to another scan, or a tumour's centre lies outside it.
+        The plan belongs to another scan, or a tumour's centre lies outside it, or a tumour is too large to be rendered.
     """
     plan.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
     blocks: list[Block] = []
@@ -46,7 +58,7 @@ def render(scan: Scan, plan: Plan) -> Patch:
 
 
 def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan) -> tuple[Block, Outcome]:
-    """Render one tumour on the scan and the blocks before it."""
+    """Render one tumour on what the blocks before it have left of the scan."""
     body, pull = Body.of(tumor, scan.geometry), Pull.of(tumor, scan.geometry)
     box = hull(hull(body.box, pull.box), _center_box(tumor, scan.geometry))
     here, around = window(box, body.box), window(box, pull.box)
@@ -87,7 +99,7 @@ def _center_box(tumor: Tumor, geometry: Geometry) -> Box:
 
 
 def _read_current(scan: Scan, blocks: Sequence[Block], box: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Copies of image and label in a box as the blocks before have left them."""
+    """Copies of image and label in a box, as the blocks before have left them."""
     image, label = scan.hu[box].copy(), scan.inside[box].astype(np.uint8)
     for block in blocks:
         if windows := overlap(box, block.box):
@@ -110,12 +122,12 @@ def cast_to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _survives_float32(dtype: np.dtype[Any]) -> bool:
-    """Whether every voxel that nothing is done to comes back from float32 as it was, bit for bit: not so a -0.0."""
+    """Whether unchanged voxels come back from float32 bit for bit; a float's -0.0, for one, does not."""
     return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def trim_block(block: Block, touched: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
-    """A block and a mask in it, without the margins that the tumour did not touch."""
+    """Cut the margins that the tumour did not touch off a block and off a mask of its shape."""
     window = box_of(touched)
     return Block(part_of(block.box, window), block.image[window], block.label[window]), here[window]
 

@@ -59,7 +59,7 @@ def mu_range(settings: Settings, mu_p: float) -> MuRange:
 
 
 def variant_rng(seed: int, case: str, variant: int) -> Generator:
-    """Generator of one sample, from its identity alone: adding a scan changes no other sample."""
+    """Generator of a variant, seeded from its identity alone: adding a scan changes no other sample."""
     return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(case.encode()), variant]))
 
 
@@ -69,7 +69,16 @@ def variant_class(settings: Settings, variant: int) -> str:
 
 
 def draw_variant(scan: Scan, settings: Settings, seed: int, variant: int) -> Plan:
-    """Plan of one sample of a run, from stable identity.
+    """Draw the plan of a variant of a scan: the one that `tumorgen synth` draws with this seed.
+
+    Parameters
+    ----------
+    scan
+        The scan; its `case` takes part in the seed.
+    settings
+        What is drawn. The variants take turns in its size classes.
+    seed, variant
+        Seed of the run and number of the variant, from 0.
 
     Raises
     ------
@@ -85,14 +94,30 @@ def draw_variant(scan: Scan, settings: Settings, seed: int, variant: int) -> Pla
 def draw_plan(
     scan: Scan, settings: Settings, rng: Generator, size_class: str = "small", *, region: Box | None = None
 ) -> Plan:
-    """Draw one plan of a size class (or `mix`) for a scan.
+    """Draw a plan for a scan.
 
-    With a `region` (z, y, x) the centres lie in it; satellites lie around their main tumour wherever that puts them.
+    Parameters
+    ----------
+    scan
+        The scan.
+    settings
+        What is drawn.
+    rng
+        Generator that everything is drawn from: the same state gives the same plan.
+    size_class
+        One of the settings' size classes, or `mix`.
+    region
+        Box (z, y, x) that all centres lie in, but for satellites: those lie around their main tumour.
+
+    Returns
+    -------
+    Plan
+        Without a seed, as variant 0.
 
     Raises
     ------
     TumorgenError
-        Unknown size class.
+        The size class is unknown.
     """
     if size_class != MIX and size_class not in settings.classes:
         raise TumorgenError(f"unknown size class {size_class!r}; choose from {', '.join((*settings.classes, MIX))}")
@@ -149,7 +174,7 @@ def plan_for(
 
 
 def _draw_pattern(settings: Settings, size_class: str, mu: MuRange, sigma_p: float, rng: Generator) -> list[Tumor]:
-    """Tumours of a sample without a place yet, the largest first, so that they find room."""
+    """Draw the tumours of a sample, without places; the largest first, so that they find room."""
 
     def draw(name: str, count: Count = (1, 1)) -> list[Tumor]:
         number = int(rng.integers(count[0], count[1] + 1))
@@ -168,14 +193,14 @@ def _draw_pattern(settings: Settings, size_class: str, mu: MuRange, sigma_p: flo
 
 
 def _one_class(settings: Settings, size_class: str, rng: Generator) -> str:
-    """A class to draw from; for `mix`, one of those that it mixes."""
+    """The class that all tumours are drawn from: the size class or, for `mix`, one of those that it mixes."""
     names = [name for name, (_, high) in settings.mix.items() if high] or [size_class]
     pick = int(rng.integers(len(names)))
     return names[pick] if size_class == MIX else size_class
 
 
 def _draw_satellites(settings: Settings, main: Tumor, others: list[Tumor], rng: Generator) -> list[Tumor]:
-    """One large, irregular tumour and its satellites, which are scaled-down tumours of its class (section 3.2)."""
+    """Make the main tumour irregular, and scale the others of its class down to its satellites (section 3.2)."""
     pattern = settings.satellite
     irregular = replace(
         main,
@@ -193,7 +218,7 @@ def _scaled(tumor: Tumor, factor: float) -> Tumor:
 
 
 def draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p: float, rng: Generator) -> Tumor:
-    """One tumour without a place (Table 1 and the size table); what it draws of `rng` does not depend on the rest."""
+    """Draw a tumour without a place (Table 1, size table), with the same numbers of `rng` whichever steps are on."""
     r = size.radius_mm
     half_axes = rng.uniform(*settings.shape.half_axes, size=3) * r
     sigma_e, sigma_c = _uniform(size.sigma_e_mm, rng), _uniform(settings.edge.sigma_c_mm, rng)
@@ -228,10 +253,10 @@ def draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p: 
 
 
 def apply_switches(tumor: Tumor, settings: Settings) -> Tumor:
-    """The tumour with strength zero for each step that is switched off, or that it is too small for.
+    """Set the strength to zero of each step that is switched off, and of the capsule of a tumour too small for one.
 
-    The capsule lies on the blurred edge (Eq. 6): without the blur there is no edge for it to lie on. Its least radius
-    is that of the tumour as it is in the end; a satellite is scaled down after it was drawn.
+    The capsule lies on the blurred edge (Eq. 6): without the blur there is no edge for it to lie on. What counts is the
+    tumour's final radius: satellites are scaled down after they were drawn.
     """
     capsule = settings.capsule
     large_enough = tumor.radius_mm >= rounded(capsule.least_radius_mm)

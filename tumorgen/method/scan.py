@@ -1,6 +1,6 @@
 """A healthy scan made ready for tumours: HU statistics, vessels (Eq. 1 and 2) and the clearance to them.
 
-Prepared once per scan; plans are sampled from it and rendered into it.
+A scan is prepared once. Plans are then drawn for it and rendered into it. Arrays are (z, y, x).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Scan:
     geometry
         Geometry of the CT.
     hu
-        The CT, (z, y, x), HU, in the file's own data type: the array, or what gives boxes of it.
+        The CT, (z, y, x), HU, in the file's own data type: an array, or an object that gives boxes of one.
     inside
-        Liver mask l of the same shape, boolean or 0 and 1: likewise.
+        Liver mask l of the same shape, boolean or 0 and 1: an array, or an object that gives boxes of one.
     image_sha256, mask_sha256
         Digests of voxels and geometry, which pin a plan to its scan.
     roi
@@ -89,7 +89,16 @@ class Scan:
 
 
 def load_scan(image: Path, mask: Path, vessels: Vessels | None = None, case: str = "") -> Scan:
-    """Read a CT and its liver mask and prepare them.
+    """Read a CT and its liver mask, and measure them (`prepare_scan`).
+
+    Parameters
+    ----------
+    image, mask
+        Files of the CT in HU and of its liver (above zero), on one grid.
+    vessels
+        How vessels are found; the paper's way by default.
+    case
+        Name of the scan, for seeds and sample names; by default that of the file.
 
     Raises
     ------
@@ -107,7 +116,18 @@ def load_scan(image: Path, mask: Path, vessels: Vessels | None = None, case: str
 
 
 def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str) -> Scan:
-    """Measure a scan: statistics, vessels, clearance (Eq. 1 and 2, Table 1).
+    """Measure a CT and its liver: statistics, vessels, clearance (Eq. 1 and 2, Table 1).
+
+    Parameters
+    ----------
+    image
+        CT in HU, of any real data type.
+    liver
+        Liver mask of the image's shape.
+    vessels
+        How vessels are found.
+    case
+        Name of the scan, for seeds and sample names.
 
     Raises
     ------
@@ -115,12 +135,13 @@ def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case
         The liver is empty, of another shape than the image, or of values that are not HU.
     """
     if liver.shape != image.array.shape or not liver.any():
-        raise TumorgenError(f"the liver mask, of shape {liver.shape}, is empty or not of the image's shape")
+        raise TumorgenError(f"the liver mask, of shape {liver.shape}, is empty or has another shape than the image")
     liver_box = bounding_box(liver)
     mean_hu, first_sd = estimate_liver_hu(image.array[liver_box][liver[liver_box]])
     if not LIVER_HU[0] <= mean_hu <= LIVER_HU[1]:
         raise TumorgenError(
-            f"mean in the liver mask is {mean_hu:.0f}; a liver in HU has 0 to 200: wrong mask, or not HU"
+            f"the mean in the liver mask is {mean_hu:.0f}, but a liver has 0 to 200 HU;"
+            " the mask is wrong, or the values are not HU"
         )
 
     # Table 1's sigma_a needs sigma_p, which needs the vessels, which need sigma_a: a robust estimate over the whole

@@ -22,7 +22,7 @@ from .splines import cubic_weights
 
 FINE_MM = 1.6  # voxels longer than this are cut into equal parts, so that thick slices get partial volumes
 DEFORM_SPAN = 2.0  # control points cover -2 r to 2 r, as the authors' crop of four half-axes does
-_REMEMBERED = 64  # shapes: what sampling asks for, rendering asks for soon after
+_REMEMBERED = 64  # shapes; rendering soon asks for the same ones as sampling
 _PROBES = 32  # samples per axis when the extent of a shape is looked for
 
 Axes = tuple[Floats, Floats, Floats]
@@ -66,7 +66,7 @@ class Grid:
         return z, y, x
 
     def part(self, box: Box) -> Grid:
-        """The voxels of a box of the grid's own indices, as a grid."""
+        """The grid of the voxels in a box, which counts from the grid's first voxel."""
         z, y, x = (a + b.start for a, b in zip(self.start, box, strict=True))
         shape = shape_of(box)
         offset_z, offset_y, offset_x = (
@@ -77,7 +77,7 @@ class Grid:
         return Grid((z, y, x), shape, self.fine, self.spacing_mm, self.fine_spacing_mm, offset, below)
 
     def holding(self, fine: Box, margins: Sequence[int] = (0, 0, 0)) -> Box:
-        """Voxels that hold a box of fine parts with margins of so many around it; they may lie beyond the grid."""
+        """Voxels that hold a box of fine parts and margins, in fine parts, around it; they may lie beyond the grid."""
         z, y, x = (
             slice((b.start - m) // k, -(-(b.stop + m) // k)) for b, m, k in zip(fine, margins, self.fine, strict=True)
         )
@@ -92,7 +92,7 @@ class Grid:
         return mean
 
     def mostly(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Voxels of whose fine parts at least half are in a mask."""
+        """Voxels with at least half of their fine parts in a mask."""
         return mask if self.fine == (1, 1, 1) else self.voxel_mean(mask) >= 0.5
 
 
@@ -105,8 +105,8 @@ def _centres(voxels: int, parts: int) -> NDArray[np.float64]:
 def grid_around(center: Triple, low_mm: Triple, high_mm: Triple, spacing_mm: Triple) -> Grid:
     """Voxels that cover [low, high] mm (z, y, x) around a continuous voxel index (z, y, x).
 
-    It depends on nothing but its arguments, never on where the image ends; and its shape not on the centre, so that a
-    tumour moved by a fraction of a voxel keeps its texture.
+    The grid never depends on where the image ends, and its shape does not depend on the centre, so that a tumour moved
+    by a fraction of a voxel keeps its texture.
     """
     nearest = [round(c) for c in center]
     below = [ceil(-low / s + 0.5) for low, s in zip(low_mm, spacing_mm, strict=True)]
@@ -129,7 +129,7 @@ def grid_around(center: Triple, low_mm: Triple, high_mm: Triple, spacing_mm: Tri
 
 
 class Form(NamedTuple):
-    """What the shape of a tumour comes from; the rest of its row plays no part in it."""
+    """The part of a tumour's row that its shape depends on."""
 
     radius_mm: float
     half_axes_mm: Triple
@@ -139,7 +139,7 @@ class Form(NamedTuple):
 
     @classmethod
     def of(cls, tumor: Tumor) -> Form:
-        """That of a tumour."""
+        """Take the form from a tumour's row."""
         return cls(tumor.radius_mm, tumor.half_axes_mm, tumor.sigma_e_mm, tumor.deform_points, tumor.shape_seed)
 
 
@@ -150,7 +150,7 @@ def displacement(tumor: Tumor | Form) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _standard_displacement(seed: int, points: int) -> NDArray[np.float64]:
-    """Likewise, for sigma_e = 1."""
+    """Displacement (3, p, p, p) for sigma_e = 1, in mm."""
     drawn = np.random.default_rng(seed).normal(size=(3, points, points, points))
     drawn[:, points // 2, points // 2, points // 2] = 0.0
     return drawn
