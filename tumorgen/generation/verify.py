@@ -298,7 +298,7 @@ def _load(path: Path, sha256: str, scan: Scan) -> Generator[Problem, None, _Load
     name = f"{path.parent.name}/{path.name}"
     if not path.is_file():
         if path.is_symlink() or path.exists():
-            yield Problem(name, "is no regular file")
+            yield Problem(name, "is not a regular file")
         return _Loaded(name, changed=False, volume=None)  # of one that is missing, _check_layout has said so
     changed = sha256_of(path) != sha256
     try:
