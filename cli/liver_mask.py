@@ -128,7 +128,7 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, overwr
             found = find_scans(source)
             for line in found.skipped:
                 click.echo(f"skipped: {line}", err=True)
-            found.refuse_nothing(source)
+            found.refuse_empty(source)
         began = time.monotonic()
         report = mask_scans(
             found.volumes,

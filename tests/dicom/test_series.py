@@ -25,7 +25,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from tumorgen.cli import main
 from tumorgen.dicom import series as dicom
 from tumorgen.dicom import slices as dicom_slices
-from tumorgen.dicom.series import FLAGS, LEAST_SLICES, convert, find_scans, read_series
+from tumorgen.dicom.series import FLAGS, LEAST_SLICES, convert_series, find_scans, read_series
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.reading import read_ct, read_volume
 from tumorgen.liver.masks import mask_scans
@@ -255,8 +255,8 @@ def test_streams_that_are_broken_inside_end_in_a_line(tmp_path):
 
 def test_what_is_written_is_what_was_read_and_the_same_bytes_each_time(tmp_path):
     write_series(tmp_path / "a")
-    convert(only(tmp_path), tmp_path / "out" / "1.nii.gz")
-    convert(only(tmp_path), tmp_path / "out" / "2.nii.gz")
+    convert_series(only(tmp_path), tmp_path / "out" / "1.nii.gz")
+    convert_series(only(tmp_path), tmp_path / "out" / "2.nii.gz")
     assert (tmp_path / "out" / "1.nii.gz").read_bytes() == (tmp_path / "out" / "2.nii.gz").read_bytes()
     written, read = read_ct(tmp_path / "out" / "1.nii.gz"), read_series(only(tmp_path))
     np.testing.assert_array_equal(written.array, read.array)

@@ -414,7 +414,7 @@ def files(m: Maker) -> None:
             m.faults.append(Fault("odd name, valid" if valid else "odd name, broken", path, valid))
     undecodable = os.fsencode(m.folder) + b"/odd\xff\xfe.nii.gz"
     Path(os.fsdecode(undecodable)).write_bytes(m.bytes["a.nii.gz"])
-    m.faults.append(Fault("name that is no UTF-8", Path(os.fsdecode(undecodable))))
+    m.faults.append(Fault("name that is not UTF-8", Path(os.fsdecode(undecodable))))
 
 
 # --- faults by chance ------------------------------------------------------------------------------------------------
@@ -550,11 +550,11 @@ def _load(given: Path, mask: Path) -> object:
 
 
 def _read_folder(folder: Path) -> None:
-    """As `liver-mask` reads DICOM."""
+    """Read DICOM the way `liver-mask` does."""
     from tumorgen.dicom.series import find_scans, read_series
 
     found = find_scans(folder)
-    found.refuse_nothing(folder)
+    found.refuse_empty(folder)
     read = 0
     for one in found.series.values():
         read += read_series(one).array.shape[0] + len(one.copies)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..checksums import sha256_of
 from ..errors import TumorgenError
-from ..imaging.files import to_disk
+from ..imaging.files import sync_to_disk
 from ..tables.manifest import Record
 from .raw import Dataset
 
@@ -32,10 +32,10 @@ def sync_samples(dataset: Dataset, samples: Iterable[str]) -> None:
         for sample in samples:
             for path in (dataset.image(sample), dataset.label(sample)):
                 with suppress(FileNotFoundError):
-                    to_disk(path)
+                    sync_to_disk(path)
                     folders.add(path.parent)
         for folder in folders:
-            to_disk(folder)
+            sync_to_disk(folder)
     except OSError as error:
         raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror or error})") from error
 

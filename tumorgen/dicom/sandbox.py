@@ -1,6 +1,6 @@
 """Compressed DICOM slices, in a process of their own: hostile JPEG streams crash GDCM (seen with SimpleITK 2.5.7).
 
-The process has limits of memory and time, says nothing of what it sees, and its end is one error and no more.
+The process has limits of memory and time and prints nothing of what it reads. If it dies, only its series is lost.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ SECONDS = 60.0, 2.0  # of processor time: for the start, and for each slice, whi
 Array = NDArray[Any]
 
 
-def decompressed(paths: Sequence[Path], shape: tuple[int, int]) -> Iterator[Array]:
+def decompress_slices(paths: Sequence[Path], shape: tuple[int, int]) -> Iterator[Array]:
     """HU (y, x) of compressed slices of one shape, one after the other; GDCM rescales them by itself.
 
     Raises
     ------
     TumorgenError
-        One cannot be read, or is of another shape; a name is no UTF-8.
+        A slice cannot be read or has another shape, or the name of a file is not UTF-8.
     """
     try:
         for path in paths:
             refuse_undecodable(path)
     except TumorgenError:  # whose message has the name, and names of files are often UIDs
-        raise TumorgenError("a compressed slice has a name that is no UTF-8; rename it") from None
+        raise TumorgenError("a compressed slice has a name that is not UTF-8; rename it") from None
     size = 8 * shape[0] * shape[1]
     process = subprocess.Popen(  # noqa: S603  # this very module
         [sys.executable, "-P", "-m", __name__],
@@ -64,7 +64,7 @@ def decompressed(paths: Sequence[Path], shape: tuple[int, int]) -> Iterator[Arra
 
 
 def _limit(slices: int) -> None:
-    """Limit this process, as far as the system can: Linux memory and time, macOS time, Windows nothing."""
+    """Limit this process as far as the system allows: memory and time on Linux, time on macOS, nothing on Windows."""
     if sys.platform == "win32":
         return
     import resource
@@ -79,7 +79,7 @@ def _limit(slices: int) -> None:
 
 
 def _main() -> None:
-    """What the process does: read names, write float64."""
+    """What the process does: read the names of files from its input, and write their HU as float64 to its output."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # libraries print, too
     asked = json.load(sys.stdin.buffer)

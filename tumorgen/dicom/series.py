@@ -1,9 +1,9 @@
 """DICOM: which CT series lie in a folder, whether their slices make a volume, and that volume.
 
-What a header says of a patient is never looked at: only a list of attributes is (`dicom_slices`), and no text in
-them but known words is ever said. What would put a voxel in a wrong place is refused, not mended: missing slices,
-gantry tilt, mixed spacing. Files are strangers' (`imaging.claims`): headers are read from their first bytes alone,
-plain voxels without any library; only compressed ones reach ITK's GDCM, after their size has been looked at.
+What a header says about the patient is never looked at: only a list of attributes is read (`dicom.slices`), and of
+their text only known words are repeated. What would put a voxel in a wrong place is refused, not repaired: missing
+slices, gantry tilt, mixed spacing. Files are not trusted: headers are read from their first bytes alone, and plain
+voxels without any library. Only compressed voxels reach ITK's GDCM, after their size has been checked.
 
 DICOM PS3.3: C.7.6.2 image plane, C.8.2.1 CT image, C.11.1 modality LUT. Points are (x, y, z) in LPS mm, as everywhere.
 """
@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError, printable
 from ..imaging.claims import limit_bytes
-from ..imaging.files import EXTENSIONS, LONGEST_CASE, safe_name, volumes_in
+from ..imaging.files import EXTENSIONS, LONGEST_CASE, list_volumes, safe_name
 from ..imaging.geometry import Geometry, Volume
 from ..imaging.reading import write_volume
-from .sandbox import decompressed
+from ..wording import plural
+from .sandbox import decompress_slices
 from .slices import ALIKE, DAMAGED, NO_UID, Slice, find_slices, to_hu
 
 LEAST_SLICES = 10  # fewer are a localizer, a bolus track or a biopsy; a liver of 15 cm has 15 slices of 10 mm
@@ -38,9 +39,9 @@ AXIAL = np.cos(np.radians(30))  # of a slice's normal along the body: what is fa
 _UID = re.compile(r"[0-9]+(\.[0-9]+){5,}")  # in the name of a folder, which many archives call so
 
 FLAGS = {
-    "copied_slices": "files of the series are there twice",
+    "copied_slices": "slices of the series are there twice",
     "damaged_beside": "damaged DICOM files lie in its folder",
-    "derived": "not an original, but made of other images",
+    "derived": "not an original, but derived from other images",
     "lossy": "its voxels were compressed with loss",
     "no_uid": "its UID was taken out, so that all of its folder is taken for it",
 }
@@ -59,11 +60,11 @@ class Series:
     folder
         The deepest folder that has all of its slices.
     key
-        16 digits of the SHA-256 of its UID (or folder): the same series has the same one wherever it lies.
+        16 digits of the SHA-256 of its UID (or folder): a series with a UID has the same key wherever it lies.
     slices
         In the order of the volume.
     copies
-        Files that are there once more: the slice, and the copy.
+        Files that hold a slice a second time: the slice, and its copy.
     geometry
         Where its voxels are; None if there is a problem.
     flags
@@ -84,19 +85,19 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What lies in a folder: volumes and CT series, by case name, and in a line each what was skipped and why."""
+    """What lies in a folder: volumes and CT series by case name, and a line for each kind of file that was skipped."""
 
     volumes: Mapping[str, Path]
     series: Mapping[str, Series]
     skipped: tuple[str, ...] = ()
 
-    def refuse_nothing(self, source: Path) -> None:
-        """Refuse to go on where there is no scan.
+    def refuse_empty(self, source: Path) -> None:
+        """Refuse a folder without scans.
 
         Raises
         ------
         TumorgenError
-            There is none.
+            There is neither a volume nor a series in it.
         """
         if not self.volumes and not self.series:
             raise TumorgenError(
@@ -108,16 +109,16 @@ class Found:
 def find_scans(source: Path) -> Found:
     """Volumes in a folder (or one file), and CT series in it and below.
 
-    Slices of a series are found together wherever below the folder they lie. A case is called as the folder of its
-    series; where that name would not be the only one, eight digits of its key are added; a UID in it is left out.
-    Folders that are links are not entered, and DICOMDIR files not read.
+    The slices of a series are put together wherever below the folder they lie. A case has the name of the folder of its
+    series, without a UID in it; where several would have one name, eight digits of the key are added. Folders that are
+    links are not entered, and DICOMDIR files are not read.
 
     Raises
     ------
     TumorgenError
-        As `volumes_in`; or two series have a name in common.
+        There is nothing at that path, or two scans have one case name.
     """
-    volumes = volumes_in(source)
+    volumes = list_volumes(source)
     if not source.is_dir():
         return Found(volumes, {})
     skipped: Counter[tuple[Path, str]] = Counter()
@@ -127,11 +128,14 @@ def find_scans(source: Path) -> Found:
         groups.setdefault(one.series, []).append(one)
     series = []
     for group in groups.values():
-        series += _series(group, skipped)
+        series += _series_of_slices(group, skipped)
     damaged = Counter({folder: count for (folder, reason), count in skipped.items() if reason == DAMAGED})
-    series = [_with_damage(one, damaged) for one in series]
-    named = _named(series, volumes)
-    lines = [f"{_shown(folder, source)}: {_files(count)}, {reason}" for (folder, reason), count in skipped.items()]
+    series = [_flag_damage(one, damaged) for one in series]
+    named = _name_series(series, volumes)
+    lines = [
+        f"{_show_folder(folder, source)}: {plural(count, 'file')}, {reason}"
+        for (folder, reason), count in skipped.items()
+    ]
     return Found(volumes, {one.case: one for one in named}, tuple(sorted(lines)))
 
 
@@ -141,31 +145,32 @@ def read_series(series: Series) -> Volume:
     Raises
     ------
     TumorgenError
-        It has a problem, a slice cannot be read, or a copy is none; no value of a header is in the message.
+        The series has a problem, a slice cannot be read, or a copy of a slice has other voxels. The message holds no
+        value of a header.
     """
     if series.problem or series.geometry is None:
         raise TumorgenError(f"{series.folder}: {series.problem}")
     try:
-        return Volume(_voxels(series), series.geometry)
+        return Volume(_read_voxels(series), series.geometry)
     except TumorgenError as error:
         raise TumorgenError(f"{series.folder}: {error}") from None
     except Exception as error:  # GDCM's and the system's messages may hold what is in the header
         raise TumorgenError(f"{series.folder}: a slice cannot be read ({type(error).__name__})") from None
 
 
-def convert(series: Series, path: Path) -> None:
+def convert_series(series: Series, path: Path) -> None:
     """Write a series as an image: voxels and geometry, and nothing else of its headers.
 
     Raises
     ------
     TumorgenError
-        As `read_series`, or it cannot be written.
+        The series cannot be read (`read_series`), or the image cannot be written.
     """
     write_volume(read_series(series), path)
 
 
-def _series(slices: Sequence[Slice], skipped: Counter[tuple[Path, str]]) -> list[Series]:
-    """The case that slices of a series are; none where they are too few or not axial."""
+def _series_of_slices(slices: Sequence[Slice], skipped: Counter[tuple[Path, str]]) -> list[Series]:
+    """The series that slices make, in a list; the list is empty where they are too few or not axial."""
     is_axial = [bool(one.problem) or abs(_normal(one)[2]) >= AXIAL for one in slices]
     across = [one for one, axial in zip(slices, is_axial, strict=True) if not axial]
     rest = [one for one, axial in zip(slices, is_axial, strict=True) if axial]
@@ -178,10 +183,10 @@ def _series(slices: Sequence[Slice], skipped: Counter[tuple[Path, str]]) -> list
         return []
     key = hashlib.sha256(rest[0].series.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     folder = Path(os.path.commonpath([one.path.parent for one in rest]))
-    return [_checked(Series("", folder, key, tuple(rest)))]
+    return [_check_series(Series("", folder, key, tuple(rest)))]
 
 
-def _checked(series: Series) -> Series:
+def _check_series(series: Series) -> Series:
     """A series whose slices are in order, with its geometry, or with its problem."""
     problem = _slices_problem(series.slices)
     if problem:
@@ -195,19 +200,20 @@ def _checked(series: Series) -> Series:
         return replace(series, problem=f"fewer than {LEAST_SLICES} of its slices lie apart")
     problem = _grid_problem(np.array([one.position_mm for one in kept]), normal)
     flags = {
-        "copied_slices": f"{_slices_text(len(copies))} of the series there twice, with the same voxels"
-        if copies
-        else "",
-        "derived": "the series is not an original, but derived of other images" * _any_has(kept, "derived"),
-        "lossy": "the series was compressed with loss" * _any_has(kept, "lossy"),
-        "no_uid": "the series has no UID, so all of its folder was taken for it" * first.series.startswith(NO_UID),
+        "copied_slices": (
+            bool(copies),
+            f"{plural(len(copies), 'slice')} of the series there twice, with the same voxels",
+        ),
+        "derived": (_any_has(kept, "derived"), "the series is not an original, but derived from other images"),
+        "lossy": (_any_has(kept, "lossy"), "the series was compressed with loss"),
+        "no_uid": (first.series.startswith(NO_UID), "the series has no UID, so all of its folder was taken for it"),
     }
     return replace(
         series,
         slices=tuple(kept),
         copies=tuple(copies),
         geometry=None if problem else _geometry(kept, normal),
-        flags={flag: why for flag, why in flags.items() if why},
+        flags={flag: sentence for flag, (is_so, sentence) in flags.items() if is_so},
         problem=problem,
     )
 
@@ -221,7 +227,7 @@ def _slices_problem(slices: Sequence[Slice]) -> str:
     faults = Counter(one.problem for one in slices if one.problem)
     if faults:
         fault, count = faults.most_common(1)[0]
-        return f"{count} of {_slices_text(len(slices))} with {fault}; export the series again"
+        return f"{count} of {plural(len(slices), 'slice')} with {fault}; export the series again"
     first = slices[0]
     shapes = {one.shape for one in slices}
     if len(shapes) > 1:
@@ -233,12 +239,12 @@ def _slices_problem(slices: Sequence[Slice]) -> str:
         return "its slices have pixels of different sizes; split it into series"
     size = 4 * len(slices) * first.shape[0] * first.shape[1]
     if size > limit_bytes() or len(slices) > np.iinfo(np.int16).max:
-        return f"{_slices_text(len(slices))} of {first.shape[0]} x {first.shape[1]} voxels are more than the limit"
+        return f"{plural(len(slices), 'slice')} of {first.shape[0]} x {first.shape[1]} voxels are more than the limit"
     return ""
 
 
 def _without_copies(ordered: Sequence[Slice]) -> tuple[list[Slice], list[tuple[Slice, Slice]]]:
-    """Slices in order without those that are another one's copy, by instance and place; and the copies."""
+    """Slices in order without copies, which are those of the same instance at the same place; and the copies."""
     kept: list[Slice] = []
     copies = []
     known: dict[str, Slice] = {}
@@ -259,7 +265,7 @@ def _grid_problem(positions: Array, normal: Array) -> str:
     same = int(np.count_nonzero(steps < 1e-3))
     if same:
         return (
-            f"{_slices_text(same)} at the place of another one, with other voxels (several phases or reconstructions"
+            f"{plural(same, 'slice')} at the place of another one, with other voxels (several phases or reconstructions"
             " in one series?); split it into series"
         )
     problem = _spacing_problem(steps)
@@ -278,8 +284,10 @@ def _spacing_problem(steps: Array) -> str:
     gaps = np.flatnonzero(whole > 1)
     if gaps.size and np.abs(times - whole).max() <= 0.1 and not any(b - a == 1 for a, b in pairwise(gaps)):
         missing = int((whole - 1).sum())
-        places = "1 place" if gaps.size == 1 else f"{gaps.size} places"
-        return f"{_slices_text(missing)} missing, at {places} ({typical:.4g} mm apart elsewhere); export it again"
+        return (
+            f"{plural(missing, 'slice')} missing, at {plural(gaps.size, 'place')}"
+            f" ({typical:.4g} mm apart elsewhere); export it again"
+        )
     return (
         f"its slices are unevenly spaced, {steps.min():.4g} to {steps.max():.4g} mm;"
         " split it into series, or resample it first (dcm2niix)"
@@ -300,7 +308,7 @@ def _shift_problem(positions: Array, along: Array, normal: Array) -> str:
 
 
 def _normal(one: Slice) -> Array:
-    """Unit vector (x, y, z) across a slice; x, y and it are right-handed."""
+    """Unit vector (x, y, z) normal to a slice; right-handed with the slice's x and y."""
     across = np.cross(one.orientation[:3], one.orientation[3:])
     return np.asarray(across / np.linalg.norm(across))
 
@@ -315,16 +323,16 @@ def _geometry(slices: Sequence[Slice], normal: Array) -> Geometry:
     return Geometry(shape, (step, *first.spacing_mm), first.position_mm, direction)
 
 
-def _with_damage(series: Series, damaged: Mapping[Path, int]) -> Series:
+def _flag_damage(series: Series, damaged: Mapping[Path, int]) -> Series:
     count = sum(damaged.get(folder, 0) for folder in {one.path.parent for one in series.slices})
     if not count:
         return series
-    reason = f"{_files(count)} beside the series cannot be read, and may be slices of it"
+    reason = f"{plural(count, 'file')} beside the series cannot be read, and may be slices of it"
     return replace(series, flags={**(series.flags or {}), "damaged_beside": reason})
 
 
-def _named(series: Sequence[Series], volumes: Mapping[str, Path]) -> list[Series]:
-    """Series with case names, of which none is another's or a volume's, in capitals or not."""
+def _name_series(series: Sequence[Series], volumes: Mapping[str, Path]) -> list[Series]:
+    """Series with case names that differ from each other's and from the volumes', not only in capital letters."""
     plain = [_UID.sub("series", one.folder.absolute().name) or "case" for one in series]
     plain = [safe_name(name) for name in plain]
     taken = Counter([*(name.lower() for name in plain), *(case.lower() for case in volumes)])
@@ -339,25 +347,17 @@ def _named(series: Sequence[Series], volumes: Mapping[str, Path]) -> list[Series
     return sorted(named, key=lambda one: one.case)
 
 
-def _shown(folder: Path, source: Path) -> str:
+def _show_folder(folder: Path, source: Path) -> str:
     return printable(str(folder if folder == source else folder.relative_to(source)))
 
 
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
-
-
-def _slices_text(count: int) -> str:
-    return "1 slice" if count == 1 else f"{count} slices"
-
-
-def _voxels(series: Series) -> Array:
-    """HU (z, y, x)."""
+def _read_voxels(series: Series) -> Array:
+    """HU (z, y, x) of all slices of a series; copies of slices are compared with them."""
     slices = series.slices
     whole = all(one.slope.is_integer() and one.intercept.is_integer() for one in slices)
     hu = np.empty((len(slices), *slices[0].shape), np.int32 if whole else np.float32)
     files = [*slices, *(copy for _, copy in series.copies)]
-    unpacked = decompressed([one.path for one in files if not one.stored], slices[0].shape)
+    unpacked = decompress_slices([one.path for one in files if not one.stored], slices[0].shape)
     with closing(unpacked):  # type: ignore[type-var]  # a generator has a close
         for into, one in zip(hu, slices, strict=True):
             into[:] = to_hu(one) if one.stored else next(unpacked)
@@ -365,7 +365,7 @@ def _voxels(series: Series) -> Array:
             again = to_hu(copy) if copy.stored else next(unpacked)
             if not np.array_equal(hu[slices.index(original)], again.astype(hu.dtype)):
                 raise TumorgenError(
-                    "two files say that they are the same slice, and have other voxels; export it again"
+                    "two files say that they are the same slice, but their voxels differ; export it again"
                 )
     small = np.iinfo(np.int16)
     return hu.astype(np.int16) if whole and hu.min() >= small.min and hu.max() <= small.max else hu

@@ -59,14 +59,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A CT slice's header, as far as it is used; `problem` is why it cannot be, and the rest then counts for nothing.
+    """What is used of the header of a CT slice. Where `problem` says why it cannot be used, the rest has no meaning.
 
     Attributes
     ----------
     path, offset
         The file, and where in it the voxels begin.
     series, instance
-        UIDs; for comparison alone, never to be said or written. Where the first was taken out: the folder.
+        UIDs, only to be compared, never to be shown or written. Where the first was taken out: the folder.
     shape
         Rows and columns.
     spacing_mm
@@ -82,7 +82,7 @@ class Slice:
     bits, signed
         Of stored values.
     flags
-        Words of `dicom.FLAGS`.
+        Words of `dicom.series.FLAGS`.
     """
 
     path: Path
@@ -114,13 +114,13 @@ def find_slices(source: Path, skipped: Counter[tuple[Path, str]]) -> Iterator[Sl
     source
         The folder.
     skipped
-        Is added to: how many files of a folder were left out for a reason. Files that are no DICOM are not counted.
+        Is added to: how many files of a folder were left out, by reason. Files that are not DICOM are not counted.
     """
 
-    def closed(error: OSError) -> None:
+    def skip_folder(error: OSError) -> None:
         skipped[Path(str(error.filename)), "a folder that cannot be read"] += 1
 
-    for name, folders, files in os.walk(source, onerror=closed):
+    for name, folders, files in os.walk(source, onerror=skip_folder):
         folder = Path(name)
         for linked in sorted(one for one in folders if (folder / one).is_symlink()):
             skipped[folder / linked, "a link to a folder, which is not followed"] += 1
@@ -129,15 +129,15 @@ def find_slices(source: Path, skipped: Counter[tuple[Path, str]]) -> Iterator[Sl
             path = folder / file
             if file.startswith(".") or extension_of(path):
                 continue
-            found = _look(path)
+            found = _read_slice(path)
             if isinstance(found, Slice):
                 yield found
             elif found:
                 skipped[folder, found] += 1
 
 
-def _look(path: Path) -> Slice | str:
-    """A CT slice, or why the file is none; empty where it is no DICOM at all."""
+def _read_slice(path: Path) -> Slice | str:
+    """A CT slice, or why the file is not one; empty where it is not DICOM at all."""
     named = path.suffix.lower() in (".dcm", ".dicom", ".ima")
     try:
         refuse_irregular(path)
@@ -159,7 +159,7 @@ def _look(path: Path) -> Slice | str:
 
 
 def _header(start: bytes) -> tuple[pydicom.Dataset, tuple[int, int] | None]:
-    """Attributes in a file's first bytes; where its voxels begin and how long they are, if that is among them."""
+    """Attributes in a file's first bytes; where its voxels begin and how long they are, if they say so."""
     if _DEFLATED in start:
         raise _DeflatedError  # pydicom would inflate all of it, however much that is
     file = BytesIO(start)
@@ -201,19 +201,19 @@ def _classify(path: Path, header: Any, pixels: tuple[int, int] | None) -> Slice 
     series = str(header.get("SeriesInstanceUID") or "") or f"{NO_UID}{path.parent.resolve()}"
     bare = Slice(path, series, str(header.get("SOPInstanceUID", "")))
     try:
-        one = _filled(bare, header, pixels[0], words)
+        one = _fill_slice(bare, header, pixels[0], words)
     except Exception:  # what conversion of a damaged value raises
         return replace(bare, problem="a header that is damaged")
-    return replace(one, problem=_fault(one, header, pixels[1]))
+    return replace(one, problem=_find_fault(one, header, pixels[1]))
 
 
-def _filled(bare: Slice, header: Any, offset: int, words: Sequence[str]) -> Slice:
+def _fill_slice(bare: Slice, header: Any, offset: int, words: Sequence[str]) -> Slice:
     """A slice with the values of its header.
 
     Raises
     ------
     Exception
-        One is of another kind than it should be.
+        A value is not of its kind: pydicom raises anything.
     """
     spacing = tuple(float(value) for value in header.PixelSpacing)
     x, y, z = (float(value) for value in header.ImagePositionPatient)
@@ -235,8 +235,8 @@ def _filled(bare: Slice, header: Any, offset: int, words: Sequence[str]) -> Slic
     )
 
 
-def _fault(one: Slice, header: Any, length: int) -> str:
-    """Why a slice cannot be read, or would be read wrongly; empty if it can."""
+def _find_fault(one: Slice, header: Any, length: int) -> str:
+    """Why a slice cannot be read, or would be read wrongly; empty if it can be read."""
     rows, columns = one.shape
     size = 2 * rows * columns
     there = one.path.stat().st_size
@@ -272,7 +272,7 @@ def _fault(one: Slice, header: Any, length: int) -> str:
     if one.stored and length > size + 1:
         return "voxels of a wrong length"
     if not one.stored:
-        return _packed_fault(one, syntax)
+        return _find_packed_fault(one, syntax)
     return ""
 
 
@@ -288,14 +288,14 @@ def _is_rescaled(one: Slice, header: Any) -> bool:
     )
 
 
-def _packed_fault(one: Slice, syntax: str) -> str:
+def _find_packed_fault(one: Slice, syntax: str) -> str:
     """Why a compressed slice would not be whole, or take more memory than its header says; empty if it is sound."""
     most = 2 * one.shape[0] * one.shape[1] + _STARTS[1]
     if one.path.stat().st_size > 2 * most:
         return "voxels of a wrong length"
     with one.path.open("rb") as file:
         file.seek(one.offset)
-        items = _items(file.read(most))
+        items = _split_items(file.read(most))
     if items is None:  # JPEG 2000 decoders make an image of half a stream, too
         return "their end cut off"
     if syntax == "1.2.840.10008.1.2.5":
@@ -303,8 +303,8 @@ def _packed_fault(one: Slice, syntax: str) -> str:
     return "" if _stream_shape(b"".join(items[1:])) == one.shape else "a compressed stream of another size or damaged"
 
 
-def _items(data: bytes) -> list[bytes] | None:
-    """The items that compressed voxels are in (PS3.5 A.4), the table of offsets first; None if their end is missing."""
+def _split_items(data: bytes) -> list[bytes] | None:
+    """The items that hold compressed voxels (PS3.5 A.4), the table of offsets first; None if their end is missing."""
     items = []
     at = 0
     while data[at : at + 4] == b"\xfe\xff\x00\xe0":
@@ -315,7 +315,7 @@ def _items(data: bytes) -> list[bytes] | None:
 
 
 def _stream_shape(stream: bytes) -> tuple[int, int] | None:
-    """Rows and columns in a JPEG or JPEG 2000 stream; None where they are not told, or it has colours.
+    """Rows and columns in a JPEG or JPEG 2000 stream; None where it does not say, or has colours.
 
     SIZ: ISO 15444-1 A.5.1; SOF: ISO 10918-1 B.2.2, and of JPEG-LS ISO 14495-1 C.2.2.
     """
@@ -334,7 +334,7 @@ def _stream_shape(stream: bytes) -> tuple[int, int] | None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep pydicom's warnings from everybody: they say what is in a header."""
+    """Silence pydicom's warnings: they say what is in a header."""
     logger = logging.getLogger("pydicom")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Failure, TumorgenError
-from ..imaging.boxes import Box, box_of
+from ..imaging.boxes import Box, bounding_box
 from ..imaging.files import find_volumes
 from ..imaging.geometry import Geometry, Volume
 from ..imaging.reading import read_volume
@@ -215,7 +215,7 @@ def _strange(array: NDArray[Any]) -> list[float]:
 
 def _foreground(*labels: NDArray[np.uint8]) -> Box:
     """Box that holds what is not background in any; one voxel where nothing is."""
-    return box_of(np.logical_or(*labels))
+    return bounding_box(np.logical_or(*labels))
 
 
 def _measure(

@@ -18,7 +18,7 @@ from ..dataset.lock import Hold, locked
 from ..dataset.provenance import finish_provenance
 from ..dataset.raw import Dataset, write_description
 from ..errors import Failure, TumorgenError
-from ..imaging.files import whole_file
+from ..imaging.files import PARTIAL, whole_file
 from ..method.settings import Settings
 from ..parallel import Start, count_jobs, no_progress
 from ..tables.manifest import Dial, Record, in_order, recover_manifest, tumors_path, write_manifest
@@ -28,8 +28,6 @@ from .cluster import Cluster
 from .log import Log
 from .pool import make_samples
 from .shards import Shard, merge_records, read_shards, remove_finished_shards
-
-PARTIAL = ".partial-"  # what `files.whole_file` begins the names of its folders with
 
 
 @dataclass(frozen=True, slots=True)

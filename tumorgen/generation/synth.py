@@ -15,14 +15,14 @@ from ..dataset.provenance import begin_provenance, refuse_other_versions, versio
 from ..dataset.raw import TEST, TRAINING
 from ..errors import TumorgenError
 from ..fields import dump_toml, to_plain
-from ..imaging.files import whole_file
+from ..imaging.files import PARTIAL, whole_file
 from ..method.plan import sample_name
 from ..method.settings import load_settings
 from ..tables.manifest import Record, recover_manifest
 from ..tables.sources import Source, refuse_same_case
 from .batches import Batch, split_batches
 from .log import Log, opened
-from .run import PARTIAL, Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
+from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .shards import Division, merge_records, read_shards, record_division
 from .space import needed_bytes, refuse_full_disk
 

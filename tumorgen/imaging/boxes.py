@@ -13,7 +13,7 @@ EMPTY: Box = slice(0, 0), slice(0, 0), slice(0, 0)
 
 
 class Boxed(Protocol):
-    """Voxels (z, y, x) of which boxes can be had: an array, or what makes them when they are asked for."""
+    """Voxels (z, y, x) that can be read box by box: an array, or an object that makes them when they are read."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -26,21 +26,18 @@ class Boxed(Protocol):
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:
-    """Smallest box that holds all of a mask (z, y, x) that is not empty."""
+    """Smallest box that holds all of a mask (z, y, x); for an empty mask its first voxel, so that no box is empty."""
     over = np.logical_or.reduce
     over_z = over(mask, axis=0)
+    if not over_z.any():
+        return slice(0, 1), slice(0, 1), slice(0, 1)
     along = over(mask, axis=(1, 2)), over(over_z, axis=1), over(over_z, axis=0)
     z, y, x = (slice(int(a.argmax()), a.size - int(a[::-1].argmax())) for a in along)
     return z, y, x
 
 
-def box_of(mask: NDArray[np.bool_]) -> Box:
-    """Likewise of any mask: of an empty one its first voxel, so that no box is empty."""
-    return bounding_box(mask) if mask.any() else (slice(0, 1), slice(0, 1), slice(0, 1))
-
-
 def part_of(box: Box, window: Box) -> Box:
-    """What slices of an array that covers a box cover of the image."""
+    """The part of the image that a window of an array covers, where the array covers a box of the image."""
     z, y, x = (slice(b.start + w.start, b.start + w.stop) for b, w in zip(box, window, strict=True))
     return z, y, x
 
@@ -54,7 +51,7 @@ def grow(box: Box, margin: Sequence[int], shape: tuple[int, int, int]) -> Box:
 
 
 def overlap(first: Box, second: Box) -> tuple[Box, Box] | None:
-    """What two boxes of one image share, as a window of the first and as a window of the second; None for nothing."""
+    """What two boxes of one image share, as a window of the first and of the second; None if they share nothing."""
     starts = [max(a.start, b.start) for a, b in zip(first, second, strict=True)]
     stops = [min(a.stop, b.stop) for a, b in zip(first, second, strict=True)]
     if any(start >= stop for start, stop in zip(starts, stops, strict=True)):
@@ -68,7 +65,7 @@ def _window(box: Box, starts: Sequence[int], stops: Sequence[int]) -> Box:
 
 
 def hull(first: Box, second: Box) -> Box:
-    """Smallest box that holds two boxes of one image; an empty one takes no room."""
+    """Smallest box that holds two boxes of one image; an empty box adds nothing."""
     if not all(shape_of(first)) or not all(shape_of(second)):
         return first if all(shape_of(first)) else second
     z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
@@ -76,7 +73,7 @@ def hull(first: Box, second: Box) -> Box:
 
 
 def window(outer: Box, inner: Box) -> Box:
-    """A box within another, as slices of an array that covers the other; nothing for an empty one."""
+    """A box within another, as slices of an array that covers the outer box; an empty box stays empty."""
     if not all(shape_of(inner)):
         return EMPTY
     return _window(outer, [s.start for s in inner], [s.stop for s in inner])
@@ -89,7 +86,7 @@ def shape_of(box: Box) -> tuple[int, int, int]:
 
 
 def paste(target: NDArray[Any], box: Box, source: NDArray[Any], source_box: Box) -> None:
-    """Copy into an array that covers `box` what another, that covers `source_box`, knows of it."""
+    """Copy the voxels that two boxes share from the array that covers `source_box` to the one that covers `box`."""
     windows = overlap(box, source_box)
     if windows:
         target[windows[0]] = source[windows[1]]

@@ -18,12 +18,13 @@ from ..errors import TumorgenError
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 LONGEST_CASE = 180  # characters; with what samples add, and a suffix, within the 255 that file systems take
 LONGEST_SAMPLE = 220
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # should a pipe take a file's place
+PARTIAL = ".partial-"  # the names of folders with partial files begin so
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # not to wait for a pipe
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
 
 def extension_of(path: Path) -> str:
-    """The extension of a format that is read, in small letters; empty where it is none."""
+    """The extension of a file in small letters; empty where it is of no format that is read."""
     return next((extension for extension in EXTENSIONS if path.name.lower().endswith(extension)), "")
 
 
@@ -45,12 +46,12 @@ def safe_name(name: str, longest: int = LONGEST_CASE) -> str:
 
 
 def refuse_unsafe_name(name: str, what: str, longest: int = LONGEST_CASE) -> None:
-    """Refuse a name of which a file would lie elsewhere, or have another name on another system.
+    """Refuse a name whose file would lie in another folder, or have another name on another system.
 
     Raises
     ------
     TumorgenError
-        It is not what `safe_name` makes of it.
+        `safe_name` would change the name.
     """
     safe = safe_name(name, longest)
     if name != safe:
@@ -58,7 +59,7 @@ def refuse_unsafe_name(name: str, what: str, longest: int = LONGEST_CASE) -> Non
 
 
 def resolved(path: Path) -> Path:
-    """The absolute path that links lead to; of links in a loop, which `Path.resolve` raises over, as far as they do."""
+    """The absolute path that links lead to. `Path.resolve` raises an error where links go in a loop; this does not."""
     return Path(os.path.realpath(path))
 
 
@@ -68,23 +69,23 @@ def find_volumes(folder: Path) -> dict[str, Path]:
     Raises
     ------
     TumorgenError
-        As `volumes_in`, and where nothing is readable by its extension.
+        There is nothing at that path, there is no volume in the folder, or two files have one case name.
     """
-    found = volumes_in(folder)
+    found = list_volumes(folder)
     if not found:
-        dicom = " DICOM is read by `tumorgen liver-mask` alone." if any(map(_is_dicom, _listed(folder)[:100])) else ""
+        dicom = " Only `tumorgen liver-mask` reads DICOM." if any(map(_is_dicom, _listed(folder)[:100])) else ""
         raise TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}.{dicom}".removesuffix("."))
     return found
 
 
-def volumes_in(folder: Path) -> dict[str, Path]:
+def list_volumes(folder: Path) -> dict[str, Path]:
     """Case name -> path of the volumes in a folder (or of one file), sorted by name; there may be none.
 
     Raises
     ------
     TumorgenError
-        Nothing there, or two files with one case name; names that differ in small and capital letters alone are one, as
-        they are to Windows and macOS.
+        There is nothing at that path, or two files have one case name. Names that differ only in capital letters are
+        the same name, as they are to Windows and macOS.
     """
     try:
         if folder.is_file():
@@ -125,12 +126,12 @@ def _is_dicom(path: Path) -> bool:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to read its bytes; what was looked at is what is read, even if its name is given to another file.
+    """Open a regular file to read its bytes: the file that was checked, even if its name is given to another one.
 
     Raises
     ------
     TumorgenError
-        It is not there, cannot be read, or is not a regular file.
+        The file does not exist, cannot be read, or is not a regular file.
     """
     refuse_irregular(path)
     try:
@@ -143,12 +144,12 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
 
 
 def refuse_irregular(path: Path) -> None:
-    """Refuse what is no file with an end: folders, pipes, devices; they would hang whoever reads them.
+    """Refuse folders, pipes and devices, which have no end that a reader comes to.
 
     Raises
     ------
     TumorgenError
-        Not there, not to be reached, or no regular file.
+        It does not exist, cannot be reached, or is not a regular file.
     """
     refuse_undecodable(path)
     try:
@@ -161,17 +162,17 @@ def refuse_irregular(path: Path) -> None:
 
 
 def refuse_undecodable(path: Path) -> None:
-    """Refuse a name that is no UTF-8: ITK ends the process over it.
+    """Refuse a name that is not UTF-8: ITK ends the process over it.
 
     Raises
     ------
     TumorgenError
-        It is not.
+        The name is not UTF-8.
     """
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise TumorgenError(f"{path}: its name is no UTF-8; rename it") from None
+        raise TumorgenError(f"{path}: its name is not UTF-8; rename it") from None
 
 
 def _refuse_mode(path: Path, mode: int) -> None:
@@ -183,11 +184,18 @@ def _refuse_mode(path: Path, mode: int) -> None:
 
 @contextmanager
 def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Iterator[Path]:
-    """A path to write to; what is there at the end of the block appears under `path` at once, or not at all.
+    """A path to write to; the file written there appears as `path` when the block ends, whole, or not at all.
 
     The partial file lies in a hidden folder beside `path`, so that nothing that lists the folder takes it for a case.
-    If `durable` it is on disk when this returns; else a power cut may take it within the next half minute. `parents`
-    says whether a missing folder is made; not in a dataset that is begun, since one that vanishes stays away.
+
+    Parameters
+    ----------
+    path
+        The file.
+    durable
+        Whether it is on disk when this returns; otherwise a power cut may take it within the next half minute.
+    parents
+        Whether a missing folder is made. A dataset's folder that vanishes during a run must not come back.
 
     Raises
     ------
@@ -197,20 +205,20 @@ def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Ite
     try:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
             partial = Path(folder) / path.name
             yield partial
             if durable:
-                to_disk(partial)
+                sync_to_disk(partial)
             partial.replace(path)
         if durable:
-            to_disk(path.parent)
+            sync_to_disk(path.parent)
     except OSError as error:
         raise TumorgenError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def to_disk(path: Path) -> None:
-    """Have what a file or a folder holds survive a power cut (fsync)."""
+def sync_to_disk(path: Path) -> None:
+    """Write what a file or a folder holds to disk, so that it survives a power cut (fsync)."""
     if os.name == "nt" and path.is_dir():
         return  # Windows syncs no folders
     descriptor = os.open(path, os.O_RDONLY)

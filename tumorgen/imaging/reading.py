@@ -71,7 +71,8 @@ def read_ct(path: Path) -> Volume:
     Raises
     ------
     TumorgenError
-        As `read_volume`, and where the values cannot be a CT's in HU: no air, or no range.
+        The file is not a volume that can be read (`read_volume`), or its values cannot be those of a CT in HU: there is
+        no air, or no tissue.
     """
     volume = read_volume(path)
     low, high = float(volume.array.min()), float(volume.array.max())
@@ -91,7 +92,7 @@ def read_mask(path: Path, label: int | None = None) -> Volume:
     Raises
     ------
     TumorgenError
-        As `read_volume`, and where nothing is in the mask.
+        The file is not a volume that can be read (`read_volume`), or the mask is empty.
     """
     volume = read_volume(path)
     mask = volume.array > 0 if label is None else volume.array == label
@@ -101,7 +102,13 @@ def read_mask(path: Path, label: int | None = None) -> Volume:
 
 
 def write_volume(volume: Volume, path: Path) -> None:
-    """Write a volume, compressed; the file appears whole or not at all. Boolean arrays become uint8 0/1."""
+    """Write a volume, compressed; the file appears whole or not at all. Boolean arrays become uint8 0/1.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be written, or its name is not UTF-8.
+    """
     import SimpleITK as sitk
 
     refuse_undecodable(path)

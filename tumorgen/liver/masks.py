@@ -314,7 +314,7 @@ def _lies_as(row: ScanRow, geometry: Geometry) -> bool:
 def _find_liver(scan: _Scan, segment: Segment) -> ScanRow:
     """Make the image of a scan, if it is a series, and its mask."""
     if scan.series is not None:
-        dicom.convert(scan.series, scan.image)
+        dicom.convert_series(scan.series, scan.image)
     row = replace(mask_scan(scan.case, scan.image, scan.mask, segment), source=scan.key)
     return row if row.status == "failed" else _with_flags(row, scan.series.flags if scan.series else None)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.boxes import EMPTY, Box, box_of, part_of
+from ..imaging.boxes import EMPTY, Box, bounding_box, part_of
 from ..imaging.geometry import Geometry, Index, Triple
 from .interpolation import trilinear
 from .mass_effect import pulled_index
@@ -149,13 +149,13 @@ def near_surface(tumor: Tumor, axes: Axes, q: Floats) -> NDArray[np.bool_]:
 
 def largest_piece(shape: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
     """Largest connected part of a shape, and its box: strong deformation tears bits off, but a row is one tumour."""
-    box = box_of(shape)
+    box = bounding_box(shape)
     shape = np.ascontiguousarray(shape[box])
     parts, count = cc3d.connected_components(shape, connectivity=26, return_N=True)
     if count < 2:
         return shape, box
     largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
-    inner = box_of(largest)
+    inner = bounding_box(largest)
     return largest[inner], part_of(box, inner)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.boxes import Box, box_of, hull, overlap, part_of, window
+from ..imaging.boxes import Box, bounding_box, hull, overlap, part_of, window
 from ..imaging.geometry import Geometry
 from ..labels import TUMOR
 from .body import Body
@@ -128,7 +128,7 @@ def _survives_float32(dtype: np.dtype[Any]) -> bool:
 
 def trim_block(block: Block, touched: NDArray[np.bool_], here: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
     """Cut the margins that the tumour did not touch off a block and off a mask of its shape."""
-    window = box_of(touched)
+    window = bounding_box(touched)
     return Block(part_of(block.box, window), block.image[window], block.label[window]), here[window]
 
 
