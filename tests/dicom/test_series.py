@@ -477,7 +477,7 @@ def test_files_that_are_there_twice_are_read_once_and_flagged(tmp_path):
 def test_a_copy_with_other_voxels_is_none(tmp_path):
     write_series(tmp_path / "a")
     save(header(phantom()[3] + 1, "1", 3, (-20, -30, 55)), tmp_path / "a" / "other.dcm")
-    with pytest.raises(TumorgenError, match="say that they are the same slice, and have other voxels"):
+    with pytest.raises(TumorgenError, match="say that they are the same slice, but their voxels differ"):
         read_series(only(tmp_path))
 
 
