@@ -101,6 +101,18 @@ def map_cases(
         progress(1)
 
 
+def split_failures(results: Iterable[R | Failure]) -> tuple[list[R], tuple[Failure, ...]]:
+    """Results, and the failures that were among them."""
+    done: list[R] = []
+    failures: list[Failure] = []
+    for result in results:
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            done.append(result)
+    return done, tuple(failures)
+
+
 def attempt(work: Callable[[T], R], case: Case[T]) -> R | Failure:
     """Do one case in this process; whatever goes wrong is its `Failure`, since hostile files provoke anything."""
     try:

@@ -6,7 +6,6 @@ A case depends only on its name, the seed and the data, not on other cases or on
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +26,7 @@ from tumorgen.imaging.geometry import Geometry, Triple, Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.phantom.scanner import draw_phantom
 from tumorgen.phantom.tissues import PHASES as PHANTOM_PHASES
+from tumorgen.seeds import stable_rng
 
 from .anatomy import fill
 from .deform import deform_image, deform_labels, draw_deformation, grid_around, places
@@ -196,11 +196,6 @@ def _real_view(liver: NDArray[np.bool_], spacing_mm: Triple, rng: Generator) -> 
     return slice(first, last), slice(trim[0], liver.shape[1] - trim[1]), slice(trim[2], liver.shape[2] - trim[3])
 
 
-def rng_of(seed: int, name: str) -> Generator:
-    """The generator of a case, from the seed and its name alone."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
-
-
 @dataclass(frozen=True, slots=True)
 class Task:
     """A case to be written: its name, its kind, and its map or scan."""
@@ -265,7 +260,7 @@ def _map(path: Path, name: str, maps: tuple[tuple[Tissue, tuple[int, ...]], ...]
 
 def make(task: Task, data: Path, seed: int) -> Case:
     """The case of a task."""
-    rng = rng_of(seed, task.name)
+    rng = stable_rng(seed, task.name)
     if isinstance(task.source, MapFile):
         numbers = tuple((tissue, tuple(values)) for tissue, values in task.source.source.numbers.items())
         return painted_case(_map(task.source.path, task.source.name, numbers), rng)

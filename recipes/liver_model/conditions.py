@@ -14,8 +14,9 @@ from tumorgen.imaging.geometry import Geometry, Triple, Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.phantom.scanner import draw_phantom
 from tumorgen.phantom.tissues import Phase
+from tumorgen.seeds import stable_rng
 
-from .cases import Case, rng_of, volume_of
+from .cases import Case, volume_of
 
 TURNS = {"RAS": "header RAS", "LPI": "feet first", "PSR": "stored sagittally"}
 THICK_MM = 5.0
@@ -76,6 +77,6 @@ def phantoms(seed: int) -> Iterator[tuple[str, Case]]:
     """A phantom of each phase and slice thickness, each a different patient."""
     for name, phase, spacing_mm in PHANTOMS:
         depth, height, width = (round(mm / step) for mm, step in zip(FIELD_MM, spacing_mm, strict=True))
-        drawn = draw_phantom(rng_of(seed, name), shape=(depth, height, width), spacing_mm=spacing_mm, phase=phase)
+        drawn = draw_phantom(stable_rng(seed, name), shape=(depth, height, width), spacing_mm=spacing_mm, phase=phase)
         liver = Volume(drawn.liver.array.astype(np.uint8), drawn.liver.geometry)
         yield f"phantom, {name}", (drawn.image, liver)

@@ -8,12 +8,10 @@ of its own, so that a default that is a level of several dimensions is several t
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-import numpy as np
 from numpy.random import Generator
 
 from ..errors import TumorgenError
@@ -23,6 +21,7 @@ from ..method.plan import Plan, Tumor, sample_name
 from ..method.sampling import MuRange, apply_switches, draw_tumor, plan_for
 from ..method.scan import Scan
 from ..method.settings import Settings, Size
+from ..seeds import stable_rng
 from ..tables.manifest import Dial
 from .regions import REGIONS, Regions, find_site, is_clear
 
@@ -169,9 +168,9 @@ def plan_dial(regions: Regions, settings: Settings, benchmark: Benchmark, dial: 
     notes: set[str] = set()
     if dial != CONTROL:
         region = dial.level if dial.dimension == LOCATION else None
-        places = _rng(seed, scan.case, "place", dial.dimension, region or "")
+        places = stable_rng(seed, scan.case, "place", dial.dimension, region or "")
         site = find_site(regions, region, benchmark.default.radius_mm, places, avoid=settings.vessels.avoid)
-        draft = _draw(settings, tumor, dial.dimension, mu, scan.sigma_p_hu, _rng(seed, scan.case, dial.dimension))
+        draft = _draw(settings, tumor, dial.dimension, mu, scan.sigma_p_hu, stable_rng(seed, scan.case, dial.dimension))
         tumors.append(apply_switches(move_to_candidate(scan, draft, site), settings))
         if settings.vessels.avoid and not is_clear(scan, site, tumor.radius_mm):
             notes.add("vessels_unavoidable")
@@ -189,8 +188,3 @@ def _draw(settings: Settings, default: Default, name: str, mu: MuRange, sigma_p:
     )
     size = Size(default.radius_mm, (1, 1), (default.sigma_e_mm, default.sigma_e_mm))
     return draw_tumor(fixed, name, size, mu, sigma_p, rng)
-
-
-def _rng(seed: int, *identity: str) -> Generator:
-    """A generator of its own for what these words name, so that one more level changes nothing else."""
-    return np.random.default_rng([seed, *(zlib.crc32(word.encode()) for word in identity)])

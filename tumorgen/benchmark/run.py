@@ -78,7 +78,7 @@ def departures(records: Sequence[Record]) -> list[Departure]:
     for record in records:
         if record.dial and record.plan.tumors:
             found.setdefault((record.dial.dimension, record.dial.level), []).append(record)
-    told = [
+    found_at = [
         Departure(
             dimension,
             level,
@@ -88,4 +88,4 @@ def departures(records: Sequence[Record]) -> list[Departure]:
         )
         for (dimension, level), mine in found.items()
     ]
-    return [departure for departure in told if departure.clipped or departure.on_vessels]
+    return [departure for departure in found_at if departure.clipped or departure.on_vessels]

@@ -7,7 +7,6 @@ tumour DSC of their scored samples, the lowest first; of two alike the one with 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
@@ -23,9 +22,10 @@ from ..method.plan import Plan, sample_name
 from ..method.sampling import MuRange, apply_switches, draw_plan, draw_tumor, mu_range, plan_for
 from ..method.scan import Scan, load_scan
 from ..method.settings import Range, Settings, Size
-from ..parallel import Case, Start, map_cases, no_progress
+from ..parallel import Case, Start, map_cases, no_progress, split_failures
+from ..seeds import stable_rng
 from ..tables.manifest import Dial, Record, Sources, read_manifest, tumors_path, write_manifest
-from ..tables.sources import Source
+from ..tables.sources import Source, find_sources
 from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
 from .regions import BEST, REGIONS, Regions, find_site, is_clear
 
@@ -145,9 +145,8 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
         )
     aims = [aim(cell.dial, records) for cell in ranked[: wanted.cells]]
     work = partial(_plan_scan, aims=aims, settings=wanted.settings, seed=wanted.seed)
-    results = list(map_cases(work, _find_work(wanted, records, len(aims)), jobs, start=start))
-    failures = tuple(result for result in results if isinstance(result, Failure))
-    planned = [record for result in results if not isinstance(result, Failure) for record in result]
+    of_scans, failures = split_failures(map_cases(work, _find_work(wanted, records, len(aims)), jobs, start=start))
+    planned = [record for of_scan in of_scans for record in of_scan]
     if planned:
         write_manifest(planned, wanted.output, parents=True)
     unscored = sum(record.plan.sample not in scores or not scores[record.plan.sample].scored for record in records)
@@ -157,23 +156,12 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
 def _find_work(wanted: WorstCases, records: Sequence[Record], cells: int) -> list[Case[_Share]]:
     """For each scan the new samples that it gets."""
     pinned = {record.plan.case: record.plan for record in records} if not wanted.sources else {}
-    sources = list(wanted.sources) or _sources(records, wanted.manifest)
+    sources = list(wanted.sources) or [s for _, s in sorted(find_sources(records, None, None).items())]
     shares = share_out(wanted.count, cells, len(sources))
     return [
         Case(_Share(s, pinned.get(s.case), tuple(share)), s.case, len(share), (str(s.image), str(s.mask)))
         for s, share in zip(sources, shares, strict=True)
     ]
-
-
-def _sources(records: Sequence[Record], manifest: Path) -> list[Source]:
-    """The scans of a manifest, by name."""
-    found = {}
-    for record in records:
-        known = record.files or record.sources
-        if known is None:
-            raise TumorgenError(f"{manifest}: {record.plan.sample} names no scan; give --images and --masks")
-        found[record.plan.case] = Source(record.plan.case, Path(known.source_image), Path(known.source_mask))
-    return [found[case] for case in sorted(found)]
 
 
 def cell_of(record: Record) -> Dial:
@@ -270,7 +258,7 @@ def plan_around(scan: Scan, regions: Regions | None, aim: Aim, settings: Setting
     TumorgenError
         The settings do not know the size class.
     """
-    rng = np.random.default_rng([seed, zlib.crc32(scan.case.encode()), zlib.crc32(b"worst"), variant])
+    rng = stable_rng(seed, scan.case, "worst", variant)
     if aim.dial.dimension == SIZE_CLASS:
         plan = draw_plan(scan, settings, rng, aim.dial.level)
     else:

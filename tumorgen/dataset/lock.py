@@ -93,8 +93,8 @@ def _held(path: Path, hold: Hold, *, shared: bool = False) -> Iterator[None]:
         # Beside a shared lock there may be others; a shard's own says how that shard ended.
         hold.interrupted |= not shared and os.fstat(descriptor).st_size > 0
         hold.unfinished |= hold.interrupted
-        told = _holder().encode()
-        os.ftruncate(descriptor, os.pwrite(descriptor, told, 0))  # never empty between, which would say nothing
+        holder = _holder().encode()
+        os.ftruncate(descriptor, os.pwrite(descriptor, holder, 0))  # never empty between, which would say nothing
         os.fsync(descriptor)
         yield
     finally:
@@ -114,7 +114,7 @@ def _acquire(path: Path, *, shared: bool) -> int:
             if _is_at(descriptor, path):
                 return descriptor
         except OSError as error:
-            holder = _told(descriptor)
+            holder = _describe_holder(descriptor)
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise TumorgenError(
@@ -136,7 +136,7 @@ def _holder() -> str:
     return json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}) + "\n"
 
 
-def _told(descriptor: int) -> str:
+def _describe_holder(descriptor: int) -> str:
     """Who holds it, in words; nothing where its file does not say."""
     try:
         holder = json.loads(os.pread(descriptor, 1000, 0))

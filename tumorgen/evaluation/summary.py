@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from .. import __version__
 from ..imaging.files import whole_file
+from ..seeds import stable_rng
 from .intervals import RESAMPLES, mean_interval, proportion_interval, signed_rank
 from .scores import FAULTS, METRICS, RADIUS_BINS, SCORED, CaseScore, ConfidenceInterval, Evaluation, LesionScore
 
@@ -175,11 +174,6 @@ def _scored_cases(evaluation: Evaluation) -> pd.DataFrame:
     return cases[cases["status"] == SCORED]
 
 
-def _rng(seed: int, name: str) -> np.random.Generator:
-    """The generator of one estimate, whatever others there are."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
-
-
 def _means(cases: pd.DataFrame, lesions: pd.DataFrame, seed: int, name: str = "") -> dict[str, ConfidenceInterval]:
     """Means over cases and over lesions of the reference."""
     columns = {
@@ -188,7 +182,7 @@ def _means(cases: pd.DataFrame, lesions: pd.DataFrame, seed: int, name: str = ""
         "false_positives_per_scan": (cases, "false_positives"),
     }
     return {
-        metric: mean_interval(table[column], table["patient"], _rng(seed, f"{name}/{metric}"))
+        metric: mean_interval(table[column], table["patient"], stable_rng(seed, f"{name}/{metric}"))
         for metric, (table, column) in columns.items()
     }
 
@@ -251,6 +245,6 @@ def _compare(mine: pd.DataFrame, theirs: pd.DataFrame, seed: int) -> dict[str, D
     found = {}
     for metric, (column, counts) in columns.items():
         differences = pairs[column] - pairs[f"{column}_other"]
-        interval = mean_interval(differences, pairs["patient"], _rng(seed, f"compare/{metric}"), counts)
+        interval = mean_interval(differences, pairs["patient"], stable_rng(seed, f"compare/{metric}"), counts)
         found[metric] = Difference(interval, *signed_rank(differences, pairs["patient"], counts))
     return found

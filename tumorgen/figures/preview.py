@@ -20,7 +20,7 @@ from ..imaging.geometry import Volume
 from ..imaging.reading import read_mask, read_volume
 from ..labels import LIVER
 from ..method.scan import digest_voxels
-from ..parallel import Case, Start, map_cases, no_progress
+from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables.manifest import Record, read_manifest, spread_samples
 from ..tables.sources import find_sources
 from .overview import draw_overview
@@ -89,14 +89,13 @@ def preview_dataset(
     chosen = spread_samples([record.plan.sample for record in records], count)
     work = partial(_draw, dataset=dataset, output=output, images=images, masks=masks)
     cases = [_case(record) for record in records if record.plan.sample in chosen]
-    results = list(map_cases(work, cases, jobs, start=start))
-    drawn = [result for result in results if not isinstance(result, Failure)]
+    drawn, failures = split_failures(map_cases(work, cases, jobs, start=start))
     save_figure(draw_overview(folder.resolve().name, records, _grid(drawn)), output / OVERVIEW)
     return Preview(
         output,
         output / OVERVIEW,
         tuple(d.path for d in drawn),
-        tuple(result for result in results if isinstance(result, Failure)),
+        failures,
         tuple((d.record.plan.sample, d.missing) for d in drawn if d.missing),
     )
 

@@ -22,12 +22,12 @@ def give_back() -> bool:
 
 
 def keep_memory() -> bool:
-    """Let this process keep what small and middling arrays free; return whether it could be told (glibc alone)."""
+    """Let this process keep what small and middling arrays free; return whether that can be set (glibc alone)."""
     libc = _glibc()
     if not libc:
         return False
-    told = [libc.mallopt(_MMAP_THRESHOLD, MAPPED_BYTES), libc.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)]
-    return told == [1, 1]
+    results = [libc.mallopt(_MMAP_THRESHOLD, MAPPED_BYTES), libc.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)]
+    return results == [1, 1]
 
 
 def _glibc() -> ctypes.CDLL | None:

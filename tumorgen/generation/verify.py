@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,11 +56,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A file of the dataset: whether it is another than its row says, and its voxels where they can be read."""
+    """A file of the dataset: whether it is another than its row says, its voxels, and why these cannot be used."""
 
     name: str
-    changed: bool
-    volume: Volume | None
+    changed: bool = False
+    volume: Volume | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def verify_dataset(
         *_check_layout(dataset, records),
         *_check_splits(dataset, records),
     ]
-    then = _versions_then(dataset)
+    then = _recorded_versions(dataset)
     again = spread_samples([record.plan.sample for record in records], replays)
     groups = _by_scan(records)
     sources = find_sources(records, images, masks)
@@ -113,7 +114,8 @@ def verify_dataset(
     for case, found in zip(cases, map_cases(work, cases, jobs), strict=True):
         problems += [Problem(case.name, f"cannot be verified: {found.reason}")] if isinstance(found, Failure) else found
         tick(case.samples)
-    return Verdict(len(records), len(groups), len(again), tuple(problems), tuple(_version_notes(records, then)))
+    notes = tuple(_describe_version_changes(records, then))
+    return Verdict(len(records), len(groups), len(again), tuple(problems), notes)
 
 
 def _by_scan(records: Sequence[Record]) -> list[list[Record]]:
@@ -150,7 +152,7 @@ def _check_provenance(dataset: Dataset, records: Sequence[Record]) -> Iterator[P
         yield Problem(PROVENANCE, str(error).removeprefix(f"{path_of(dataset)}: "))
 
 
-def _versions_then(dataset: Dataset) -> dict[str, Any]:
+def _recorded_versions(dataset: Dataset) -> dict[str, Any]:
     """Versions that the dataset says it was made with; none where they cannot be read, of which a problem tells."""
     try:
         return dict(read_provenance(dataset).get("versions", {}))
@@ -267,23 +269,18 @@ def _verify_sample(
         yield Problem(plan.sample, "its rows do not say what came out; was the manifest edited? replay it")
         return
     yield from _check_names(dataset, plan.sample, files)
-    image = yield from _load(dataset.image(plan.sample), files.image_sha256, scan)
-    label = yield from _load(dataset.label(plan.sample), files.label_sha256, scan)
+    image = _load(dataset.image(plan.sample), files.image_sha256, scan)
+    label = _load(dataset.label(plan.sample), files.label_sha256, scan)
+    yield from (*image.problems, *label.problems)
     boxes = [outcome.box for outcome in outcomes]
     if image.volume is not None:
         yield from _check_untouched(image.name, image.volume.array, scan.image.array, boxes)
     if label.volume is not None:
         yield from _check_label(label.name, label.volume.array, scan, boxes)
-    patch = (yield from _render_again(record, scan)) if replayed else None
-    if patch is None:
-        for file in (image, label):
-            if file.changed:
-                yield Problem(file.name, CHANGED)
-        return
-    versions = _versions_told(record, then)
-    for file, expected in zip((image, label), patch.apply(scan), strict=True):
-        yield from _check_bits(file, expected, versions)
-    yield from _check_outcomes(record, patch, versions)
+    if replayed:
+        yield from _check_again(record, scan, (image, label), _describe_versions(record, then))
+    else:
+        yield from _check_unchanged(image, label)
 
 
 def _check_names(dataset: Dataset, sample: str, files: Files) -> Iterator[Problem]:
@@ -293,23 +290,20 @@ def _check_names(dataset: Dataset, sample: str, files: Files) -> Iterator[Proble
             yield Problem(sample, f"the manifest says {name}, the sample's file is {path.relative_to(dataset.folder)}")
 
 
-def _load(path: Path, sha256: str, scan: Scan) -> Generator[Problem, None, _Loaded]:
+def _load(path: Path, sha256: str, scan: Scan) -> _Loaded:
     """Read a file of the dataset, as far as that is possible."""
     name = f"{path.parent.name}/{path.name}"
     if not path.is_file():
-        if path.is_symlink() or path.exists():
-            yield Problem(name, "is not a regular file")
-        return _Loaded(name, changed=False, volume=None)  # of one that is missing, _check_layout has said so
+        strange = path.is_symlink() or path.exists()  # of one that is missing, _check_layout has said so
+        return _Loaded(name, problems=(Problem(name, "is not a regular file"),) if strange else ())
     changed = sha256_of(path) != sha256
     try:
         volume = read_volume(path)
     except TumorgenError as error:
-        yield Problem(name, str(error))
-        return _Loaded(name, changed, None)
+        return _Loaded(name, changed, problems=(Problem(name, str(error)),))
     difference = scan.geometry.difference(volume.geometry)
-    if difference:
-        yield Problem(name, f"its geometry is not the scan's: {difference}")
-    return _Loaded(name, changed, volume if volume.array.shape == scan.geometry.shape else None)
+    problems = (Problem(name, f"its geometry is not the scan's: {difference}"),) if difference else ()
+    return _Loaded(name, changed, volume if volume.array.shape == scan.geometry.shape else None, problems)
 
 
 def _check_untouched(
@@ -337,12 +331,24 @@ def _check_label(
     yield from _check_untouched(name, found, scan.liver.astype(np.uint8), boxes)
 
 
-def _render_again(record: Record, scan: Scan) -> Generator[Problem, None, Patch | None]:
+def _check_unchanged(*files: _Loaded) -> Iterator[Problem]:
+    """The files are those that their rows were written for."""
+    for file in files:
+        if file.changed:
+            yield Problem(file.name, CHANGED)
+
+
+def _check_again(record: Record, scan: Scan, files: tuple[_Loaded, _Loaded], versions: str) -> Iterator[Problem]:
+    """A sample's rows, rendered again, give the voxels of its image and label, and the outcomes in the rows."""
     try:
-        return render(scan, record.plan)
+        patch = render(scan, record.plan)
     except TumorgenError as error:
         yield Problem(record.plan.sample, f"its rows cannot be rendered: {error}")
-        return None
+        yield from _check_unchanged(*files)
+        return
+    for file, expected in zip(files, patch.apply(scan), strict=True):
+        yield from _check_bits(file, expected, versions)
+    yield from _check_outcomes(record, patch, versions)
 
 
 def _check_bits(file: _Loaded, expected: NDArray[Any], versions: str) -> Iterator[Problem]:
@@ -371,16 +377,16 @@ def _check_outcomes(record: Record, patch: Patch, versions: str) -> Iterator[Pro
             yield Problem(TUMORS, f"{sample}: its row does not say what came out of it; {why}")
 
 
-def _versions_told(record: Record, then: Mapping[str, Any]) -> str:
+def _describe_versions(record: Record, then: Mapping[str, Any]) -> str:
     """Versions that are others now than when a sample was made, in words; empty where all are the same."""
     rows = {name: getattr(record.files, f"{name}_version") for name in IN_ROWS}
     return ", ".join(f"{name} was {old}, is {now}" for name, (old, now) in changed_versions({**then, **rows}).items())
 
 
-def _version_notes(records: Sequence[Record], then: Mapping[str, Any]) -> Iterator[str]:
+def _describe_version_changes(records: Sequence[Record], then: Mapping[str, Any]) -> Iterator[str]:
     """Versions that differ from those that rendered the dataset: bits may then differ for that reason alone."""
-    told = {tuple(changed_versions(then).items())}
+    changes = {tuple(changed_versions(then).items())}
     for rows in {tuple(getattr(r.files, f"{name}_version") for name in IN_ROWS) for r in records if r.files}:
-        told.add(tuple(changed_versions(dict(zip(IN_ROWS, rows, strict=True))).items()))
-    for name, old, now in sorted({(name, *pair) for changed in told for name, pair in changed}):
+        changes.add(tuple(changed_versions(dict(zip(IN_ROWS, rows, strict=True))).items()))
+    for name, old, now in sorted({(name, *pair) for changed in changes for name, pair in changed}):
         yield f"rendered with {name} {old}; this is {now}: replayed bits may differ"

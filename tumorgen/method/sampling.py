@@ -7,16 +7,15 @@ an ablation needs it.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.random import Generator
 
 from ..errors import TumorgenError
 from ..imaging.boxes import Box
+from ..seeds import stable_rng
 from .placement import place_tumors
 from .plan import Plan, Tumor, rounded, sample_name
 from .scan import Scan
@@ -58,11 +57,6 @@ def mu_range(settings: Settings, mu_p: float) -> MuRange:
     return MuRange(mu_p - model.fallback_contrast_hu, high, lowered=True)
 
 
-def variant_rng(seed: int, case: str, variant: int) -> Generator:
-    """Generator of a variant, seeded from its identity alone: adding a scan changes no other sample."""
-    return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(case.encode()), variant]))
-
-
 def variant_class(settings: Settings, variant: int) -> str:
     """Size class of a variant: the classes are shared out in turn."""
     return settings.sizes[variant % len(settings.sizes)]
@@ -87,7 +81,7 @@ def draw_variant(scan: Scan, settings: Settings, seed: int, variant: int) -> Pla
     """
     if seed < 0 or variant < 0:
         raise TumorgenError(f"seed {seed} and variant {variant} must not be negative")
-    plan = draw_plan(scan, settings, variant_rng(seed, scan.case, variant), variant_class(settings, variant))
+    plan = draw_plan(scan, settings, stable_rng(seed, scan.case, variant), variant_class(settings, variant))
     return replace(plan, seed=seed, variant=variant, sample=sample_name(scan.case, variant))
 
 

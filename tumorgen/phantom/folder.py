@@ -6,14 +6,13 @@ import csv
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
-
 from .. import __version__
 from ..errors import TumorgenError
 from ..imaging.files import whole_file
 from ..imaging.geometry import Index, Triple
 from ..imaging.reading import write_volume
 from ..parallel import Start, no_progress
+from ..seeds import stable_rng
 from .scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM, Phantom, draw_phantom
 from .tissues import Phase
 
@@ -74,8 +73,7 @@ def write_phantoms(
         image, mask = (output / folder / f"{record.case}.nii.gz" for folder in ("images", "masks"))
         there = records.get(record.case)
         if not (there and there.recipe == record.recipe and image.is_file() and mask.is_file()):
-            rng = np.random.default_rng(np.random.SeedSequence([seed, record.index]))
-            drawn = draw_phantom(rng, shape=shape, spacing_mm=spacing_mm, phase=phase)
+            drawn = draw_phantom(stable_rng(seed, record.index), shape=shape, spacing_mm=spacing_mm, phase=phase)
             write_volume(drawn.image, image)
             write_volume(drawn.liver, mask)
             records[record.case] = _measured(record, drawn)

@@ -16,7 +16,7 @@ from ..errors import Failure, TumorgenError
 from ..imaging.geometry import Volume
 from ..imaging.patched_gzip import ChunkedVolume
 from ..imaging.reading import read_ct, read_mask
-from ..parallel import Case, Start, map_cases, no_progress
+from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables.sources import Source, refuse_same_case
 
 NAME = "Healthy livers (tumorgen)"
@@ -54,13 +54,12 @@ def write_healthy_dataset(
     write_json(dataset_json(len(_there(dataset)), NAME), dataset.folder / "dataset.json", parents=True)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
     todo = [Case(s, s.case, about=(str(s.image), str(s.mask))) for s in sources if not _is_done(s, dataset)]
-    results = map_cases(partial(_write, dataset=dataset), todo, jobs, start=start)
-    failures = [result for result in results if isinstance(result, Failure)]
+    _, failures = split_failures(map_cases(partial(_write, dataset=dataset), todo, jobs, start=start))
     there = _there(dataset)
     write_json(dataset_json(len(there), NAME), dataset.folder / "dataset.json")
     split = [{"train": train, "val": held_out} for train, held_out in folds(there)]
     has_splits = write_splits(dataset, split)
-    return HealthyReport(dataset, tuple(there), len(todo) - len(failures), tuple(failures), has_splits)
+    return HealthyReport(dataset, tuple(there), len(todo) - len(failures), failures, has_splits)
 
 
 def _refuse_other(dataset: Dataset) -> None:
