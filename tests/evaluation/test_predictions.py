@@ -301,7 +301,7 @@ def test_a_manifest_of_the_dataset_has_only_patients(tmp_path):
         ("case,level\na,1\n", "columns missing: sample"),
         ("sample,case\na,p\na,q\n", "sample 'a' is there twice"),
         ("sample,case\na,\n", "sample or case is empty"),
-        ("sample,case\nz,p\n", "lists none of the cases, a for one"),
+        ("sample,case\nz,p\n", "lists none of the cases (such as a)"),
         ("sample,case\na\n", "not as many cells"),
     ],
 )

@@ -1,12 +1,12 @@
-"""Predictions against references: files matched by name, each case scored in a process of its own.
+"""Predictions against references: files are matched by name, and the cases are scored in several processes.
 
-What is wrong with a case is its score's `status` and `reason`; it costs no other case its scores.
+A case with a fault has no scores, but a `status` and a `reason`; the other cases are scored all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Failure, TumorgenError
-from ..imaging.boxes import Box, bounding_box
+from ..imaging.boxes import Box, bounding_box, part_of
 from ..imaging.files import find_volumes
 from ..imaging.geometry import Geometry, Volume
 from ..imaging.reading import read_volume
-from ..labels import LIVER, TUMOR
+from ..labels import BACKGROUND, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress
 from ..tables.codec import read_text, rows_of
 from .lesions import Lesion, find_lesions, radius_of
 from .overlap import TOLERANCE_MM, dsc, nsd
-from .scores import CaseScore, Evaluation, LesionScore, radius_bin
+from .scores import KINDS, CaseScore, Evaluation, LesionScore, radius_bin
 
-_BLOCK = 1 << 24  # voxels looked at together
-_TOLD = 6  # unknown labels that are looked for; five are told, the sixth says that there are more
+_BLOCK = 1 << 24  # voxels that are looked at together
+_NAMED = 5  # unknown labels that a message names
 
 CaseResult = tuple[CaseScore, tuple[LesionScore, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a manifest says of a sample: its patient and, in the robustness benchmark, what was dialled how far."""
+    """What a manifest says of a sample: its patient and, in the robustness benchmark, its dimension and level."""
 
     patient: str
     dimension: str = ""
@@ -43,7 +43,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The files of a case, as given; None for the one that is not there."""
+    """The files of a case, as given; None for one that is missing."""
 
     case: str
     listing: Listing
@@ -52,7 +52,7 @@ class Pair:
 
 
 class _FaultError(Exception):
-    """Why a case cannot be scored: a word of `scores.FAULTS`, and a line."""
+    """Why a case cannot be scored: one of `scores.FAULTS`, and a reason in one line."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -61,7 +61,7 @@ class _FaultError(Exception):
 
 
 def _printable(text: str) -> str:
-    """Text that a table can hold: bytes of a file's name that are no UTF-8 become question marks."""
+    """The text with question marks for bytes of a file's name that are not UTF-8, so that a table can hold it."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -81,30 +81,32 @@ def evaluate_predictions(
     Raises
     ------
     TumorgenError
-        A folder holds no volumes or two of one name, or the manifest cannot be read or lists none of the cases.
+        A folder holds no volumes, or two of one name; or the manifest cannot be read, or lists none of the cases.
     """
     pairs = find_pairs(predictions, reference, read_listings(manifest) if manifest else {})
     if manifest and not any(pair.listing.patient for pair in pairs):
-        raise TumorgenError(f"{manifest}: lists none of the cases, {pairs[0].case} for one; is it another dataset's?")
+        raise TumorgenError(f"{manifest}: lists none of the cases (such as {pairs[0].case}); is it of another dataset?")
     # Worker processes may have another working directory.
     work = partial(score_pair, tolerance_mm=tolerance_mm, folder=Path.cwd())
     results = map_cases(work, [Case(pair, pair.case) for pair in pairs], jobs, start=start)
     cases: list[CaseScore] = []
     lesions: list[LesionScore] = []
     for pair, result in zip(pairs, results, strict=True):
-        case, found = (_unscored(pair, "unreadable", result.reason), ()) if isinstance(result, Failure) else result
+        if isinstance(result, Failure):
+            result = replace(_case_of(pair), status="unreadable", reason=result.reason), ()
+        case, found = result
         cases.append(case)
         lesions += found
     return Evaluation(tuple(cases), tuple(lesions))
 
 
 def read_listings(manifest: Path) -> dict[str, Listing]:
-    """What a manifest says of each sample; of its columns `sample` and `case` must be there.
+    """Read what a manifest says of each sample; it must have the columns `sample` and `case`.
 
     Raises
     ------
     TumorgenError
-        The table cannot be read, a column is missing, a sample is there twice, or a cell that must not be is empty.
+        The table cannot be read, a column is missing, a sample is listed twice, or a sample or case is empty.
     """
     listings: dict[str, Listing] = {}
     for where, row in rows_of(manifest, read_text(manifest), ("sample", "case"), unique="sample"):
@@ -116,7 +118,7 @@ def read_listings(manifest: Path) -> dict[str, Listing]:
 
 
 def manifest_beside(reference: Path) -> Path | None:
-    """The manifest of the dataset that a folder of labels belongs to; None where there is none."""
+    """The manifest of the dataset that a folder of labels belongs to; None if there is none."""
     manifest = reference.absolute().parent / "manifest.csv"
     if not manifest.is_file():
         return None
@@ -126,7 +128,7 @@ def manifest_beside(reference: Path) -> Path | None:
 
 
 def find_pairs(predictions: Path, reference: Path, listings: Mapping[str, Listing]) -> list[Pair]:
-    """Files of two folders that have one name, whatever their format; cases by name, those in one folder included.
+    """Match the files of two folders by name, whatever their format; sorted, and with cases that lack one of the files.
 
     Raises
     ------
@@ -141,40 +143,32 @@ def find_pairs(predictions: Path, reference: Path, listings: Mapping[str, Listin
 
 
 def score_pair(pair: Pair, tolerance_mm: float, folder: Path) -> CaseResult:
-    """Scores of a case and of its lesions; of its paths, relative ones are looked for in a folder."""
+    """Score a case and its lesions; relative paths are those from a folder."""
+    case = _case_of(pair)
     try:
         reference, prediction = _read_pair(pair, folder)
     except _FaultError as fault:
-        return _unscored(pair, fault.status, fault.reason), ()
-    box = _foreground(reference.array, prediction.array)
+        return replace(case, status=fault.status, reason=fault.reason), ()
+    box = bounding_box(np.logical_or(reference.array, prediction.array))
     labels = reference.array[box], prediction.array[box]
-    lesions = tuple(_score_lesions(_about(pair), *labels, box, reference.geometry))
-    measured = _measure(*labels, reference.geometry, tolerance_mm, lesions)
-    return CaseScore(**_about(pair), **_files(pair), **measured), lesions
+    lesions = tuple(_score_lesions(case, *labels, box, reference.geometry))
+    return _score_case(case, *labels, reference.geometry, tolerance_mm, lesions), lesions
 
 
-def _unscored(pair: Pair, status: str, reason: str) -> CaseScore:
-    return CaseScore(**_about(pair), **_files(pair), status=status, reason=reason)
-
-
-def _about(pair: Pair) -> dict[str, Any]:
-    return {
-        "case": pair.case,
-        "patient": pair.listing.patient or pair.case,
-        "dimension": pair.listing.dimension,
-        "level": pair.listing.level,
-    }
-
-
-def _files(pair: Pair) -> dict[str, Any]:
-    return {
-        "reference_file": _printable(str(pair.reference or "")),
-        "prediction_file": _printable(str(pair.prediction or "")),
-    }
+def _case_of(pair: Pair) -> CaseScore:
+    """The case of two files before anything is measured."""
+    return CaseScore(
+        case=pair.case,
+        patient=pair.listing.patient or pair.case,
+        dimension=pair.listing.dimension,
+        level=pair.listing.level,
+        reference_file=_printable(str(pair.reference or "")),
+        prediction_file=_printable(str(pair.prediction or "")),
+    )
 
 
 def _read_pair(pair: Pair, folder: Path) -> tuple[Volume, Volume]:
-    """Both label files of a case, on one grid."""
+    """Read both label files of a case, which must lie on the same grid."""
     if pair.prediction is None:
         raise _FaultError("missing_prediction", f"{pair.reference}: there is no prediction of this name")
     if pair.reference is None:
@@ -187,88 +181,95 @@ def _read_pair(pair: Pair, folder: Path) -> tuple[Volume, Volume]:
 
 
 def read_labels(path: Path) -> Volume:
-    """Labels 0, 1 and 2 of a file, of whatever data type, as uint8 (z, y, x)."""
+    """Read the labels 0, 1 and 2 of a file of any data type, as uint8 (z, y, x)."""
     try:
         volume = read_volume(path)
     except (TumorgenError, OSError, MemoryError) as error:
         raise _FaultError("unreadable", str(error) or f"{path}: does not fit into memory") from error
-    unknown = _strange(volume.array)
+    unknown = _find_unknown(volume.array)
     if unknown:
-        told = ", ".join(f"{value:g}" for value in unknown[: _TOLD - 1]) + (", ..." if len(unknown) >= _TOLD else "")
-        raise _FaultError("unknown_labels", f"{path}: holds the labels {told}; only 0, 1 and 2 are known")
+        named = ", ".join(f"{value:g}" for value in unknown[:_NAMED])
+        more = ", ..." if len(unknown) > _NAMED else ""
+        raise _FaultError("unknown_labels", f"{path}: holds the labels {named}{more}; only 0, 1 and 2 are known")
     return Volume(volume.array.astype(np.uint8, copy=False), volume.geometry)
 
 
-def _strange(array: NDArray[Any]) -> list[float]:
-    """Some values that are no label, at least six if there are as many; no file costs more memory than its voxels."""
+def _find_unknown(array: NDArray[Any]) -> list[float]:
+    """Values that are no labels, sorted: all of them, or more than a message names; in blocks, to save memory."""
     found: set[float] = set()
     flat = array.reshape(-1)
     if array.dtype == np.uint8 and flat.max() <= TUMOR:
         return []
     for first in range(0, flat.size, _BLOCK):
         block = flat[first : first + _BLOCK]
-        found |= set(np.unique(block[(block != 0) & (block != LIVER) & (block != TUMOR)])[:_TOLD].tolist())
-        if len(found) >= _TOLD:
+        found |= set(np.unique(block[~np.isin(block, (BACKGROUND, LIVER, TUMOR))])[: _NAMED + 1].tolist())
+        if len(found) > _NAMED:
             break
     return sorted(found)
 
 
-def _foreground(*labels: NDArray[np.uint8]) -> Box:
-    """Box that holds what is not background in any; one voxel where nothing is."""
-    return bounding_box(np.logical_or(*labels))
-
-
-def _measure(
+def _score_case(
+    case: CaseScore,
     reference: NDArray[np.uint8],
     prediction: NDArray[np.uint8],
     geometry: Geometry,
     tolerance_mm: float,
     lesions: tuple[LesionScore, ...],
-) -> dict[str, Any]:
-    """Scores of a case; liver is label 1 and above, tumour included, as in LiTS."""
+) -> CaseScore:
+    """Score a case by its labels (z, y, x) and lesions; the liver is label 1 and above, tumour included, as in LiTS."""
     livers = reference >= LIVER, prediction >= LIVER
     tumors = reference == TUMOR, prediction == TUMOR
-    volumes = [np.count_nonzero(tumor) * geometry.voxel_volume_mm3 for tumor in tumors]
     true = [lesion for lesion in lesions if lesion.kind == "reference"]
-    return {
-        "liver_dsc": dsc(*livers),
-        "liver_nsd": nsd(*livers, geometry.spacing_mm, tolerance_mm),
-        "tumor_dsc": dsc(*tumors),
-        "tumor_nsd": nsd(*tumors, geometry.spacing_mm, tolerance_mm),
-        "reference_tumor_mm3": float(volumes[0]),
-        "predicted_tumor_mm3": float(volumes[1]),
-        "lesions": len(true),
-        "detected_any": sum(lesion.detected_any for lesion in true),
-        "detected_iou": sum(lesion.detected_iou for lesion in true),
-        "false_positives": len(lesions) - len(true),
-    }
+    return replace(
+        case,
+        liver_dsc=dsc(*livers),
+        liver_nsd=nsd(*livers, geometry.spacing_mm, tolerance_mm),
+        tumor_dsc=dsc(*tumors),
+        tumor_nsd=nsd(*tumors, geometry.spacing_mm, tolerance_mm),
+        reference_tumor_mm3=float(np.count_nonzero(tumors[0]) * geometry.voxel_volume_mm3),
+        predicted_tumor_mm3=float(np.count_nonzero(tumors[1]) * geometry.voxel_volume_mm3),
+        lesions=len(true),
+        detected_any=sum(lesion.detected_any for lesion in true),
+        detected_iou=sum(lesion.detected_iou for lesion in true),
+        false_positives=len(lesions) - len(true),
+    )
 
 
 def _score_lesions(
-    about: Mapping[str, Any], reference: NDArray[np.uint8], prediction: NDArray[np.uint8], box: Box, geometry: Geometry
+    case: CaseScore, reference: NDArray[np.uint8], prediction: NDArray[np.uint8], box: Box, geometry: Geometry
 ) -> Iterator[LesionScore]:
-    """Scores of the lesions of the reference, then of false positives; labels are those of a box."""
+    """Score the lesions of the reference, then false positives; labels (z, y, x) are those of a box of the scan."""
     tumors = reference == TUMOR, prediction == TUMOR
-    inner = _foreground(*(tumor.view(np.uint8) for tumor in tumors))
-    corner = [float(outer.start + s.start) for outer, s in zip(box, inner, strict=True)]
-    for kind, found in zip(("reference", "false_positive"), find_lesions(*(t[inner] for t in tumors)), strict=True):
+    inner = bounding_box(np.logical_or(*tumors))
+    corner = [float(edge.start) for edge in part_of(box, inner)]
+    for kind, found in zip(KINDS, find_lesions(*(tumor[inner] for tumor in tumors)), strict=True):
         for number, lesion in enumerate(found, start=1):
-            yield LesionScore(**about, kind=kind, lesion=number, **_describe(lesion, corner, geometry))
+            yield _score_lesion(case, kind, number, lesion, corner, geometry)
 
 
-def _describe(lesion: Lesion, corner: list[float], geometry: Geometry) -> dict[str, Any]:
-    """Size, place and match of a lesion whose centre is told from a corner of voxels (z, y, x)."""
-    volume = lesion.voxels * geometry.voxel_volume_mm3
-    radius = radius_of(volume)
-    z, y, x = (c + start for c, start in zip(lesion.center, corner, strict=True))
-    center = geometry.to_mm((z, y, x))
-    return {
-        "volume_mm3": volume,
-        "radius_mm": radius,
-        "radius_bin": radius_bin(radius),
-        **dict(zip(("center_x_mm", "center_y_mm", "center_z_mm"), center, strict=True)),
-        "detected_any": lesion.detected_any,
-        "detected_iou": lesion.detected_iou,
-        "iou": lesion.iou,
-        "dsc": lesion.dsc,
-    }
+def _score_lesion(
+    case: CaseScore, kind: str, number: int, lesion: Lesion, corner: list[float], geometry: Geometry
+) -> LesionScore:
+    """Score a lesion whose centre is relative to a corner, an index (z, y, x) of the scan."""
+    z, y, x = (inside + start for inside, start in zip(lesion.center, corner, strict=True))
+    center_x_mm, center_y_mm, center_z_mm = geometry.to_mm((z, y, x))
+    volume_mm3 = lesion.voxels * geometry.voxel_volume_mm3
+    radius_mm = radius_of(volume_mm3)
+    return LesionScore(
+        case=case.case,
+        patient=case.patient,
+        dimension=case.dimension,
+        level=case.level,
+        kind=kind,
+        lesion=number,
+        volume_mm3=volume_mm3,
+        radius_mm=radius_mm,
+        radius_bin=radius_bin(radius_mm),
+        center_x_mm=center_x_mm,
+        center_y_mm=center_y_mm,
+        center_z_mm=center_z_mm,
+        detected_any=lesion.detected_any,
+        detected_iou=lesion.detected_iou,
+        iou=lesion.iou,
+        dsc=lesion.dsc,
+    )
