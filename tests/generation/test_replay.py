@@ -181,7 +181,7 @@ def test_unknown_sample_is_refused(made, tmp_path):
         ("radius_mm", "nan", "radius_mm is nan"),
         ("half_axis_x_mm", "1e9", "half_axis_x_mm is"),
         ("deform_points", "4", "an odd number from 3 to 15 is needed"),
-        ("center_x_mm", "inf", "is not a point"),
+        ("center_x_mm", "inf", "center_x_mm is inf; a finite number is needed"),
         ("tumor", "7", "tumours are numbered from 0"),
         ("sample", "nobody", "'nobody' is not in"),
     ],

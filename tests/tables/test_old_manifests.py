@@ -21,7 +21,7 @@ from tumorgen.method.rendering import render
 from tumorgen.method.scan import Scan, load_scan
 from tumorgen.method.settings import Settings, load_settings
 from tumorgen.phantom.folder import write_phantoms
-from tumorgen.tables.codec import parse, rows_of
+from tumorgen.tables.codec import parse_row, rows_of
 from tumorgen.tables.manifest import read_manifest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "0.1.0"
@@ -121,7 +121,7 @@ class Row:
 
 
 def read_rows(text: str) -> list[Row]:
-    return [parse(Row, row, where) for where, row in rows_of(Path("t.csv"), text, required_columns(Row))]
+    return [parse_row(Row, row, where) for where, row in rows_of(Path("t.csv"), text, required_columns(Row))]
 
 
 def test_a_column_that_an_older_table_lacks_is_its_default():

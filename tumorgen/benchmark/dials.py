@@ -72,20 +72,14 @@ class Benchmark:
 
     default: Default = field(default_factory=Default)
     location: Annotated[tuple[str, ...], About("regions of the liver", choices=REGIONS)] = REGIONS
-    size: Annotated[Levels, About("r: 2 to 44 is what LiTS has, between them the radii of the size table", "mm")] = (
-        2.0,
-        8.0,
-        16.0,
-        32.0,
-        44.0,
-    )
-    shape: Annotated[Levels, About("sigma_e: from an ellipsoid to twice the default", "mm")] = (
-        0.0,
-        2.25,
-        4.5,
-        6.75,
-        9.0,
-    )
+    size: Annotated[
+        Levels,
+        About("r: 2 to 44 is what LiTS has, between them the radii of the size table", "mm"),
+    ] = (2.0, 8.0, 16.0, 32.0, 44.0)
+    shape: Annotated[
+        Levels,
+        About("sigma_e: from an ellipsoid to twice the default", "mm"),
+    ] = (0.0, 2.25, 4.5, 6.75, 9.0)
     intensity: Annotated[
         Levels,
         About("mu_t - mu_p: from darker to brighter than the parenchyma; at 0 only capsule and texture tell", "HU"),

@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 
 from ..errors import TumorgenError
 from ..fields import About, check_domains, columns
-from ..tables.codec import cells_of, parse, read_text, rows_of, write_table
+from ..tables.codec import cells_of, parse_row, read_text, rows_of, write_table
 
 CASES = "cases.csv"
 LESIONS = "lesions.csv"
@@ -187,4 +187,4 @@ def read_evaluation(folder: Path) -> Evaluation:
 def _read(path: Path, kind: type[T], *, unique: str = "") -> tuple[T, ...]:
     """Read a table that has all of its columns: an older evaluation is better done again than guessed at."""
     rows = rows_of(path, read_text(path), columns(typing.cast(type, kind)), unique=unique)
-    return tuple(parse(kind, row, where) for where, row in rows)
+    return tuple(parse_row(kind, row, where) for where, row in rows)

@@ -21,7 +21,7 @@ from ..errors import Failure, TumorgenError
 from ..imaging.files import PARTIAL, whole_file
 from ..method.settings import Settings
 from ..parallel import Start, count_jobs, no_progress
-from ..tables.manifest import Dial, Record, in_order, recover_manifest, tumors_path, write_manifest
+from ..tables.manifest import Dial, Record, recover_manifest, sort_records, tumors_path, write_manifest
 from ..tables.sources import Source
 from .batches import Batch, Sampler, ordinary_sampler
 from .cluster import Cluster
@@ -224,7 +224,7 @@ def describe_dataset(dataset: Dataset, outcomes: Outcomes, val_per_scan: int, co
     TumorgenError
         It cannot be written, or the folder has vanished.
     """
-    records = in_order(recover_manifest(dataset.manifest))
+    records = sort_records(recover_manifest(dataset.manifest))
     has_splits = False
     if records:
         write_manifest(records, dataset.manifest)

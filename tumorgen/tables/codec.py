@@ -139,7 +139,7 @@ def _cell(value: str | int | float | bool | None) -> str:
     return "" if value is None else str(value)
 
 
-def parse(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
+def parse_row(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -> T:
     """A row's cells as a record, each of its field's type; a column that is not there leaves its field's default.
 
     Raises

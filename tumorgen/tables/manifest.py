@@ -19,7 +19,7 @@ from ..errors import TumorgenError
 from ..fields import About, columns, required_columns
 from ..method.patch import Outcome
 from ..method.plan import Plan, Tumor
-from .codec import cells_of, parse, read_text, rows_of, text_of, write_table
+from .codec import cells_of, parse_row, read_text, rows_of, text_of, write_table
 
 SAMPLES = "manifest.csv"
 TUMORS = "tumors.csv"
@@ -137,7 +137,7 @@ def tumor_rows(record: Record) -> Iterator[dict[str, str]]:
         yield {**cells_of(TumorKey, key), **cells_of(Tumor, tumor), **cells_of(Outcome, outcome)}
 
 
-def in_order(records: Iterable[Record]) -> list[Record]:
+def sort_records(records: Iterable[Record]) -> list[Record]:
     """Records in the order of a written table: by case and variant."""
     return sorted(records, key=lambda r: (r.plan.case, r.plan.variant, r.plan.sample))
 
@@ -152,7 +152,7 @@ def write_manifest(records: Iterable[Record], manifest: Path, *, parents: bool =
     TumorgenError
         The folder cannot be written to.
     """
-    ordered = in_order(records)
+    ordered = sort_records(records)
     rows = (row for record in ordered for row in tumor_rows(record))
     write_table(tumors_path(manifest), TUMOR_COLUMNS, rows, parents=parents)
     write_table(manifest, sample_columns(ordered), map(sample_row, ordered), parents=parents)
@@ -227,22 +227,22 @@ def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: 
             raise TumorgenError(
                 f"{where}: tumor is {row['tumor']!r}, not {len(drawn)}; a sample's tumours are numbered from 0 in order"
             )
-        drawn.append((parse(Tumor, row, where), _parse_optional(Outcome, row, where)))
+        drawn.append((parse_row(Tumor, row, where), _parse_optional(Outcome, row, where)))
     samples = rows_of(manifest, samples_text, needed)  # read again, since rows take more room than records
     return [_record(row, tumors[row["sample"]], where) for where, row in samples]
 
 
 def _record(row: Mapping[str, str], drawn: Sequence[tuple[Tumor, Outcome | None]], where: str) -> Record:
-    plan = parse(Plan, row, where, tumors=tuple(tumor for tumor, _ in drawn))
+    plan = parse_row(Plan, row, where, tumors=tuple(tumor for tumor, _ in drawn))
     files = _parse_optional(Files, row, where)
     sources = None if files else _parse_optional(Sources, row, where)
-    dial = parse(Dial, row, where) if set(DIAL_COLUMNS) <= set(row) else None
+    dial = parse_row(Dial, row, where) if set(DIAL_COLUMNS) <= set(row) else None
     return Record(plan, tuple(outcome for _, outcome in drawn), files, dial, sources)
 
 
 def _parse_optional(kind: type[T], row: Mapping[str, str], where: str) -> T | None:
     """What a row says of what came out; None where a cell that must say something is empty or missing."""
-    return parse(kind, row, where) if all(map(row.get, required_columns(typing.cast(type, kind)))) else None
+    return parse_row(kind, row, where) if all(map(row.get, required_columns(typing.cast(type, kind)))) else None
 
 
 def spread_samples(samples: Sequence[str], count: int) -> frozenset[str]:

@@ -14,7 +14,7 @@ from ..errors import TumorgenError
 from ..fields import FINITE, About, check_domains, columns, required_columns
 from ..imaging.files import refuse_unsafe_name
 from ..method.plan import size_along, spacing_along
-from .codec import cells_of, parse, read_text, rows_of, write_table
+from .codec import cells_of, parse_row, read_text, rows_of, write_table
 
 SCANS = Path("manifests") / "scans.csv"
 STATUSES = ("ok", "check", "failed")
@@ -78,7 +78,7 @@ def read_scans(path: Path = SCANS) -> list[ScanRow]:
             f"{path}: no such file; run `tumorgen liver-mask in/ out/` first or give --images and --masks"
         )
     rows = rows_of(path, read_text(path), required_columns(ScanRow), unique="case")
-    return [parse(ScanRow, row, where) for where, row in rows]
+    return [parse_row(ScanRow, row, where) for where, row in rows]
 
 
 def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
