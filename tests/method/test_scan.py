@@ -195,13 +195,13 @@ def test_a_liver_that_fills_the_scan():
 
 @pytest.mark.parametrize("hu", [-600.0, -51.0, 301.0, 1100.0])
 def test_values_that_are_not_hu_are_refused(hu):
-    with pytest.raises(TumorgenError, match="wrong mask, or not HU"):
+    with pytest.raises(TumorgenError, match="the mask is wrong, or the values are not HU"):
         scan_of(np.full((5, 5, 5), hu))
 
 
 @pytest.mark.parametrize("liver", [np.zeros((5, 5, 5), bool), np.ones((5, 5, 4), bool)])
 def test_a_mask_that_is_empty_or_of_another_shape_is_refused(liver):
-    with pytest.raises(TumorgenError, match="empty or not of the image's shape"):
+    with pytest.raises(TumorgenError, match="is empty or has another shape than the image"):
         scan_of(np.full((5, 5, 5), 100.0), liver=liver)
 
 
