@@ -97,7 +97,9 @@ def _goodbye() -> Iterator[None]:
 
 
 @click.group(
-    cls=_Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=_Group,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
 )
 @click.version_option(package_name="tumorgen", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show a traceback instead of one line when something is wrong.")

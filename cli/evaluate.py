@@ -12,7 +12,8 @@ import click
 from tumorgen.wording import plural
 
 from .common import progress
-from .options import EXISTING_FILE, EXISTING_FOLDER, FOLDER, jobs_option
+from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
+from .options import jobs_option
 
 if TYPE_CHECKING:
     from tumorgen.evaluation.scores import ConfidenceInterval
@@ -35,15 +36,14 @@ Examples:
     " of the robustness benchmark.  [default: manifest.csv beside REFERENCE, if tumorgen wrote one]",
 )
 @click.option("--compare", type=EXISTING_FOLDER, help="Predictions of another model, for paired differences.")
-@click.option("--output", type=FOLDER, default="evaluation", show_default=True, help="Folder for tables and report.")
+@click.option("--output", type=FOLDER, default="evaluation", help="Folder for tables and report.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
     default=2.0,
-    show_default=True,
     help="Distance in mm within which two surfaces agree (NSD).",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstraps.")
+@click.option("--seed", type=NATURAL, default=0, help="Seed of the bootstraps.")
 @jobs_option
 def evaluate(
     predictions: Path,

@@ -7,7 +7,7 @@ import click
 from tumorgen.wording import plural
 
 from .common import progress, tell_failures
-from .options import NewDataset, Scans, dataset_block, jobs_option, scans_block
+from .options import NewDataset, Scans, block, jobs_option
 
 
 @click.command(
@@ -20,8 +20,8 @@ Then train with tumours drawn on the fly:
   export nnUNet_extTrainer=$(tumorgen trainer-path)
   nnUNetv2_plan_and_preprocess -d 502 && nnUNetv2_train 502 3d_fullres 0 -tr nnUNetTrainerTumorgen"""
 )
-@scans_block
-@dataset_block(502, "HealthyLiver")
+@block("scans", Scans)
+@block("new", NewDataset, dataset_id=502, name="HealthyLiver")
 @jobs_option
 def healthy(scans: Scans, new: NewDataset, jobs: int) -> None:
     """Write healthy scans as an nnU-Net raw dataset for nnUNetTrainerTumorgen, which draws tumours while it trains.

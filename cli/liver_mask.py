@@ -13,7 +13,8 @@ import click
 from tumorgen.wording import plural
 
 from .common import as_usage_error, is_debug, made_in, progress, tell_failures
-from .options import EXISTING, FILE, FOLDER, SCANS, TableChoice, block
+from .kinds import EXISTING, FILE, FOLDER, TableChoice
+from .options import SCANS, block, option
 
 if TYPE_CHECKING:
     from tumorgen.liver.masks import MaskReport, Segment
@@ -24,12 +25,22 @@ if TYPE_CHECKING:
 class Network:
     """Which model finds the liver, and how it runs."""
 
-    model: Path | None
-    labels: tuple[str, ...]
-    folds: tuple[str, ...]
-    device: str
-    jobs: int
-    mirror: bool | None
+    model: Path | None = option(
+        None,
+        "Trained nnU-Net v2 model that knows the liver: a folder or a zip.  [default: the small one of tumorgen]",
+        type=EXISTING,
+    )
+    labels: tuple[str, ...] = option(
+        ("liver",), "Name of the liver's label in the model; give it again to join several.", "--label", multiple=True
+    )
+    folds: tuple[str, ...] = option(
+        (), "Fold of the model to use; may be repeated  [default: all]", "--fold", multiple=True
+    )
+    device: str = option("auto", "What to run on.", type=TableChoice("tumorgen.liver.devices:DEVICES"))
+    jobs: int = option(-1, "CPU threads; -1 is all cores.", type=click.IntRange(min=-1))
+    mirror: bool | None = option(
+        None, "Average over mirrored images, 8 times slower.  [default: not on the CPU]", "--mirror/--no-mirror"
+    )
 
     def load(self, model: Model) -> Segment:
         """The model, loaded; the user is told what runs."""
@@ -68,46 +79,8 @@ Next: tumorgen synth --per-scan 20, which reads the table of scans that this wri
 )
 @click.argument("source", metavar="IN", type=EXISTING)
 @click.argument("output", metavar="OUT", type=FOLDER)
-@block(
-    "network",
-    Network,
-    click.option(
-        "--model",
-        type=EXISTING,
-        help="Trained nnU-Net v2 model that knows the liver: a folder or a zip.  [default: the small one of tumorgen]",
-    ),
-    click.option(
-        "--label",
-        "labels",
-        multiple=True,
-        default=("liver",),
-        show_default=True,
-        help="Name of the liver's label in the model; give it again to join several.",
-    ),
-    click.option("--fold", "folds", multiple=True, help="Fold of the model to use; may be repeated  [default: all]"),
-    click.option(
-        "--device",
-        type=TableChoice("tumorgen.liver.devices:DEVICES"),
-        default="auto",
-        show_default=True,
-        help="What to run on.",
-    ),
-    click.option(
-        "--jobs", type=click.IntRange(min=-1), default=-1, show_default=True, help="CPU threads; -1 is all cores."
-    ),
-    click.option(
-        "--mirror/--no-mirror",
-        default=None,
-        help="Average over mirrored images, 8 times slower.  [default: not on the CPU]",
-    ),
-)
-@click.option(
-    "--scans",
-    type=FILE,
-    default=SCANS,
-    show_default=True,
-    help="Table of scans to write; rows of other scans stay.",
-)
+@block("network", Network)
+@click.option("--scans", type=FILE, default=SCANS, help="Table of scans to write; rows of other scans stay.")
 @click.option("--overwrite", is_flag=True, help="Make masks again that exist already.")
 def liver_mask(source: Path, output: Path, network: Network, scans: Path, overwrite: bool) -> None:
     """Find the liver in CT scans with nnU-Net: OUT/CASE.nii.gz for each, 0 and 1, on the scan's own grid.

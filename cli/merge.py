@@ -10,7 +10,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .options import EXISTING_FOLDER
+from .kinds import EXISTING_FOLDER
 
 
 @click.command(
@@ -26,7 +26,7 @@ def merge(dataset: Path) -> None:
     """Make one dataset of what `synth --shard` has written: manifest, dataset.json, splits.
 
     DATASET is the dataset's folder. Once all shards are finished it holds what one run would have written. Until then
-    it merges what is there, lists what is missing, and exits with 1.
+    the command merges what is there, lists what is missing, and exits with 1.
     """
     from tumorgen.dataset.raw import Dataset
     from tumorgen.generation.merge import merge_shards

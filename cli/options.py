@@ -1,18 +1,18 @@
-"""Options that several commands share. A block of them is declared once and reaches a command as one typed value."""
+"""Options that several commands share. A block of them is a dataclass whose fields are the options; commands get it."""
 
 from __future__ import annotations
 
 import functools
 import os
-import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .common import as_usage_error
+from .kinds import EXISTING, FILE, FOLDER, NATURAL
 
 if TYPE_CHECKING:
     from tumorgen.dataset.raw import Dataset
@@ -23,29 +23,11 @@ if TYPE_CHECKING:
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-EXISTING = click.Path(path_type=Path, exists=True)
-EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 SCANS = Path("manifests/scans.csv")
+JOBS = "Processes; -1 is all cores."
+FORCE = "Start even if the disk does not have enough room."
+METHOD = "tumorgen.method.settings"
 COPIES = Path("manifests")  # folder that gets copies of the manifests
-
-
-class TableChoice(click.Choice[str]):
-    """One of the words of a table of the library, `module:TABLE`.
-
-    The table is read when the words are needed: it is not on the way of `tumorgen --help`.
-    """
-
-    def __init__(self, table: str) -> None:
-        self.table = table
-        self.case_sensitive = True
-
-    @functools.cached_property
-    def choices(self) -> tuple[str, ...]:  # type: ignore[override]  # read-only, and read late
-        """The words, in the order of the table."""
-        return tuple(pkgutil.resolve_name(self.table))
 
 
 class SettingOption(click.Option):
@@ -70,28 +52,39 @@ class SettingOption(click.Option):
         """Ignore the text that click would keep."""
 
 
-def block(name: str, kind: type[Any], *options: Decorator) -> Decorator:
-    """Declare options together: a command gets their values as its argument `name`, a `kind` with a field for each."""
+def option(default: Any, help: str | None = None, *names: str, **attributes: Any) -> Any:
+    """A field of a block: the option's default and help, its names if it is not called as the field, and so on."""
+    return field(default=default, metadata={"names": names, "help": help, **attributes})
+
+
+def block(argument: str, kind: type[Any], **defaults: Any) -> Decorator:
+    """Declare an option for each field of `kind`, one of which the command gets as its argument of this name."""
 
     def declare(command: Command) -> Command:
         @functools.wraps(command)
         def run(**values: Any) -> None:
             given = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
-            command(**values, **{name: given})
+            command(**values, **{argument: given})
 
-        for option in reversed(options):
-            option(run)
+        for each in reversed(fields(kind)):
+            attributes = {**each.metadata, "default": defaults.get(each.name, each.default)}
+            names = attributes.pop("names") or (f"--{each.name.replace('_', '-')}",)
+            click.option(*names, each.name, **attributes)(run)
         return run
 
     return declare
+
+
+jobs_option = click.option("--jobs", type=int, default=-1, help=JOBS)
+force_option = click.option("--force", is_flag=True, help=FORCE)
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
     """Two folders of scans and of their liver masks, which go together."""
 
-    images: Path | None
-    masks: Path | None
+    images: Path | None = option(None, "Where the scans are now, if not where the manifest says.", type=EXISTING)
+    masks: Path | None = option(None, "Where their liver masks are now.", type=EXISTING)
 
     def sources(self) -> tuple[list[Source], list[Failure]]:
         """The scans in the folders, and what is missing; none where no folders are given."""
@@ -108,7 +101,11 @@ class Folders:
 class Scans(Folders):
     """Healthy scans: those in two folders, or those in the table that liver-mask wrote."""
 
-    scans: Path
+    images: Path | None = option(
+        None, "Folder of healthy CTs; with --masks, instead of manifests/scans.csv.", type=EXISTING
+    )
+    masks: Path | None = option(None, "Folder of their liver masks, of the same case names.", type=EXISTING)
+    scans: Path = option(SCANS, "What liver-mask wrote.", type=FILE)
 
     def sources(self) -> tuple[list[Source], list[Failure]]:
         """The scans, and what is missing."""
@@ -124,9 +121,9 @@ class Scans(Folders):
 class NewDataset:
     """The raw dataset to write: a folder of datasets, nnU-Net's number and a name."""
 
-    output: Path | None
-    dataset_id: int
-    name: str
+    output: Path | None = option(None, "Folder of raw datasets  [default: $nnUNet_raw, else ./nnUNet_raw]", type=FOLDER)
+    dataset_id: int = option(501, "nnU-Net's number.", type=click.IntRange(1, 999))
+    name: str = option("SynthLiver", "Name of the dataset.")
 
     @property
     def root(self) -> Path:
@@ -151,62 +148,11 @@ class NewDataset:
 class Method:
     """How tumours are drawn: a file of settings, and the seed."""
 
-    settings: Path | None
-    seed: int
+    settings: Path | None = option(None, "TOML file with parameters of the method, as for synth.", type=EXISTING)
+    seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
     def load(self) -> Settings:
         """The settings in the file, or the defaults."""
         from tumorgen.method.settings import Settings, load_settings
 
         return load_settings(self.settings) if self.settings else Settings()
-
-
-jobs_option = click.option("--jobs", type=int, default=-1, show_default=True, help="Processes; -1 is all cores.")
-force_option = click.option("--force", is_flag=True, help="Start even if the disk does not have enough room.")
-seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything drawn."
-)
-scans_option = click.option("--scans", type=FILE, default=SCANS, show_default=True, help="What liver-mask wrote.")
-scans_block = block(
-    "scans",
-    Scans,
-    click.option(
-        "--images", type=EXISTING, help="Folder of healthy CTs; with --masks, instead of manifests/scans.csv."
-    ),
-    click.option("--masks", type=EXISTING, help="Folder of their liver masks, of the same case names."),
-    scans_option,
-)
-method_block = block(
-    "method",
-    Method,
-    click.option("--settings", type=EXISTING, help="TOML file with parameters of the method, as for synth."),
-    seed_option,
-)
-
-
-def folders_block(images: str, masks: str) -> Decorator:
-    """`--images` and `--masks` with these help texts, as the argument `folders`."""
-    return block(
-        "folders",
-        Folders,
-        click.option("--images", type=EXISTING, help=images),
-        click.option("--masks", type=EXISTING, help=masks),
-    )
-
-
-moved_block = folders_block(
-    "Where the scans are now, if not where the manifest says.", "Where their liver masks are now."
-)
-
-
-def dataset_block(number: int, name: str) -> Decorator:
-    """`--output`, `--dataset-id` and `--name` with these defaults, as the argument `new`."""
-    return block(
-        "new",
-        NewDataset,
-        click.option("--output", type=FOLDER, help="Folder of raw datasets  [default: $nnUNet_raw, else ./nnUNet_raw]"),
-        click.option(
-            "--dataset-id", type=click.IntRange(1, 999), default=number, show_default=True, help="nnU-Net's number."
-        ),
-        click.option("--name", default=name, show_default=True, help="Name of the dataset."),
-    )

@@ -10,7 +10,7 @@ import click
 from tumorgen.wording import plural
 
 from .common import progress
-from .options import FOLDER, TableChoice
+from .kinds import FOLDER, NATURAL, POSITIVE, TableChoice
 
 if TYPE_CHECKING:
     from tumorgen.imaging.geometry import Index, Triple
@@ -28,25 +28,21 @@ Examples:
 
 @click.command("phantom", epilog=EPILOG)
 @click.argument("output", metavar="OUT", type=FOLDER)
-@click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How many phantoms.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same phantoms.")
-@click.option(
-    "--shape", type=click.IntRange(4, 2048), nargs=3, default=(96, 224, 256), show_default=True, help="Voxels, z y x."
-)
+@click.option("--count", type=POSITIVE, default=1, help="How many phantoms.")
+@click.option("--seed", type=NATURAL, default=0, help="Same seed, same phantoms.")
+@click.option("--shape", type=click.IntRange(4, 2048), nargs=3, default=(96, 224, 256), help="Voxels, z y x.")
 @click.option(
     "--spacing",
     "spacing_mm",
     type=click.FloatRange(0.05, 50),
     nargs=3,
     default=(2.5, 1.5, 1.5),
-    show_default=True,
     help="Size of a voxel in mm, z y x.",
 )
 @click.option(
     "--phase",
     type=TableChoice("tumorgen.phantom.tissues:PHASES"),
     default="portal",
-    show_default=True,
     help="Contrast phase; none is a scan without contrast.",
 )
 def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Triple, phase: Phase) -> None:

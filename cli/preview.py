@@ -9,7 +9,8 @@ import click
 from tumorgen.wording import plural
 
 from .common import progress, tell_failures
-from .options import EXISTING_FOLDER, FOLDER, Folders, folders_block, jobs_option
+from .kinds import EXISTING_FOLDER, FOLDER
+from .options import Folders, block, jobs_option
 
 
 @click.command(
@@ -26,10 +27,9 @@ Examples:
     "--count",
     type=click.IntRange(min=-1),
     default=10,
-    show_default=True,
     help="Samples to draw, spread evenly over the dataset; -1 is all.",
 )
-@folders_block("Where the healthy scans are now, if not where the manifest says.", "Where their liver masks are now.")
+@block("folders", Folders)
 @jobs_option
 def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jobs: int) -> None:
     """Draw a dataset: a PNG sheet per sample, healthy beside synthetic, and one overview.

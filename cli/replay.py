@@ -9,7 +9,8 @@ import click
 from tumorgen.wording import plural
 
 from .common import progress, tell_failures
-from .options import EXISTING_FILE, FOLDER, Folders, jobs_option, moved_block
+from .kinds import EXISTING_FILE, FOLDER
+from .options import Folders, block, jobs_option
 
 
 @click.command(
@@ -22,7 +23,7 @@ Examples:
 @click.argument("manifest", type=EXISTING_FILE)
 @click.option("--sample", "samples", multiple=True, help="Only this sample; may be given several times.")
 @click.option("--output", type=FOLDER, required=True, help="Folder of the dataset to write, in nnU-Net's raw format.")
-@moved_block
+@block("folders", Folders)
 @jobs_option
 def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Folders, jobs: int) -> None:
     """Render rows of a manifest again, to identical bits, from the rows and the scans alone.

@@ -12,18 +12,8 @@ import click
 from tumorgen.wording import plural
 
 from .common import as_usage_error, made_in, progress, tell_failures
-from .options import (
-    COPIES,
-    EXISTING,
-    Method,
-    NewDataset,
-    Scans,
-    dataset_block,
-    force_option,
-    jobs_option,
-    method_block,
-    scans_block,
-)
+from .kinds import EXISTING
+from .options import COPIES, Method, NewDataset, Scans, block, force_option, jobs_option
 
 if TYPE_CHECKING:
     from tumorgen.generation.run import RunReport
@@ -37,13 +27,13 @@ Examples:
   tumorgen robustness --levels size=4,8,16 --levels intensity=-60,-20,20
   tumorgen robustness --benchmark levels.toml --dataset-id 512 --name Severe"""
 )
-@scans_block
-@dataset_block(502, "Robustness")
+@block("scans", Scans)
+@block("new", NewDataset, dataset_id=502, name="Robustness")
 @click.option(
     "--levels", multiple=True, metavar="DIMENSION=LEVELS", help="Levels of a dimension, e.g. size=4,8,16; repeatable."
 )
 @click.option("--benchmark", type=EXISTING, help="TOML file with levels and the default tumour.")
-@method_block
+@block("method", Method)
 @jobs_option
 @force_option
 def robustness(

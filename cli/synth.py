@@ -15,23 +15,8 @@ from tumorgen.wording import plural
 
 from .common import as_usage_error, made_in, progress, tell_failures
 from .estimate import tell_estimate
-from .options import (
-    COPIES,
-    EXISTING,
-    EXISTING_FILE,
-    FILE,
-    Method,
-    NewDataset,
-    Scans,
-    SettingOption,
-    TableChoice,
-    block,
-    dataset_block,
-    force_option,
-    jobs_option,
-    scans_block,
-    seed_option,
-)
+from .kinds import EXISTING, EXISTING_FILE, FILE, NATURAL, POSITIVE, TableChoice
+from .options import COPIES, FORCE, JOBS, METHOD, Method, NewDataset, Scans, SettingOption, block, option
 
 if TYPE_CHECKING:
     from tumorgen.errors import Failure
@@ -42,54 +27,48 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing(Method):
-    """How tumours are drawn: the settings, what the command line says on top of them, and the seed."""
+class Drawing:
+    """How many variants are drawn, and how: a file of settings, what the command line says on top, and the seed."""
 
-    per_scan: int
-    sizes: str | None
-    pattern: str | None
-    intensity: str | None
-    without: tuple[str, ...]
+    per_scan: int = option(20, "Variants of each scan.", type=POSITIVE)
+    sizes: str | None = option(None, cls=SettingOption, setting="sizes")
+    pattern: str | None = option(None, cls=SettingOption, setting="pattern", type=TableChoice(f"{METHOD}:PATTERNS"))
+    intensity: str | None = option(
+        None, cls=SettingOption, setting="intensity.model", type=TableChoice(f"{METHOD}:INTENSITIES")
+    )
+    without: tuple[str, ...] = option(
+        (), "Switch a step off: vessel avoidance, deformation, ...", multiple=True, type=TableChoice(f"{METHOD}:STEPS")
+    )
+    settings: Path | None = option(None, "TOML file with any of the method's parameters.", type=EXISTING)
+    seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
     def load(self) -> Settings:
         """The settings with what the command line says on top."""
         from tumorgen.method.settings import override
 
-        return override(
-            Method.load(self),
-            sizes=self.sizes,
-            pattern=self.pattern,
-            intensity=self.intensity,
-            without=self.without,
-        )
+        given = {"sizes": self.sizes, "pattern": self.pattern, "intensity": self.intensity}
+        return override(Method(self.settings).load(), **given, without=self.without)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """Who does the work, and what is made besides the samples."""
 
-    val_per_scan: int
-    jobs: int
-    scheduler: str | None
-    shard: str | None
-    estimate: bool
-    log_file: Path | None
-    force: bool
+    val_per_scan: int = option(2, "Variants of each held-out scan that nnU-Net validates on.", type=POSITIVE)
+    jobs: int = option(-1, JOBS)
+    scheduler: str | None = option(None, "Dask scheduler, tcp://host:8786: its workers do the work.", metavar="ADDRESS")
+    shard: str | None = option(
+        None, "Only the I-th of N shares, for batch schedulers; then `tumorgen merge`.", metavar="I/N"
+    )
+    estimate: bool = option(False, "Only say how long it will take and how much it will write.", is_flag=True)
+    log_file: Path | None = option(None, "Append a JSON line per sample to it.", type=FILE)
+    force: bool = option(False, FORCE, is_flag=True)
 
     def cluster(self) -> AbstractContextManager[Cluster | None]:
         """The cluster to work on, as long as the block lasts; None is this machine."""
         from tumorgen.generation.cluster import connected
 
         return connected(self.scheduler) if self.scheduler else nullcontext()
-
-
-DRAWN = (
-    "scans",
-    *(field.name for field in fields(Drawing)),
-    "scheduler",
-    "shard",
-    "estimate",
-)  # a manifest says it all
 
 
 @click.command(
@@ -104,58 +83,13 @@ Examples:
   tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst
   tumorgen synth --shard 2/8                               # one of eight jobs; then: tumorgen merge"""
 )
-@scans_block
+@block("scans", Scans)
 @click.option(
     "--from-manifest", type=EXISTING_FILE, help="Render the samples of this manifest instead, as `worst` writes it."
 )
-@dataset_block(501, "SynthLiver")
-@block(
-    "drawing",
-    Drawing,
-    click.option(
-        "--per-scan", type=click.IntRange(min=1), default=20, show_default=True, help="Variants of each scan."
-    ),
-    click.option("--sizes", cls=SettingOption, setting="sizes"),
-    click.option(
-        "--pattern",
-        type=TableChoice("tumorgen.method.settings:PATTERNS"),
-        cls=SettingOption,
-        setting="pattern",
-    ),
-    click.option(
-        "--intensity",
-        type=TableChoice("tumorgen.method.settings:INTENSITIES"),
-        cls=SettingOption,
-        setting="intensity.model",
-    ),
-    click.option(
-        "--without",
-        type=TableChoice("tumorgen.method.settings:STEPS"),
-        multiple=True,
-        help="Switch a step off: vessel avoidance, deformation, ...",
-    ),
-    click.option("--settings", type=EXISTING, help="TOML file with any of the method's parameters."),
-    seed_option,
-)
-@block(
-    "work",
-    Work,
-    click.option(
-        "--val-per-scan",
-        type=click.IntRange(min=1),
-        default=2,
-        show_default=True,
-        help="Variants of each held-out scan that nnU-Net validates on.",
-    ),
-    jobs_option,
-    click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:8786: its workers do the work."),
-    click.option(
-        "--shard", metavar="I/N", help="Only the I-th of N shares, for batch schedulers; then `tumorgen merge`."
-    ),
-    click.option("--estimate", is_flag=True, help="Only say how long it will take and how much it will write."),
-    click.option("--log-file", type=FILE, help="Append a JSON line per sample to it."),
-    force_option,
-)
+@block("new", NewDataset)
+@block("drawing", Drawing)
+@block("work", Work)
 def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Drawing, work: Work) -> None:
     """Put synthetic tumours into healthy scans: N variants of each, as an nnU-Net raw dataset with a manifest.
 
@@ -200,7 +134,8 @@ def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Dr
 
 def _refuse_drawing() -> None:
     context = click.get_current_context()
-    for name in DRAWN:
+    names = [field.name for field in fields(Drawing)]
+    for name in (*names, "scans", "scheduler", "shard", "estimate"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(
                 f"--{name.replace('_', '-')} does not go with --from-manifest, whose rows decide that."

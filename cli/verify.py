@@ -10,7 +10,8 @@ import click
 from tumorgen.wording import plural
 
 from .common import progress
-from .options import EXISTING_FOLDER, Folders, jobs_option, moved_block
+from .kinds import EXISTING_FOLDER
+from .options import Folders, block, jobs_option
 
 
 @click.command(
@@ -20,8 +21,8 @@ Examples:
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver --replays -1     # render every sample again"""
 )
 @click.argument("dataset", type=EXISTING_FOLDER)
-@moved_block
-@click.option("--replays", type=int, default=3, show_default=True, help="Samples to render again; -1 is all.")
+@block("folders", Folders)
+@click.option("--replays", type=int, default=3, help="Samples to render again; -1 is all.")
 @jobs_option
 def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
     """Prove that a dataset is what its manifest says.

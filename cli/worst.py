@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,23 @@ import click
 from tumorgen.wording import plural
 
 from .common import progress, tell_failures
-from .options import EXISTING_FILE, EXISTING_FOLDER, FILE, Folders, Method, folders_block, jobs_option, method_block
+from .kinds import EXISTING, EXISTING_FILE, EXISTING_FOLDER, FILE, POSITIVE
+from .options import Folders, Method, block, jobs_option, option
 
 if TYPE_CHECKING:
     from tumorgen.benchmark.worst import WorstReport
 
 SHOWN = 10  # cells of the ranking
+
+
+@dataclass(frozen=True, slots=True)
+class OtherScans(Folders):
+    """Scans for the new samples, other than those of the manifest."""
+
+    images: Path | None = option(
+        None, "Folder of the scans to use; with --masks, instead of the manifest's.", type=EXISTING
+    )
+    masks: Path | None = option(None, "Folder of their liver masks.", type=EXISTING)
 
 
 @click.command(
@@ -29,14 +41,21 @@ Examples:
 )
 @click.argument("evaluation", type=EXISTING_FOLDER)
 @click.argument("manifest", type=EXISTING_FILE)
-@click.option("--output", type=FILE, default=Path("worst.csv"), show_default=True, help="The new manifest.")
-@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="New samples.")
-@click.option("--cells", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the worst cells.")
-@folders_block("Folder of the scans to use; with --masks, instead of the manifest's.", "Folder of their liver masks.")
-@method_block
+@click.option("--output", type=FILE, default=Path("worst.csv"), help="The new manifest.")
+@click.option("--count", type=POSITIVE, default=100, help="New samples.")
+@click.option("--cells", type=POSITIVE, default=3, help="How many of the worst cells.")
+@block("scans", OtherScans)
+@block("method", Method)
 @jobs_option
 def worst(
-    evaluation: Path, manifest: Path, output: Path, count: int, cells: int, folders: Folders, method: Method, jobs: int
+    evaluation: Path,
+    manifest: Path,
+    output: Path,
+    count: int,
+    cells: int,
+    scans: OtherScans,
+    method: Method,
+    jobs: int,
 ) -> None:
     """Plan new samples around what a model did worst (section 5.5).
 
@@ -49,7 +68,7 @@ def worst(
     """
     from tumorgen.benchmark.worst import WorstCases, plan_worst
 
-    sources, missing = folders.sources()
+    sources, missing = scans.sources()
     wanted = WorstCases(
         evaluation, manifest, output, method.load(), count=count, cells=cells, seed=method.seed, sources=sources
     )

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from tumorgen.cli import main
-from tumorgen.cli.options import Folders, NewDataset, TableChoice, block
+from tumorgen.cli.kinds import TableChoice
+from tumorgen.cli.options import Folders, NewDataset, block, option
 from tumorgen.fields import help_of
 from tumorgen.liver.devices import DEVICES
 from tumorgen.method.settings import INTENSITIES, PATTERNS, STEPS, Settings
@@ -21,21 +22,21 @@ from tumorgen.phantom.tissues import PHASES
 
 @dataclass(frozen=True)
 class Pair:
-    left: int
-    right: str | None
+    left: int = option(3, "One side.", type=click.IntRange(max=9))
+    right: str | None = option(None, "The other.", "--other-side")
 
 
 def test_a_block_reaches_the_command_as_one_value_and_keeps_its_place_among_the_options() -> None:
     @click.command()
     @click.option("--before")
-    @block("pair", Pair, click.option("--left", type=int, default=3), click.option("--right"))
+    @block("pair", Pair, left=4)
     @click.option("--after")
     def command(before: str | None, pair: Pair, after: str | None) -> None:
         click.echo(f"{before} {pair} {after}")
 
     assert [option.name for option in command.params] == ["before", "left", "right", "after"]
-    result = CliRunner().invoke(command, ["--right", "x", "--after", "y"])
-    assert result.output == "None Pair(left=3, right='x') y\n"
+    result = CliRunner().invoke(command, ["--other-side", "x", "--after", "y"])
+    assert result.output == "None Pair(left=4, right='x') y\n"
 
 
 @pytest.mark.parametrize(
