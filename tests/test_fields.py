@@ -14,7 +14,7 @@ import pytest
 from tumorgen.benchmark.dials import Benchmark
 from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.scores import CaseScore, LesionScore
-from tumorgen.fields import FINITE, About, check_domains, choices_of, declared, from_plain, help_of, to_plain
+from tumorgen.fields import FINITE, About, check_domains, declared, find_field, from_plain, help_of, to_plain
 from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.settings import INTENSITIES, PATTERNS, Settings
@@ -114,8 +114,8 @@ def test_what_is_no_record_gets_one_line(given, message):
 
 def test_help_and_choices_of_settings():
     assert help_of(Whole, "part.points") == "N, points (Eq. 9)."
-    assert choices_of(Settings, "pattern") == PATTERNS
-    assert choices_of(Settings, "intensity.model") == INTENSITIES
+    assert find_field(Settings, "pattern").about.choices == PATTERNS
+    assert find_field(Settings, "intensity.model").about.choices == INTENSITIES
     assert help_of(Settings, "sizes").startswith("Size classes ")
 
 

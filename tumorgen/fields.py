@@ -125,11 +125,6 @@ def help_of(kind: type, name: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def choices_of(kind: type, name: str) -> tuple[str, ...]:
-    """What a setting may be."""
-    return find_field(kind, name).about.choices
-
-
 # --- domains ----------------------------------------------------------------------------------------------------------
 
 

@@ -38,8 +38,7 @@ class Default:
     radius_mm: Annotated[float, About("r of class `medium`", "mm", 0.5, 100)] = 16.0
     sigma_e_mm: Annotated[float, About("strength of the deformation: the middle of its U(3, 6)", "mm", 0, 100)] = 4.5
     contrast_hu: Annotated[
-        float,
-        About("mu_t - mu_p: the middle of U(30, mu_p - 10) for a parenchyma of 100 HU", "HU", -1000, 1000),
+        float, About("mu_t - mu_p: the middle of U(30, mu_p - 10) for a parenchyma of 100 HU", "HU", -1000, 1000)
     ] = -40.0
     eta: Annotated[
         float, About("coarseness of the noise grid: the middle of U(1.1, 1.5)", "voxels", 1, 10, source="Table 1")
@@ -72,21 +71,14 @@ class Benchmark:
 
     default: Default = field(default_factory=Default)
     location: Annotated[tuple[str, ...], About("regions of the liver", choices=REGIONS)] = REGIONS
-    size: Annotated[
-        Levels,
-        About("r: 2 to 44 is what LiTS has, between them the radii of the size table", "mm"),
-    ] = (2.0, 8.0, 16.0, 32.0, 44.0)
-    shape: Annotated[
-        Levels,
-        About("sigma_e: from an ellipsoid to twice the default", "mm"),
-    ] = (0.0, 2.25, 4.5, 6.75, 9.0)
+    size: Annotated[Levels, About("r: the size table's, and LiTS's 2 and 44", "mm")] = (2.0, 8.0, 16.0, 32.0, 44.0)
+    shape: Annotated[Levels, About("sigma_e: an ellipsoid to twice the default", "mm")] = (0.0, 2.25, 4.5, 6.75, 9.0)
     intensity: Annotated[
         Levels,
         About("mu_t - mu_p: from darker to brighter than the parenchyma; at 0 only capsule and texture tell", "HU"),
     ] = (-80.0, -40.0, 0.0, 40.0, 80.0)
     texture: Annotated[
-        Levels,
-        About("eta: from noise as fine as the voxels to three times the highest of Table 1", "voxels"),
+        Levels, About("eta: from noise as fine as the voxels to three times the highest of Table 1", "voxels")
     ] = (1.0, 1.3, 2.0, 3.0, 4.5)
 
     def __post_init__(self) -> None:

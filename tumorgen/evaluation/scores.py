@@ -111,8 +111,7 @@ class LesionScore(_Evaluated):
     volume_mm3: Annotated[float, About("its volume", "mm3")]
     radius_mm: Annotated[float, About("radius of the sphere of that volume", "mm")]
     radius_bin: Annotated[
-        str,
-        About("`<5`, `5-10`, `10-20` or `>20`; 5 and 10 begin a bin, 20 ends one", "mm", choices=RADIUS_BINS),
+        str, About("`<5`, `5-10`, `10-20` or `>20`; 5 and 10 begin a bin, 20 ends one", "mm", choices=RADIUS_BINS)
     ]
     center_x_mm: Annotated[float, _center_along("x")]
     center_y_mm: Annotated[float, _center_along("y")]

@@ -14,22 +14,7 @@ from ..errors import TumorgenError
 from ..fields import FINITE, About, check_domains
 from ..imaging.files import LONGEST_SAMPLE, refuse_unsafe_name
 from ..imaging.geometry import Geometry, Triple
-from .settings import (
-    CAPSULE_ADDED,
-    CAPSULE_HIGH,
-    CAPSULE_LOW,
-    DEFORM_POINTS,
-    ETA,
-    HALF_AXIS,
-    PATTERNS,
-    SIGMA_A_BASE,
-    SIGMA_A_PER_HU,
-    SIGMA_B,
-    SIGMA_C,
-    SIGMA_D,
-    STRENGTH,
-    VESSEL_OFFSET,
-)
+from . import settings
 
 _MOST = 2**31  # of what is counted: more than any scan or run has
 _SEED = (0, 2**64 - 1)
@@ -54,7 +39,9 @@ def _center_along(axis: str) -> About:
 
 
 def _half_axis_along(axis: str) -> About:
-    return replace(HALF_AXIS, meaning=f"half-axis of the ellipsoid along the image's {axis}, U(0.75 r, 1.25 r)")
+    return replace(
+        settings.HALF_AXIS, meaning=f"half-axis of the ellipsoid along the image's {axis}, U(0.75 r, 1.25 r)"
+    )
 
 
 # Domains are wide enough for any tumour, and narrow enough that no row can ask for terabytes.
@@ -74,20 +61,20 @@ class Tumor:
         float,
         About("SD of the elastic displacement at its control points; 0: ellipsoid", "mm", 0, 100, symbol="sigma_e"),
     ]
-    deform_points: Annotated[int, DEFORM_POINTS]
+    deform_points: Annotated[int, settings.DEFORM_POINTS]
     shape_seed: Annotated[int, About("seed of the displacement", "", *_SEED)]
     mu_t_hu: Annotated[float, About("mean of the texture", "HU", -1000, 4000, symbol="mu_t")]
     sigma_t_hu: Annotated[float, About("standard deviation of the texture: sigma_p", "HU", 0, 1000)]
-    eta: Annotated[float, ETA]
-    sigma_b_mm: Annotated[float, SIGMA_B]
+    eta: Annotated[float, settings.ETA]
+    sigma_b_mm: Annotated[float, settings.SIGMA_B]
     texture_seed: Annotated[int, About("seed of the noise", "", *_SEED)]
-    sigma_c_mm: Annotated[float, SIGMA_C]
-    mass_effect_percent: Annotated[float, STRENGTH]
+    sigma_c_mm: Annotated[float, settings.SIGMA_C]
+    mass_effect_percent: Annotated[float, settings.STRENGTH]
     gamma_max_mm: Annotated[float, About("reach of the mass effect", "mm", 0, 500, symbol="gamma_max", source="Eq. 5")]
-    capsule_low: Annotated[float, CAPSULE_LOW]
-    capsule_high: Annotated[float, CAPSULE_HIGH]
-    capsule_hu: Annotated[float, CAPSULE_ADDED]
-    sigma_d_mm: Annotated[float, SIGMA_D]
+    capsule_low: Annotated[float, settings.CAPSULE_LOW]
+    capsule_high: Annotated[float, settings.CAPSULE_HIGH]
+    capsule_hu: Annotated[float, settings.CAPSULE_ADDED]
+    sigma_d_mm: Annotated[float, settings.SIGMA_D]
 
     def __post_init__(self) -> None:
         check_domains(self)
@@ -110,7 +97,9 @@ class Plan:
     sample: Annotated[str, About("name of the sample, `<case>_v<variant>`; its files are named after it")]
     case: Annotated[str, About("name of the scan")]
     variant: Annotated[int, About("number of the sample among those of its scan, from 0", "", 0, _MOST)]
-    pattern: Annotated[str, About(", ".join(f"`{one}`" for one in PATTERNS[:-1]) + f" or `{PATTERNS[-1]}`")]
+    pattern: Annotated[
+        str, About(", ".join(f"`{one}`" for one in settings.PATTERNS[:-1]) + f" or `{settings.PATTERNS[-1]}`")
+    ]
     size_class: Annotated[
         str, About("size class of the sample: a row of the size table, or `mix`; of a benchmark, the dimension")
     ]
@@ -129,14 +118,7 @@ class Plan:
     spacing_x_mm: Annotated[float, spacing_along("x", 0.01, 100)]
     mu_p_hu: Annotated[float, About("mean of the parenchyma", "HU", -1000, 4000, symbol="mu_p")]
     sigma_p_hu: Annotated[
-        float,
-        About(
-            "SD of the parenchyma; the noise that the mass effect keeps",
-            "HU",
-            0,
-            1000,
-            symbol="sigma_p",
-        ),
+        float, About("SD of the parenchyma; the noise that the mass effect keeps", "HU", 0, 1000, symbol="sigma_p")
     ]
     sigma_a: Annotated[
         float,
@@ -152,9 +134,9 @@ class Plan:
     mu_t_low_hu: Annotated[float, About("lower end of what mu_t was drawn from", "HU", -2000, 5000)]
     mu_t_high_hu: Annotated[float, About("upper end of what mu_t was drawn from", "HU", -2000, 5000)]
     vessels_avoided: Annotated[bool, About("whether locations were drawn clear of vessels")]
-    vessel_offset_hu: Annotated[float, VESSEL_OFFSET]
-    sigma_a_base: Annotated[float, SIGMA_A_BASE]
-    sigma_a_per_hu: Annotated[float, SIGMA_A_PER_HU]
+    vessel_offset_hu: Annotated[float, settings.VESSEL_OFFSET]
+    sigma_a_base: Annotated[float, settings.SIGMA_A_BASE]
+    sigma_a_per_hu: Annotated[float, settings.SIGMA_A_PER_HU]
     tumors_requested: Annotated[
         int, About("number of tumours drawn; fewer are placed where the liver has no room", "", 0, _MOST)
     ]

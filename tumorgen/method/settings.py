@@ -77,8 +77,7 @@ class Intensity:
     """Mean intensity mu_t of a tumour: `paper` (Table 1) or one of the clinical models of section 3.2."""
 
     model: Annotated[
-        str,
-        About("how bright tumours are: `paper` follows Table 1, the others section 3.2", choices=INTENSITIES),
+        str, About("how bright tumours are: `paper` follows Table 1, the others section 3.2", choices=INTENSITIES)
     ] = "paper"
     lowest_hu: Annotated[float, About("lower end of mu_t ~ U(30, mu_p - 10)", "HU", -1000, 1000, source=TABLE_1)] = 30.0
     least_contrast_hu: Annotated[
@@ -200,8 +199,7 @@ class Settings:
         About("how the tumours of a sample are laid out; `classes` follows the paper's size table", choices=PATTERNS),
     ] = "classes"
     sizes: Annotated[
-        tuple[str, ...],
-        About(f"size classes that a scan's samples take turns in; `{MIX}` is a mixture of them"),
+        tuple[str, ...], About(f"size classes that a scan's samples take turns in; `{MIX}` is a mixture of them")
     ] = (*SIZES, MIX)
     vessels: Vessels = field(default_factory=Vessels)
     intensity: Intensity = field(default_factory=Intensity)
