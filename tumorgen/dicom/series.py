@@ -122,9 +122,8 @@ def find_scans(source: Path) -> Found:
     if not source.is_dir():
         return Found(volumes, {})
     skipped: Counter[tuple[Path, str]] = Counter()
-    slices = list(find_slices(source, skipped))
     groups: dict[str, list[Slice]] = {}
-    for one in slices:
+    for one in find_slices(source, skipped):
         groups.setdefault(one.series, []).append(one)
     series = []
     for group in groups.values():
@@ -132,10 +131,7 @@ def find_scans(source: Path) -> Found:
     damaged = Counter({folder: count for (folder, reason), count in skipped.items() if reason == DAMAGED})
     series = [_flag_damage(one, damaged) for one in series]
     named = _name_series(series, volumes)
-    lines = [
-        f"{_show_folder(folder, source)}: {plural(count, 'file')}, {reason}"
-        for (folder, reason), count in skipped.items()
-    ]
+    lines = [f"{_show_folder(at, source)}: {plural(count, 'file')}, {why}" for (at, why), count in skipped.items()]
     return Found(volumes, {one.case: one for one in named}, tuple(sorted(lines)))
 
 
@@ -199,11 +195,9 @@ def _check_series(series: Series) -> Series:
     if len(kept) < LEAST_SLICES:
         return replace(series, problem=f"fewer than {LEAST_SLICES} of its slices lie apart")
     problem = _grid_problem(np.array([one.position_mm for one in kept]), normal)
+    copied = f"{plural(len(copies), 'slice')} of the series there twice, with the same voxels"
     flags = {
-        "copied_slices": (
-            bool(copies),
-            f"{plural(len(copies), 'slice')} of the series there twice, with the same voxels",
-        ),
+        "copied_slices": (bool(copies), copied),
         "derived": (_any_has(kept, "derived"), "the series is not an original, but derived from other images"),
         "lossy": (_any_has(kept, "lossy"), "the series was compressed with loss"),
         "no_uid": (first.series.startswith(NO_UID), "the series has no UID, so all of its folder was taken for it"),

@@ -265,15 +265,11 @@ def _find_fault(one: Slice, header: Any, length: int) -> str:
         abs(cosines[:3] @ cosines[3:]) > ALIKE
     ):
         return "directions that are not orthonormal"
-    if one.stored and length < size:
-        return "voxels of a wrong length"
-    if one.stored and one.offset + size > there:
-        return "their end cut off"
-    if one.stored and length > size + 1:
-        return "voxels of a wrong length"
     if not one.stored:
         return _find_packed_fault(one, syntax)
-    return ""
+    if size <= length and one.offset + size > there:
+        return "their end cut off"
+    return "" if size <= length <= size + 1 else "voxels of a wrong length"
 
 
 def _is_rescaled(one: Slice, header: Any) -> bool:

@@ -15,7 +15,6 @@ from typing import BinaryIO
 
 from ..errors import TumorgenError
 from .files import EXTENSIONS, extension_of
-from .geometry import Geometry
 
 LIMIT = "TUMORGEN_MAX_GIB"
 LIMIT_GIB = 4.0  # of voxels: 2,000 slices of 512 x 512 as float64; a clinical CT has a tenth
@@ -77,19 +76,6 @@ def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
             f"{path}: is truncated: its header says {claim.bytes} bytes of voxels, which {there} bytes cannot hold;"
             " copy it again"
         )
-
-
-def refuse_other_size(geometry: Geometry, claim: Claim, path: Path) -> None:
-    """Refuse a volume of which ITK does not say the size that its header was checked for.
-
-    Raises
-    ------
-    TumorgenError
-        The sizes differ.
-    """
-    size = geometry.shape[::-1]
-    if size != claim.size:
-        raise TumorgenError(f"{path}: not a readable volume (its size is {claim.size}, or {size})")
 
 
 def limit_bytes() -> int:

@@ -8,8 +8,7 @@ import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from io import BytesIO
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -118,9 +117,9 @@ def _listed(folder: Path) -> list[Path]:
 
 def _is_dicom(path: Path) -> bool:
     try:
-        with path.open("rb") if path.is_file() else nullcontext(BytesIO()) as file:
-            return file.read(132)[128:] == b"DICM" or path.name.upper() == "DICOMDIR"
-    except OSError:
+        with open_regular(path) as file:
+            return file.read(132)[128:] == b"DICM"
+    except (OSError, TumorgenError):
         return False
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TumorgenError
+from .claims import Claim
 from .geometry import Geometry, Volume
 
 if TYPE_CHECKING:
@@ -75,12 +76,20 @@ def open_image(file: Path, reader_name: str, path: Path) -> sitk.ImageFileReader
     return reader
 
 
-def geometry_of(reader: sitk.ImageFileReader) -> Geometry:
-    """The geometry in the header that a reader has read."""
+def geometry_of(reader: sitk.ImageFileReader, claim: Claim, path: Path) -> Geometry:
+    """The geometry in the header that a reader has read.
+
+    Raises
+    ------
+    TumorgenError
+        ITK takes another size from it than the one that was checked.
+    """
+    if reader.GetSize() != claim.size:
+        raise TumorgenError(f"{path}: not a readable volume (its size is {claim.size}, or {reader.GetSize()})")
     return Geometry(reader.GetSize()[::-1], reader.GetSpacing()[::-1], reader.GetOrigin(), reader.GetDirection())
 
 
-def geometry_of_nifti(header: bytes, path: Path) -> Geometry:
+def geometry_of_nifti(header: bytes, claim: Claim, path: Path) -> Geometry:
     """What ITK takes from a NIfTI header that has been checked; it gets the header alone.
 
     Raises
@@ -90,7 +99,7 @@ def geometry_of_nifti(header: bytes, path: Path) -> Geometry:
     """
     with _temporary_nifti() as file:
         file.write_bytes(header)
-        return geometry_of(open_image(file, "NiftiImageIO", path))
+        return geometry_of(open_image(file, "NiftiImageIO", path), claim, path)
 
 
 def nifti_header_of(geometry: Geometry, dtype: np.dtype[Any]) -> bytes:

@@ -24,8 +24,9 @@ from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from .claims import Claim, first_bytes, refuse_excess, refuse_other_size
+from .claims import Claim, first_bytes, refuse_excess
 from .geometry import Geometry, Volume
+from .itk import geometry_of_nifti, nifti_header_of
 
 _NIFTI_2_BYTES = 540  # of its header, with which it begins
 HEADER_BYTES = 352  # with the four behind it that say whether extensions follow
@@ -43,24 +44,16 @@ _PACKED = 1 << 16  # bytes of a gzip file that hold the header
 _STEP = 1 << 20  # bytes; gzip readers make a copy of what they are asked for
 _BLOCK = 1 << 24  # voxels looked at together
 _SPACING_MM, _ORIGIN_MM = (0.01, 100.0), 1e5  # beyond these, ITK's own word is wanted
-
-
-_FIELDS = {  # of NIfTI-1's header: name -> type, first byte; those that are used here, or that ITK fills
-    **{"sizeof_hdr": ("<i4", 0), "regular": ("S1", 38), "dim": ("<8i2", 40), "datatype": ("<i2", 70)},
-    **{"bitpix": ("<i2", 72), "pixdim": ("<8f4", 76), "vox_offset": ("<f4", 108), "scl_slope": ("<f4", 112)},
-    **{"scl_inter": ("<f4", 116), "xyzt_units": ("u1", 123), "qform_code": ("<i2", 252), "sform_code": ("<i2", 254)},
-    **{"quatern_b": ("<f4", 256), "quatern_c": ("<f4", 260), "quatern_d": ("<f4", 264), "qoffset_x": ("<f4", 268)},
-    **{"qoffset_y": ("<f4", 272), "qoffset_z": ("<f4", 276), "srow_x": ("<4f4", 280), "srow_y": ("<4f4", 296)},
-    **{"srow_z": ("<4f4", 312), "magic": ("S4", 344)},
-}
-NIFTI_1 = np.dtype(
-    {
-        "names": list(_FIELDS),
-        "formats": [kind for kind, _ in _FIELDS.values()],
-        "offsets": [place for _, place in _FIELDS.values()],
-        "itemsize": 348,
-    }
-)
+# The whole header in the order of the standard, name:type.
+_FIELDS = """
+    sizeof_hdr:<i4 data_type:S10 db_name:S18 extents:<i4 session_error:<i2 regular:S1 dim_info:u1
+    dim:<8i2 intent_p1:<f4 intent_p2:<f4 intent_p3:<f4 intent_code:<i2 datatype:<i2 bitpix:<i2 slice_start:<i2
+    pixdim:<8f4 vox_offset:<f4 scl_slope:<f4 scl_inter:<f4 slice_end:<i2 slice_code:u1 xyzt_units:u1
+    cal_max:<f4 cal_min:<f4 slice_duration:<f4 toffset:<f4 glmax:<i4 glmin:<i4 descrip:S80 aux_file:S24
+    qform_code:<i2 sform_code:<i2 quatern_b:<f4 quatern_c:<f4 quatern_d:<f4 qoffset_x:<f4 qoffset_y:<f4 qoffset_z:<f4
+    srow_x:<4f4 srow_y:<4f4 srow_z:<4f4 intent_name:S16 magic:S4
+"""
+NIFTI_1 = np.dtype([(name, kind) for name, _, kind in (field.partition(":") for field in _FIELDS.split())])
 
 
 def read_nifti(file: BinaryIO, path: Path) -> Volume:
@@ -83,13 +76,8 @@ def read_nifti(file: BinaryIO, path: Path) -> Volume:
         raise TumorgenError(f"{path}: not a readable volume ({error})") from None
     claim = _claim(header, path, compressed=is_packed)
     refuse_excess(claim, file, path)
-    geometry = plain_geometry(start)
-    if geometry is None:
-        from .itk import geometry_of_nifti
-
-        geometry = geometry_of_nifti(_without_extensions(header, start), path)
-        refuse_other_size(geometry, claim, path)
-    return Volume(_read_voxels(header, file, path, compressed=is_packed), geometry)
+    geometry = plain_geometry(start) or geometry_of_nifti(_without_extensions(header, start), claim, path)
+    return Volume(_read_voxels(header, claim, file, path), geometry)
 
 
 def parse_header(start: bytes) -> np.ndarray:
@@ -173,8 +161,6 @@ def nifti_header(geometry: Geometry, voxels: NDArray[Any]) -> bytes:
     plain = plain_header(geometry, voxels.dtype)
     if plain:
         return plain
-    from .itk import nifti_header_of
-
     header = bytearray(nifti_header_of(geometry, voxels.dtype))
     np.frombuffer(header, NIFTI_1, 1)["dim"][0, 1:4] = voxels.shape[::-1]
     return bytes(header)
@@ -246,13 +232,13 @@ def _check_sform(matrix: np.ndarray, spacing: tuple[float, ...], path: Path) -> 
         raise TumorgenError(f"{path}: its affine says spacing {says} mm (x, y, z), its pixdim {spacing}; repair one")
 
 
-def _read_voxels(header: np.ndarray, file: BinaryIO, path: Path, *, compressed: bool) -> NDArray[Any]:
-    """All voxels (z, y, x), in HU where the header scales them."""
-    voxels = np.empty([int(n) for n in header["dim"][3:0:-1]], voxel_type(header))
+def _read_voxels(header: np.ndarray, claim: Claim, file: BinaryIO, path: Path) -> NDArray[Any]:
+    """All voxels (z, y, x), multiplied and shifted where the header says so."""
+    voxels = np.empty(claim.size[::-1], voxel_type(header))
     try:
         file.seek(0)
-        stream = igzip.IGzipFile(fileobj=file) if compressed else file  # type: ignore[no-untyped-call]
-        _fill(voxels, stream, path, int(header["vox_offset"]))
+        stream = igzip.IGzipFile(fileobj=file, mode="rb") if claim.compressed else file  # type: ignore[no-untyped-call]
+        _fill(voxels, stream, path, claim.offset)
     except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
     voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)

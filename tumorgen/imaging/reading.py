@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import TumorgenError
-from .claims import Claim, format_of, refuse_excess, refuse_other_size
+from .claims import Claim, format_of, refuse_excess
 from .files import open_regular, refuse_undecodable, whole_file
 from .geometry import Volume
 from .itk import geometry_of, open_image, reason_of, to_image
@@ -54,8 +54,7 @@ def _read_with_itk(file: BinaryIO, path: Path, extension: str) -> Volume:
     with nullcontext(file) if claim.data == path else open_regular(claim.data) as data:
         refuse_excess(claim, data, path)
         reader = open_image(path, reader_name, path)
-        geometry = geometry_of(reader)
-        refuse_other_size(geometry, claim, path)
+        geometry = geometry_of(reader, claim, path)
         check_stream(claim, data, path)
     try:
         array = sitk.GetArrayFromImage(reader.Execute())

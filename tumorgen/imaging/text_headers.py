@@ -23,15 +23,11 @@ _META_TYPES = {
     **{"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4},
     **{"LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8},
 }
-_NRRD_TYPES = {
-    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
-    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
-    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
-    **dict.fromkeys(("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t"), 4),
-    **dict.fromkeys(("longlong", "long long", "long long int", "signed long long", "signed long long int"), 8),
-    **dict.fromkeys(("int64", "int64_t", "ulonglong", "unsigned long long", "unsigned long long int"), 8),
-    **dict.fromkeys(("uint64", "uint64_t", "double"), 8),
-    "float": 4,
+_NRRD_TYPES = {  # bytes -> names
+    1: r"(un)?signed char|uchar|u?int8(_t)?",
+    2: r"((un)?signed )?short( int)?|ushort|u?int16(_t)?",
+    4: r"((un)?signed )?int|uint|u?int32(_t)?|float",
+    8: r"((un)?signed )?long long( int)?|u?longlong|u?int64(_t)?|double",
 }
 
 # What fields of text headers may hold, as far as anything is read of them.
@@ -82,7 +78,8 @@ def nrrd_claim(file: BinaryIO, path: Path) -> Claim:
     encoding = fields.get("encoding", "").lower()
     if encoding not in ("raw", "gzip", "gz"):
         raise TumorgenError(f"{path}: its encoding {encoding[:40]!r} is not read; write it as raw or gzip")
-    bytes_each = _NRRD_TYPES.get(" ".join(fields.get("type", "").lower().split()))
+    kind = " ".join(fields.get("type", "").lower().split())
+    bytes_each = next((size for size, names in _NRRD_TYPES.items() if re.fullmatch(names, kind)), None)
     if bytes_each is None:
         raise TumorgenError(f"{path}: its type {fields.get('type', '')[:40]!r} is no number; a scalar volume is needed")
     size = _sizes(fields.get("sizes", ""), fields.get("dimension", ""), path)
@@ -202,10 +199,9 @@ def _check_grammar(fields: Mapping[str, str], grammar: Mapping[str, str], path: 
 
 def _sizes(text: str, rank: str, path: Path) -> tuple[int, ...]:
     words = text.split()
-    if not words or len(words) > 16 or rank != str(len(words)):
+    is_sound = 0 < len(words) <= 16 and all(re.fullmatch(r"[0-9]{1,18}", word) for word in words)
+    if not is_sound or rank != str(len(words)):
         raise TumorgenError(f"{path}: its header is damaged: {rank[:20]!r} dimensions of sizes {text[:60]!r}")
-    if not all(re.fullmatch(r"[0-9]{1,18}", word) for word in words):
-        raise TumorgenError(f"{path}: its header is damaged: sizes {text[:60]!r}")
     return tuple(map(int, words))
 
 
