@@ -16,7 +16,7 @@ from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import jobs_option
 
 if TYPE_CHECKING:
-    from tumorgen.evaluation.scores import ConfidenceInterval
+    from tumorgen.evaluation.intervals import ConfidenceInterval
     from tumorgen.evaluation.summary import Summary
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,22 @@ def locked() -> list[tuple[Requirement, int]]:
     text = LOCK.read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
     return [(Requirement(line.split(" --hash")[0].strip()), line.count("--hash=sha256:")) for line in lines]
+
+
+def test_what_is_imported_is_a_dependency():
+    """By the library and the commands. nnU-Net brings PyTorch and its data loaders, dask[distributed] its scheduler."""
+    brought = {"torch", "batchgenerators", "batchgeneratorsv2", "distributed"}
+    known = {canonicalize_name(requirement.name) for requirement in DIRECT}
+    distributions = packages_distributions()
+    for path in [*(ROOT / "tumorgen").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            tops = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - brought - {"tumorgen"}
+            for top in tops:
+                found = {canonicalize_name(name) for name in distributions.get(top, [top])}
+                assert found & known, f"{path}: {top}"
 
 
 @pytest.mark.parametrize("requirement", DIRECT, ids=lambda requirement: requirement.name)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tumorgen.evaluation.intervals import mean_interval, proportion_interval, signed_rank
-from tumorgen.evaluation.scores import ConfidenceInterval
+from tumorgen.evaluation.intervals import ConfidenceInterval, mean_interval, proportion_interval, signed_rank
 
 
 def rng() -> np.random.Generator:

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 from scored import case, evaluation, faulty, lesion
 
-from tumorgen.evaluation.scores import FAULTS, METRICS, RADIUS_BINS, ConfidenceInterval
+from tumorgen.evaluation.intervals import ConfidenceInterval
+from tumorgen.evaluation.scores import FAULTS, METRICS, RADIUS_BINS
 from tumorgen.evaluation.summary import Difference, Summary, summarize, write_summary
 
 

@@ -20,7 +20,8 @@ from markupsafe import escape
 from scored import benchmark, case, evaluation, faulty, lesion
 
 from tumorgen.cli import main
-from tumorgen.evaluation.scores import RADIUS_BINS, CaseScore, ConfidenceInterval, Evaluation
+from tumorgen.evaluation.intervals import ConfidenceInterval
+from tumorgen.evaluation.scores import RADIUS_BINS, CaseScore, Evaluation
 from tumorgen.evaluation.summary import summarize
 from tumorgen.figures.report import images_beside, write_report
 from tumorgen.imaging.files import safe_name

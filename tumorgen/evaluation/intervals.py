@@ -7,24 +7,48 @@ those of statsmodels and scipy; only the correction of Wilson's interval for pat
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from .scores import ConfidenceInterval
-
 LEVEL = 0.95
 RESAMPLES = 9999
 _ROUNDING = 1e-12
 _BATCH = 1_000_000  # numbers drawn at once: 8 MB, whatever the number of patients
-_NOTHING = ConfidenceInterval(math.nan, math.nan, math.nan, 0)
 
 Numbers = NDArray[np.float64]
 
 
-def per_patient(totals: ArrayLike, patients: ArrayLike, counts: ArrayLike | None = None) -> tuple[Numbers, Numbers]:
+@dataclass(frozen=True, slots=True)
+class ConfidenceInterval:
+    """An estimate with its 95 % confidence interval; `count` is the number of cases, lesions or scans behind it.
+
+    With none of them, value and limits are nan.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is an estimate."""
+        return not math.isnan(self.value)
+
+    @property
+    def limited(self) -> bool:
+        """Whether the interval has limits; with a single patient it has none."""
+        return not math.isnan(self.low)
+
+
+_NOTHING = ConfidenceInterval(math.nan, math.nan, math.nan, 0)
+
+
+def sum_by_patient(totals: ArrayLike, patients: ArrayLike, counts: ArrayLike | None = None) -> tuple[Numbers, Numbers]:
     """Sum of each patient's totals, and of what they are totals of (1 each by default), by the patients' names.
 
     A total that is nan or has a count of 0 is left out.
@@ -46,7 +70,7 @@ def proportion_interval(hits: ArrayLike, patients: ArrayLike) -> ConfidenceInter
     with one trial a patient this is Wilson's interval; and copies of a trial change nothing. Where all are hits, or
     none, and where there is a single patient, the data do not determine d, and the larger bound is taken.
     """
-    sums, counts = per_patient(hits, patients)
+    sums, counts = sum_by_patient(hits, patients)
     if not len(counts):
         return _NOTHING
     trials, share = counts.sum(), sums.sum() / counts.sum()
@@ -73,7 +97,7 @@ def mean_interval(
     Whole patients are resampled. Totals that are nan are left out. If all patients have the same mean, the interval is
     that point. With a single patient the limits are nan, since nothing is known about others.
     """
-    sums, numbers = per_patient(totals, patients, counts)
+    sums, numbers = sum_by_patient(totals, patients, counts)
     if not len(sums):
         return _NOTHING
     value, count = float(sums.sum() / numbers.sum()), int(numbers.sum())
@@ -100,7 +124,7 @@ def signed_rank(differences: ArrayLike, patients: ArrayLike, counts: ArrayLike |
 
     Differences of 0 are dropped, as Wilcoxon did (1945). nan without any difference; 1 where all are 0.
     """
-    sums, numbers = per_patient(differences, patients, counts)
+    sums, numbers = sum_by_patient(differences, patients, counts)
     means = sums / numbers
     if not means.any():
         return (1.0 if len(means) else math.nan), len(means)

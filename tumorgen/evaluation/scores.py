@@ -123,29 +123,6 @@ class LesionScore(_Evaluated):
 
 
 @dataclass(frozen=True, slots=True)
-class ConfidenceInterval:
-    """An estimate with its 95 % confidence interval; `count` is what it rests on: cases, lesions or scans.
-
-    Without any, value and limits are nan.
-    """
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-    @property
-    def defined(self) -> bool:
-        """Whether there is an estimate; of a single patient it has no limits."""
-        return not math.isnan(self.value)
-
-    @property
-    def limited(self) -> bool:
-        """Whether the interval has limits."""
-        return not math.isnan(self.low)
-
-
-@dataclass(frozen=True, slots=True)
 class Evaluation:
     """Scores of all cases, faulty ones included, and of all lesions; in the order of the cases' names."""
 

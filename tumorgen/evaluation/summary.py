@@ -15,8 +15,8 @@ import pandas as pd
 from .. import __version__
 from ..imaging.files import whole_file
 from ..seeds import stable_rng
-from .intervals import RESAMPLES, mean_interval, proportion_interval, signed_rank
-from .scores import FAULTS, METRICS, RADIUS_BINS, SCORED, CaseScore, ConfidenceInterval, Evaluation, LesionScore
+from .intervals import RESAMPLES, ConfidenceInterval, mean_interval, proportion_interval, signed_rank
+from .scores import FAULTS, METRICS, RADIUS_BINS, SCORED, CaseScore, Evaluation, LesionScore
 
 FOUND_BY = {"any": "any overlap", "iou": "IoU > 0.5"}  # the rules by which a lesion counts as found
 NAMES = {

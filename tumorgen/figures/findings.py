@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..evaluation.scores import CaseScore, ConfidenceInterval, Evaluation
+from ..evaluation.intervals import ConfidenceInterval
+from ..evaluation.scores import CaseScore, Evaluation
 from ..evaluation.summary import Summary
 from .page import MINUS, shorten
 

@@ -16,7 +16,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..errors import TumorgenError
-from ..evaluation.scores import RADIUS_BINS, CaseScore, ConfidenceInterval, Evaluation
+from ..evaluation.intervals import ConfidenceInterval
+from ..evaluation.scores import RADIUS_BINS, CaseScore, Evaluation
 from ..evaluation.summary import FOUND_BY, NAMES, Summary
 from ..imaging.files import find_volumes, whole_file
 from ..wording import plural
