@@ -81,11 +81,12 @@ def declared(kind: type) -> tuple[Field, ...]:
 
 
 def _declared(field: dataclasses.Field[Any], hint: Any) -> Field:
-    about = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, About)), About(""))
-    bare = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
+    bare, *said = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
     optional = typing.get_origin(bare) in (types.UnionType, typing.Union)
     default = field.default if field.default_factory is MISSING else field.default_factory()
-    return Field(field.name, typing.get_args(bare)[0] if optional else bare, optional, about, default)
+    return Field(
+        field.name, typing.get_args(bare)[0] if optional else bare, optional, said[0] if said else About(""), default
+    )
 
 
 @cache
@@ -102,7 +103,7 @@ def columns(kind: type) -> tuple[str, ...]:
 
 @cache
 def required_columns(kind: type) -> tuple[str, ...]:
-    """Columns that have no default; a table that was written before any other was thought of lacks that one."""
+    """Columns without a default. A table may lack the others: it may be older than they are."""
     return tuple(field.name for field in column_fields(kind) if field.default is MISSING)
 
 

@@ -1,4 +1,4 @@
-"""CSV tables as text: read with where each row stands, written to read back the same.
+"""CSV tables: rows read as records, with the place of what is wrong in them, and written to read back the same.
 
 Read with `csv` and not pandas, which would turn case `001` into 1.0 and `NA` into a missing value.
 """
@@ -129,7 +129,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 def cells_of(kind: type, record: Any) -> Row:
-    """Text of each field of a record; for numbers the shortest that reads back the same. Nothing is known of None."""
+    """Text of each column of a record, numbers as short as they read back the same; empty cells for None."""
     return {name: "" if record is None else _cell(getattr(record, name)) for name in columns(kind)}
 
 
