@@ -79,7 +79,7 @@ def robustness(
 
 
 def _tell_report(report: RunReport, seconds: float) -> None:
-    from tumorgen.benchmark.run import departures
+    from tumorgen.benchmark.run import find_departures
 
     dataset, samples = report.dataset, len(report.records)
     scans = len({record.plan.case for record in report.records})
@@ -87,7 +87,7 @@ def _tell_report(report: RunReport, seconds: float) -> None:
         f"{dataset.folder}: {plural(samples, 'sample')} of {plural(scans, 'scan')},"
         f" {made_in(report.made, seconds, samples - report.made)}"
     )
-    for level in departures(report.records):
+    for level in find_departures(report.records):
         clipped = [f"{level.clipped} cut by the liver's edge by more than a tenth"] if level.clipped else []
         on_vessels = [f"{level.on_vessels} on vessels"] if level.on_vessels else []
         click.echo(

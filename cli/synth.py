@@ -66,9 +66,9 @@ class Work:
 
     def cluster(self) -> AbstractContextManager[Cluster | None]:
         """The cluster to work on, as long as the block lasts; None is this machine."""
-        from tumorgen.generation.cluster import connected
+        from tumorgen.generation.cluster import connect_cluster
 
-        return connected(self.scheduler) if self.scheduler else nullcontext()
+        return connect_cluster(self.scheduler) if self.scheduler else nullcontext()
 
 
 @click.command(

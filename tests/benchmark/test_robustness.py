@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from phantoms import ball_volume
 
 from tumorgen.benchmark.dials import DIALS, DIMENSIONS, Benchmark, Default, with_levels
-from tumorgen.benchmark.run import LEVELS, departures, make_benchmark
+from tumorgen.benchmark.run import LEVELS, find_departures, make_benchmark
 from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset, find_dataset
 from tumorgen.errors import TumorgenError
@@ -213,7 +213,7 @@ def test_find_dataset_tells_test_from_training(made, tmp_path):
 
 def test_departures_say_where_a_tumour_is_not_what_was_dialled(made):
     """In a ball of 60 mm with a vessel in the middle, r = 44 mm has no room and r = 4 mm has."""
-    told = {(d.dimension, d.level): d for d in departures(read_manifest(made / "manifest.csv"))}
+    told = {(d.dimension, d.level): d for d in find_departures(read_manifest(made / "manifest.csv"))}
     assert told["size", "44"].samples == 2
     assert told["size", "44"].clipped == told["size", "44"].on_vessels == 2
     assert ("size", "4") not in told

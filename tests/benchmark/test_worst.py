@@ -13,7 +13,17 @@ from phantoms import ball_scan, ball_volume
 from tumorgen.benchmark.dials import Benchmark, with_levels
 from tumorgen.benchmark.regions import Regions
 from tumorgen.benchmark.run import make_benchmark
-from tumorgen.benchmark.worst import Aim, Cell, WorstCases, aim, near_class, plan_around, plan_worst, rank, share_out
+from tumorgen.benchmark.worst import (
+    Aim,
+    Cell,
+    WorstCases,
+    find_aim,
+    near_class,
+    plan_around,
+    plan_worst,
+    rank_cells,
+    share_out_samples,
+)
 from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset
 from tumorgen.errors import TumorgenError
@@ -91,7 +101,7 @@ def score(case: str, dsc: float, found: int = 1) -> CaseScore:
 def test_cells_are_ranked_by_mean_dsc(scan):
     records = [record_of(str(n), "size", level, scan) for n, level in enumerate(("4", "4", "16", "16"))]
     scores = {str(n): score(str(n), dsc) for n, dsc in enumerate((0.2, 0.6, 0.3, 0.3))}
-    assert rank(records, scores) == [
+    assert rank_cells(records, scores) == [
         Cell(Dial("size", "16"), 2, pytest.approx(0.3), 1.0),
         Cell(Dial("size", "4"), 2, pytest.approx(0.4), 1.0),
     ]
@@ -101,9 +111,9 @@ def test_of_two_alike_the_less_sensitive_then_the_first_is_worse(scan):
     cells = [("texture", "2"), ("texture", "1"), ("size", "10"), ("size", "9"), ("intensity", "0")]
     records = [record_of(str(n), *cell, scan) for n, cell in enumerate(cells)]
     scores = {str(n): score(str(n), 0.0, found=0 if n == 4 else 1) for n in range(5)}
-    ranked = [(cell.dial.dimension, cell.dial.level) for cell in rank(records, scores)]
+    ranked = [(cell.dial.dimension, cell.dial.level) for cell in rank_cells(records, scores)]
     assert ranked == [("intensity", "0"), ("size", "9"), ("size", "10"), ("texture", "1"), ("texture", "2")]
-    assert rank(records[::-1], scores) == rank(records, scores)
+    assert rank_cells(records[::-1], scores) == rank_cells(records, scores)
 
 
 def test_control_faults_and_undefined_scores_are_in_no_cell(scan):
@@ -115,26 +125,26 @@ def test_control_faults_and_undefined_scores_are_in_no_cell(scan):
         "2": score("2", float("nan")),
         "3": score("3", 0.5),
     }
-    assert [(cell.dial, cell.cases) for cell in rank(records, scores)] == [(Dial("size", "4"), 1)]
+    assert [(cell.dial, cell.cases) for cell in rank_cells(records, scores)] == [(Dial("size", "4"), 1)]
 
 
 def test_a_number_is_jittered_between_its_neighbours(scan):
     records = [record_of(level, "size", level, scan, float(level)) for level in ("16", "4", "8")]
     records += [record_of(f"i{level}", "intensity", level, scan) for level in ("-40", "0")]
-    assert aim(Dial("size", "8"), records) == Aim(Dial("size", "8"), 8.0, (4.0, 16.0))
-    assert aim(Dial("size", "4"), records) == Aim(Dial("size", "4"), 4.0, (4.0, 8.0))
-    assert aim(Dial("intensity", "0"), records) == Aim(Dial("intensity", "0"), 16.0, (-40.0, 0.0))
+    assert find_aim(Dial("size", "8"), records) == Aim(Dial("size", "8"), 8.0, (4.0, 16.0))
+    assert find_aim(Dial("size", "4"), records) == Aim(Dial("size", "4"), 4.0, (4.0, 8.0))
+    assert find_aim(Dial("intensity", "0"), records) == Aim(Dial("intensity", "0"), 16.0, (-40.0, 0.0))
 
 
 @pytest.mark.parametrize("cell", [("weight", "3"), ("size", "huge"), ("location", "hilum")])
 def test_no_tumour_is_drawn_around_an_unknown_cell(scan, cell):
     with pytest.raises(TumorgenError, match="no tumour can be drawn around"):
-        aim(Dial(*cell), [record_of("0", *cell, scan)])
+        find_aim(Dial(*cell), [record_of("0", *cell, scan)])
 
 
 @pytest.mark.parametrize(("count", "cells", "scans"), [(100, 3, 7), (1, 3, 2), (12, 3, 2), (5, 1, 8)])
 def test_samples_are_shared_out_evenly(count, cells, scans):
-    shares = share_out(count, cells, scans)
+    shares = share_out_samples(count, cells, scans)
     assert len(shares) == scans
     assert sum(map(len, shares)) == count
     per_cell = [sum(share.count(cell) for share in shares) for cell in range(cells)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from phantoms import ball_volume
 
-from tumorgen.dataset.durable import remove_torn, sync_samples
+from tumorgen.dataset.durable import remove_torn_samples, sync_samples
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation.run import Run
@@ -61,7 +61,7 @@ def test_after_a_power_cut_what_is_torn_is_made_again(scans, tmp_path, how, part
 
 def test_what_is_whole_is_kept(scans, tmp_path):
     make(scans, tmp_path / "D")
-    assert remove_torn(Dataset(tmp_path / "D"), read_manifest(tmp_path / "D" / "manifest.csv")) == []
+    assert remove_torn_samples(Dataset(tmp_path / "D"), read_manifest(tmp_path / "D" / "manifest.csv")) == []
     (tmp_path / "D" / ".lock").write_text("left")
     assert make(scans, tmp_path / "D") == 0
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tumorgen.dataset.lock import locked
+from tumorgen.dataset.lock import locked_folder
 from tumorgen.errors import TumorgenError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from tumorgen.dataset.lock import locked
-with locked(Path(sys.argv[1]), sys.argv[2]):
+from tumorgen.dataset.lock import locked_folder
+with locked_folder(Path(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -41,31 +41,31 @@ def test_the_second_is_refused_and_told_who_holds_it(tmp_path, first, second) ->
         with pytest.raises(
             TumorgenError, match=rf"another run is writing to it \(process {process.pid} on .+, since 2"
         ):
-            locked(tmp_path, second).__enter__()
+            locked_folder(tmp_path, second).__enter__()
     finally:
         end(process)
 
 
 def test_shards_share(tmp_path) -> None:
     process = held(tmp_path, "1/2")
-    with locked(tmp_path, "2/2"):
+    with locked_folder(tmp_path, "2/2"):
         pass
     with pytest.raises(TumorgenError, match="another run"):  # the first still holds it
-        locked(tmp_path).__enter__()
+        locked_folder(tmp_path).__enter__()
     end(process)
 
 
 def test_a_killed_holder_holds_nobody_up(tmp_path) -> None:
     end(held(tmp_path))
     assert (tmp_path / ".lock").exists()
-    with locked(tmp_path) as hold:
+    with locked_folder(tmp_path) as hold:
         assert hold.interrupted
     assert (tmp_path / ".lock").stat().st_size > 0  # nothing was put right
-    with locked(tmp_path) as hold:
+    with locked_folder(tmp_path) as hold:
         assert hold.interrupted
         hold.unfinished = False
     assert not list(tmp_path.iterdir())
-    with locked(tmp_path) as hold:
+    with locked_folder(tmp_path) as hold:
         assert not hold.interrupted
 
 
@@ -77,36 +77,36 @@ def test_a_full_disk_does_not_take_the_memory_of_a_crash(tmp_path, monkeypatch) 
 
     monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(TumorgenError, match="No space left on device"):
-        locked(tmp_path).__enter__()
+        locked_folder(tmp_path).__enter__()
     monkeypatch.undo()
-    with locked(tmp_path) as hold:
+    with locked_folder(tmp_path) as hold:
         assert hold.interrupted
 
 
 def test_a_shard_that_was_killed_is_remembered(tmp_path) -> None:
     end(held(tmp_path, "1/2"))
-    with locked(tmp_path, "2/2") as hold:
+    with locked_folder(tmp_path, "2/2") as hold:
         assert not hold.interrupted  # by itself
-    with locked(tmp_path) as hold:
+    with locked_folder(tmp_path) as hold:
         assert hold.interrupted
         hold.unfinished = False
     assert not list(tmp_path.iterdir())
 
 
 def test_one_that_ends_in_the_middle_leaves_its_lock(tmp_path) -> None:
-    with locked(tmp_path) as hold:
+    with locked_folder(tmp_path) as hold:
         hold.unfinished = True
-    with locked(tmp_path) as hold:
+    with locked_folder(tmp_path) as hold:
         assert hold.interrupted
         hold.unfinished = False
     assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_folder_that_it_made_is_removed_and_no_other(tmp_path) -> None:
-    with locked(tmp_path / "new"):
+    with locked_folder(tmp_path / "new"):
         assert (tmp_path / "new" / ".lock").exists()
     assert not (tmp_path / "new").exists()
-    with locked(tmp_path / "used"):
+    with locked_folder(tmp_path / "used"):
         (tmp_path / "used" / "file").touch()
     assert list((tmp_path / "used").iterdir()) == [tmp_path / "used" / "file"]
 
@@ -117,5 +117,5 @@ def test_a_link_in_its_place_is_not_followed(tmp_path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / ".lock").symlink_to(precious)
     with pytest.raises(TumorgenError, match="cannot be locked"):
-        locked(tmp_path / "folder").__enter__()
+        locked_folder(tmp_path / "folder").__enter__()
     assert precious.read_text() == "mine"

@@ -99,7 +99,7 @@ def members(group: int) -> list[int]:
 
 
 def workers(group: int) -> list[int]:
-    """Those of them that do units."""
+    """Those of them that make samples."""
     found = []
     for process in members(group):
         try:

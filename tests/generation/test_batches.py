@@ -16,7 +16,7 @@ from phantoms import ball_volume
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation import pool, worker
-from tumorgen.generation.batches import LARGEST, Batch, batch_size, cut
+from tumorgen.generation.batches import LARGEST, Batch, batch_size, cut_samples
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.worker import prepare_for, run_batch
@@ -42,7 +42,7 @@ def sources_of(scans: Path) -> list[Source]:
 
 def batches_of(counts: list[int], processes: int) -> list[list[tuple[int, ...]]]:
     size = batch_size(counts, processes)
-    return [cut(range(count), size) for count in counts]
+    return [cut_samples(range(count), size) for count in counts]
 
 
 def test_many_scans_with_few_variants_are_prepared_once_each() -> None:

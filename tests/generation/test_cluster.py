@@ -18,7 +18,7 @@ from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation.batches import Batch
-from tumorgen.generation.cluster import connected
+from tumorgen.generation.cluster import connect_cluster
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.worker import run_batch_elsewhere
@@ -98,7 +98,7 @@ def test_two_workers_one_killed_half_way_write_what_one_machine_writes(scans, at
     with workers(2) as local, local.get_client() as client:
         before = client.run(os.getpid)
         client.run(dies_at, 4, workers=[next(iter(before))])
-        with connected(local.scheduler_address) as found:
+        with connect_cluster(local.scheduler_address) as found:
             assert (found.workers, found.threads) == (2, 2)
             report = make(scans, folder, cluster=found)
         after = client.run(os.getpid)
@@ -114,7 +114,7 @@ def test_work_that_kills_every_worker_ends_in_one_line(scans, at_home, tmp_path)
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         workers(1) as local,
         local.get_client() as client,
-        connected(local.scheduler_address) as found,
+        connect_cluster(local.scheduler_address) as found,
     ):
         client.run(dies_at, 8)
         with pytest.raises(TumorgenError, match="work was lost"):
@@ -126,7 +126,7 @@ def test_work_that_kills_every_worker_ends_in_one_line(scans, at_home, tmp_path)
 def test_a_lone_worker_does_the_work(scans, at_home, tmp_path, monkeypatch) -> None:
     """And not the machine where the command was typed, which may be a login node."""
     monkeypatch.setattr("tumorgen.generation.pool.run_batch", None)
-    with workers(1) as local, connected(local.scheduler_address) as found:
+    with workers(1) as local, connect_cluster(local.scheduler_address) as found:
         make(scans, tmp_path / "D", cluster=found)
     assert tree(tmp_path / "D") == at_home
 
@@ -157,7 +157,7 @@ def test_a_worker_that_does_not_see_the_folder_writes_nothing(scans, tmp_path) -
 def test_workers_of_another_version_are_refused(monkeypatch) -> None:
     with workers(1) as local:
         monkeypatch.setattr("tumorgen.__version__", "0.0.0")
-        with pytest.raises(TumorgenError, match="need the same versions"), connected(local.scheduler_address):
+        with pytest.raises(TumorgenError, match="need the same versions"), connect_cluster(local.scheduler_address):
             pass
 
 
@@ -169,13 +169,13 @@ def deaf() -> Iterator[str]:
 
 
 def test_a_scheduler_that_does_not_answer(deaf) -> None:
-    with pytest.raises(TumorgenError, match="no Dask scheduler answers within 1 s"), connected(deaf, 1):
+    with pytest.raises(TumorgenError, match="no Dask scheduler answers within 1 s"), connect_cluster(deaf, 1):
         pass
 
 
 @pytest.mark.parametrize("address", ["host", "host:8786", "tcp://host", "://host:1"])
 def test_an_address_that_is_none(address) -> None:
-    with pytest.raises(TumorgenError, match="tcp://"), connected(address, 1):
+    with pytest.raises(TumorgenError, match="tcp://"), connect_cluster(address, 1):
         pass
 
 
@@ -183,7 +183,7 @@ def test_a_scheduler_without_workers() -> None:
     with (
         workers(0) as local,
         pytest.raises(TumorgenError, match="has no workers; start some: dask worker tcp"),
-        connected(local.scheduler_address, 1),
+        connect_cluster(local.scheduler_address, 1),
     ):
         pass
 

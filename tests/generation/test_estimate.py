@@ -1,4 +1,4 @@
-"""How long and how much, said beforehand; and a run that the disk has not the room for."""
+"""How long and how much, said beforehand; and a run for which the disk does not have enough room."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation import space as room
+from tumorgen.generation import space
 from tumorgen.generation.estimate import estimate_run
 from tumorgen.generation.run import Run
 from tumorgen.generation.shards import Shard
@@ -158,7 +158,7 @@ def test_incompressible_bytes_count_whole(tmp_path) -> None:
 
 def test_a_full_disk_is_refused_before_anything_is_written(scans, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: Usage(2_000_000, 1_900_000, 100_000))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: Usage(2_000_000, 1_900_000, 100_000))
     refused = CliRunner().invoke(main, typed(scans))
     assert refused.exit_code == 1
     assert "will write about 0.0 GB, and 0.0 GB are free" in refused.stderr
@@ -171,6 +171,6 @@ def test_a_full_disk_is_refused_before_anything_is_written(scans, tmp_path, monk
 
 def test_the_disk_that_counts_is_the_outputs(sources, tmp_path, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: asked.append(path) or Usage(1, 1, 10**12))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: asked.append(path) or Usage(1, 1, 10**12))
     synthesize_dataset(Run(Dataset(tmp_path / "a" / "b" / "D"), sources[:1], SETTINGS, per_scan=1, jobs=1))
     assert asked == [tmp_path / "a" / "b" / "D"]

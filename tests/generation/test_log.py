@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import Failure
-from tumorgen.generation.log import opened
+from tumorgen.generation.log import open_log
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -18,7 +18,7 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 
 def test_a_failure_has_its_reason(tmp_path) -> None:
-    with opened(tmp_path / "log.jsonl") as log:
+    with open_log(tmp_path / "log.jsonl") as log:
         log.sample(Dataset(tmp_path), Failure("case variant 3", "no room\nat all", 1), 1.23456)
     (line,) = lines(tmp_path / "log.jsonl")
     assert set(line) == {"time", "sample", "seconds", "bytes", "status", "reason"}
@@ -28,12 +28,12 @@ def test_a_failure_has_its_reason(tmp_path) -> None:
 @given(st.integers(0, 200))
 def test_a_line_that_was_cut_off_is_removed_and_no_other(tmp_path_factory, cut: int) -> None:
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
-    with opened(path) as log:
+    with open_log(path) as log:
         for number in range(3):
             log.add(sample=str(number))
     whole = path.read_bytes()
     path.write_bytes(whole[: max(0, len(whole) - cut)])
     kept = path.read_bytes().count(b"\n")
-    with opened(path) as log:
+    with open_log(path) as log:
         log.add(sample="next")
     assert [line["sample"] for line in lines(path)] == [*map(str, range(kept)), "next"]

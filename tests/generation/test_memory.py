@@ -38,14 +38,14 @@ def test_pages_of_arrays_are_kept():
 GAPS = """
 import numpy as np
 from pathlib import Path
-from tumorgen.generation.memory import give_back
+from tumorgen.generation.memory import release_memory
 
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 arrays = [np.ones(100_000, np.uint8) for _ in range(1000)]
 del arrays[:-1]  # what is left holds the heap's end
 before = held()
-assert give_back()
+assert release_memory()
 print(before - held())
 """
 

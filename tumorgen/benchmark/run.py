@@ -68,7 +68,7 @@ class Departure:
     on_vessels: int
 
 
-def departures(records: Sequence[Record]) -> list[Departure]:
+def find_departures(records: Sequence[Record]) -> list[Departure]:
     """Levels at which a tumour was not what was dialled, in the order of the variants.
 
     Counted are tumours of which the liver's edge cut off more than a tenth, and those that found no place, or not one

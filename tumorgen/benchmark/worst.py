@@ -138,12 +138,12 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
         )
     records = read_manifest(manifest)
     scores = {case.case: case for case in read_evaluation(wanted.evaluation).cases}
-    ranked = rank(records, scores)
+    ranked = rank_cells(records, scores)
     if not ranked:
         raise TumorgenError(
             f"{wanted.evaluation}: has no scored case with a tumour that {manifest} lists; another dataset's?"
         )
-    aims = [aim(cell.dial, records) for cell in ranked[: wanted.cells]]
+    aims = [find_aim(cell.dial, records) for cell in ranked[: wanted.cells]]
     work = partial(_plan_scan, aims=aims, settings=wanted.settings, seed=wanted.seed)
     of_scans, failures = split_failures(map_cases(work, _find_work(wanted, records, len(aims)), jobs, start=start))
     planned = [record for of_scan in of_scans for record in of_scan]
@@ -157,7 +157,7 @@ def _find_work(wanted: WorstCases, records: Sequence[Record], cells: int) -> lis
     """For each scan the new samples that it gets."""
     pinned = {record.plan.case: record.plan for record in records} if not wanted.sources else {}
     sources = list(wanted.sources) or [s for _, s in sorted(find_sources(records, None, None).items())]
-    shares = share_out(wanted.count, cells, len(sources))
+    shares = share_out_samples(wanted.count, cells, len(sources))
     return [
         Case(_Share(s, pinned.get(s.case), tuple(share)), s.case, len(share), (str(s.image), str(s.mask)))
         for s, share in zip(sources, shares, strict=True)
@@ -169,7 +169,7 @@ def cell_of(record: Record) -> Dial:
     return record.dial if record.dial and record.dial.dimension else Dial(SIZE_CLASS, record.plan.size_class)
 
 
-def rank(records: Sequence[Record], scores: Mapping[str, CaseScore]) -> list[Cell]:
+def rank_cells(records: Sequence[Record], scores: Mapping[str, CaseScore]) -> list[Cell]:
     """Cells by how a model did there, the worst first; of samples with a tumour and a defined score alone."""
     groups: dict[Dial, list[CaseScore]] = {}
     for record in records:
@@ -202,7 +202,7 @@ def _number(level: str) -> float:
         return 0.0
 
 
-def aim(dial: Dial, records: Sequence[Record]) -> Aim:
+def find_aim(dial: Dial, records: Sequence[Record]) -> Aim:
     """What to draw around a cell: a number is jittered between its neighbouring levels, or to itself at an end.
 
     Raises
@@ -224,7 +224,7 @@ def aim(dial: Dial, records: Sequence[Record]) -> Aim:
     return Aim(dial, radius, (levels[max(0, at - 1)], levels[min(len(levels) - 1, at + 1)]))
 
 
-def share_out(count: int, cells: int, scans: int) -> list[list[int]]:
+def share_out_samples(count: int, cells: int, scans: int) -> list[list[int]]:
     """For each scan, which cell each of its samples is of: cells and scans get as many as others, give or take one."""
     shares: list[list[int]] = [[] for _ in range(scans)]
     for number in range(count):

@@ -1,8 +1,8 @@
-"""Durability: what a machine that goes down may leave of a run, and how it is put right.
+"""Durability: what a run leaves when its machine goes down, and how that is repaired.
 
-A row of the manifest is on disk when it counts. Images and labels are not waited for one by one, which would take two
-to three times as long as writing them: they are synced together when a run ends (`sync_samples`). A run that did not
-get that far leaves its lock, and the next one compares what is there with the rows' checksums (`remove_torn`), which
+A row of the manifest is on disk when it counts. Images and labels are not synced one by one, which would take two to
+three times as long as writing them, but together when a run ends (`sync_samples`). A run that did not get that far
+leaves its lock; the next one then compares the files with the checksums in their rows (`remove_torn_samples`), which
 also finds what a disk has lost for other reasons.
 """
 
@@ -20,12 +20,12 @@ from .raw import Dataset
 
 
 def sync_samples(dataset: Dataset, samples: Iterable[str]) -> None:
-    """Have images and labels of samples survive a power cut. One that is gone by now is made again by the next run.
+    """Write images and labels of samples through to the disk. The next run makes again what is gone by now.
 
     Raises
     ------
     TumorgenError
-        The disk has not taken them.
+        The disk does not take them.
     """
     folders = set()
     try:
@@ -40,7 +40,7 @@ def sync_samples(dataset: Dataset, samples: Iterable[str]) -> None:
         raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror or error})") from error
 
 
-def remove_torn(dataset: Dataset, records: Iterable[Record]) -> list[str]:
+def remove_torn_samples(dataset: Dataset, records: Iterable[Record]) -> list[str]:
     """Remove images and labels that are not what their rows say, so that they are made again; return their samples."""
     torn = []
     for record in records:
@@ -56,7 +56,7 @@ def remove_torn(dataset: Dataset, records: Iterable[Record]) -> list[str]:
     return torn
 
 
-def with_files(dataset: Dataset, records: Iterable[Record]) -> list[Record]:
+def select_complete(dataset: Dataset, records: Iterable[Record]) -> list[Record]:
     """Records of samples whose image and label are there."""
     return [
         record

@@ -33,10 +33,10 @@ class Hold:
     Attributes
     ----------
     interrupted
-        Whether the one who held it last did not come to an end.
+        Whether the process that held it last did not come to its end.
     unfinished
-        While files are there that may not be on disk; the lock's file then stays, whatever happens. So it begins as
-        `interrupted`, until those of the interrupted run are put right.
+        Whether files are there that may not be on disk yet; the lock's file then stays, whatever happens. It begins as
+        `interrupted`, until the files of the interrupted run are repaired.
     """
 
     interrupted: bool = False
@@ -44,7 +44,7 @@ class Hold:
 
 
 @contextmanager
-def locked(folder: Path, shard: str = "") -> Iterator[Hold]:
+def locked_folder(folder: Path, shard: str = "") -> Iterator[Hold]:
     """Hold a dataset's folder for as long as the block lasts: alone, or, as a shard, beside other shards.
 
     The folder is made where it is missing, and removed again if nothing was written to it.

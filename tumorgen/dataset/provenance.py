@@ -27,7 +27,7 @@ IN_ROWS = ("tumorgen", "numpy", "scipy")  # whose versions stand in every row
 REPLAY = "tumorgen replay manifest.csv"
 
 
-def path_of(dataset: Dataset) -> Path:
+def provenance_path(dataset: Dataset) -> Path:
     """Where it is."""
     return dataset.folder / PROVENANCE
 
@@ -58,7 +58,7 @@ def read_provenance(dataset: Dataset) -> dict[str, Any]:
     TumorgenError
         The file cannot be read.
     """
-    path = path_of(dataset)
+    path = provenance_path(dataset)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict) and isinstance(found.get("versions"), dict):
@@ -93,7 +93,7 @@ def begin_provenance(dataset: Dataset, settings: Settings, seed: int, per_scan: 
         "seed": seed,
         "settings": to_plain(settings),
     }
-    write_json(value, path_of(dataset))
+    write_json(value, provenance_path(dataset))
 
 
 def _command(dataset: Dataset, seed: int, per_scan: int, val_per_scan: int) -> str:
@@ -107,7 +107,7 @@ def _command(dataset: Dataset, seed: int, per_scan: int, val_per_scan: int) -> s
 def finish_provenance(dataset: Dataset, records: Sequence[Record]) -> None:
     """Add the checksums of the scans that samples were made of."""
     begun = read_provenance(dataset) or {"versions": versions(), "command": REPLAY}
-    write_json({**begun, "sources": _sources(records)}, path_of(dataset))
+    write_json({**begun, "sources": _sources(records)}, provenance_path(dataset))
 
 
 def _sources(records: Sequence[Record]) -> dict[str, dict[str, str]]:
@@ -120,7 +120,7 @@ def _sources(records: Sequence[Record]) -> dict[str, dict[str, str]]:
     }
 
 
-def contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator[str]:
+def find_contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator[str]:
     """What is in it and is not what the manifest and the settings file say, or is not there.
 
     The seed and the settings (of a dataset that has a settings file), the command as far as the seed decides it, the

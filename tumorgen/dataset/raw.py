@@ -136,7 +136,7 @@ def folds(cases: Iterable[str]) -> list[tuple[list[str], list[str]]]:
 
 
 def write_json(value: Any, path: Path, *, parents: bool = False) -> None:
-    """Write JSON; the file appears whole or not at all. `parents`: as in `whole_file`."""
+    """Write JSON; the file appears whole or not at all. `parents` says whether missing folders are made."""
     with whole_file(path, parents=parents) as partial:
         partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 

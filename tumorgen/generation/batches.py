@@ -66,10 +66,10 @@ class Batch:
 
 
 def split_batches(batches: Iterable[Batch], wanted: Mapping[str, Sequence[int]], jobs: int) -> list[Batch]:
-    """One batch a scan becomes batches of wanted variants: whole scans where there are many, parts where few."""
+    """Cut the batch of each scan into batches of its wanted variants, so small that every process has work."""
     batches = list(batches)
     size = batch_size([len(wanted[batch.source.case]) for batch in batches], jobs)
-    return [replace(batch, variants=part) for batch in batches for part in cut(wanted[batch.source.case], size)]
+    return [replace(batch, variants=part) for batch in batches for part in cut_samples(wanted[batch.source.case], size)]
 
 
 def batch_size(counts: Sequence[int], processes: int) -> int:
@@ -84,7 +84,7 @@ def batch_size(counts: Sequence[int], processes: int) -> int:
 def span(counts: Sequence[int], processes: int, size: int) -> float:
     """Upper bound of how long batches of a size take, in samples' time: work / m + longest (1 - 1 / m) (Graham 1969).
 
-    It holds for processes that take the next unit whenever they are free. One that goes on with the same scan need not
+    It holds for processes that take the next batch whenever they are free. One that goes on with the same scan need not
     prepare it again, so a scan costs at most a preparation a process.
     """
     batches = [-(-count // size) for count in counts]
@@ -94,7 +94,7 @@ def span(counts: Sequence[int], processes: int, size: int) -> float:
     return work / processes + (PREPARATION + largest) * (1 - 1 / processes) + LOSS * largest
 
 
-def cut(samples: Sequence[int], size: int) -> list[tuple[int, ...]]:
+def cut_samples(samples: Sequence[int], size: int) -> list[tuple[int, ...]]:
     """Samples in parts of equal length, give or take one, of which none is longer than a size."""
     parts = -(-len(samples) // size)
     edges = [len(samples) * part // parts for part in range(parts + 1)] if parts else []

@@ -1,4 +1,4 @@
-"""A Dask cluster as joblib's backend: units of work go to other machines, their rows come back to this process."""
+"""A Dask cluster as joblib's backend: batches of samples go to other machines, their rows come back to this process."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Cluster:
 
 
 @contextmanager
-def connected(address: str, answer_s: float = ANSWER_S) -> Iterator[Cluster]:
+def connect_cluster(address: str, answer_s: float = ANSWER_S) -> Iterator[Cluster]:
     """Connect to a Dask scheduler, `tcp://host:8786`, for as long as the block lasts.
 
     Raises
     ------
     TumorgenError
-        The address is none, Dask is not installed, no scheduler answers, it has no workers, or these have not the same
+        The address is malformed, Dask is not installed, no scheduler answers, it has no workers, or they have other
         versions of what renders.
     """
     try:
@@ -53,7 +53,7 @@ def connected(address: str, answer_s: float = ANSWER_S) -> Iterator[Cluster]:
 
 
 async def _ask(address: str) -> Any:
-    """What a scheduler says of itself. A client would wait for ever for what listens there and is no scheduler."""
+    """What a scheduler says of itself. A client would never stop waiting for a server that is no scheduler."""
     from distributed.core import rpc
 
     async with rpc(address) as scheduler:
@@ -90,7 +90,7 @@ def _backend(client: Any, address: str) -> Any:
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):  # type: ignore[misc]
-        """joblib's (1.6) does the work of a lone worker in this process, and waits for ever for what was lost."""
+        """joblib's own (1.6) does the work of a lone worker in this process, and never stops waiting for lost work."""
 
         def effective_n_jobs(self, n_jobs: int) -> int:
             return max(2, int(super().effective_n_jobs(n_jobs)))

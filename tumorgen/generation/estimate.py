@@ -15,9 +15,9 @@ from ..dataset.raw import Dataset
 from ..errors import TumorgenError
 from ..method.sampling import draw_variant, variant_class
 from ..tables.sources import Source
-from .batches import Batch, batch_size, cut
+from .batches import Batch, batch_size, cut_samples
 from .run import Run
-from .space import free_bytes, nearest, sample_bytes
+from .space import free_bytes, nearest_folder, sample_bytes
 from .synth import find_outstanding
 from .worker import Prepared, prepare_for
 
@@ -99,7 +99,7 @@ def estimate_run(run: Run) -> Estimate:
     try:
         with (
             threadpool_limits(1),
-            tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest(folder.parent)) as scratch,
+            tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest_folder(folder.parent)) as scratch,
         ):
             batch, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(scratch), run)
             classes = _classes(prepared, batch, wanted, sizes)
@@ -107,7 +107,7 @@ def estimate_run(run: Run) -> Estimate:
         raise TumorgenError(f"{folder}: cannot be written ({error.strerror or error})") from error
     counts = [len(wanted[source.case]) for source in todo]
     size = batch_size(counts, processes)
-    preparations = sum(min(processes, len(cut(range(count), size))) for count in counts)
+    preparations = sum(min(processes, len(cut_samples(range(count), size))) for count in counts)
     scale = mean(sizes.values()) / max(1, sizes[batch.source.case])
     return Estimate(batch.source.case, classes, preparations, prepare_seconds * scale, processes, free_bytes(folder))
 

@@ -58,7 +58,7 @@ class Log:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Log]:
+def open_log(path: Path) -> Iterator[Log]:
     """A log to append to; a line that an earlier run could not finish is cut off.
 
     Raises

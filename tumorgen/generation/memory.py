@@ -15,7 +15,7 @@ MAPPED_BYTES = 32 << 20  # arrays from this size on are mapped, whole scans amon
 KEPT_BYTES = 64 << 20  # most that is kept at the end of the heap
 
 
-def give_back() -> bool:
+def release_memory() -> bool:
     """Hand back to the system what freed arrays have left in the heap's gaps; return whether it could (glibc alone)."""
     libc = _glibc()
     return bool(libc and libc.malloc_trim(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset.durable import with_files
+from ..dataset.durable import select_complete
 from ..dataset.raw import Dataset
 from ..errors import TumorgenError
 from ..tables.manifest import recover_manifest
@@ -42,7 +42,7 @@ def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport
                     f"{dataset.folder}: holds no shards; run `tumorgen synth --shard 1/8` and so on first"
                 )
             return MergeReport(RunReport(dataset, tuple(there), 0, (), has_splits=True), {})
-        records = with_files(dataset, merge_records(there, read_shards(dataset)))
+        records = select_complete(dataset, merge_records(there, read_shards(dataset)))
         if not records:
             raise TumorgenError(f"{dataset.folder}: its shards have made no samples yet")
         rewrite_manifest(dataset.manifest, records)

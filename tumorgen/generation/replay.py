@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
-from ..dataset.durable import with_files
+from ..dataset.durable import select_complete
 from ..dataset.lock import LOCK
 from ..dataset.provenance import refuse_other_versions
 from ..dataset.raw import TEST, Dataset
@@ -148,7 +148,7 @@ def _missing(wanted: Sequence[Record], dataset: Dataset, *, interrupted: bool) -
     if not begun and any(not path.name.startswith(LOCK) for path in found):
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
     refuse_other_versions(dataset)
-    records = with_files(dataset, recover_manifest(dataset.manifest))
+    records = select_complete(dataset, recover_manifest(dataset.manifest))
     there = {record.plan.sample: record.plan for record in records}
     if {record.dial is None for record in (*records, *wanted)} == {True, False}:
         raise TumorgenError(f"{dataset.folder}: samples of a benchmark do not go with others; choose another --output")

@@ -13,8 +13,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ..dataset.durable import remove_torn, sync_samples
-from ..dataset.lock import Hold, locked
+from ..dataset.durable import remove_torn_samples, sync_samples
+from ..dataset.lock import Hold, locked_folder
 from ..dataset.provenance import finish_provenance
 from ..dataset.raw import Dataset, write_description
 from ..errors import Failure, TumorgenError
@@ -143,7 +143,7 @@ def locked_dataset(dataset: Dataset, shard: Shard | None = None) -> Iterator[Hol
     TumorgenError
         Another process holds the folder, or it cannot be written to.
     """
-    with locked(dataset.folder, str(shard or "")) as hold:
+    with locked_folder(dataset.folder, str(shard or "")) as hold:
         if hold.interrupted:
             repair_after_crash(dataset)
         yield hold
@@ -158,7 +158,7 @@ def repair_after_crash(dataset: Dataset) -> None:
         A table is malformed, or the disk does not take the files.
     """
     there = merge_records(recover_manifest(dataset.manifest), read_shards(dataset))
-    torn = set(remove_torn(dataset, there))
+    torn = set(remove_torn_samples(dataset, there))
     sync_samples(dataset, (record.plan.sample for record in there if record.plan.sample not in torn))
 
 

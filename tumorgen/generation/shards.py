@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The n-th of so many shares, counted from 1."""
+    """One of several equal shares of a run, counted from 1."""
 
     number: int
     count: int
@@ -63,14 +63,14 @@ def parse_shard(text: str) -> Shard:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """What is divided among shards; all of them agree on it, and what is missing follows from it.
+    """What is divided among shards. All of them share it, and what is missing follows from it.
 
     Attributes
     ----------
     shards
         Number of shards.
     seed, per_scan, val_per_scan
-        As given to `synth`.
+        Options of the run (`tumorgen.generation.run.Run`).
     cases
         Names of the scans, in order.
     """
@@ -82,7 +82,7 @@ class Division:
     cases: tuple[str, ...]
 
     @property
-    def each(self) -> list[Shard]:
+    def all_shards(self) -> list[Shard]:
         """The shards."""
         return [Shard(number, self.shards) for number in range(1, self.shards + 1)]
 
@@ -95,12 +95,14 @@ class Division:
         """For each shard that is not finished, the samples of its share that are not there."""
         made = {(record.plan.case, record.plan.variant) for record in there}
         samples = self.samples
-        lacking = {shard: [sample for sample in shard.share(samples) if sample not in made] for shard in self.each}
+        lacking = {
+            shard: [sample for sample in shard.share(samples) if sample not in made] for shard in self.all_shards
+        }
         return {shard: samples for shard, samples in lacking.items() if samples}
 
 
 def read_division(dataset: Dataset) -> Division | None:
-    """What the dataset's shards have agreed on; None where it has no shards.
+    """The division that the dataset's shards share; None if it has no shards.
 
     Raises
     ------
@@ -161,7 +163,7 @@ def read_shards(dataset: Dataset) -> list[Record]:
         A table is malformed.
     """
     division = read_division(dataset)
-    shards = division.each if division else []
+    shards = division.all_shards if division else []
     return [record for shard in shards for record in recover_manifest(shard.manifest(dataset))]
 
 
@@ -177,7 +179,7 @@ def merge_records(*tables: Iterable[Record]) -> list[Record]:
 def remove_finished_shards(dataset: Dataset, there: Sequence[Record]) -> dict[Shard, list[Sample]]:
     """Remove the tables of finished shards, whose samples are in the manifest; return what the others have not made.
 
-    The table of a shard that is not finished stays: it may be running.
+    The table of an unfinished shard stays: that shard may be running.
     """
     division = read_division(dataset)
     if division is None:
@@ -185,7 +187,7 @@ def remove_finished_shards(dataset: Dataset, there: Sequence[Record]) -> dict[Sh
     missing = division.missing(there)
     if not missing:
         shutil.rmtree(dataset.folder / FOLDER)
-    for shard in set(division.each) - set(missing):
+    for shard in set(division.all_shards) - set(missing):
         for path in (shard.manifest(dataset), tumors_path(shard.manifest(dataset))):
             path.unlink(missing_ok=True)
     return missing

@@ -49,10 +49,10 @@ def _deflated_bytes(path: Path) -> int:
 
 def free_bytes(folder: Path) -> int:
     """Bytes free on the disk where a folder is, or will be made."""
-    return shutil.disk_usage(nearest(folder)).free
+    return shutil.disk_usage(nearest_folder(folder)).free
 
 
-def nearest(folder: Path) -> Path:
+def nearest_folder(folder: Path) -> Path:
     """The folder, or the nearest above it that is there."""
     folder = folder.absolute()
     return next(path for path in (folder, *folder.parents) if path.is_dir())

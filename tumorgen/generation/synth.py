@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..dataset.durable import with_files
+from ..dataset.durable import select_complete
 from ..dataset.lock import LOCK, Hold
 from ..dataset.provenance import begin_provenance, refuse_other_versions, versions
 from ..dataset.raw import TEST, TRAINING
@@ -21,7 +21,7 @@ from ..method.settings import load_settings
 from ..tables.manifest import Record, recover_manifest
 from ..tables.sources import Source, refuse_same_case
 from .batches import Batch, split_batches
-from .log import Log, opened
+from .log import Log, open_log
 from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .shards import Division, merge_records, read_shards, record_division
 from .space import needed_bytes, refuse_full_disk
@@ -38,7 +38,7 @@ def synthesize_dataset(run: Run) -> RunReport:
     """
     with (
         locked_dataset(run.dataset, run.shard) as hold,
-        opened(run.log_file) if run.log_file else nullcontext() as log,
+        open_log(run.log_file) if run.log_file else nullcontext() as log,
     ):
         return _synthesize(run, hold, log)
 
@@ -108,7 +108,7 @@ def read_existing(run: Run) -> list[Record]:
         refuse_other_versions(dataset)
     elif any(not name.startswith((PARTIAL, LOCK)) for name in found):
         raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
-    records = with_files(dataset, merge_records(recover_manifest(dataset.manifest), read_shards(dataset)))
+    records = select_complete(dataset, merge_records(recover_manifest(dataset.manifest), read_shards(dataset)))
     for record in records:
         if record.plan.seed != run.seed:
             raise TumorgenError(
@@ -166,7 +166,7 @@ def _begin_manifest(run: Run, todo: Outstanding) -> Path:
     cases = tuple(source.case for source in run.sources)
     record_division(dataset, Division(shard.count, run.seed, run.per_scan, run.val_per_scan, cases))
     manifest = shard.manifest(dataset)
-    rewrite_manifest(manifest, with_files(dataset, recover_manifest(manifest)))
+    rewrite_manifest(manifest, select_complete(dataset, recover_manifest(manifest)))
     return manifest
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..checksums import sha256_of
 from ..dataset.lock import LOCK
-from ..dataset.provenance import IN_ROWS, changed_versions, contradictions, path_of, read_provenance
+from ..dataset.provenance import IN_ROWS, changed_versions, find_contradictions, provenance_path, read_provenance
 from ..dataset.raw import (
     PROVENANCE,
     SUMMED,
@@ -146,10 +146,10 @@ def _check_sums(dataset: Dataset) -> Iterator[Problem]:
 def _check_provenance(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
     """provenance.json says what the manifest and the settings say."""
     try:
-        for reason in contradictions(dataset, records):
+        for reason in find_contradictions(dataset, records):
             yield Problem(PROVENANCE, reason)
     except TumorgenError as error:
-        yield Problem(PROVENANCE, str(error).removeprefix(f"{path_of(dataset)}: "))
+        yield Problem(PROVENANCE, str(error).removeprefix(f"{provenance_path(dataset)}: "))
 
 
 def _recorded_versions(dataset: Dataset) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def _check_shards(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
     if division is None or not division.missing(records):
         yield Problem(SHARDS, STRANGE)
         return
-    tables = [shard.manifest(dataset) for shard in division.each]
+    tables = [shard.manifest(dataset) for shard in division.all_shards]
     known = {DIVISION, *(table.name for table in tables), *(tumors_path(table).name for table in tables)}
     for name in sorted({path.name for path in (dataset.folder / SHARDS).iterdir()} - known):
         yield Problem(f"{SHARDS}/{name}", STRANGE)

@@ -25,7 +25,7 @@ from ..parallel import Case, attempt
 from ..tables.manifest import Files, Record
 from ..tables.sources import Source
 from .batches import Batch
-from .memory import give_back, keep_memory
+from .memory import keep_memory, release_memory
 
 REACH_MM = 25.0  # of tumours beyond the vessels that are looked for around the liver
 
@@ -160,7 +160,7 @@ def forget_scan() -> None:
 def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
     """Read and prepare a scan, and compress what all its samples share."""
     scan = load_scan(source.image, source.mask, vessels, source.case)
-    give_back()
+    release_memory()
     keep_memory()  # from here on, when the large arrays of preparing are gone
     planes = _planes_at_hand(scan)
     label = ChunkedVolume.from_volume(Volume(scan.liver, scan.geometry)).keep_planes(planes)
