@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -19,11 +18,13 @@ from .kinds import EXISTING, EXISTING_FILE, FILE, NATURAL, POSITIVE, TableChoice
 from .options import COPIES, FORCE, JOBS, METHOD, Method, NewDataset, Scans, SettingOption, block, option
 
 if TYPE_CHECKING:
-    from tumorgen.errors import Failure
     from tumorgen.generation.cluster import Cluster
-    from tumorgen.generation.run import Run, RunReport
+    from tumorgen.generation.run import RunReport, Writing
     from tumorgen.generation.shards import Shard
     from tumorgen.method.settings import Settings
+
+
+W = TypeVar("W", bound="Writing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,18 @@ class Work:
     log_file: Path | None = option(None, "Append a JSON line per sample to it.", type=FILE)
     force: bool = option(False, FORCE, is_flag=True)
 
+    def of(self, run: W, cluster: Cluster | None = None) -> W:
+        """The run, done in this way."""
+        return replace(
+            run,
+            val_per_scan=self.val_per_scan,
+            jobs=self.jobs,
+            cluster=cluster,
+            force=self.force,
+            copies=COPIES,
+            start=progress("synth", "sample"),
+        )
+
     def cluster(self) -> AbstractContextManager[Cluster | None]:
         """The cluster to work on, as long as the block lasts; None is this machine."""
         from tumorgen.generation.cluster import connect_cluster
@@ -98,18 +111,24 @@ def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Dr
 
     With --from-manifest nothing is drawn: the samples are those of a manifest, of the very scans they were planned for.
     """
+    from tumorgen.generation.replay import Replay, replay_manifest
     from tumorgen.generation.run import Run
     from tumorgen.generation.shards import parse_shard
+    from tumorgen.generation.synth import synthesize_dataset
 
     dataset = new.dataset()
     with as_usage_error():
         settings = drawing.load()
         shard = parse_shard(work.shard) if work.shard else None
+    began = time.monotonic()
     if from_manifest:
         _refuse_drawing()
-        tell_failures(_render(from_manifest, scans, new, work))
+        replay = Replay(dataset, from_manifest, images=scans.images, masks=scans.masks, training=True)
+        report = replay_manifest(work.of(replay))
+        _tell_report(report, new, None, time.monotonic() - began)
+        tell_failures(report.failures)
         return
-    sources, missing = scans.sources()
+    sources, failures = scans.sources()
     with work.cluster() as cluster:
         run = Run(
             dataset,
@@ -118,18 +137,16 @@ def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Dr
             seed=drawing.seed,
             per_scan=drawing.per_scan,
             shard=shard,
-            val_per_scan=work.val_per_scan,
-            jobs=work.jobs,
-            cluster=cluster,
-            force=work.force,
-            copies=COPIES,
             log_file=work.log_file,
-            start=progress("synth", "sample"),
         )
-        failures = [] if work.estimate else _synthesize(run, new)
+        run = work.of(run, cluster)
         if work.estimate:
             tell_estimate(run)
-    tell_failures([*missing, *failures])
+        else:
+            report = synthesize_dataset(run)
+            _tell_report(report, new, shard, time.monotonic() - began)
+            failures += report.failures
+    tell_failures(failures)
 
 
 def _refuse_drawing() -> None:
@@ -140,37 +157,6 @@ def _refuse_drawing() -> None:
             raise click.UsageError(
                 f"--{name.replace('_', '-')} does not go with --from-manifest, whose rows decide that."
             )
-
-
-def _render(manifest: Path, scans: Scans, new: NewDataset, work: Work) -> Sequence[Failure]:
-    """Make a training set of the rows of a manifest."""
-    from tumorgen.generation.replay import Replay, replay_manifest
-
-    began = time.monotonic()
-    replay = Replay(
-        new.dataset(),
-        manifest,
-        images=scans.images,
-        masks=scans.masks,
-        training=True,
-        val_per_scan=work.val_per_scan,
-        jobs=work.jobs,
-        force=work.force,
-        copies=COPIES,
-        start=progress("synth", "sample"),
-    )
-    report = replay_manifest(replay)
-    _tell_report(report, new, None, time.monotonic() - began)
-    return report.failures
-
-
-def _synthesize(run: Run, new: NewDataset) -> Sequence[Failure]:
-    from tumorgen.generation.synth import synthesize_dataset
-
-    began = time.monotonic()
-    report = synthesize_dataset(run)
-    _tell_report(report, new, run.shard, time.monotonic() - began)
-    return report.failures
 
 
 def _tell_report(report: RunReport, new: NewDataset, shard: Shard | None, seconds: float) -> None:

@@ -13,11 +13,12 @@ from click.testing import CliRunner
 
 from tumorgen.cli import main
 from tumorgen.cli.kinds import TableChoice
-from tumorgen.cli.options import Folders, NewDataset, block, option
+from tumorgen.cli.options import SCANS, Folders, NewDataset, block, option
 from tumorgen.fields import help_of
 from tumorgen.liver.devices import DEVICES
 from tumorgen.method.settings import INTENSITIES, PATTERNS, STEPS, Settings
 from tumorgen.phantom.tissues import PHASES
+from tumorgen.tables import scans
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ def test_help_of_a_setting_is_its_declaration() -> None:
     for name in ("sizes", "pattern", "intensity.model"):
         assert help_of(Settings, name) in text
     assert f"[default: {','.join(Settings().sizes)}]" in text
+
+
+def test_the_table_of_scans_is_where_the_library_has_it() -> None:
+    assert scans.SCANS == SCANS
 
 
 def test_tables_are_not_on_the_way_of_help(tmp_path: Path) -> None:
