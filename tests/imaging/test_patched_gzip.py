@@ -26,7 +26,7 @@ from nifti_files import by_simpleitk
 from scipy.spatial.transform import Rotation
 
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging import patched_gzip as chunked_gzip
+from tumorgen.imaging import patched_gzip
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.nifti import nifti_header
@@ -223,7 +223,7 @@ def test_beyond_4_gib_the_length_is_given_modulo_2_to_the_32(tmp_path):
     voxels = np.broadcast_to(np.uint8(0), (5, 32767, 32768))
     full, rest = bytes(CHUNK), bytes((352 + voxels.nbytes) % CHUNK)
     pieces = [full] * ((352 + voxels.nbytes) // CHUNK) + [rest]
-    deflated = {piece: (chunked_gzip._deflate(piece), zlib.crc32(piece)) for piece in (full, rest)}
+    deflated = {piece: (patched_gzip._deflate(piece), zlib.crc32(piece)) for piece in (full, rest)}
     chunks, checksums = zip(*(deflated[piece] for piece in pieces), strict=True)
     source = ChunkedVolume(bytes(352), voxels, chunks, checksums, CHUNK, voxels.shape)
     assert source.size > 2**32
@@ -271,7 +271,7 @@ def test_only_touched_chunks_are_deflated_again(monkeypatch, tmp_path):
     source = volume((40, 70, 80))
     chunked = ChunkedVolume.from_volume(source)
     deflated = []
-    monkeypatch.setattr(chunked_gzip, "_deflate", lambda content: deflated.append(content) or b"")
+    monkeypatch.setattr(patched_gzip, "_deflate", lambda content: deflated.append(content) or b"")
     chunked.write(tmp_path / "same.nii.gz")
     assert len(deflated) == 0
     one = box_of((20, 21), (20, 21), (20, 21))

@@ -60,7 +60,7 @@ def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
     Raises
     ------
     TumorgenError
-        It does, or its volume is not 3D.
+        The header asks for too much, or its volume is not 3D.
     """
     if len(claim.size) != 3 or min(claim.size) < 2:
         raise TumorgenError(f"{path}: is {len(claim.size)}D of size {claim.size} (x, y, z); a 3D volume is needed")
@@ -84,7 +84,7 @@ def limit_bytes() -> int:
     Raises
     ------
     TumorgenError
-        It is not a number above zero.
+        The variable is not a number above zero.
     """
     text = os.environ.get(LIMIT, str(LIMIT_GIB))
     try:
@@ -118,7 +118,7 @@ def first_bytes(file: BinaryIO, count: int, path: Path) -> bytes:
     Raises
     ------
     TumorgenError
-        It cannot be read.
+        The file cannot be read.
     """
     try:
         file.seek(0)

@@ -64,7 +64,7 @@ def read_nifti(file: BinaryIO, path: Path) -> Volume:
     Raises
     ------
     TumorgenError
-        The header is damaged, not that of a scalar 3D volume, or asks for too much; its geometry is none that a scanner
+        The header is damaged, is not that of a scalar 3D volume, asks for too much, or has a geometry that no scanner
         makes; the file has fewer or many more bytes than its header says; the checksum does not match; voxels are NaN
         or infinite.
     """
@@ -86,7 +86,7 @@ def parse_header(start: bytes) -> np.ndarray:
     Raises
     ------
     TumorgenError
-        It is none of NIfTI-1, or its voxels are in a file of their own.
+        There is no header of NIfTI-1, or its voxels are in a file of their own.
     """
     size = start[:4]
     if size in (_NIFTI_2_BYTES.to_bytes(4, "little"), _NIFTI_2_BYTES.to_bytes(4, "big")):
@@ -201,7 +201,7 @@ def _claim(header: np.ndarray, path: Path, *, compressed: bool) -> Claim:
 
 
 def _check_numbers(header: np.ndarray, path: Path) -> None:
-    """Refuse a header whose numbers cannot be: where its voxels begin, their size, scale and place."""
+    """Refuse impossible numbers: where the voxels begin, their spacing, scale and place in space."""
     offset = float(header["vox_offset"])
     least = int(header["sizeof_hdr"]) + 4
     if not least <= offset <= LONGEST_EXTENSIONS or offset != int(offset):
@@ -278,7 +278,7 @@ def refuse_non_finite(voxels: NDArray[Any], path: Path) -> None:
     Raises
     ------
     TumorgenError
-        There is one.
+        A voxel is NaN or infinite.
     """
     if voxels.dtype.kind not in "fc":
         return

@@ -69,7 +69,7 @@ class ChunkedVolume:
     first
         Number of the first plane that is held.
     checksum
-        CRC-32 of header and voxels. It is linear: of a variant's only the chunks that differ need to be told.
+        CRC-32 of header and voxels. It is linear: that of a variant follows from the chunks that differ.
     hashed
         SHA-256 of the file that nothing is laid over, after every 32 chunks: what a variant has in common with it, up
         to its first changed chunk, need not be hashed again.
@@ -149,7 +149,7 @@ class ChunkedVolume:
             return self.voxels[z.start - self.first : z.stop - self.first, y, x].copy()
         voxels = np.empty(shape_of(box), self.dtype)
         for plane, number in zip(voxels, range(z.start, z.stop), strict=True):
-            plane[:] = self._rows(number * height + y.start, number * height + y.stop)[:, x]
+            plane[:] = self._read_rows(number * height + y.start, number * height + y.stop)[:, x]
         return voxels
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Voxels:
@@ -193,11 +193,11 @@ class ChunkedVolume:
         TumorgenError
             The file cannot be written.
         ValueError
-            A block lies outside the volume, has not the shape of its box, or a type that the volume's cannot hold.
+            A block lies outside the volume, differs in shape from its box, or has a type that the volume's cannot hold.
         """
-        changed = self._changed(list(blocks))
+        changed = self._deflate_changed(list(blocks))
         known = min(changed, default=len(self.chunks) - 1) // _HASHED
-        buffers = self._buffers(changed)
+        buffers = self._file_buffers(changed)
         sha256 = self.hashed[known].copy()
         for buffer in buffers[1 + known * _HASHED :]:
             sha256.update(buffer)
@@ -223,28 +223,28 @@ class ChunkedVolume:
         end = np.bincount(last // self.chunk_bytes + 1, minlength=len(self.chunks) + 1)
         return np.flatnonzero(np.cumsum(begin - end))
 
-    def _changed(self, blocks: Sequence[Block]) -> dict[int, tuple[bytes, int]]:
+    def _deflate_changed(self, blocks: Sequence[Block]) -> dict[int, tuple[bytes, int]]:
         """By number, the chunks that blocks change: deflated again, and the CRC-32 of their content."""
         laid = defaultdict[int, set[int]](set)
         for number, block in enumerate(blocks):
-            self._check(block)
+            self._check_block(block)
             for chunk in self.touched(block[0]).tolist():
                 laid[chunk].add(number)
         changed = {}
-        for run in _runs(sorted(laid)):
+        for run in _split_runs(sorted(laid)):
             over = sorted(set().union(*(laid[chunk] for chunk in run)))
-            for chunk, content in self._contents(run, [blocks[number] for number in over]):
+            for chunk, content in self._changed_contents(run, [blocks[number] for number in over]):
                 changed[chunk] = _deflate(content), isal_zlib.crc32(content)
         return changed
 
-    def _contents(self, run: range, blocks: Sequence[Block]) -> Iterator[tuple[int, bytes]]:
+    def _changed_contents(self, run: range, blocks: Sequence[Block]) -> Iterator[tuple[int, bytes]]:
         """Chunks of a run, by number, that are not what they were once blocks are laid over the voxels in order."""
         _, height, width = self.shape
         size, row_bytes, ahead = self.chunk_bytes, width * self.voxels.itemsize, len(self.header)
         first = max(0, run.start * size - ahead) // row_bytes
-        rows = self._rows(first, -(-(min(run.stop * size, self.size) - ahead) // row_bytes))
+        rows = self._read_rows(first, -(-(min(run.stop * size, self.size) - ahead) // row_bytes))
         changed = rows.copy()
-        _lay(changed, first, height, blocks)
+        _lay_blocks(changed, first, height, blocks)
         before, after = (some.reshape(-1).view(np.uint8) for some in (rows, changed))
         ahead += first * row_bytes
         for chunk in run:
@@ -253,7 +253,7 @@ class ChunkedVolume:
             if content != before[piece].tobytes():
                 yield chunk, self.header[chunk * size : (chunk + 1) * size] + content
 
-    def _rows(self, first: int, last: int) -> Voxels:
+    def _read_rows(self, first: int, last: int) -> Voxels:
         """Rows (row, x) of the volume, counted through its planes: of the planes that are held, or inflated."""
         _, height, width = self.shape
         held = self.first * height
@@ -266,7 +266,7 @@ class ChunkedVolume:
         offset = begin - chunks.start * self.chunk_bytes
         return np.frombuffer(content, self.dtype, (last - first) * width, offset).reshape(-1, width)
 
-    def _buffers(self, changed: Mapping[int, tuple[bytes, int]]) -> list[bytes]:
+    def _file_buffers(self, changed: Mapping[int, tuple[bytes, int]]) -> list[bytes]:
         """The file of a variant (RFC 1952): header, chunk by chunk, end."""
         buffers = [_GZIP_HEADER, *self.chunks, _LAST_BLOCK]
         whole = self.checksum
@@ -276,7 +276,7 @@ class ChunkedVolume:
             whole ^= isal_zlib.crc32_combine(self.checksums[number] ^ checksum, 0, behind)
         return [*buffers, struct.pack("<II", whole, self.size & 0xFFFFFFFF)]
 
-    def _check(self, block: Block) -> None:
+    def _check_block(self, block: Block) -> None:
         """Refuse what would be cut, stretched or rounded without a word."""
         box, voxels = block
         if not all(0 <= s.start <= s.stop <= n for s, n in zip(box, self.shape, strict=True)):
@@ -287,7 +287,7 @@ class ChunkedVolume:
             raise ValueError(f"block of {voxels.dtype} for a volume of {self.voxels.dtype}")
 
 
-def _lay(rows: Voxels, first: int, height: int, blocks: Sequence[Block]) -> None:
+def _lay_blocks(rows: Voxels, first: int, height: int, blocks: Sequence[Block]) -> None:
     """Lay blocks over some rows (row, x) of a volume, counted from `first` through its planes of a height."""
     last = first + len(rows)
     for (of_z, of_y, of_x), block in blocks:
@@ -299,7 +299,7 @@ def _lay(rows: Voxels, first: int, height: int, blocks: Sequence[Block]) -> None
                 rows[begin + start : begin + stop, of_x] = laid
 
 
-def _runs(numbers: Sequence[int]) -> Iterator[range]:
+def _split_runs(numbers: Sequence[int]) -> Iterator[range]:
     """Rising numbers as runs without a gap."""
     edges = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
     for a, b in pairwise([0, *edges, len(numbers)]):

@@ -201,17 +201,17 @@ def _sizes(text: str, rank: str, path: Path) -> tuple[int, ...]:
     words = text.split()
     is_sound = 0 < len(words) <= 16 and all(re.fullmatch(r"[0-9]{1,18}", word) for word in words)
     if not is_sound or rank != str(len(words)):
-        raise TumorgenError(f"{path}: its header is damaged: {rank[:20]!r} dimensions of sizes {text[:60]!r}")
+        raise TumorgenError(f"{path}: its header is damaged: {rank[:20]!r} dimensions, sizes {text[:60]!r}")
     return tuple(map(int, words))
 
 
 def _beside(path: Path, name: str) -> Path:
-    """The data file of a header, which must lie beside it: a header that names another may be after your files.
+    """The data file that a header names, which must lie beside it: a header that names another may be after your files.
 
     Raises
     ------
     TumorgenError
-        It is a path, a list or a pattern of files, or no regular file.
+        The name is a path, a list or a pattern of files, or the file is not a regular one.
     """
     if not re.fullmatch(r"[^/\\%:\x00]+", name) or name in (".", "..") or name.upper().startswith("LIST"):
         raise TumorgenError(f"{path}: names its data {name[:80]!r}; only one file beside the header is read")
