@@ -56,7 +56,8 @@ def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Tripl
     start = progress("phantom", "scan")
     records = write_phantoms(output, count, seed, shape=shape, spacing_mm=spacing_mm, phase=phase, start=start)
     volumes = [record.liver_ml for record in records]
+    liver_ml = " to ".join(dict.fromkeys(f"{volume:.0f}" for volume in (min(volumes), max(volumes))))
     click.echo(
-        f"{plural(len(records), 'phantom')} in {output}, liver {min(volumes):.0f} to {max(volumes):.0f} ml."
+        f"{plural(len(records), 'phantom')} in {output}, liver {liver_ml} ml."
         f" Next: tumorgen synth --images {output / 'images'} --masks {output / 'masks'}"
     )

@@ -298,7 +298,7 @@ def test_masks_never_go_where_the_images_are(images, tmp_path, output):
 
 def test_an_output_that_cannot_be_made_is_said_before_anything_is_done(images, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TumorgenError, match="file/out: cannot be made"):
+    with pytest.raises(TumorgenError, match="file/out: cannot be created"):
         mask_scans(images, tmp_path / "file" / "out", lambda: bright, table=tmp_path / "scans.csv")
 
 

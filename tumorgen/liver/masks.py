@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cc3d
 import numpy as np
@@ -242,11 +241,11 @@ def mask_scans(
     known = {row.case: row for row in read_scans(table)} if table.exists() else {}
     rows = {} if overwrite else {s.case: known[s.case] for s in scans if s.case in known and _is_done(known[s.case], s)}
     todo = [scan for scan in scans if scan.case not in rows]
-    notes = [note for scan in todo for note in _replaced(scan, known, table)]
+    notes = [note for scan in todo for note in _replacement_notes(scan, known, table)]
     failures = []
     _make_folder(output)
     if todo:
-        segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _nothing
+        segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _find_nothing
         cases = [Case(scan, scan.case, about=scan.names) for scan in todo]
         work = partial(_find_liver, segment=segment)
         for scan, result in zip(todo, map_cases(work, cases, 1, start=start, threads=None), strict=True):
@@ -256,7 +255,7 @@ def mask_scans(
     return MaskReport(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
 
 
-def _replaced(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -> list[str]:
+def _replacement_notes(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -> list[str]:
     """What a scan's row takes away from the table of scans, in words."""
     row, key = known.get(scan.case), scan.key
     others = [other.case for other in known.values() if key and other.source == key and other.case != scan.case]
@@ -267,7 +266,7 @@ def _replaced(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -> list[st
     return notes
 
 
-def _nothing(ct: Volume) -> Mask:
+def _find_nothing(ct: Volume) -> Mask:
     """What finds the liver where no scan can be read: never called."""
     return np.zeros(ct.array.shape, dtype=bool)
 
@@ -289,7 +288,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TumorgenError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise TumorgenError(f"{folder}: cannot be created ({error.strerror})") from error
 
 
 def _is_done(row: ScanRow, scan: _Scan) -> bool:
@@ -299,10 +298,10 @@ def _is_done(row: ScanRow, scan: _Scan) -> bool:
     if scan.series is None or not there:
         return there and not row.source
     geometry = scan.series.geometry
-    return geometry is not None and row.source == scan.key and scan.image.is_file() and _lies_as(row, geometry)
+    return geometry is not None and row.source == scan.key and scan.image.is_file() and _has_geometry(row, geometry)
 
 
-def _lies_as(row: ScanRow, geometry: Geometry) -> bool:
+def _has_geometry(row: ScanRow, geometry: Geometry) -> bool:
     """Whether a series has the voxels that it had: slices may have come since."""
     spacing = (row.spacing_z_mm, row.spacing_y_mm, row.spacing_x_mm)
     return (row.shape_z, row.shape_y, row.shape_x) == geometry.shape and all(
@@ -316,7 +315,7 @@ def _find_liver(scan: _Scan, segment: Segment) -> ScanRow:
     if scan.series is not None:
         dicom.convert_series(scan.series, scan.image)
     row = replace(mask_scan(scan.case, scan.image, scan.mask, segment), source=scan.key)
-    return row if row.status == "failed" else _with_flags(row, scan.series.flags if scan.series else None)
+    return row if row.status == "failed" else _add_flags(row, scan.series.flags if scan.series else None)
 
 
 def _row_and_failure(scan: _Scan, result: ScanRow | Failure) -> tuple[ScanRow, Failure | None]:
@@ -329,7 +328,7 @@ def _row_and_failure(scan: _Scan, result: ScanRow | Failure) -> tuple[ScanRow, F
     return result, None
 
 
-def _with_flags(row: ScanRow, more: Mapping[str, str] | None) -> ScanRow:
+def _add_flags(row: ScanRow, more: Mapping[str, str] | None) -> ScanRow:
     """A row that says what is doubtful about its series, too."""
     if not more:
         return row
@@ -338,5 +337,5 @@ def _with_flags(row: ScanRow, more: Mapping[str, str] | None) -> ScanRow:
     return replace(row, status="check", flags=flags, reason=reason)
 
 
-def _rounded(value: Any) -> float | None:
+def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from .. import __version__
 from ..errors import TumorgenError
-from ..imaging.files import whole_file
+from ..fields import columns
 from ..imaging.geometry import Index, Triple
 from ..imaging.reading import write_volume
 from ..parallel import Start, no_progress
 from ..seeds import stable_rng
+from ..tables.codec import cells_of, parse_row, read_text, rows_of, write_table
 from .scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM, Phantom, draw_phantom
 from .tissues import Phase
 
@@ -77,7 +77,8 @@ def write_phantoms(
             write_volume(drawn.image, image)
             write_volume(drawn.liver, mask)
             records[record.case] = _measured(record, drawn)
-            _write_records(table, records)
+            rows = (cells_of(PhantomRecord, records[case]) for case in sorted(records))
+            write_table(table, columns(PhantomRecord), rows)
         move(1)
     return [records[record.case] for record in wanted]
 
@@ -94,21 +95,8 @@ def _read_records(table: Path) -> dict[str, PhantomRecord]:
     """The phantoms that a folder's table lists, by case; none where there is no table."""
     if not table.is_file():
         return {}
-    kinds = {"seed": int, "index": int, "liver_ml": float, "liver_mean_hu": float}
     try:
-        with table.open(newline="") as lines:
-            rows = [
-                PhantomRecord(**{name: kinds.get(name, str)(text) for name, text in row.items()})
-                for row in csv.DictReader(lines)
-            ]
-    except (TypeError, ValueError, UnicodeDecodeError) as error:
-        raise TumorgenError(f"{table}: not a table of phantoms; move it away or choose another folder") from error
-    return {row.case: row for row in rows}
-
-
-def _write_records(table: Path, records: dict[str, PhantomRecord]) -> None:
-    """Write the table, sorted by case."""
-    with whole_file(table) as partial, partial.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, [field.name for field in fields(PhantomRecord)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(records[case]) for case in sorted(records))
+        rows = list(rows_of(table, read_text(table), columns(PhantomRecord), unique="case"))
+        return {row["case"]: parse_row(PhantomRecord, row, where) for where, row in rows}
+    except TumorgenError as error:
+        raise TumorgenError(f"{error}; it is not a table of phantoms: move it away or choose another folder") from error
