@@ -74,6 +74,20 @@ def find_dataset(folder: Path) -> Dataset:
     return test if test.images.is_dir() and not training.images.exists() else training
 
 
+def find_written_dataset(folder: Path) -> Dataset:
+    """The dataset that tumorgen wrote into a folder, by its absolute path: worker processes may work elsewhere.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds no manifest.
+    """
+    dataset = find_dataset(folder.absolute())
+    if not dataset.manifest.is_file():
+        raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
+    return dataset
+
+
 def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:
     """`DatasetXXX_Name` under a folder of raw datasets.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset.raw import Dataset, find_dataset
+from ..dataset.raw import Dataset, find_written_dataset
 from ..errors import Failure, TumorgenError
 from ..imaging.boxes import bounding_box
 from ..imaging.files import safe_name
@@ -77,9 +77,7 @@ def preview_dataset(
         The folder holds no dataset of tumorgen, its manifest cannot be read or is empty, or the output folder cannot
         be used.
     """
-    dataset = find_dataset(folder.absolute())  # worker processes may have another working directory
-    if not dataset.manifest.is_file():
-        raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
+    dataset = find_written_dataset(folder)
     output = (output or folder / FOLDER).absolute()
     _refuse_training_folders(output, dataset)
     find_sources([], images, masks)

@@ -21,7 +21,7 @@ from ..dataset.raw import (
     TRAINING,
     Dataset,
     dataset_json,
-    find_dataset,
+    find_written_dataset,
     read_sums,
 )
 from ..errors import Failure, TumorgenError, printable
@@ -94,9 +94,7 @@ def verify_dataset(
     TumorgenError
         The folder holds no dataset of tumorgen, or its manifest cannot be read.
     """
-    dataset = find_dataset(folder.absolute())  # worker processes may have another working directory
-    if not dataset.manifest.is_file():
-        raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
+    dataset = find_written_dataset(folder)
     records = read_manifest(dataset.manifest)
     problems = [
         *_check_sums(dataset),
