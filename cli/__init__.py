@@ -55,11 +55,13 @@ def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
 class _Group(click.Group):
     """A group that turns the library's errors into one line and exit code 1; `--debug` lets them through."""
 
-    def make_context(self, *args: Any, **options: Any) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
         with _goodbye():
-            return super().make_context(*args, **options)
+            return super().make_context(info_name, args, parent, **extra)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         # joblib's advice where a run ends early with work under way: it would come after the one line that says why.
         warnings.filterwarnings("ignore", ".* could benefit from adjusting the input task iterator", UserWarning)
         try:

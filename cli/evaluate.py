@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -77,9 +78,9 @@ def evaluate(
     from tumorgen.figures.report import images_beside, write_report
 
     manifest = manifest or manifest_beside(reference)
-    options: dict[str, Any] = {"manifest": manifest, "tolerance_mm": tolerance, "jobs": jobs}
-    found = evaluate_predictions(predictions, reference, **options, start=progress("evaluate", "case"))
-    other = evaluate_predictions(compare, reference, **options, start=progress("compare", "case")) if compare else None
+    score = partial(evaluate_predictions, reference=reference, manifest=manifest, tolerance_mm=tolerance, jobs=jobs)
+    found = score(predictions, start=progress("evaluate", "case"))
+    other = score(compare, start=progress("compare", "case")) if compare else None
     summary = summarize(found, other=other, seed=seed, tolerance_mm=tolerance, manifest=str(manifest or ""))
     write_evaluation(found, output)
     if other:
