@@ -6,13 +6,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from .. import __version__
+from ..fields import columns
 from ..imaging.files import whole_file
 from ..seeds import stable_rng
 from .intervals import RESAMPLES, ConfidenceInterval, mean_interval, proportion_interval, signed_rank
@@ -163,9 +164,9 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _table(scores: Sequence[Any], kind: type[Any]) -> pd.DataFrame:
+def _table(scores: Sequence[Any], kind: type) -> pd.DataFrame:
     """Scores of a kind as a table, with a column for each field even where there is no score."""
-    return pd.DataFrame(scores, columns=[field.name for field in fields(kind)])
+    return pd.DataFrame({name: [getattr(score, name) for score in scores] for name in columns(kind)})
 
 
 def _scored_cases(evaluation: Evaluation) -> pd.DataFrame:
@@ -176,14 +177,14 @@ def _scored_cases(evaluation: Evaluation) -> pd.DataFrame:
 
 def _means(cases: pd.DataFrame, lesions: pd.DataFrame, seed: int, name: str = "") -> dict[str, ConfidenceInterval]:
     """Means over cases and over lesions of the reference."""
-    columns = {
+    sources = {
         **{metric: (cases, metric) for metric in METRICS},
         "lesion_dsc": (lesions, "dsc"),
         "false_positives_per_scan": (cases, "false_positives"),
     }
     return {
         metric: mean_interval(table[column], table["patient"], stable_rng(seed, f"{name}/{metric}"))
-        for metric, (table, column) in columns.items()
+        for metric, (table, column) in sources.items()
     }
 
 
@@ -237,13 +238,13 @@ def _number(level: str) -> float:
 def _compare(mine: pd.DataFrame, theirs: pd.DataFrame, seed: int) -> dict[str, Difference]:
     """Differences, mine minus theirs, over the cases that are scored in both."""
     pairs = mine.merge(theirs, on="case", suffixes=("", "_other"))
-    columns = {
+    sources = {
         **{metric: (metric, None) for metric in METRICS},
         "false_positives_per_scan": ("false_positives", None),
         **{f"sensitivity_{rule}": (f"detected_{rule}", pairs["lesions"]) for rule in FOUND_BY},
     }
     found = {}
-    for metric, (column, counts) in columns.items():
+    for metric, (column, counts) in sources.items():
         differences = pairs[column] - pairs[f"{column}_other"]
         interval = mean_interval(differences, pairs["patient"], stable_rng(seed, f"compare/{metric}"), counts)
         found[metric] = Difference(interval, *signed_rank(differences, pairs["patient"], counts))
