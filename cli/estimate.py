@@ -9,12 +9,12 @@ import click
 from tumorgen.wording import plural
 
 if TYPE_CHECKING:
-    from tumorgen.generation.run import Run
+    from tumorgen.generation import Run
 
 
 def tell_estimate(run: Run) -> None:
     """Say how long a run will take and how much it will write, per class and in total."""
-    from tumorgen.generation.estimate import estimate_run
+    from tumorgen.generation import estimate_run
 
     dataset, found = run.dataset, estimate_run(run)
     if not found.samples:

@@ -17,8 +17,7 @@ from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import jobs_option
 
 if TYPE_CHECKING:
-    from tumorgen.evaluation.intervals import ConfidenceInterval
-    from tumorgen.evaluation.summary import Summary
+    from tumorgen.evaluation import ConfidenceInterval, Summary
 
 
 @click.command(
@@ -72,10 +71,16 @@ def evaluate(
     A case that is missing, extra, unreadable, on another grid or has other labels is listed and counted, but in no
     mean. The exit code is then 1.
     """
-    from tumorgen.evaluation.predictions import evaluate_predictions, manifest_beside
-    from tumorgen.evaluation.scores import REPORT, SUMMARY, write_evaluation
-    from tumorgen.evaluation.summary import summarize, write_summary
-    from tumorgen.figures.report import images_beside, write_report
+    from tumorgen.evaluation import (
+        REPORT,
+        SUMMARY,
+        evaluate_predictions,
+        manifest_beside,
+        summarize,
+        write_evaluation,
+        write_summary,
+    )
+    from tumorgen.figures import images_beside, write_report
 
     manifest = manifest or manifest_beside(reference)
     score = partial(evaluate_predictions, reference=reference, manifest=manifest, tolerance_mm=tolerance, jobs=jobs)
@@ -99,7 +104,7 @@ def evaluate(
 
 def _print_summary(summary: Summary, manifest: Path | None) -> None:
     """Print the main figures, each with its interval and what it rests on."""
-    from tumorgen.evaluation.summary import NAMES
+    from tumorgen.evaluation import NAMES
 
     names = {metric: name.removeprefix("lesions ") for metric, name in NAMES.items()}  # as wide as the column
     known = f"as {manifest} says" if manifest else "each case counted as one; --manifest says which belong together"

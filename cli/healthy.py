@@ -29,7 +29,7 @@ def healthy(scans: Scans, new: NewDataset, jobs: int) -> None:
     Labels are background, liver and tumor; no voxel is a tumour yet. Folds are grouped by scan. Running the same
     command again does only what is missing.
     """
-    from tumorgen.training.healthy import write_healthy_dataset
+    from tumorgen.training import write_healthy_dataset
 
     dataset = new.dataset()
     sources, missing = scans.sources()

@@ -17,8 +17,7 @@ from .kinds import EXISTING, FILE, FOLDER, TableChoice
 from .options import SCANS, block, option
 
 if TYPE_CHECKING:
-    from tumorgen.liver.masks import MaskReport, Segment
-    from tumorgen.liver.models import Model
+    from tumorgen.liver import MaskReport, Model, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Network:
 
     def load(self, model: Model) -> Segment:
         """The model, loaded; the user is told what runs."""
-        from tumorgen.liver.network import load_model
+        from tumorgen.liver import load_model
         from tumorgen.parallel import count_jobs
 
         click.echo(f"note: {self.note}", err=True)
@@ -90,9 +89,8 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, overwr
     is flagged in the table of scans, not hidden: status ok, check or failed, with the reason. Running the same command
     again does only what is missing.
     """
-    from tumorgen.dicom.series import find_scans
-    from tumorgen.liver.masks import mask_scans, refuse_same_folder
-    from tumorgen.liver.models import open_model
+    from tumorgen.dicom import find_scans
+    from tumorgen.liver import mask_scans, open_model, refuse_same_folder
 
     with ExitStack() as held:
         with as_usage_error():

@@ -28,8 +28,8 @@ def merge(dataset: Path) -> None:
     DATASET is the dataset's folder. Once all shards are finished it holds what one run would have written. Until then
     the command merges what is there, lists what is missing, and exits with 1.
     """
-    from tumorgen.dataset.raw import Dataset
-    from tumorgen.generation.merge import merge_shards
+    from tumorgen.dataset import Dataset
+    from tumorgen.generation import merge_shards
 
     merged = merge_shards(Dataset(dataset), copies=Path("manifests"))
     click.echo(f"{dataset}: {plural(len(merged.report.records), 'sample')} in the manifest")

@@ -15,10 +15,10 @@ from .common import as_usage_error
 from .kinds import EXISTING, FILE, FOLDER, NATURAL
 
 if TYPE_CHECKING:
-    from tumorgen.dataset.raw import Dataset
+    from tumorgen.dataset import Dataset
     from tumorgen.errors import Failure
-    from tumorgen.method.settings import Settings
-    from tumorgen.tables.sources import Source
+    from tumorgen.method import Settings
+    from tumorgen.tables import Source
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
@@ -41,7 +41,7 @@ class SettingOption(click.Option):
     def help(self) -> str:
         """The setting's meaning and its default."""
         from tumorgen.fields import find_field, help_of
-        from tumorgen.method.settings import Settings
+        from tumorgen.method import Settings
 
         default = find_field(Settings, self.setting).default
         words = default if isinstance(default, str) else ",".join(default)
@@ -88,7 +88,7 @@ class Folders:
 
     def sources(self) -> tuple[list[Source], list[Failure]]:
         """The scans in the folders, and what is missing; none where no folders are given."""
-        from tumorgen.tables.sources import match_sources
+        from tumorgen.tables import match_sources
 
         if self.images and self.masks:
             return match_sources(self.images, self.masks)
@@ -109,8 +109,7 @@ class Scans(Folders):
 
     def sources(self) -> tuple[list[Source], list[Failure]]:
         """The scans, and what is missing."""
-        from tumorgen.tables.scans import read_scans
-        from tumorgen.tables.sources import sources_of_scans
+        from tumorgen.tables import read_scans, sources_of_scans
 
         if self.images or self.masks:
             return Folders.sources(self)
@@ -132,7 +131,7 @@ class NewDataset:
 
     def dataset(self) -> Dataset:
         """The dataset; what it cannot be called is a usage error."""
-        from tumorgen.dataset.raw import Dataset, dataset_folder
+        from tumorgen.dataset import Dataset, dataset_folder
 
         with as_usage_error():
             return Dataset(dataset_folder(self.root, self.dataset_id, self.name))
@@ -153,6 +152,6 @@ class Method:
 
     def load(self) -> Settings:
         """The settings in the file, or the defaults."""
-        from tumorgen.method.settings import Settings, load_settings
+        from tumorgen.method import Settings, load_settings
 
         return load_settings(self.settings) if self.settings else Settings()

@@ -13,8 +13,8 @@ from .common import progress
 from .kinds import FOLDER, NATURAL, POSITIVE, TableChoice
 
 if TYPE_CHECKING:
-    from tumorgen.imaging.geometry import Index, Triple
-    from tumorgen.phantom.tissues import Phase
+    from tumorgen.imaging import Index, Triple
+    from tumorgen.phantom import Phase
 
 
 EPILOG = """\b
@@ -51,7 +51,7 @@ def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Tripl
     Each phantom is a different patient: body, organs, vessels, attenuation and noise are drawn from the seed. Phantoms
     go to OUT/images and OUT/masks; OUT/phantoms.csv lists them. What is there already is kept.
     """
-    from tumorgen.phantom.folder import write_phantoms
+    from tumorgen.phantom import write_phantoms
 
     start = progress("phantom", "scan")
     records = write_phantoms(output, count, seed, shape=shape, spacing_mm=spacing_mm, phase=phase, start=start)

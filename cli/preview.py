@@ -38,7 +38,7 @@ def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jo
     them, true to the scan's spacing, with the label's outlines. The overview has histograms of radii and contrast,
     tumours per sample and per size class, and a grid of samples.
     """
-    from tumorgen.figures.preview import preview_dataset
+    from tumorgen.figures import preview_dataset
 
     drawn = preview_dataset(
         dataset,

@@ -31,9 +31,9 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
     MANIFEST is a table of samples; its tumours stand beside it in tumors.csv (or NAME.tumors.csv). A row that was
     edited by hand renders as edited: centres are read from the columns in mm.
     """
-    from tumorgen.dataset.raw import Dataset
-    from tumorgen.generation.replay import Replay, describe_moved, replay_manifest
-    from tumorgen.tables.manifest import read_manifest
+    from tumorgen.dataset import Dataset
+    from tumorgen.generation import Replay, describe_moved, replay_manifest
+    from tumorgen.tables import read_manifest
 
     wanted = Replay(
         Dataset(output),

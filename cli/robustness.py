@@ -16,7 +16,7 @@ from .kinds import EXISTING
 from .options import COPIES, Method, NewDataset, Scans, block, force_option, jobs_option
 
 if TYPE_CHECKING:
-    from tumorgen.generation.run import RunReport
+    from tumorgen.generation import RunReport
 
 
 @click.command(
@@ -51,11 +51,10 @@ def robustness(
     dimensions. The variants of a dimension differ only in what is dialled. Running the same command again does only
     what is missing.
     """
-    from tumorgen.benchmark.dials import Benchmark, with_levels
-    from tumorgen.benchmark.run import make_benchmark
-    from tumorgen.dataset.raw import TEST
+    from tumorgen.benchmark import Benchmark, make_benchmark, with_levels
+    from tumorgen.dataset import TEST
     from tumorgen.fields import load_toml
-    from tumorgen.generation.run import Run
+    from tumorgen.generation import Run
 
     dataset = replace(new.dataset(), part=TEST)
     with as_usage_error():
@@ -79,7 +78,7 @@ def robustness(
 
 
 def _tell_report(report: RunReport, seconds: float) -> None:
-    from tumorgen.benchmark.run import find_departures
+    from tumorgen.benchmark import find_departures
 
     dataset, samples = report.dataset, len(report.records)
     scans = len({record.plan.case for record in report.records})

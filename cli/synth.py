@@ -18,10 +18,8 @@ from .kinds import EXISTING, EXISTING_FILE, FILE, NATURAL, POSITIVE, TableChoice
 from .options import COPIES, FORCE, JOBS, METHOD, Method, NewDataset, Scans, SettingOption, block, option
 
 if TYPE_CHECKING:
-    from tumorgen.generation.cluster import Cluster
-    from tumorgen.generation.run import RunReport, Writing
-    from tumorgen.generation.shards import Shard
-    from tumorgen.method.settings import Settings
+    from tumorgen.generation import Cluster, RunReport, Shard, Writing
+    from tumorgen.method import Settings
 
 
 W = TypeVar("W", bound="Writing")
@@ -45,7 +43,7 @@ class Drawing:
 
     def load(self) -> Settings:
         """The settings with what the command line says on top."""
-        from tumorgen.method.settings import override
+        from tumorgen.method import override
 
         given = {"sizes": self.sizes, "pattern": self.pattern, "intensity": self.intensity}
         return override(Method(self.settings).load(), **given, without=self.without)
@@ -79,7 +77,7 @@ class Work:
 
     def cluster(self) -> AbstractContextManager[Cluster | None]:
         """The cluster to work on, as long as the block lasts; None is this machine."""
-        from tumorgen.generation.cluster import connect_cluster
+        from tumorgen.generation import connect_cluster
 
         return connect_cluster(self.scheduler) if self.scheduler else nullcontext()
 
@@ -111,10 +109,7 @@ def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Dr
 
     With --from-manifest nothing is drawn: the samples are those of a manifest, of the very scans they were planned for.
     """
-    from tumorgen.generation.replay import Replay, replay_manifest
-    from tumorgen.generation.run import Run
-    from tumorgen.generation.shards import parse_shard
-    from tumorgen.generation.synth import synthesize_dataset
+    from tumorgen.generation import Replay, Run, parse_shard, replay_manifest, synthesize_dataset
 
     dataset = new.dataset()
     with as_usage_error():

@@ -31,7 +31,7 @@ def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
     voxel outside the recorded boxes equals the source bit for bit; no scan is on both sides of a fold; some samples are
     rendered again and come out with the same bits.
     """
-    from tumorgen.generation.verify import verify_dataset
+    from tumorgen.generation import verify_dataset
 
     verdict = verify_dataset(
         dataset,

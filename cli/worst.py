@@ -16,7 +16,7 @@ from .kinds import EXISTING, EXISTING_FILE, EXISTING_FOLDER, FILE, POSITIVE
 from .options import Folders, Method, block, jobs_option, option
 
 if TYPE_CHECKING:
-    from tumorgen.benchmark.worst import WorstReport
+    from tumorgen.benchmark import WorstReport
 
 SHOWN = 10  # cells of the ranking
 
@@ -66,7 +66,7 @@ def worst(
 
     The new manifest is rendered by `tumorgen synth --from-manifest`.
     """
-    from tumorgen.benchmark.worst import WorstCases, plan_worst
+    from tumorgen.benchmark import WorstCases, plan_worst
 
     sources, missing = scans.sources()
     wanted = WorstCases(

@@ -16,13 +16,21 @@ from numpy.random import Generator
 
 from ..errors import TumorgenError
 from ..fields import About, check_domains
-from ..method.placement import move_to_candidate
-from ..method.plan import Plan, Tumor, sample_name
-from ..method.sampling import MuRange, apply_switches, draw_tumor, plan_for
-from ..method.scan import Scan
-from ..method.settings import Settings, Size
+from ..method import (
+    MuRange,
+    Plan,
+    Scan,
+    Settings,
+    Size,
+    Tumor,
+    apply_switches,
+    draw_tumor,
+    move_to_candidate,
+    plan_for,
+    sample_name,
+)
 from ..seeds import stable_rng
-from ..tables.manifest import Dial
+from ..tables import Dial
 from .regions import REGIONS, Regions, find_site, is_clear
 
 Levels = tuple[float, ...]

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..imaging.boxes import shape_of
-from ..method.placement import count_clear
-from ..method.scan import Scan
+from ..imaging import shape_of
+from ..method import Scan, count_clear
 
 REGIONS = ("dome", "tip", "right", "left", "middle")
 # A place is drawn from the fiftieth of those that will do that lies deepest, where tumours are mostly whole; and where

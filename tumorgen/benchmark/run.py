@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ..dataset.raw import BENCHMARK, Dataset
+from ..dataset import BENCHMARK, Dataset
 from ..errors import TumorgenError
 from ..fields import dump_toml, load_toml
-from ..generation.run import Run, RunReport
-from ..generation.synth import synthesize_dataset
-from ..tables.manifest import Record
+from ..generation import Run, RunReport, synthesize_dataset
+from ..tables import Record
 from .dials import Benchmark, benchmark_sampler
 
 LEVELS = BENCHMARK

@@ -16,16 +16,27 @@ import numpy as np
 from numpy.random import Generator
 
 from ..errors import Failure, TumorgenError
-from ..evaluation.scores import CaseScore, read_evaluation
-from ..method.placement import count_clear, move_to_candidate
-from ..method.plan import Plan, sample_name
-from ..method.sampling import MuRange, apply_switches, draw_plan, draw_tumor, mu_range, plan_for
-from ..method.scan import Scan, load_scan
-from ..method.settings import Range, Settings, Size
+from ..evaluation import CaseScore, read_evaluation
+from ..method import (
+    MuRange,
+    Plan,
+    Range,
+    Scan,
+    Settings,
+    Size,
+    apply_switches,
+    count_clear,
+    draw_plan,
+    draw_tumor,
+    load_scan,
+    move_to_candidate,
+    mu_range,
+    plan_for,
+    sample_name,
+)
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..seeds import stable_rng
-from ..tables.manifest import Dial, Record, Sources, read_manifest, tumors_path, write_manifest
-from ..tables.sources import Source, find_sources
+from ..tables import Dial, Record, Source, Sources, find_sources, read_manifest, tumors_path, write_manifest
 from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
 from .regions import BEST, REGIONS, Regions, find_site, is_clear
 

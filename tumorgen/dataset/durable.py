@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ..checksums import sha256_of
 from ..errors import TumorgenError
-from ..imaging.files import sync_to_disk
-from ..tables.manifest import Record
+from ..imaging import sync_to_disk
+from ..tables import Record
 from .raw import Dataset
 
 

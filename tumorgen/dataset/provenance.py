@@ -18,8 +18,8 @@ from typing import Any
 from .. import __version__
 from ..errors import TumorgenError
 from ..fields import to_plain
-from ..method.settings import Settings, load_settings
-from ..tables.manifest import SAMPLES, Record
+from ..method import Settings, load_settings
+from ..tables import SAMPLES, Record
 from .raw import BENCHMARK, PROVENANCE, Dataset, write_json
 
 LIBRARIES = ("numpy", "scipy", "SimpleITK", "isal", "edt", "connected-components-3d")

@@ -17,9 +17,9 @@ from typing import Any
 
 from ..checksums import SUMS, parse_sums, sums_text
 from ..errors import TumorgenError
-from ..imaging.files import whole_file
+from ..imaging import whole_file
 from ..labels import LABELS
-from ..tables.manifest import SAMPLES, TUMORS, Record
+from ..tables import SAMPLES, TUMORS, Record
 
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 MAX_FOLDS = 5

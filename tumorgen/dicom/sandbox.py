@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.files import refuse_undecodable
+from ..imaging import refuse_undecodable
 
 MEMORY_BYTES = 2**30  # beyond what Python and ITK take; a slice of 4096 x 4096 has an eighth, as float64
 SECONDS = 60.0, 2.0  # of processor time: for the start, and for each slice, which takes some hundredths

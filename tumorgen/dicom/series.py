@@ -25,10 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError, printable
-from ..imaging.claims import limit_bytes
-from ..imaging.files import EXTENSIONS, LONGEST_CASE, list_volumes, safe_name
-from ..imaging.geometry import Geometry, Volume
-from ..imaging.reading import write_volume
+from ..imaging import EXTENSIONS, LONGEST_CASE, Geometry, Volume, limit_bytes, list_volumes, safe_name, write_volume
 from ..wording import plural
 from .sandbox import decompress_slices
 from .slices import ALIKE, DAMAGED, NO_UID, Slice, find_slices, to_hu

@@ -23,7 +23,7 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
 from ..errors import TumorgenError
-from ..imaging.files import extension_of, refuse_irregular
+from ..imaging import extension_of, refuse_irregular
 
 ALIKE = 1e-4  # of direction cosines, and of spacings in mm, among the slices of a series
 

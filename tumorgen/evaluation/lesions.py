@@ -16,7 +16,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.geometry import Triple
+from ..imaging import Triple
 
 LEAST_IOU = 0.5  # LiTS: detected if the intersection over union is above it
 

@@ -18,8 +18,7 @@ from scipy.spatial import cKDTree
 from surface_distance import lookup_tables
 
 from ..errors import TumorgenError
-from ..imaging.boxes import bounding_box, shape_of
-from ..imaging.geometry import Triple
+from ..imaging import Triple, bounding_box, shape_of
 
 TOLERANCE_MM = 2.0
 _ROUNDING = 1e-6  # of the tolerance: what lies at it counts as within, also where a header's float32 rounds the spacing

@@ -15,13 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Failure, TumorgenError
-from ..imaging.boxes import Box, bounding_box, part_of
-from ..imaging.files import find_volumes
-from ..imaging.geometry import Geometry, Volume
-from ..imaging.reading import read_volume
+from ..imaging import Box, Geometry, Volume, bounding_box, find_volumes, part_of, read_volume
 from ..labels import BACKGROUND, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables.codec import read_text, rows_of
+from ..tables import read_text, rows_of
 from .lesions import Lesion, find_lesions, radius_of
 from .overlap import TOLERANCE_MM, dsc, nsd
 from .scores import KINDS, CaseScore, Evaluation, LesionScore, radius_bin

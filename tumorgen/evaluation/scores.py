@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 
 from ..errors import TumorgenError
 from ..fields import About, check_domains, columns
-from ..tables.codec import cells_of, parse_row, read_text, rows_of, write_table
+from ..tables import cells_of, parse_row, read_text, rows_of, write_table
 
 CASES = "cases.csv"
 LESIONS = "lesions.csv"

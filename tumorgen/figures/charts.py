@@ -18,9 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from ..evaluation.intervals import ConfidenceInterval
-from ..evaluation.scores import RADIUS_BINS, Evaluation
-from ..evaluation.summary import FOUND_BY, Estimates, Summary
+from ..evaluation import FOUND_BY, RADIUS_BINS, ConfidenceInterval, Estimates, Evaluation, Summary
 from .findings import CONTROL, FAILS, level_name
 from .page import FAINT, INK, MUTED, shorten
 

@@ -16,9 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.boxes import bounding_box
-from ..imaging.geometry import Volume
-from ..imaging.reading import read_volume
+from ..imaging import Volume, bounding_box, read_volume
 from ..labels import LIVER, TUMOR
 from .panels import WINDOW_HU, Panel, Side, draw_panel, draw_scale_bar, draw_side_letters
 from .views import PLANES, Window, cut_window, read_fitting, to_lps

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..evaluation.intervals import ConfidenceInterval
-from ..evaluation.scores import CaseScore, Evaluation
-from ..evaluation.summary import Summary
+from ..evaluation import CaseScore, ConfidenceInterval, Evaluation, Summary
 from .page import MINUS, shorten
 
 CONTROL = "control"  # the dimension of healthy scans

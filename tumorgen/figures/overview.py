@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from ..method.settings import MIX, SIZES
-from ..tables.manifest import Record
+from ..method import MIX, SIZES
+from ..tables import Record
 from ..wording import plural
 from .page import FAINT, INK, MARGIN, MUTED, WIDTH, class_color, new_figure, place_axes, shorten, write_text
 from .panels import Panel, draw_panel, draw_scale_bar

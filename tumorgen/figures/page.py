@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..imaging.files import whole_file
-from ..method.settings import MIX, SIZES
+from ..imaging import whole_file
+from ..method import MIX, SIZES
 
 DPI = 120
 WIDTH, MARGIN = 13.7, 0.2  # inches

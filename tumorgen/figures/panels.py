@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from ..imaging.geometry import Geometry
+from ..imaging import Geometry
 from ..labels import LIVER, TUMOR
 from .page import MUTED
 from .views import Plane, Window, cut_window

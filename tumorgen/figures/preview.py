@@ -12,17 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset.raw import Dataset, find_written_dataset
+from ..dataset import Dataset, find_written_dataset
 from ..errors import Failure, TumorgenError
-from ..imaging.boxes import bounding_box
-from ..imaging.files import safe_name
-from ..imaging.geometry import Volume
-from ..imaging.reading import read_mask, read_volume
+from ..imaging import Volume, bounding_box, read_mask, read_volume, safe_name
 from ..labels import LIVER
-from ..method.scan import digest_voxels
+from ..method import digest_voxels
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
-from ..tables.manifest import Record, read_manifest, spread_samples
-from ..tables.sources import find_sources
+from ..tables import Record, find_sources, read_manifest, spread_samples
 from .overview import draw_overview
 from .page import save_figure
 from .panels import Panel, Side

@@ -16,10 +16,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..errors import TumorgenError
-from ..evaluation.intervals import ConfidenceInterval
-from ..evaluation.scores import RADIUS_BINS, CaseScore, Evaluation
-from ..evaluation.summary import FOUND_BY, NAMES, Summary
-from ..imaging.files import find_volumes, whole_file
+from ..evaluation import FOUND_BY, NAMES, RADIUS_BINS, CaseScore, ConfidenceInterval, Evaluation, Summary
+from ..imaging import find_volumes, whole_file
 from ..wording import plural
 from .charts import draw_detection, draw_dice, draw_differences, draw_robustness
 from .cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout

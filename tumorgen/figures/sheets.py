@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from ..imaging.boxes import Box
-from ..imaging.geometry import Geometry, Triple
-from ..method.patch import Outcome
-from ..method.plan import Tumor
-from ..tables.manifest import Record
+from ..imaging import Box, Geometry, Triple
+from ..method import Outcome, Tumor
+from ..tables import Record
 from ..wording import plural
 from .page import (
     ALERT,

@@ -15,8 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.geometry import Geometry, Triple, Volume
-from ..imaging.reading import read_volume
+from ..imaging import Geometry, Triple, Volume, read_volume
 
 _TARGET = ("RL", "AP", "IS")  # x, y, z of a display volume: towards the patient's left, back and head
 

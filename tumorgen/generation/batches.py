@@ -10,13 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
-from ..dataset.raw import Dataset
-from ..method.plan import Plan
-from ..method.sampling import draw_variant
-from ..method.scan import Scan
-from ..method.settings import Settings, Vessels
-from ..tables.manifest import Dial
-from ..tables.sources import Source
+from ..dataset import Dataset
+from ..method import Plan, Scan, Settings, Vessels, draw_variant
+from ..tables import Dial, Source
 
 PREPARATION = 10.0  # samples; what preparing a scan costs, by `make bench`: 0.3 to 0.5 W against 0.03 to 0.1 W
 OVERHEAD = 0.03  # samples; what a batch costs by itself, 5 to 8 ms: sent, answered, its thread pools held to one

@@ -11,10 +11,10 @@ from statistics import mean
 
 from threadpoolctl import threadpool_limits
 
-from ..dataset.raw import Dataset
+from ..dataset import Dataset
 from ..errors import TumorgenError
-from ..method.sampling import draw_variant, variant_class
-from ..tables.sources import Source
+from ..method import draw_variant, variant_class
+from ..tables import Source
 from .batches import Batch, batch_size, cut_samples
 from .run import Run
 from .space import free_bytes, nearest_folder, sample_bytes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..dataset.raw import Dataset
+from ..dataset import Dataset
 from ..errors import Failure, TumorgenError
 from .worker import Result
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset.durable import select_complete
-from ..dataset.raw import Dataset
+from ..dataset import Dataset, select_complete
 from ..errors import TumorgenError
-from ..tables.manifest import recover_manifest
+from ..tables import recover_manifest
 from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
 from .shards import Sample, Shard, merge_records, read_division, read_shards
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..dataset.raw import Dataset
+from ..dataset import Dataset
 from ..errors import Failure, TumorgenError
 from ..parallel import run_in_processes
-from ..tables.manifest import Record, append_manifest
+from ..tables import Record, append_manifest
 from .batches import Batch
 from .worker import Result, forget_scan, run_batch, run_batch_elsewhere
 

@@ -6,15 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
-from ..dataset.durable import select_complete
-from ..dataset.lock import LOCK
-from ..dataset.provenance import refuse_other_versions
-from ..dataset.raw import TEST, Dataset
+from ..dataset import LOCK, TEST, Dataset, refuse_other_versions, select_complete
 from ..errors import TumorgenError
-from ..method.plan import Plan
-from ..method.settings import Vessels
-from ..tables.manifest import Record, read_manifest, recover_manifest
-from ..tables.sources import Source, find_sources
+from ..method import Plan, Vessels
+from ..tables import Record, Source, find_sources, read_manifest, recover_manifest
 from .batches import Batch
 from .run import RunReport, Writing, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .space import needed_bytes, refuse_full_disk

@@ -13,16 +13,20 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ..dataset.durable import remove_torn_samples, sync_samples
-from ..dataset.lock import Hold, locked_folder
-from ..dataset.provenance import finish_provenance
-from ..dataset.raw import Dataset, write_description
+from ..dataset import (
+    Dataset,
+    Hold,
+    finish_provenance,
+    locked_folder,
+    remove_torn_samples,
+    sync_samples,
+    write_description,
+)
 from ..errors import Failure, TumorgenError
-from ..imaging.files import PARTIAL, whole_file
-from ..method.settings import Settings
+from ..imaging import PARTIAL, whole_file
+from ..method import Settings
 from ..parallel import Start, count_jobs, no_progress
-from ..tables.manifest import Dial, Record, recover_manifest, sort_records, tumors_path, write_manifest
-from ..tables.sources import Source
+from ..tables import Dial, Record, Source, recover_manifest, sort_records, tumors_path, write_manifest
 from .batches import Batch, Sampler, ordinary_sampler
 from .cluster import Cluster
 from .log import Log

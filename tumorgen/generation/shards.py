@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ..dataset.raw import Dataset, write_json
+from ..dataset import Dataset, write_json
 from ..errors import TumorgenError
-from ..tables.manifest import Record, recover_manifest, tumors_path
+from ..tables import Record, recover_manifest, tumors_path
 
 FOLDER = "shards"
 DIVISION = "division.json"

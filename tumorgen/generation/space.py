@@ -9,8 +9,8 @@ from pathlib import Path
 from isal import isal_zlib
 
 from ..errors import TumorgenError
-from ..imaging.patched_gzip import CHUNK, LEVEL
-from ..tables.sources import Source
+from ..imaging import CHUNK, LEVEL
+from ..tables import Source
 
 MARGIN = 1.1  # isal's level 2 against what compressed the source, and that noise deflates worse than blurred scans
 PIECES = 32  # of a file are deflated to see how well it does

@@ -9,17 +9,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..dataset.durable import select_complete
-from ..dataset.lock import LOCK, Hold
-from ..dataset.provenance import begin_provenance, refuse_other_versions, versions
-from ..dataset.raw import TEST, TRAINING
+from ..dataset import LOCK, TEST, TRAINING, Hold, begin_provenance, refuse_other_versions, select_complete, versions
 from ..errors import TumorgenError
 from ..fields import dump_toml, to_plain
-from ..imaging.files import PARTIAL, whole_file
-from ..method.plan import sample_name
-from ..method.settings import load_settings
-from ..tables.manifest import Record, recover_manifest
-from ..tables.sources import Source, refuse_same_case
+from ..imaging import PARTIAL, whole_file
+from ..method import load_settings, sample_name
+from ..tables import Record, Source, recover_manifest, refuse_same_case
 from .batches import Batch, split_batches
 from .log import Log, open_log
 from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches

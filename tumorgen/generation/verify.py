@@ -13,27 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checksums import sha256_of
-from ..dataset.lock import LOCK
-from ..dataset.provenance import IN_ROWS, changed_versions, find_contradictions, provenance_path, read_provenance
-from ..dataset.raw import (
+from ..dataset import (
+    IN_ROWS,
+    LOCK,
     PROVENANCE,
     SUMMED,
     TRAINING,
     Dataset,
+    changed_versions,
     dataset_json,
+    find_contradictions,
     find_written_dataset,
+    provenance_path,
+    read_provenance,
     read_sums,
 )
 from ..errors import Failure, TumorgenError, printable
-from ..imaging.geometry import Volume
-from ..imaging.reading import read_volume
+from ..imaging import Volume, read_volume
 from ..labels import LABELS
-from ..method.patch import Patch
-from ..method.rendering import render
-from ..method.scan import Scan, load_scan
+from ..method import Patch, Scan, load_scan, render
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables.manifest import TUMORS, Files, Record, read_manifest, spread_samples, tumors_path
-from ..tables.sources import Source, find_sources
+from ..tables import TUMORS, Files, Record, Source, find_sources, read_manifest, spread_samples, tumors_path
 from .replay import vessels_of
 from .shards import DIVISION, read_division
 from .shards import FOLDER as SHARDS

@@ -15,15 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from .. import __version__
 from ..errors import Failure, TumorgenError
-from ..imaging.geometry import Volume
-from ..imaging.patched_gzip import ChunkedVolume
-from ..method.plan import Plan, sample_name
-from ..method.rendering import render
-from ..method.scan import Scan, load_scan
-from ..method.settings import Vessels
+from ..imaging import ChunkedVolume, Volume
+from ..method import Plan, Scan, Vessels, load_scan, render, sample_name
 from ..parallel import Case, attempt
-from ..tables.manifest import Files, Record
-from ..tables.sources import Source
+from ..tables import Files, Record, Source
 from .batches import Batch
 from .memory import keep_memory, release_memory
 

@@ -1,5 +1,9 @@
 """Images as voxels with their geometry, boxes of voxels, and all reading and writing of image files.
 
-Headers are looked at before any library sees a file, files are read whole or refused, and written whole or not at all.
-Nothing here knows what a liver or a tumour is.
+Every header is checked before a library sees the file. Files are read whole or refused, and written whole or not at
+all. Nothing here knows what a liver or a tumour is.
 """
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -17,15 +17,12 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..dicom import series as dicom
-from ..dicom.series import Series
+from ..dicom import FLAGS as DICOM_FLAGS
+from ..dicom import Series, convert_series
 from ..errors import Failure, TumorgenError
-from ..imaging.boxes import bounding_box
-from ..imaging.files import resolved
-from ..imaging.geometry import GEOMETRY_TOLERANCE_MM, Geometry, Volume
-from ..imaging.reading import read_ct, write_volume
+from ..imaging import GEOMETRY_TOLERANCE_MM, Geometry, Volume, bounding_box, read_ct, resolved, write_volume
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables.scans import SCANS, ScanRow, read_scans, record_scan
+from ..tables import SCANS, ScanRow, read_scans, record_scan
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
@@ -40,7 +37,7 @@ FLAGS = {
     "hu_high": f"mean above {MEAN_HU[1]:g} HU",
     "cut_by_edge": "the edge of the scan cuts the liver",
     "pieces_dropped": f"pieces of more than {DROPPED:.0%} of the liver were dropped",
-    **dicom.FLAGS,
+    **DICOM_FLAGS,
 }
 _SIDES = {  # the letter that an axis runs towards, as in LPS: (where its first voxel lies, where its last one does)
     "L": ("right", "left"),
@@ -313,7 +310,7 @@ def _has_geometry(row: ScanRow, geometry: Geometry) -> bool:
 def _find_liver(scan: _Scan, segment: Segment) -> ScanRow:
     """Make the image of a scan, if it is a series, and its mask."""
     if scan.series is not None:
-        dicom.convert_series(scan.series, scan.image)
+        convert_series(scan.series, scan.image)
     row = replace(mask_scan(scan.case, scan.image, scan.mask, segment), source=scan.key)
     return row if row.status == "failed" else _add_flags(row, scan.series.flags if scan.series else None)
 

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.geometry import Volume
+from ..imaging import Volume
 from .devices import pick_device
 from .models import Model
 

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.boxes import EMPTY, Box, bounding_box, part_of
-from ..imaging.geometry import Geometry, Index, Triple
+from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, part_of
 from .interpolation import trilinear
 from .mass_effect import pulled_index
 from .operators import Floats, blur_into_zeros

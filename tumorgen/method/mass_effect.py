@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.boxes import EMPTY, Box
-from ..imaging.geometry import Geometry, Index, Triple
+from ..imaging import EMPTY, Box, Geometry, Index, Triple
 from .interpolation import nearest_values, trilinear
 from .operators import Floats, blur_mirrored
 from .plan import Tumor

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 
-from ..imaging.boxes import Box, grow
+from ..imaging import Box, grow
 
 Floats = NDArray[np.float32]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import About
-from ..imaging.boxes import Box
+from ..imaging import Box
 from .scan import Scan
 
 

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..imaging.boxes import Box, shape_of
-from ..imaging.geometry import Index, Triple
+from ..imaging import Box, Index, Triple, shape_of
 from .plan import Tumor, rounded
 from .scan import Scan
 from .settings import Range, Settings

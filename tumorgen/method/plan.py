@@ -12,8 +12,7 @@ from typing import Annotated
 
 from ..errors import TumorgenError
 from ..fields import FINITE, About, check_domains
-from ..imaging.files import LONGEST_SAMPLE, refuse_unsafe_name
-from ..imaging.geometry import Geometry, Triple
+from ..imaging import LONGEST_SAMPLE, Geometry, Triple, refuse_unsafe_name
 from . import settings
 
 _MOST = 2**31  # of what is counted: more than any scan or run has

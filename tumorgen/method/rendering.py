@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.boxes import Box, bounding_box, hull, overlap, part_of, window
-from ..imaging.geometry import Geometry
+from ..imaging import Box, Geometry, bounding_box, hull, overlap, part_of, window
 from ..labels import TUMOR
 from .body import Body
 from .mass_effect import Pull

@@ -14,7 +14,7 @@ from typing import Any
 from numpy.random import Generator
 
 from ..errors import TumorgenError
-from ..imaging.boxes import Box
+from ..imaging import Box
 from ..seeds import stable_rng
 from .placement import place_tumors
 from .plan import Plan, Tumor, rounded, sample_name

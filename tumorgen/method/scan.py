@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import TumorgenError
-from ..imaging.boxes import Box, Boxed, bounding_box, grow, shape_of
-from ..imaging.files import case_name
-from ..imaging.geometry import Geometry, Index, Volume
-from ..imaging.reading import read_ct, read_mask
+from ..imaging import Box, Boxed, Geometry, Index, Volume, bounding_box, case_name, grow, read_ct, read_mask, shape_of
 from .settings import Vessels
 
 OUTLIER_SD = 3.0  # parenchyma: voxels within 3 robust standard deviations of the median

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.boxes import Box, bounding_box, shape_of
-from ..imaging.geometry import Triple
+from ..imaging import Box, Triple, bounding_box, shape_of
 from .operators import Floats, as_operators, separable_slabs
 from .plan import Tumor
 from .splines import cubic_weights

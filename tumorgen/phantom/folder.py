@@ -8,11 +8,10 @@ from pathlib import Path
 from .. import __version__
 from ..errors import TumorgenError
 from ..fields import columns
-from ..imaging.geometry import Index, Triple
-from ..imaging.reading import write_volume
+from ..imaging import Index, Triple, write_volume
 from ..parallel import Start, no_progress
 from ..seeds import stable_rng
-from ..tables.codec import cells_of, parse_row, read_text, rows_of, write_table
+from ..tables import cells_of, parse_row, read_text, rows_of, write_table
 from .scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM, Phantom, draw_phantom
 from .tissues import Phase
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, uniform_filter1d
 
 from ..errors import TumorgenError
-from ..imaging.geometry import Geometry, Index, Triple, Volume
+from ..imaging import Geometry, Index, Triple, Volume
 from .anatomy import Body, draw_body
 from .solids import Array, Coordinates, coordinates_of
 from .tissues import TISSUES, Phase

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from ..imaging.geometry import Geometry
+from ..imaging import Geometry
 
 Array = NDArray[np.float32]
 Point = tuple[float, float, float]

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ..errors import TumorgenError
 from ..fields import column_fields, columns
-from ..imaging.files import whole_file
+from ..imaging import whole_file
 
 Row = dict[str, str]
 T = TypeVar("T")

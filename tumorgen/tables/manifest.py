@@ -17,8 +17,7 @@ import numpy as np
 
 from ..errors import TumorgenError
 from ..fields import About, columns, required_columns
-from ..method.patch import Outcome
-from ..method.plan import Plan, Tumor
+from ..method import Outcome, Plan, Tumor
 from .codec import cells_of, parse_row, read_text, rows_of, text_of, write_table
 
 SAMPLES = "manifest.csv"

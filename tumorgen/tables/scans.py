@@ -12,8 +12,8 @@ from typing import Annotated
 
 from ..errors import TumorgenError
 from ..fields import FINITE, About, check_domains, columns, required_columns
-from ..imaging.files import refuse_unsafe_name
-from ..method.plan import size_along, spacing_along
+from ..imaging import refuse_unsafe_name
+from ..method import size_along, spacing_along
 from .codec import cells_of, parse_row, read_text, rows_of, write_table
 
 SCANS = Path("manifests") / "scans.csv"

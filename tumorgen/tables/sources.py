@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
-from ..imaging.files import find_volumes, resolved
+from ..imaging import find_volumes, resolved
 from .manifest import Record
 from .scans import ScanRow
 

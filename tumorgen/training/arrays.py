@@ -13,11 +13,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..imaging.boxes import Box, paste
-from ..imaging.geometry import Geometry, Triple, Volume
-from ..method.rendering import render
-from ..method.scan import Scan, prepare_scan
-from ..method.settings import Settings, Vessels
+from ..imaging import Box, Geometry, Triple, Volume, paste
+from ..method import Scan, Settings, Vessels, prepare_scan, render
 from .patches import draw_any_class, render_box
 
 

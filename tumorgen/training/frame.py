@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.geometry import Triple
+from ..imaging import Triple
 from ..labels import LABELS
-from ..method.sampling import mu_range
-from ..method.settings import Settings
+from ..method import Settings, mu_range
 
 
 @dataclass(frozen=True, slots=True)

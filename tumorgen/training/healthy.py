@@ -11,13 +11,11 @@ from functools import partial
 
 import numpy as np
 
-from ..dataset.raw import Dataset, dataset_json, folds, write_json, write_splits
+from ..dataset import Dataset, dataset_json, folds, write_json, write_splits
 from ..errors import Failure, TumorgenError
-from ..imaging.geometry import Volume
-from ..imaging.patched_gzip import ChunkedVolume
-from ..imaging.reading import read_ct, read_mask
+from ..imaging import ChunkedVolume, Volume, read_ct, read_mask
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
-from ..tables.sources import Source, refuse_same_case
+from ..tables import Source, refuse_same_case
 
 NAME = "Healthy livers (tumorgen)"
 

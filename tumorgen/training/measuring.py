@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..dataset.raw import write_json
+from ..dataset import write_json
 from ..errors import Failure, TumorgenError
-from ..imaging.files import whole_file
+from ..imaging import whole_file
 from ..labels import TUMOR
-from ..method.scan import Scan
-from ..method.settings import Settings
+from ..method import Scan, Settings
 from ..parallel import Case, map_cases
 from .arrays import prepare_arrays
 from .frame import Frame

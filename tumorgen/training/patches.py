@@ -11,16 +11,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..imaging.boxes import Box
-from ..imaging.geometry import Geometry
-from ..method.body import TRUNCATE
-from ..method.patch import Block
-from ..method.placement import reach_mm
-from ..method.plan import Plan, Tumor
-from ..method.rendering import render
-from ..method.sampling import draw_plan
-from ..method.scan import Scan
-from ..method.settings import Settings
+from ..imaging import Box, Geometry
+from ..method import TRUNCATE, Block, Plan, Scan, Settings, Tumor, draw_plan, reach_mm, render
 
 _CORE = 0.6  # of the half-axes: neither deformation nor the liver's edge often takes that much of a tumour away
 

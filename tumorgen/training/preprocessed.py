@@ -20,14 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging.boxes import Box, overlap
-from ..imaging.geometry import Geometry
+from ..imaging import Box, Geometry, overlap
 from ..labels import TUMOR
-from ..method.patch import Block
-from ..method.plan import Plan
-from ..method.sampling import draw_variant
-from ..method.scan import Scan
-from ..method.settings import Settings
+from ..method import Block, Plan, Scan, Settings, draw_variant
 from .frame import Frame, Normalization
 from .measuring import describe_source, recall_scan
 from .patches import draw_any_class, draw_tumor_voxels, render_box

@@ -16,7 +16,7 @@ from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from tumorgen.errors import TumorgenError
-from tumorgen.method.settings import Settings, load_settings
+from tumorgen.method import Settings, load_settings
 from tumorgen.training.frame import Frame, share_below_clipping
 from tumorgen.training.measuring import measure_cases
 from tumorgen.training.preprocessed import TumorCases, fixed_tumors, fresh_tumors

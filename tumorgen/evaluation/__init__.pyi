@@ -1,0 +1,26 @@
+from .intervals import ConfidenceInterval
+from .overlap import dsc, nsd
+from .predictions import evaluate_predictions, manifest_beside
+from .scores import RADIUS_BINS, REPORT, SUMMARY, CaseScore, Evaluation, read_evaluation, write_evaluation
+from .summary import FOUND_BY, NAMES, Estimates, Summary, summarize, write_summary
+
+__all__ = [
+    "FOUND_BY",
+    "NAMES",
+    "RADIUS_BINS",
+    "REPORT",
+    "SUMMARY",
+    "CaseScore",
+    "ConfidenceInterval",
+    "Estimates",
+    "Evaluation",
+    "Summary",
+    "dsc",
+    "evaluate_predictions",
+    "manifest_beside",
+    "nsd",
+    "read_evaluation",
+    "summarize",
+    "write_evaluation",
+    "write_summary",
+]

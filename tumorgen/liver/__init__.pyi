@@ -1,0 +1,18 @@
+from .devices import DEVICES, pick_device
+from .masks import MaskReport, Segment, clean_mask, mask_scans, refuse_same_folder
+from .models import Model, find_model, open_model
+from .network import load_model
+
+__all__ = [
+    "DEVICES",
+    "MaskReport",
+    "Model",
+    "Segment",
+    "clean_mask",
+    "find_model",
+    "load_model",
+    "mask_scans",
+    "open_model",
+    "pick_device",
+    "refuse_same_folder",
+]

@@ -1,0 +1,44 @@
+from .body import TRUNCATE
+from .patch import Block, Outcome, Patch
+from .placement import count_clear, move_to_candidate, reach_mm
+from .plan import Plan, Tumor, sample_name, size_along, spacing_along
+from .rendering import render
+from .sampling import MuRange, apply_switches, draw_plan, draw_tumor, draw_variant, mu_range, plan_for, variant_class
+from .scan import Scan, digest_voxels, load_scan, prepare_scan
+from .settings import MIX, SIZES, Range, Settings, Size, Vessels, load_settings, override
+
+__all__ = [
+    "MIX",
+    "SIZES",
+    "TRUNCATE",
+    "Block",
+    "MuRange",
+    "Outcome",
+    "Patch",
+    "Plan",
+    "Range",
+    "Scan",
+    "Settings",
+    "Size",
+    "Tumor",
+    "Vessels",
+    "apply_switches",
+    "count_clear",
+    "digest_voxels",
+    "draw_plan",
+    "draw_tumor",
+    "draw_variant",
+    "load_scan",
+    "load_settings",
+    "move_to_candidate",
+    "mu_range",
+    "override",
+    "plan_for",
+    "prepare_scan",
+    "reach_mm",
+    "render",
+    "sample_name",
+    "size_along",
+    "spacing_along",
+    "variant_class",
+]

@@ -1,0 +1,48 @@
+from .codec import cells_of, parse_row, read_text, rows_of, write_table
+from .manifest import (
+    SAMPLES,
+    TUMORS,
+    Dial,
+    Files,
+    Record,
+    Sources,
+    append_manifest,
+    read_manifest,
+    recover_manifest,
+    sort_records,
+    spread_samples,
+    tumors_path,
+    write_manifest,
+)
+from .scans import SCANS, ScanRow, read_scans, record_scan
+from .sources import Source, find_sources, match_sources, refuse_same_case, sources_of_scans
+
+__all__ = [
+    "SAMPLES",
+    "SCANS",
+    "TUMORS",
+    "Dial",
+    "Files",
+    "Record",
+    "ScanRow",
+    "Source",
+    "Sources",
+    "append_manifest",
+    "cells_of",
+    "find_sources",
+    "match_sources",
+    "parse_row",
+    "read_manifest",
+    "read_scans",
+    "read_text",
+    "record_scan",
+    "recover_manifest",
+    "refuse_same_case",
+    "rows_of",
+    "sort_records",
+    "sources_of_scans",
+    "spread_samples",
+    "tumors_path",
+    "write_manifest",
+    "write_table",
+]

@@ -1,0 +1,5 @@
+from .healthy import write_healthy_dataset
+
+__all__ = [
+    "write_healthy_dataset",
+]
