@@ -14,7 +14,7 @@ import pandas as pd
 
 from .. import __version__
 from ..fields import columns
-from ..imaging.files import whole_file
+from ..imaging import whole_file
 from ..seeds import stable_rng
 from .intervals import RESAMPLES, ConfidenceInterval, mean_interval, proportion_interval, signed_rank
 from .scores import FAULTS, METRICS, RADIUS_BINS, SCORED, CaseScore, Evaluation, LesionScore
