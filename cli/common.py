@@ -1,4 +1,4 @@
-"""What several commands do: the progress bar, and how failures are told."""
+"""What several commands do: the progress bar, and how failures are reported."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:
     return f"{made} made in {seconds:.1f} s" + (f", {kept} were there{hint}" if kept else "")
 
 
-def tell_failures(failures: Iterable[Failure]) -> None:
+def report_failures(failures: Iterable[Failure]) -> None:
     """List what could not be done, by reason, and exit with 1 if there is anything."""
     from tumorgen.errors import by_reason
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tumorgen.generation import Run
 
 
-def tell_estimate(run: Run) -> None:
+def print_estimate(run: Run) -> None:
     """Say how long a run will take and how much it will write, per class and in total."""
     from tumorgen.generation import estimate_run
 

@@ -6,7 +6,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress, tell_failures
+from .common import progress, report_failures
 from .options import NewDataset, Scans, block, jobs_option
 
 
@@ -43,4 +43,4 @@ def healthy(scans: Scans, new: NewDataset, jobs: int) -> None:
             f"  nnUNetv2_plan_and_preprocess -d {new.dataset_id} &&"
             f" nnUNetv2_train {new.dataset_id} 3d_fullres 0 -tr nnUNetTrainerTumorgen"
         )
-    tell_failures([*missing, *written.failures])
+    report_failures([*missing, *written.failures])

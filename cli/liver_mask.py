@@ -12,7 +12,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import as_usage_error, is_debug, made_in, progress, tell_failures
+from .common import as_usage_error, is_debug, made_in, progress, report_failures
 from .kinds import EXISTING, FILE, FOLDER, TableChoice
 from .options import SCANS, block, option
 
@@ -42,7 +42,7 @@ class Network:
     )
 
     def load(self, model: Model) -> Segment:
-        """The model, loaded; the user is told what runs."""
+        """The model, loaded; what runs is printed."""
         from tumorgen.liver import load_model
         from tumorgen.parallel import count_jobs
 
@@ -110,11 +110,11 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, overwr
             overwrite=overwrite,
             start=progress("liver-mask", "scan"),
         )
-    _tell_report(report, output, scans, time.monotonic() - began)
-    tell_failures(report.failures)
+    _print_report(report, output, scans, time.monotonic() - began)
+    report_failures(report.failures)
 
 
-def _tell_report(report: MaskReport, output: Path, scans: Path, seconds: float) -> None:
+def _print_report(report: MaskReport, output: Path, scans: Path, seconds: float) -> None:
     for note in report.notes:
         click.echo(f"note: {note}")
     doubtful = report.having("check")

@@ -8,7 +8,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress, tell_failures
+from .common import progress, report_failures
 from .kinds import EXISTING_FOLDER, FOLDER
 from .options import Folders, block, jobs_option
 
@@ -52,4 +52,4 @@ def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jo
     for reason in dict.fromkeys(reason for _, reason in drawn.without_healthy):
         click.echo(f"note: drawn without the healthy scan: {reason}; --images and --masks say where the scans are now")
     click.echo(f"{drawn.folder}: {plural(len(drawn.sheets), 'sheet')} and {drawn.overview.name}")
-    tell_failures(drawn.failures)
+    report_failures(drawn.failures)

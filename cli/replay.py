@@ -8,7 +8,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress, tell_failures
+from .common import progress, report_failures
 from .kinds import EXISTING_FILE, FOLDER
 from .options import Folders, block, jobs_option
 
@@ -48,4 +48,4 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
     for note in describe_moved(read_manifest(manifest), report.records):
         click.echo(f"note: {note}")
     click.echo(f"{output}: {plural(len(report.records), 'sample')}, {report.made} rendered now")
-    tell_failures(report.failures)
+    report_failures(report.failures)

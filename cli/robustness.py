@@ -11,7 +11,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import as_usage_error, made_in, progress, tell_failures
+from .common import as_usage_error, made_in, progress, report_failures
 from .kinds import EXISTING
 from .options import COPIES, Method, NewDataset, Scans, block, force_option, jobs_option
 
@@ -73,11 +73,11 @@ def robustness(
         start=progress("robustness", "sample"),
     )
     report = make_benchmark(run, dials)
-    _tell_report(report, time.monotonic() - began)
-    tell_failures([*missing, *report.failures])
+    _print_report(report, time.monotonic() - began)
+    report_failures([*missing, *report.failures])
 
 
-def _tell_report(report: RunReport, seconds: float) -> None:
+def _print_report(report: RunReport, seconds: float) -> None:
     from tumorgen.benchmark import find_departures
 
     dataset, samples = report.dataset, len(report.records)

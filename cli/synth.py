@@ -12,8 +12,8 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import as_usage_error, made_in, progress, tell_failures
-from .estimate import tell_estimate
+from .common import as_usage_error, made_in, progress, report_failures
+from .estimate import print_estimate
 from .kinds import EXISTING, EXISTING_FILE, FILE, NATURAL, POSITIVE, TableChoice
 from .options import COPIES, FORCE, JOBS, METHOD, Method, NewDataset, Scans, SettingOption, block, option
 
@@ -120,8 +120,8 @@ def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Dr
         _refuse_drawing()
         replay = Replay(dataset, from_manifest, images=scans.images, masks=scans.masks, training=True)
         report = replay_manifest(work.of(replay))
-        _tell_report(report, new, None, time.monotonic() - began)
-        tell_failures(report.failures)
+        _print_report(report, new, None, time.monotonic() - began)
+        report_failures(report.failures)
         return
     sources, failures = scans.sources()
     with work.cluster() as cluster:
@@ -136,12 +136,12 @@ def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Dr
         )
         run = work.of(run, cluster)
         if work.estimate:
-            tell_estimate(run)
+            print_estimate(run)
         else:
             report = synthesize_dataset(run)
-            _tell_report(report, new, shard, time.monotonic() - began)
+            _print_report(report, new, shard, time.monotonic() - began)
             failures += report.failures
-    tell_failures(failures)
+    report_failures(failures)
 
 
 def _refuse_drawing() -> None:
@@ -154,7 +154,7 @@ def _refuse_drawing() -> None:
             )
 
 
-def _tell_report(report: RunReport, new: NewDataset, shard: Shard | None, seconds: float) -> None:
+def _print_report(report: RunReport, new: NewDataset, shard: Shard | None, seconds: float) -> None:
     samples = len(report.records)
     tumors = sum(len(record.plan.tumors) for record in report.records)
     click.echo(
@@ -174,10 +174,10 @@ def _tell_report(report: RunReport, new: NewDataset, shard: Shard | None, second
             "note: one scan only, so no split by patient is possible and no splits_final.json is written;"
             " nnU-Net's own validation will be optimistic"
         )
-    _tell_next(report, new, shard)
+    _print_next_steps(report, new, shard)
 
 
-def _tell_next(report: RunReport, new: NewDataset, shard: Shard | None) -> None:
+def _print_next_steps(report: RunReport, new: NewDataset, shard: Shard | None) -> None:
     folder, number = report.dataset.folder, new.dataset_id
     if shard:
         click.echo(f"next, when all {shard.count} shards are done:\n  tumorgen merge {folder}")

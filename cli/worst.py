@@ -11,7 +11,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress, tell_failures
+from .common import progress, report_failures
 from .kinds import EXISTING, EXISTING_FILE, EXISTING_FOLDER, FILE, POSITIVE
 from .options import Folders, Method, block, jobs_option, option
 
@@ -73,11 +73,11 @@ def worst(
         evaluation, manifest, output, method.load(), count=count, cells=cells, seed=method.seed, sources=sources
     )
     report = plan_worst(wanted, jobs=jobs, start=progress("worst", "scan"))
-    _tell_cells(report, output)
-    tell_failures([*missing, *report.failures])
+    _print_cells(report, output)
+    report_failures([*missing, *report.failures])
 
 
-def _tell_cells(report: WorstReport, output: Path) -> None:
+def _print_cells(report: WorstReport, output: Path) -> None:
     click.echo(f"{'cell':<24}{'tumour DSC':>12}{'sensitivity':>13}{'samples':>9}")
     for number, cell in enumerate(report.cells[:SHOWN]):
         found = "-" if math.isnan(cell.sensitivity) else f"{cell.sensitivity:.3f}"

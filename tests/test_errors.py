@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from phantoms import ball_volume
 
 from tumorgen.cli import main
-from tumorgen.cli.common import tell_failures
+from tumorgen.cli.common import report_failures
 from tumorgen.errors import Failure, by_reason
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
@@ -68,7 +68,7 @@ def test_thousands_stay_readable(capsys) -> None:
     failures = [lost(n, "no mask of that name in livers", 0) for n in range(3000)]
     failures += [lost(n, f"is truncated: its header says {n} bytes of voxels") for n in range(3000, 3040)]
     with pytest.raises(SystemExit) as ended:
-        tell_failures(failures)
+        report_failures(failures)
     assert ended.value.code == 1
     assert capsys.readouterr().err.splitlines() == [
         "failed: 3000, 3001, 3002 and 37 more (40, 800 samples): is truncated: its header says ... bytes of voxels",
@@ -78,7 +78,7 @@ def test_thousands_stay_readable(capsys) -> None:
 
 
 def test_nothing_failed_says_nothing(capsys) -> None:
-    tell_failures([])
+    report_failures([])
     assert not capsys.readouterr().err
 
 

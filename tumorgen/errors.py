@@ -1,14 +1,16 @@
-"""What goes wrong: the one exception that users are meant to read, and what could not be done, told by reason."""
+"""What goes wrong: the one exception that users are meant to read, and what could not be done, by reason."""
 
 from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 _PLAIN = str.maketrans({"\n": " ", "\t": " "})
-FEW = 3  # names of one reason that are told
+FEW = 3  # names of one reason that are given
 _NUMBER = re.compile(r"\d+([.,]\d+)*")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # what the next sample would meet as well
 _OWN = "..."  # what stands for a name or a number that is one failure's own
@@ -28,6 +30,15 @@ class TumorgenError(Exception):
 def printable(text: str) -> str:
     """A text with every character that is not for print (line ends, escape codes, half of a surrogate) as its code."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+@contextmanager
+def as_unwritable(path: Path) -> Iterator[None]:
+    """What the system refuses in this block is a `TumorgenError`: the file or folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise TumorgenError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 @dataclass(frozen=True, slots=True)

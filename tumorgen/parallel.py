@@ -1,4 +1,4 @@
-"""Work over processes of this machine: cases of which none costs another its result."""
+"""Work over processes of this machine: a case that fails costs no other its result."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ..tables import Record
 from .dials import Benchmark, benchmark_sampler
 
 LEVELS = BENCHMARK
-CLIPPED = 0.1  # of a tumour cut off by the liver's edge: worth telling
+CLIPPED = 0.1  # of a tumour cut off by the liver's edge: worth a note
 
 
 def make_benchmark(run: Run, benchmark: Benchmark) -> RunReport:

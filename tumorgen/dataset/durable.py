@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..checksums import sha256_of
-from ..errors import TumorgenError
+from ..errors import as_unwritable
 from ..imaging import sync_to_disk
 from ..tables import Record
 from .raw import Dataset
@@ -28,7 +28,7 @@ def sync_samples(dataset: Dataset, samples: Iterable[str]) -> None:
         The disk does not take them.
     """
     folders = set()
-    try:
+    with as_unwritable(dataset.folder):
         for sample in samples:
             for path in (dataset.image(sample), dataset.label(sample)):
                 with suppress(FileNotFoundError):
@@ -36,8 +36,6 @@ def sync_samples(dataset: Dataset, samples: Iterable[str]) -> None:
                     folders.add(path.parent)
         for folder in folders:
             sync_to_disk(folder)
-    except OSError as error:
-        raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror or error})") from error
 
 
 def remove_torn_samples(dataset: Dataset, records: Iterable[Record]) -> list[str]:

@@ -34,11 +34,8 @@ def provenance_path(dataset: Dataset) -> Path:
 
 def versions() -> dict[str, str]:
     """Versions of what the bits depend on, in this process."""
-    return {
-        "tumorgen": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-    }
+    libraries = {name: version(name) for name in LIBRARIES}
+    return {"tumorgen": __version__, "python": platform.python_version(), **libraries}
 
 
 def changed_versions(then: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -149,7 +146,7 @@ def find_contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator
 
 
 def _other_settings(dataset: Dataset, found: Mapping[str, Any], seeds: set[int]) -> Iterator[str]:
-    with suppress(TumorgenError):  # a settings file that cannot be read is told of by itself
+    with suppress(TumorgenError):  # a settings file that cannot be read is a problem of its own
         if found.get("settings") != to_plain(load_settings(dataset.settings)):
             yield "its settings are not those of settings.toml"
     for seed in sorted(seeds - {found.get("seed")}):

@@ -40,10 +40,7 @@ def decompress_slices(paths: Sequence[Path], shape: tuple[int, int]) -> Iterator
         raise TumorgenError("a compressed slice has a name that is not UTF-8; rename it") from None
     size = 8 * shape[0] * shape[1]
     process = subprocess.Popen(  # noqa: S603  # this very module
-        [sys.executable, "-P", "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-P", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     try:
         with process.stdin as asked, process.stdout as answers:  # type: ignore[union-attr]  # both are pipes

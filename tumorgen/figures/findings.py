@@ -84,7 +84,7 @@ def _interval(found: ConfidenceInterval) -> str:
 def worst_cases(evaluation: Evaluation, count: int) -> list[CaseScore]:
     """The scored cases that are most worth looking at, the worst first; `count` of them at most.
 
-    Cases with lesions of which none is found come first; then those with a low tumour DSC, then those with many false
+    Cases whose lesions are all missed come first; then those with a low tumour DSC, then those with many false
     positives. Cases in which reference and prediction agree that there is no tumour are left out.
     """
 

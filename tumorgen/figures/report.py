@@ -143,10 +143,7 @@ def _faults(evaluation: Evaluation) -> list[CaseScore]:
 
 def _plots(evaluation: Evaluation, other: Evaluation | None, summary: Summary) -> dict[str, str]:
     """The plots of the page, as SVG, by what they show."""
-    plots = {
-        "lesions found against radius": draw_detection(summary),
-        "DSC of every case": draw_dice(evaluation, other),
-    }
+    plots = {"lesions found against radius": draw_detection(summary), "DSC of every case": draw_dice(evaluation, other)}
     if other:
         plots["difference in tumour DSC, case by case"] = draw_differences(evaluation, other)
     if summary.dimensions:

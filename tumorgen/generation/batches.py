@@ -16,7 +16,7 @@ from ..tables import Dial, Source
 
 PREPARATION = 10.0  # samples; what preparing a scan costs, by `make bench`: 0.3 to 0.5 W against 0.03 to 0.1 W
 OVERHEAD = 0.03  # samples; what a batch costs by itself, 5 to 8 ms: sent, answered, its thread pools held to one
-LOSS = 0.1  # of a batch's samples; progress is told in batches, and a process that is killed loses one
+LOSS = 0.1  # of a batch's samples; progress is reported in batches, and a process that is killed loses one
 LARGEST = 64  # samples
 
 # Scan, settings and seed -> what draws a variant; so that what is measured in a scan for it is measured once.
@@ -91,7 +91,7 @@ def span(counts: Sequence[int], processes: int, size: int) -> float:
 
 
 def cut_samples(samples: Sequence[int], size: int) -> list[tuple[int, ...]]:
-    """Samples in parts of equal length, give or take one, of which none is longer than a size."""
+    """Samples in parts no longer than a size, their lengths equal, give or take one."""
     parts = -(-len(samples) // size)
     edges = [len(samples) * part // parts for part in range(parts + 1)] if parts else []
     return [tuple(samples[a:b]) for a, b in pairwise(edges)]

@@ -12,7 +12,7 @@ from statistics import mean
 from threadpoolctl import threadpool_limits
 
 from ..dataset import Dataset
-from ..errors import TumorgenError
+from ..errors import TumorgenError, as_unwritable
 from ..method import draw_variant, variant_class
 from ..tables import Source
 from .batches import Batch, batch_size, cut_samples
@@ -96,15 +96,13 @@ def estimate_run(run: Run) -> Estimate:
     if not todo:
         return Estimate("", (), 0, 0.0, processes, free_bytes(folder))
     sizes = {source.case: sample_bytes(source) for source in todo}
-    try:
-        with (
-            threadpool_limits(1),
-            tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest_folder(folder.parent)) as scratch,
-        ):
-            batch, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(scratch), run)
-            classes = _classes(prepared, batch, wanted, sizes)
-    except OSError as error:
-        raise TumorgenError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    with (
+        as_unwritable(folder),
+        threadpool_limits(1),
+        tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest_folder(folder.parent)) as scratch,
+    ):
+        batch, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(scratch), run)
+        classes = _classes(prepared, batch, wanted, sizes)
     counts = [len(wanted[source.case]) for source in todo]
     size = batch_size(counts, processes)
     preparations = sum(min(processes, len(cut_samples(range(count), size))) for count in counts)

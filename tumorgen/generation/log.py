@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..dataset import Dataset
-from ..errors import Failure, TumorgenError
+from ..errors import Failure, TumorgenError, as_unwritable
 from .worker import Result
 
 
@@ -31,12 +31,10 @@ class Log:
             It cannot be written.
         """
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **values}) + "\n"
-        try:
+        with as_unwritable(self.path):
             content = line.encode()
             while content:  # a disk that fills up takes a part first
                 content = content[os.write(self.descriptor, content) :]
-        except OSError as error:
-            raise TumorgenError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def sample(self, dataset: Dataset, result: Result, seconds: float) -> None:
         """Append what became of a sample: its time, its bytes, or why there is none.
@@ -66,12 +64,10 @@ def open_log(path: Path) -> Iterator[Log]:
     TumorgenError
         It cannot be written to.
     """
-    try:
+    with as_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         _cut(descriptor)
-    except OSError as error:
-        raise TumorgenError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         yield Log(path, descriptor)
     finally:

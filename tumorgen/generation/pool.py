@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset import Dataset
-from ..errors import Failure, TumorgenError
+from ..errors import Failure, TumorgenError, as_unwritable
 from ..parallel import run_in_processes
 from ..tables import Record, append_manifest
 from .batches import Batch
@@ -26,7 +26,7 @@ def make_samples(
     *,
     manifest: Path | None = None,
     backend: Any = None,
-    watch: Callable[[Result, float], None] = lambda result, seconds: None,  # noqa: ARG005
+    watch: Callable[[Result, float], None] | None = None,
 ) -> Iterator[Result]:
     """Do batches over processes and yield what became of each sample, its row on disk.
 
@@ -66,7 +66,8 @@ def make_samples(
                 if isinstance(result, Record):
                     append_manifest(result, manifest)
                 progress(1 if isinstance(result, Record) else result.samples)
-                watch(result, seconds)
+                if watch:
+                    watch(result, seconds)
                 if isinstance(result, Failure) and result.ends_run:
                     raise TumorgenError(f"{result.reason}; what is finished stays: the same command does the rest")
                 yield result
@@ -76,12 +77,10 @@ def make_samples(
 
 def _make_folders(dataset: Dataset) -> os.stat_result:
     """Make the folders of a dataset's files; workers make none, so that a dataset that vanishes stays away."""
-    try:
+    with as_unwritable(dataset.folder):
         for folder in (dataset.images, dataset.labels):
             folder.mkdir(exist_ok=True)
         return dataset.folder.stat()
-    except OSError as error:
-        raise TumorgenError(f"{dataset.folder}: cannot be written ({error.strerror})") from error
 
 
 def _refuse_vanished(dataset: Dataset, before: os.stat_result) -> None:

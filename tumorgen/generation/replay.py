@@ -59,23 +59,21 @@ def replay_manifest(replay: Replay) -> RunReport:
     if not replay.training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
     with locked_dataset(dataset) as hold:
-        plans = _missing(records, dataset, interrupted=hold.interrupted)
+        missing = _find_missing(records, dataset, interrupted=hold.interrupted)
         if not replay.force:
-            wanted = {case: [p.variant for p in plans if p.case == case] for case in sources}
+            wanted = {case: [r.plan.variant for r in missing if r.plan.case == case] for case in sources}
             refuse_full_disk(dataset.folder, needed_bytes(list(sources.values()), wanted))
-        outcomes = run_batches(_batches(plans, records, sources, dataset), replace(replay, dataset=dataset), hold)
+        outcomes = run_batches(_batches(missing, sources, dataset), replace(replay, dataset=dataset), hold)
         return describe_dataset(dataset, outcomes, replay.val_per_scan, replay.copies)
 
 
-def _batches(
-    plans: Sequence[Plan], records: Sequence[Record], sources: Mapping[str, Source], dataset: Dataset
-) -> list[Batch]:
-    dials = {record.plan.sample: record.dial for record in records if record.dial}
+def _batches(records: Sequence[Record], sources: Mapping[str, Source], dataset: Dataset) -> list[Batch]:
     batches = []
-    for (case, vessels), mine in group_plans(plans).items():
+    for (case, vessels), mine in group_records(records).items():
         for part in (mine[i : i + LARGEST] for i in range(0, len(mine), LARGEST)):
-            dialled = {plan.sample: dials[plan.sample] for plan in part if plan.sample in dials}
-            batches.append(Batch(sources[case], dataset, vessels, plans=tuple(part), dials=dialled))
+            plans = tuple(record.plan for record in part)
+            dials = {record.plan.sample: record.dial for record in part if record.dial}
+            batches.append(Batch(sources[case], dataset, vessels, plans=plans, dials=dials))
     return batches
 
 
@@ -116,11 +114,11 @@ def select_records(records: Sequence[Record], samples: Sequence[str], manifest: 
     return [record for record in records if not samples or record.plan.sample in samples]
 
 
-def group_plans(plans: Sequence[Plan]) -> Mapping[tuple[str, Vessels], list[Plan]]:
-    """Plans by scan and by how its vessels are found, so that each scan is prepared as it was."""
-    groups: dict[tuple[str, Vessels], list[Plan]] = {}
-    for plan in plans:
-        groups.setdefault((plan.case, vessels_of(plan)), []).append(plan)
+def group_records(records: Sequence[Record]) -> dict[tuple[str, Vessels], list[Record]]:
+    """Records by scan and by how its vessels are found, so that each scan is prepared as it was."""
+    groups: dict[tuple[str, Vessels], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.plan.case, vessels_of(record.plan)), []).append(record)
     return groups
 
 
@@ -129,8 +127,8 @@ def vessels_of(plan: Plan) -> Vessels:
     return Vessels(plan.vessels_avoided, plan.vessel_offset_hu, plan.sigma_a_base, plan.sigma_a_per_hu)
 
 
-def _missing(wanted: Sequence[Record], dataset: Dataset, *, interrupted: bool) -> list[Plan]:
-    """Plans that are not in the dataset yet; one that was interrupted may have no row.
+def _find_missing(wanted: Sequence[Record], dataset: Dataset, *, interrupted: bool) -> list[Record]:
+    """Records whose samples are not in the dataset yet; one that was interrupted may have no row.
 
     Raises
     ------
@@ -147,11 +145,10 @@ def _missing(wanted: Sequence[Record], dataset: Dataset, *, interrupted: bool) -
     there = {record.plan.sample: record.plan for record in records}
     if {record.dial is None for record in (*records, *wanted)} == {True, False}:
         raise TumorgenError(f"{dataset.folder}: samples of a benchmark do not go with others; choose another --output")
-    plans = [record.plan for record in wanted]
-    for plan in plans:
+    for plan in (record.plan for record in wanted):
         if there.get(plan.sample, plan) != plan:
             raise TumorgenError(
                 f"{dataset.folder}: holds a sample {plan.sample!r} that was drawn otherwise; choose another --output"
             )
     rewrite_manifest(dataset.manifest, records)
-    return [plan for plan in plans if plan.sample not in there]
+    return [record for record in wanted if record.plan.sample not in there]

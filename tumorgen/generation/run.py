@@ -22,7 +22,7 @@ from ..dataset import (
     sync_samples,
     write_description,
 )
-from ..errors import Failure, TumorgenError
+from ..errors import Failure, TumorgenError, as_unwritable
 from ..imaging import PARTIAL, whole_file
 from ..method import Settings
 from ..parallel import Start, count_jobs, no_progress
@@ -179,11 +179,9 @@ def rewrite_manifest(manifest: Path, records: Sequence[Record]) -> None:
     if records:
         write_manifest(records, manifest)
         return
-    try:
+    with as_unwritable(manifest):
         for path in (manifest, tumors_path(manifest)):
             path.unlink(missing_ok=True)
-    except OSError as error:
-        raise TumorgenError(f"{manifest}: cannot be written ({error.strerror})") from error
 
 
 def run_batches(
@@ -204,11 +202,11 @@ def run_batches(
         hold.unfinished = False
         return Outcomes()
     dataset, backend = writing.dataset, writing.cluster.backend if writing.cluster else None
-    watch = {"watch": partial(log.sample, dataset)} if log else {}
+    watch = partial(log.sample, dataset) if log else None
     hold.unfinished = True
     made: list[str] = []
     failures: list[Failure] = []
-    for result in make_samples(batches, writing.processes, progress, manifest=manifest, backend=backend, **watch):
+    for result in make_samples(batches, writing.processes, progress, manifest=manifest, backend=backend, watch=watch):
         if isinstance(result, Failure):
             failures.append(result)
         else:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..dataset import Dataset, write_json
-from ..errors import TumorgenError
+from ..errors import TumorgenError, as_unwritable
 from ..tables import Record, recover_manifest, tumors_path
 
 FOLDER = "shards"
@@ -147,10 +147,8 @@ def record_division(dataset: Dataset, division: Division) -> None:
                 f"{dataset.folder / FOLDER}: shards of another run are there ({what}); finish and merge that one first,"
                 " or merge what it has made and remove this folder"
             )
-    try:
+    with as_unwritable(dataset.folder / FOLDER):
         (dataset.folder / FOLDER).mkdir(exist_ok=True)
-    except OSError as error:
-        raise TumorgenError(f"{dataset.folder / FOLDER}: cannot be written ({error.strerror})") from error
     write_json(asdict(division), dataset.folder / FOLDER / DIVISION)
 
 

@@ -34,7 +34,7 @@ from ..labels import LABELS
 from ..method import Patch, Scan, load_scan, render
 from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import TUMORS, Files, Record, Source, find_sources, read_manifest, spread_samples, tumors_path
-from .replay import vessels_of
+from .replay import group_records, vessels_of
 from .shards import DIVISION, read_division
 from .shards import FOLDER as SHARDS
 
@@ -104,7 +104,7 @@ def verify_dataset(
     ]
     then = _recorded_versions(dataset)
     again = spread_samples([record.plan.sample for record in records], replays)
-    groups = _by_scan(records)
+    groups = group_records(records).values()
     sources = find_sources(records, images, masks)
     tick = start(len(records))
     cases = [Case(mine, mine[0].plan.case, len(mine)) for mine in groups]
@@ -114,14 +114,6 @@ def verify_dataset(
         tick(case.samples)
     notes = tuple(_describe_version_changes(records, then))
     return Verdict(len(records), len(groups), len(again), tuple(problems), notes)
-
-
-def _by_scan(records: Sequence[Record]) -> list[list[Record]]:
-    """Records of each scan, as it was prepared for them."""
-    groups: dict[Any, list[Record]] = {}
-    for record in records:
-        groups.setdefault((record.plan.case, vessels_of(record.plan)), []).append(record)
-    return list(groups.values())
 
 
 def _check_sums(dataset: Dataset) -> Iterator[Problem]:
@@ -151,7 +143,7 @@ def _check_provenance(dataset: Dataset, records: Sequence[Record]) -> Iterator[P
 
 
 def _recorded_versions(dataset: Dataset) -> dict[str, Any]:
-    """Versions that the dataset says it was made with; none where they cannot be read, of which a problem tells."""
+    """Versions that the dataset says it was made with; none where they cannot be read, a problem of its own."""
     try:
         return dict(read_provenance(dataset).get("versions", {}))
     except TumorgenError:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import TumorgenError
+from ..errors import TumorgenError, as_unwritable
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 LONGEST_CASE = 180  # characters; with what samples add, and a suffix, within the 255 that file systems take
@@ -201,7 +201,7 @@ def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Ite
     TumorgenError
         The folder cannot be written to.
     """
-    try:
+    with as_unwritable(path):
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
@@ -212,8 +212,6 @@ def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Ite
             partial.replace(path)
         if durable:
             sync_to_disk(path.parent)
-    except OSError as error:
-        raise TumorgenError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def sync_to_disk(path: Path) -> None:

@@ -81,7 +81,7 @@ def read_nifti(file: BinaryIO, path: Path) -> Volume:
 
 
 def parse_header(start: bytes) -> np.ndarray:
-    """The header at the start of a file, in the byte order that its first field tells, as a record of no dimensions.
+    """The header at the start of a file, in the byte order that its first field shows, as a record of no dimensions.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def plain_header(geometry: Geometry, dtype: np.dtype[Any]) -> bytes | None:
 
 
 def plain_geometry(start: bytes) -> Geometry | None:
-    """Geometry that the first bytes of a file tell; None where they are not, to the last bit, `plain_header`'s."""
+    """Geometry in the first bytes of a file; None where they are not bit for bit those of `plain_header`."""
     header = parse_header(start)
     nx, ny, nz = (int(n) for n in header["dim"][1:4])
     sx, sy, sz = (float(s) for s in header["pixdim"][1:4])

@@ -197,9 +197,7 @@ def _draw_satellites(settings: Settings, main: Tumor, others: list[Tumor], rng: 
     """Make the main tumour irregular, and scale the others of its class down to its satellites (section 3.2)."""
     pattern = settings.satellite
     irregular = replace(
-        main,
-        sigma_e_mm=rounded(main.sigma_e_mm * pattern.sigma_e_factor),
-        deform_points=pattern.deform_points,
+        main, sigma_e_mm=rounded(main.sigma_e_mm * pattern.sigma_e_factor), deform_points=pattern.deform_points
     )
     return [irregular, *(_scaled(tumor, _uniform(pattern.radius, rng)) for tumor in others)]
 

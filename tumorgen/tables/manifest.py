@@ -15,7 +15,7 @@ from typing import Annotated, TypeVar
 
 import numpy as np
 
-from ..errors import TumorgenError
+from ..errors import TumorgenError, as_unwritable
 from ..fields import About, columns, required_columns
 from ..method import Outcome, Plan, Tumor
 from .codec import cells_of, parse_row, read_text, rows_of, text_of, write_table
@@ -172,13 +172,10 @@ def append_manifest(record: Record, manifest: Path) -> None:
 
 
 def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    try:
-        with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text_of(columns, rows, header=file.tell() == 0))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise TumorgenError(f"{path}: cannot be written ({error.strerror})") from error
+    with as_unwritable(path), path.open("a", encoding="utf-8", newline="") as file:
+        file.write(text_of(columns, rows, header=file.tell() == 0))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_manifest(manifest: Path) -> list[Record]:

@@ -32,11 +32,7 @@ class HealthyReport:
 
 
 def write_healthy_dataset(
-    sources: Sequence[Source],
-    dataset: Dataset,
-    *,
-    jobs: int = -1,
-    start: Start = no_progress,
+    sources: Sequence[Source], dataset: Dataset, *, jobs: int = -1, start: Start = no_progress
 ) -> HealthyReport:
     """Write scans and their livers as a dataset; what is there and as new as its source is kept.
 
