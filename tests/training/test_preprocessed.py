@@ -212,6 +212,23 @@ def test_cases_with_tumours_or_without_a_liver_stay_as_they_are(tmp_path):
             assert_array_equal(given, own)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_measurement_that_cannot_be_stored_ends_the_training(cases, tmp_path, jobs):
+    """Else a full disk would leave cases without tumours, and the training would go on."""
+    (tmp_path / "measured").write_text("a file, where the folder is to be")
+    with pytest.raises(TumorgenError, match=r"ball_0: cannot be measured: .*cannot be written"):
+        measure_cases(cases, tmp_path / "measured", FRAME, SMALL, jobs)
+
+
+def test_a_case_that_cannot_be_read_ends_the_training(cases, tmp_path, monkeypatch):
+    def damaged(self, identifier):
+        raise OSError(f"{identifier} is damaged")
+
+    monkeypatch.setattr(Cases, "load_case", damaged)
+    with pytest.raises(TumorgenError, match="ball_0: cannot be measured: OSError: ball_0 is damaged"):
+        measure_cases(cases, tmp_path / "measured", FRAME, SMALL, 1)
+
+
 def test_only_boxes_can_be_cut(cases, tmp_path):
     data = with_tumors(cases, tmp_path).load_case("ball_0")[0]
     with pytest.raises(IndexError):

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..dataset import write_json
-from ..errors import Failure, TumorgenError
+from ..errors import TumorgenError
 from ..imaging import whole_file
 from ..labels import TUMOR
 from ..method import Scan, Settings
-from ..parallel import Case, map_cases
+from ..parallel import Case, map_cases, split_failures
 from .arrays import prepare_arrays
 from .frame import Frame
 
@@ -30,30 +30,49 @@ _FORMAT = 1  # of the stored measurements
 
 
 def measure_cases(dataset: Any, folder: Path, frame: Frame, settings: Settings, jobs: int) -> dict[str, str]:
-    """Measure every case of a dataset over processes; return the cases that get no tumours, and why."""
-    work = partial(measure_case, dataset, folder=folder, frame=frame, settings=settings)
-    results = map_cases(work, [Case(case, case) for case in dataset.identifiers], max(1, jobs))
-    return {result.name: result.reason for result in results if isinstance(result, Failure)}
-
-
-def measure_case(dataset: Any, case: str, folder: Path, frame: Frame, settings: Settings) -> None:
-    """Measure a case at its preprocessed spacing and store the result, if that has not been done.
-
-    Statistics and vessels are those of the clipped and resampled voxels: those that the network sees.
+    """Measure every case of a dataset over processes; return the cases that get no tumours, and why.
 
     Raises
     ------
     TumorgenError
-        The case gets no tumours: it has some already, or nothing can be measured in it.
+        A case cannot be read, or what was measured cannot be stored: training on would leave its tumours out unseen.
+    """
+    work = partial(measure_case, dataset, folder=folder, frame=frame, settings=settings)
+    cases = [Case(case, case) for case in dataset.identifiers]
+    reasons, failures = split_failures(map_cases(work, cases, max(1, jobs)))
+    if failures:
+        raise TumorgenError(f"{failures[0].name}: cannot be measured: {failures[0].reason}")
+    return {case: reason for case, reason in zip(dataset.identifiers, reasons, strict=True) if reason}
+
+
+def measure_case(dataset: Any, case: str, folder: Path, frame: Frame, settings: Settings) -> str:
+    """Measure a case at its preprocessed spacing and store the result, if that has not been done.
+
+    Statistics and vessels are those of the clipped and resampled voxels: those that the network sees.
+
+    Returns
+    -------
+    str
+        Why the case gets no tumours: it has some already, or nothing can be measured in it; else empty.
+
+    Raises
+    ------
+    TumorgenError
+        The result cannot be stored.
     """
     about = describe_source(dataset, case, frame, settings)
     if recall_scan(case, folder, about) is not None:
-        return
+        return ""
     data, seg, _, properties = dataset.load_case(case)
     image, label = frame.normalization.to_hu(np.array(data[0:1])[0]), np.array(seg[0:1])[0]
     if (label == TUMOR).any():
-        raise TumorgenError("has tumours already; it is used as it is")
-    store_scan(prepare_arrays(image, label, frame.spacing_of(properties), settings.vessels, case), folder, about)
+        return "has tumours already; it is used as it is"
+    try:
+        scan = prepare_arrays(image, label, frame.spacing_of(properties), settings.vessels, case)
+    except TumorgenError as error:
+        return str(error)
+    store_scan(scan, folder, about)
+    return ""
 
 
 def store_scan(scan: Scan, folder: Path, about: Mapping[str, Any]) -> None:
