@@ -199,3 +199,11 @@ def test_a_centre_outside_the_scan_fails_that_sample_alone(made, tmp_path):
     report = replay_manifest(Replay(Dataset(tmp_path / "out"), edited, jobs=1))
     assert report.made == 5
     assert "lies outside the scan" in report.failures[0].reason
+
+
+def test_a_wrong_number_of_jobs_leaves_nothing_behind(made, tmp_path):
+    """Not even a lock's file, which would say that a run was interrupted."""
+    for _ in range(2):
+        with pytest.raises(TumorgenError, match="--jobs 0"):
+            replay_manifest(Replay(Dataset(tmp_path / "out"), made / "Dataset501_X" / "manifest.csv", jobs=0))
+        assert not (tmp_path / "out").exists()

@@ -195,8 +195,10 @@ def run_batches(
     Raises
     ------
     TumorgenError
-        The manifest cannot be written, the disk is full, the folder has vanished, or a process was killed.
+        The number of processes is 0, the manifest cannot be written, the disk is full, the folder has vanished, or a
+        process was killed.
     """
+    processes = writing.processes  # a wrong number is refused before the folder counts as unfinished
     progress = writing.start(sum(batch.size for batch in batches))
     if not batches:
         hold.unfinished = False
@@ -206,7 +208,7 @@ def run_batches(
     hold.unfinished = True
     made: list[str] = []
     failures: list[Failure] = []
-    for result in make_samples(batches, writing.processes, progress, manifest=manifest, backend=backend, watch=watch):
+    for result in make_samples(batches, processes, progress, manifest=manifest, backend=backend, watch=watch):
         if isinstance(result, Failure):
             failures.append(result)
         else:
