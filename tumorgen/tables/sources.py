@@ -23,14 +23,14 @@ class Source:
 
 
 def refuse_same_case(sources: Iterable[Source]) -> None:
-    """Refuse two scans whose samples would have the same names.
+    """Refuse two scans whose samples would have the same names, capitals apart: a manifest may not hold these.
 
     Raises
     ------
     TumorgenError
         It says which case it is.
     """
-    refuse_twins("case", (source.case for source in sources), "rename one of the scans")
+    refuse_twins("case", (source.case.lower() for source in sources), "rename one of the scans")
 
 
 def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure]]:
