@@ -278,3 +278,11 @@ def test_a_scale_beyond_float32_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(TumorgenError, match=r"scan\.nii: holds NaN or infinite voxels"):
         read_volume(path)
+
+
+def test_a_metaimage_that_names_no_data_is_told_in_one_line(tmp_path):
+    path = tmp_path / "a.mha"
+    write_volume(Volume(ARRAY, PLACE), path)
+    path.write_bytes(path.read_bytes().replace(b"ElementDataFile = LOCAL", b"ElementDataFile: LOCAL"))
+    with pytest.raises(TumorgenError, match="its header does not say where its voxels are"):
+        read_volume(path)

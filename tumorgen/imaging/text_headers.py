@@ -99,6 +99,8 @@ def meta_claim(file: BinaryIO, path: Path) -> Claim:
     end = re.search(rb"(?im)^[ \t]*ElementDataFile[ \t]*[=:][^\n]*\n?", start)
     lines, length = _header_lines(start, end, path)
     fields = _fields(lines, "=", path)
+    if "elementdatafile" not in fields:  # it stands there with a colon, as in "ElementDataFile: LOCAL"
+        raise TumorgenError(f"{path}: not a readable volume (its header does not say where its voxels are)")
     _check_grammar(fields, _META_GRAMMAR, path, others=True)
     if fields.get("objecttype", "image").lower() != "image":
         raise TumorgenError(f"{path}: holds a {fields['objecttype'][:40]!r}, not an image")
