@@ -55,6 +55,15 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class _ScanSamples:
+    """What is verified in one process: records of a scan, its files, and the names of samples to render again."""
+
+    records: Sequence[Record]
+    source: Source
+    again: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Loaded:
     """A file of the dataset: whether it is another than its row says, its voxels, and why these cannot be used."""
 
@@ -107,8 +116,12 @@ def verify_dataset(
     groups = group_records(records).values()
     sources = find_sources(records, images, masks)
     tick = start(len(records))
-    cases = [Case(mine, mine[0].plan.case, len(mine)) for mine in groups]
-    work = partial(_verify_scan, dataset=dataset, sources=sources, again=again, then=then)
+    scans = [
+        _ScanSamples(mine, sources[mine[0].plan.case], again.intersection(record.plan.sample for record in mine))
+        for mine in groups
+    ]
+    cases = [Case(scan, scan.source.case, len(scan.records)) for scan in scans]
+    work = partial(_verify_scan, dataset=dataset, then=then)
     for case, found in zip(cases, map_cases(work, cases, jobs), strict=True):
         problems += [Problem(case.name, f"cannot be verified: {found.reason}")] if isinstance(found, Failure) else found
         tick(case.samples)
@@ -224,24 +237,17 @@ def _check_splits(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
             yield Problem(path.name, f"fold {number} has scan {shared} in training and in validation")
 
 
-def _verify_scan(
-    records: Sequence[Record],
-    dataset: Dataset,
-    sources: Mapping[str, Source],
-    again: frozenset[str],
-    then: Mapping[str, Any],
-) -> list[Problem]:
+def _verify_scan(mine: _ScanSamples, dataset: Dataset, then: Mapping[str, Any]) -> list[Problem]:
     """Problems of all samples of one scan."""
-    plan = records[0].plan
-    source = sources[plan.case]
+    source, vessels = mine.source, vessels_of(mine.records[0].plan)
     try:
-        scan = load_scan(source.image, source.mask, vessels_of(plan), source.case)
+        scan = load_scan(source.image, source.mask, vessels, source.case)
     except TumorgenError as error:
-        return [Problem(record.plan.sample, f"its scan cannot be read: {error}") for record in records]
+        return [Problem(record.plan.sample, f"its scan cannot be read: {error}") for record in mine.records]
     return [
         problem
-        for record in records
-        for problem in _verify_sample(dataset, record, scan, then, replayed=record.plan.sample in again)
+        for record in mine.records
+        for problem in _verify_sample(dataset, record, scan, then, replayed=record.plan.sample in mine.again)
     ]
 
 
