@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from phantoms import ball_scan
 
-from tumorgen.evaluation.scores import FAULTS, KINDS, RADIUS_BINS, CaseScore, LesionScore
+from tumorgen.evaluation.scores import FAULTS, LESION_KINDS, RADIUS_BINS, CaseScore, LesionScore
 from tumorgen.fields import columns
 from tumorgen.liver.masks import FLAGS
 from tumorgen.method.plan import Plan, Tumor
@@ -51,7 +51,7 @@ def test_every_word_that_a_column_may_hold_is_described():
     assert all(f"`{status}`" in description(ScanRow, "status") for status in STATUSES)
     assert all(f"`{pattern}`" in description(Plan, "pattern") for pattern in PATTERNS)
     assert all(f"`{fault}`" in description(CaseScore, "status") for fault in FAULTS)
-    assert all(f"`{kind}`" in description(LesionScore, "kind") for kind in KINDS)
+    assert all(f"`{kind}`" in description(LesionScore, "kind") for kind in LESION_KINDS)
     assert all(f"`{name}`" in description(LesionScore, "radius_bin") for name in RADIUS_BINS)
 
 
@@ -61,7 +61,7 @@ def test_a_schema_says_all_that_is_declared():
     assert radius["constraints"] == {"required": True, "minimum": 0.001, "maximum": 100}
     assert description(Tumor, "eta") == "eta, coarseness of the noise grid (Eq. 3, Table 1)"
     (kind,) = (column for column in columns_of(LesionScore) if column["name"] == "kind")
-    assert kind["constraints"] == {"required": True, "enum": list(KINDS)}
+    assert kind["constraints"] == {"required": True, "enum": list(LESION_KINDS)}
 
 
 def test_a_schema_has_the_default_of_a_column_that_may_be_missing():

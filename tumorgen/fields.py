@@ -126,9 +126,6 @@ def help_of(kind: type, name: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-# --- domains ----------------------------------------------------------------------------------------------------------
-
-
 def check_domains(record: Any, prefix: str = "") -> None:
     """Refuse what a record's fields, or those of the records in it, may not hold; `prefix` is for the message.
 
@@ -237,9 +234,6 @@ def refuse_twins(what: str, values: Iterable[Hashable], remedy: str = "") -> Non
         if value in seen:
             raise TumorgenError(f"{what} {value!r} is there twice{remedy and f'; {remedy}'}")
         seen.add(value)
-
-
-# --- TOML -------------------------------------------------------------------------------------------------------------
 
 
 def load_toml(kind: type[T], path: Path) -> T:

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from phantoms import ball_volume
 
 from tumorgen.benchmark.dials import DIALS, DIMENSIONS, Benchmark, Default, with_levels
-from tumorgen.benchmark.run import LEVELS, find_departures, make_benchmark
+from tumorgen.benchmark.run import find_departures, make_benchmark
 from tumorgen.cli import main
-from tumorgen.dataset.raw import TEST, Dataset, find_dataset
+from tumorgen.dataset.raw import BENCHMARK, TEST, Dataset, find_dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import load_toml
 from tumorgen.figures.preview import preview_dataset
@@ -151,7 +151,7 @@ def test_replay_gives_the_same_test_set(made, tmp_path):
     for name in ("SHA256SUMS", "provenance.json"):  # which know of fewer files, and of no settings
         del again[name]
     assert {name: before[name] for name in again} == again
-    assert set(before) - set(again) == {LEVELS, "settings.toml", "SHA256SUMS", "provenance.json"}
+    assert set(before) - set(again) == {BENCHMARK, "settings.toml", "SHA256SUMS", "provenance.json"}
 
 
 def test_preview_draws_it(made, tmp_path):
@@ -176,7 +176,7 @@ def test_two_processes_make_what_one_does(made, scans, tmp_path):
 
 
 def test_levels_in_force_are_written_and_others_refused(made, scans):
-    assert load_toml(Benchmark, made / LEVELS) == FEW
+    assert load_toml(Benchmark, made / BENCHMARK) == FEW
     with pytest.raises(TumorgenError, match="begun with other levels"):
         make_benchmark(Run(Dataset(made, TEST), sources(scans), Settings(), jobs=1), Benchmark())
     with pytest.raises(TumorgenError, match="--seed 0, not 1"):

@@ -25,7 +25,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from tumorgen.cli import main
 from tumorgen.dicom import series as dicom
 from tumorgen.dicom import slices as dicom_slices
-from tumorgen.dicom.series import FLAGS, LEAST_SLICES, convert_series, find_scans, read_series
+from tumorgen.dicom.series import LEAST_SLICES, SERIES_FLAGS, convert_series, find_scans, read_series
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.reading import read_ct, read_volume
 from tumorgen.liver.masks import mask_scans
@@ -541,7 +541,7 @@ def test_a_header_that_is_cut_off_is_told_and_flagged(tmp_path):
 def test_what_is_doubtful_is_flagged(tmp_path, changes, flag):
     write_series(tmp_path / "a", **changes)
     assert list(only(tmp_path).flags) == [flag]
-    assert flag in FLAGS
+    assert flag in SERIES_FLAGS
 
 
 # ---- hostile files

@@ -16,7 +16,7 @@ from phantoms import ball_volume
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation import pool, worker
-from tumorgen.generation.batches import LARGEST, Batch, batch_size, cut_samples
+from tumorgen.generation.batches import LARGEST_BATCH, Batch, batch_size, cut_samples
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.worker import prepare_for, run_batch
@@ -71,7 +71,7 @@ def test_batches_hold_every_sample_once(counts: list[int], processes: int) -> No
     for count, batches in zip(counts, batches_of(counts, processes), strict=True):
         assert [sample for batch in batches for sample in batch] == list(range(count))
         lengths = [len(batch) for batch in batches]
-        assert all(0 < length <= LARGEST for length in lengths)
+        assert all(0 < length <= LARGEST_BATCH for length in lengths)
         assert max(lengths, default=0) - min(lengths, default=0) <= 1
 
 

@@ -13,7 +13,6 @@ from ..generation import Run, RunReport, synthesize_dataset
 from ..tables import Record
 from .dials import Benchmark, benchmark_sampler
 
-LEVELS = BENCHMARK
 CLIPPED = 0.1  # of a tumour cut off by the liver's edge: worth a note
 
 
@@ -42,17 +41,17 @@ def make_benchmark(run: Run, benchmark: Benchmark) -> RunReport:
             per_scan=len(dials),
             sampler=partial(benchmark_sampler, benchmark),
             dials=dials,
-            descriptions={LEVELS: dump_toml(benchmark)},
+            descriptions={BENCHMARK: dump_toml(benchmark)},
         )
     )
 
 
 def _refuse_other_levels(dataset: Dataset, benchmark: Benchmark) -> None:
-    path = dataset.folder / LEVELS
+    path = dataset.folder / BENCHMARK
     if path.exists() and load_toml(Benchmark, path) != benchmark:
         raise TumorgenError(
-            f"{dataset.folder}: was begun with other levels or another default tumour ({LEVELS}); continue with those,"
-            " or choose another --dataset-id, --name or --output"
+            f"{dataset.folder}: was begun with other levels or another default tumour ({BENCHMARK}); continue with"
+            " those, or choose another --dataset-id, --name or --output"
         )
 
 

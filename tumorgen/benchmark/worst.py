@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 
 from ..errors import Failure, TumorgenError
-from ..evaluation import CaseScore, read_evaluation
+from ..evaluation import CaseScore, level_number, read_evaluation
 from ..method import (
     MuRange,
     Plan,
@@ -203,14 +203,7 @@ def _cell(dial: Dial, scores: Sequence[CaseScore]) -> Cell:
 def _order(dial: Dial) -> tuple[int, float, str]:
     """Of cells that are equally bad: the dimensions in their order, low levels before high ones."""
     known = (*DIMENSIONS, dial.dimension)
-    return known.index(dial.dimension), _number(dial.level), dial.level
-
-
-def _number(level: str) -> float:
-    try:
-        return float(level)
-    except ValueError:
-        return 0.0
+    return known.index(dial.dimension), level_number(dial.level), dial.level
 
 
 def find_aim(dial: Dial, records: Sequence[Record]) -> Aim:

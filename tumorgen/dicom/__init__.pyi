@@ -1,7 +1,7 @@
-from .series import FLAGS, Series, convert_series, find_scans
+from .series import SERIES_FLAGS, Series, convert_series, find_scans
 
 __all__ = [
-    "FLAGS",
+    "SERIES_FLAGS",
     "Series",
     "convert_series",
     "find_scans",

@@ -35,7 +35,7 @@ OFF_GRID_MM = 0.1  # of a slice from where a regular series has it: positions ar
 AXIAL = np.cos(np.radians(30))  # of a slice's normal along the body: what is farther off is a reformat
 _UID = re.compile(r"[0-9]+(\.[0-9]+){5,}")  # in the name of a folder, which many archives call so
 
-FLAGS = {
+SERIES_FLAGS = {
     "copied_slices": "slices of the series are there twice",
     "damaged_beside": "damaged DICOM files lie in its folder",
     "derived": "not an original, but derived from other images",
@@ -65,7 +65,7 @@ class Series:
     geometry
         Where its voxels are; None if there is a problem.
     flags
-        Word of `FLAGS` -> the sentence.
+        Word of `SERIES_FLAGS` -> the sentence.
     problem
         Why it cannot be read; empty if it can.
     """

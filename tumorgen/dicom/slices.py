@@ -82,7 +82,7 @@ class Slice:
     bits, signed
         Of stored values.
     flags
-        Words of `dicom.series.FLAGS`.
+        Words of `dicom.series.SERIES_FLAGS`.
     """
 
     path: Path

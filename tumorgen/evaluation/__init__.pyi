@@ -1,7 +1,7 @@
 from .intervals import ConfidenceInterval
 from .overlap import dsc, nsd
 from .predictions import evaluate_predictions, manifest_beside
-from .scores import RADIUS_BINS, REPORT, SUMMARY, CaseScore, Evaluation, read_evaluation, write_evaluation
+from .scores import RADIUS_BINS, REPORT, SUMMARY, CaseScore, Evaluation, level_number, read_evaluation, write_evaluation
 from .summary import FOUND_BY, NAMES, Estimates, Summary, summarize, write_summary
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Summary",
     "dsc",
     "evaluate_predictions",
+    "level_number",
     "manifest_beside",
     "nsd",
     "read_evaluation",

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 RESAMPLES = 9999
 _ROUNDING = 1e-12
 _BATCH = 1_000_000  # numbers drawn at once: 8 MB, whatever the number of patients
@@ -75,7 +75,7 @@ def proportion_interval(hits: ArrayLike, patients: ArrayLike) -> ConfidenceInter
         return _NOTHING
     trials, share = counts.sum(), sums.sum() / counts.sum()
     effective = trials / _design_effect(sums, counts)
-    low, high = proportion_confint(share * effective, effective, alpha=1 - LEVEL, method="wilson")
+    low, high = proportion_confint(share * effective, effective, alpha=1 - CONFIDENCE, method="wilson")
     return ConfidenceInterval(float(share), float(low), float(high), int(trials))
 
 
@@ -112,7 +112,7 @@ def mean_interval(
         vectorized=True,
         n_resamples=RESAMPLES,
         batch=max(1, _BATCH // len(sums)),
-        confidence_level=LEVEL,
+        confidence_level=CONFIDENCE,
         method="BCa",
         rng=rng,
     ).confidence_interval

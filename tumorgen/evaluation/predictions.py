@@ -21,7 +21,7 @@ from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import read_text, rows_of
 from .lesions import Lesion, find_lesions, radius_of
 from .overlap import TOLERANCE_MM, dsc, nsd
-from .scores import KINDS, CaseScore, Evaluation, LesionScore, radius_bin
+from .scores import LESION_KINDS, CaseScore, Evaluation, LesionScore, radius_bin
 
 _BLOCK = 1 << 24  # voxels that are looked at together
 _NAMED = 5  # unknown labels that a message names
@@ -239,7 +239,7 @@ def _score_lesions(
     tumors = reference == TUMOR, prediction == TUMOR
     inner = bounding_box(np.logical_or(*tumors))
     corner = [float(edge.start) for edge in part_of(box, inner)]
-    for kind, found in zip(KINDS, find_lesions(*(tumor[inner] for tumor in tumors)), strict=True):
+    for kind, found in zip(LESION_KINDS, find_lesions(*(tumor[inner] for tumor in tumors)), strict=True):
         for number, lesion in enumerate(found, start=1):
             yield _score_lesion(case, kind, number, lesion, corner, geometry)
 

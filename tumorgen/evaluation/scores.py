@@ -22,7 +22,7 @@ REPORT = "report.html"
 
 SCORED = "scored"
 FAULTS = ("missing_prediction", "extra_prediction", "other_geometry", "unknown_labels", "unreadable")
-KINDS = ("reference", "false_positive")
+LESION_KINDS = ("reference", "false_positive")
 METRICS = ("liver_dsc", "liver_nsd", "tumor_dsc", "tumor_nsd")
 RADIUS_BINS = ("<5", "5-10", "10-20", ">20")  # mm; 5 and 10 begin a bin, 20 ends one
 
@@ -36,6 +36,14 @@ def radius_bin(radius_mm: float) -> str:
     if radius_mm < 10:
         return RADIUS_BINS[1]
     return RADIUS_BINS[2] if radius_mm <= 20 else RADIUS_BINS[3]
+
+
+def level_number(level: str) -> float:
+    """A benchmark's level as a number, 0 for a word: a stable sort by it leaves words in their order."""
+    try:
+        return float(level)
+    except ValueError:
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +113,7 @@ class LesionScore(_Evaluated):
     """A lesion of the reference, or a predicted one that overlaps none of them."""
 
     kind: Annotated[
-        str, About("`reference`, or `false_positive`: predicted where the reference has none", choices=KINDS)
+        str, About("`reference`, or `false_positive`: predicted where the reference has none", choices=LESION_KINDS)
     ]
     lesion: Annotated[int, About("number within the case and the kind, from 1")]
     volume_mm3: Annotated[float, About("its volume", "mm3")]

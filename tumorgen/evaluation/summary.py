@@ -17,7 +17,7 @@ from ..fields import columns
 from ..imaging import whole_file
 from ..seeds import stable_rng
 from .intervals import RESAMPLES, ConfidenceInterval, mean_interval, proportion_interval, signed_rank
-from .scores import FAULTS, METRICS, RADIUS_BINS, SCORED, CaseScore, Evaluation, LesionScore
+from .scores import FAULTS, METRICS, RADIUS_BINS, SCORED, CaseScore, Evaluation, LesionScore, level_number
 
 FOUND_BY = {"any": "any overlap", "iou": "IoU > 0.5"}  # the rules by which a lesion counts as found
 NAMES = {
@@ -222,17 +222,9 @@ def _dimensions(
             "specificity": _specificity(here),
         }
     return {
-        dimension: dict(sorted(levels.items(), key=lambda cell: _number(cell[0])))
+        dimension: dict(sorted(levels.items(), key=lambda cell: level_number(cell[0])))
         for dimension, levels in found.items()
     }
-
-
-def _number(level: str) -> float:
-    """A level as a number, 0 for a word; sorting is stable, so words keep their order."""
-    try:
-        return float(level)
-    except ValueError:
-        return 0.0
 
 
 def _compare(mine: pd.DataFrame, theirs: pd.DataFrame, seed: int) -> dict[str, Difference]:

@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from ..evaluation import FOUND_BY, RADIUS_BINS, ConfidenceInterval, Estimates, Evaluation, Summary
-from .findings import CONTROL, FAILS, level_name
+from .findings import CONTROL_DIMENSION, FAILS, level_name
 from .page import FAINT, INK, MUTED, shorten
 
 MINE, THEIRS, DICE = "#0072b2", "#d55e00", "#009e73"
@@ -30,7 +30,7 @@ AXES = {  # what the levels of a dimension are; no formulas, whose letters an SV
     "shape": "elastic deformation, mm",
     "intensity": "contrast to the parenchyma, HU",
     "texture": "grain η",
-    CONTROL: "scans without tumour",
+    CONTROL_DIMENSION: "scans without tumour",
 }
 WIDTH = 9.6  # inches
 
@@ -104,8 +104,8 @@ def draw_robustness(summary: Summary) -> str:
 
     The last panel is that of the healthy control, with specificity. A line marks the share below which a model fails.
     """
-    dimensions = {name: levels for name, levels in summary.dimensions.items() if name != CONTROL}
-    dimensions |= {name: levels for name, levels in summary.dimensions.items() if name == CONTROL}  # the last
+    dimensions = {name: levels for name, levels in summary.dimensions.items() if name != CONTROL_DIMENSION}
+    dimensions |= {name: levels for name, levels in summary.dimensions.items() if name == CONTROL_DIMENSION}  # the last
     columns = min(3, len(dimensions))
     rows = math.ceil(len(dimensions) / columns)
     figure = _figure(WIDTH, 2.75 * rows + 0.3)
@@ -125,7 +125,7 @@ def _panel(axes: Axes, dimension: str, levels: Mapping[str, Estimates]) -> None:
     places = np.arange(len(levels), dtype=float)
     label = f"fails: lesions found, or specificity, below {FAILS:g}"
     axes.axhline(FAILS, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label=label)
-    if dimension == CONTROL:
+    if dimension == CONTROL_DIMENSION:
         _with_intervals(axes, places, [c["specificity"] for c in cells], THEIRS, "D", "specificity")
     else:
         dice, found = ([c[metric] for c in cells] for metric in ("tumor_dsc", "sensitivity_any"))

@@ -7,7 +7,7 @@ import math
 from ..evaluation import CaseScore, ConfidenceInterval, Evaluation, Summary
 from .page import MINUS, shorten
 
-CONTROL = "control"  # the dimension of healthy scans
+CONTROL_DIMENSION = "control"  # the dimension of healthy scans
 FAILS = 0.5  # a model fails where it finds less than half of the lesions, or less than half of healthy scans healthy
 UNITS = {"size": "mm", "shape": "mm", "intensity": "HU"}  # r, sigma_e, mu_t - mu_p; location and texture have none
 RULE = (
@@ -28,7 +28,7 @@ def where_it_fails(summary: Summary) -> str:
         (cell["sensitivity_any"], cell_name(dimension, level))
         for dimension, levels in summary.dimensions.items()
         for level, cell in levels.items()
-        if dimension != CONTROL and cell["sensitivity_any"].defined
+        if dimension != CONTROL_DIMENSION and cell["sensitivity_any"].defined
     ]
     if not cells:
         return ""
@@ -68,9 +68,8 @@ def levels_without_score(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 def _of_healthy(summary: Summary) -> str:
     """A sentence that says so if a tumour is predicted in most healthy scans; else empty."""
-    found = [
-        cell["specificity"] for cell in summary.dimensions.get(CONTROL, {}).values() if cell["specificity"].defined
-    ]
+    cells = summary.dimensions.get(CONTROL_DIMENSION, {}).values()
+    found = [cell["specificity"] for cell in cells if cell["specificity"].defined]
     if found and found[0].value < FAILS:
         return f" Predicts tumours in most healthy scans: specificity {_interval(found[0])}."
     return ""

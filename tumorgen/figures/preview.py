@@ -25,7 +25,7 @@ from .panels import Panel, Side
 from .sheets import Sheet, crop_thumbnail, draw_sheet
 from .views import read_fitting, to_lps
 
-FOLDER = "preview"
+PICTURES = "preview"
 OVERVIEW = "overview.png"
 GRID = 10  # samples on the overview
 
@@ -74,7 +74,7 @@ def preview_dataset(
         be used.
     """
     dataset = find_written_dataset(folder)
-    output = (output or folder / FOLDER).absolute()
+    output = (output or folder / PICTURES).absolute()
     _refuse_training_folders(output, dataset)
     find_sources([], images, masks)
     records = read_manifest(dataset.manifest)

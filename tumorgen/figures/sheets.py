@@ -44,12 +44,12 @@ THUMBNAIL_ASPECT = 1.25  # width over height
 
 # What stands in a row, plane by plane. The axial one also shows the synthetic scan as a reader would see it, unmarked.
 HEALTHY, PLAIN, OUTLINED = "healthy", "synthetic", "synthetic, label"
-KINDS = {"axial": (HEALTHY, PLAIN, OUTLINED), "coronal": (HEALTHY, OUTLINED), "sagittal": (HEALTHY, OUTLINED)}
+PANEL_KINDS = {"axial": (HEALTHY, PLAIN, OUTLINED), "coronal": (HEALTHY, OUTLINED), "sagittal": (HEALTHY, OUTLINED)}
 
 # Inches.
 _LABELS, _GAP, _PLANE_GAP, _ROW_GAP = 1.26, 0.03, 0.14, 0.06
-_PANELS = sum(map(len, KINDS.values()))
-_GAPS = (_PANELS - len(KINDS)) * _GAP + (len(KINDS) - 1) * _PLANE_GAP
+_PANELS = sum(map(len, PANEL_KINDS.values()))
+_GAPS = (_PANELS - len(PANEL_KINDS)) * _GAP + (len(PANEL_KINDS) - 1) * _PLANE_GAP
 _PANEL = (WIDTH - 2 * MARGIN - _LABELS - _GAPS) / _PANELS
 
 
@@ -174,7 +174,7 @@ def _columns() -> Iterator[tuple[Plane, str, float]]:
     """Plane, kind and left edge of each panel of a row."""
     left = MARGIN + _LABELS
     for plane in PLANES:
-        for kind in KINDS[plane.name]:
+        for kind in PANEL_KINDS[plane.name]:
             yield plane, kind, left
             left += _PANEL + _GAP
         left += _PLANE_GAP - _GAP

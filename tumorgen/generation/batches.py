@@ -17,7 +17,7 @@ from ..tables import Dial, Source
 PREPARATION = 10.0  # samples; what preparing a scan costs, by `make bench`: 0.3 to 0.5 W against 0.03 to 0.1 W
 OVERHEAD = 0.03  # samples; what a batch costs by itself, 5 to 8 ms: sent, answered, its thread pools held to one
 LOSS = 0.1  # of a batch's samples; progress is reported in batches, and a process that is killed loses one
-LARGEST = 64  # samples
+LARGEST_BATCH = 64  # samples
 
 # Scan, settings and seed -> what draws a variant; so that what is measured in a scan for it is measured once.
 Sampler = Callable[[Scan, Settings, int], Callable[[int], Plan]]
@@ -73,7 +73,7 @@ def batch_size(counts: Sequence[int], processes: int) -> int:
 
     Many scans with few samples become a batch each; a single scan with a thousand becomes many.
     """
-    most = min(LARGEST, max(counts, default=1))
+    most = min(LARGEST_BATCH, max(counts, default=1))
     return min(range(1, most + 1), key=lambda size: (span(counts, processes, size), -size), default=1)
 
 

@@ -14,7 +14,7 @@ from .batches import Batch
 from .run import RunReport, Writing, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .space import needed_bytes, refuse_full_disk
 
-LARGEST = 16  # samples of a batch
+LARGEST_PART = 16  # samples of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def replay_manifest(replay: Replay) -> RunReport:
 def _batches(records: Sequence[Record], sources: Mapping[str, Source], dataset: Dataset) -> list[Batch]:
     batches = []
     for (case, vessels), mine in group_records(records).items():
-        for part in (mine[i : i + LARGEST] for i in range(0, len(mine), LARGEST)):
+        for part in (mine[i : i + LARGEST_PART] for i in range(0, len(mine), LARGEST_PART)):
             plans = tuple(record.plan for record in part)
             dials = {record.plan.sample: record.dial for record in part if record.dial}
             batches.append(Batch(sources[case], dataset, vessels, plans=plans, dials=dials))

@@ -25,7 +25,7 @@ from ..dataset import (
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..imaging import PARTIAL, whole_file
 from ..method import Settings
-from ..parallel import Start, count_jobs, no_progress
+from ..parallel import Start, count_jobs, no_progress, split_failures
 from ..tables import Dial, Record, Source, recover_manifest, sort_records, tumors_path, write_manifest
 from .batches import Batch, Sampler, ordinary_sampler
 from .cluster import Cluster
@@ -206,16 +206,11 @@ def run_batches(
     dataset, backend = writing.dataset, writing.cluster.backend if writing.cluster else None
     watch = partial(log.sample, dataset) if log else None
     hold.unfinished = True
-    made: list[str] = []
-    failures: list[Failure] = []
-    for result in make_samples(batches, processes, progress, manifest=manifest, backend=backend, watch=watch):
-        if isinstance(result, Failure):
-            failures.append(result)
-        else:
-            made.append(result.plan.sample)
+    results = make_samples(batches, processes, progress, manifest=manifest, backend=backend, watch=watch)
+    made, failures = split_failures(r if isinstance(r, Failure) else r.plan.sample for r in results)
     sync_samples(dataset, made)
     hold.unfinished = False
-    return Outcomes(len(made), tuple(failures))
+    return Outcomes(len(made), failures)
 
 
 def describe_dataset(dataset: Dataset, outcomes: Outcomes, val_per_scan: int, copies: Path | None) -> RunReport:

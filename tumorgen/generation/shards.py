@@ -20,7 +20,7 @@ from ..dataset import Dataset, write_json
 from ..errors import TumorgenError, as_unwritable
 from ..tables import Record, recover_manifest, tumors_path
 
-FOLDER = "shards"
+SHARDS = "shards"
 DIVISION = "division.json"
 
 Sample = tuple[str, int]  # case and variant
@@ -43,7 +43,7 @@ class Shard:
 
     def manifest(self, dataset: Dataset) -> Path:
         """The shard's table of samples; that of its tumours lies beside it."""
-        return dataset.folder / FOLDER / f"{self.number}-of-{self.count}.csv"
+        return dataset.folder / SHARDS / f"{self.number}-of-{self.count}.csv"
 
 
 def parse_shard(text: str) -> Shard:
@@ -109,7 +109,7 @@ def read_division(dataset: Dataset) -> Division | None:
     TumorgenError
         The file cannot be read.
     """
-    path = dataset.folder / FOLDER / DIVISION
+    path = dataset.folder / SHARDS / DIVISION
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return _checked(Division(**{**found, "cases": tuple(found["cases"])}))
@@ -144,12 +144,12 @@ def record_division(dataset: Dataset, division: Division) -> None:
         if before is not None and asdict(before)[name] != value:
             what = "the scans" if name == "cases" else f"{name} {getattr(before, name)}, now {value}"
             raise TumorgenError(
-                f"{dataset.folder / FOLDER}: shards of another run are there ({what}); finish and merge that one first,"
+                f"{dataset.folder / SHARDS}: shards of another run are there ({what}); finish and merge that one first,"
                 " or merge what it has made and remove this folder"
             )
-    with as_unwritable(dataset.folder / FOLDER):
-        (dataset.folder / FOLDER).mkdir(exist_ok=True)
-    write_json(asdict(division), dataset.folder / FOLDER / DIVISION)
+    with as_unwritable(dataset.folder / SHARDS):
+        (dataset.folder / SHARDS).mkdir(exist_ok=True)
+    write_json(asdict(division), dataset.folder / SHARDS / DIVISION)
 
 
 def read_shards(dataset: Dataset) -> list[Record]:
@@ -184,7 +184,7 @@ def remove_finished_shards(dataset: Dataset, there: Sequence[Record]) -> dict[Sh
         return {}
     missing = division.missing(there)
     if not missing:
-        shutil.rmtree(dataset.folder / FOLDER)
+        shutil.rmtree(dataset.folder / SHARDS)
     for shard in set(division.all_shards) - set(missing):
         for path in (shard.manifest(dataset), tumors_path(shard.manifest(dataset))):
             path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from isal import isal_zlib
 
 from ..errors import TumorgenError
-from ..imaging import CHUNK, LEVEL
+from ..imaging import CHUNK, DEFLATE_LEVEL
 from ..tables import Source
 
 MARGIN = 1.1  # isal's level 2 against what compressed the source, and that noise deflates worse than blurred scans
@@ -43,7 +43,7 @@ def _deflated_bytes(path: Path) -> int:
         for number in range(PIECES):
             file.seek(size * number // PIECES)
             piece = file.read(min(CHUNK, -(-size // PIECES)))
-            read, deflated = read + len(piece), deflated + len(isal_zlib.compress(piece, LEVEL))
+            read, deflated = read + len(piece), deflated + len(isal_zlib.compress(piece, DEFLATE_LEVEL))
     return min(size, size * deflated // read) if read else 0
 
 

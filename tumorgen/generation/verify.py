@@ -35,8 +35,7 @@ from ..method import Patch, Scan, load_scan, render
 from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import TUMORS, Files, Record, Source, find_sources, read_manifest, spread_samples, tumors_path
 from .replay import group_records, vessels_of
-from .shards import DIVISION, read_division
-from .shards import FOLDER as SHARDS
+from .shards import DIVISION, SHARDS, read_division
 
 CHANGED = "its SHA-256 is not the manifest's: the file was changed"
 STRANGE = "does not belong to the dataset: it was added after the run, or a killed one left it"

@@ -19,15 +19,15 @@ from .files import (
 )
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume
 from .itk import to_image
-from .patched_gzip import CHUNK, LEVEL, ChunkedVolume
+from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
 from .reading import read_ct, read_mask, read_volume, write_volume
 
 __all__ = [
     "CHUNK",
+    "DEFLATE_LEVEL",
     "EMPTY",
     "EXTENSIONS",
     "GEOMETRY_TOLERANCE_MM",
-    "LEVEL",
     "LONGEST_CASE",
     "LONGEST_SAMPLE",
     "PARTIAL",

@@ -72,7 +72,8 @@ def find_volumes(folder: Path) -> dict[str, Path]:
     """
     found = list_volumes(folder)
     if not found:
-        dicom = " Only `tumorgen liver-mask` reads DICOM." if any(map(_is_dicom, _listed(folder)[:100])) else ""
+        first = sorted(folder.iterdir())[:100]
+        dicom = " Only `tumorgen liver-mask` reads DICOM." if any(map(_is_dicom, first)) else ""
         raise TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}.{dicom}".removesuffix("."))
     return found
 
@@ -93,11 +94,12 @@ def list_volumes(folder: Path) -> dict[str, Path]:
             if folder.is_symlink() or folder.exists():
                 refuse_irregular(folder)
             raise TumorgenError(f"{folder}: no such file or folder")
+        listed = sorted(folder.iterdir())
     except OSError as error:
         raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
     found: dict[str, Path] = {}
     twins: dict[str, Path] = {}
-    for path in _listed(folder):
+    for path in listed:
         if not extension_of(path) or path.name.startswith("."):
             continue
         case = case_name(path)
@@ -106,13 +108,6 @@ def list_volumes(folder: Path) -> dict[str, Path]:
             raise TumorgenError(f"{path}: case {case!r} is also {twin.name}; rename one of them")
         found[case] = path
     return found
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def _is_dicom(path: Path) -> bool:

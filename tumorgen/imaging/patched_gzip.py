@@ -34,7 +34,7 @@ from .geometry import Index, Volume
 from .nifti import nifti_header
 
 CHUNK = 1 << 15  # bytes, deflate's window; twice as many make files 1 % smaller, and a third more to deflate again
-LEVEL = 2  # of isal's 0 to 3; at 3 the bytes depend on the processor (docs/writer.md)
+DEFLATE_LEVEL = 2  # of isal's 0 to 3; at 3 the bytes depend on the processor (docs/writer.md)
 _RAW = -15  # raw deflate, 32 KiB window
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])  # no name, no time: same voxels, same bytes
 _LAST_BLOCK = b"\x03\x00"  # an empty final block
@@ -42,7 +42,7 @@ _MOST_BUFFERS = 64  # in one call; systems take 1024, but more at once gains not
 _HASHED = 32  # chunks from one state of the hash that is kept to the next
 
 Voxels = NDArray[Any]
-Block = tuple[Box, Voxels]
+BoxVoxels = tuple[Box, Voxels]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +167,7 @@ class ChunkedVolume:
         """Bytes held in memory: the voxels, which may be shared, and the compressed chunks."""
         return len(self.header) + self.voxels.nbytes + sum(map(len, self.chunks))
 
-    def write(self, path: Path, blocks: Iterable[Block] = (), *, durable: bool = True, parents: bool = True) -> str:
+    def write(self, path: Path, blocks: Iterable[BoxVoxels] = (), *, durable: bool = True, parents: bool = True) -> str:
         """Write the volume with blocks laid over it, as `.nii.gz`; the file appears whole or not at all.
 
         Equal arguments write equal bytes, whatever was written before. Memory: the touched chunks, compressed.
@@ -223,7 +223,7 @@ class ChunkedVolume:
         end = np.bincount(last // self.chunk_bytes + 1, minlength=len(self.chunks) + 1)
         return np.flatnonzero(np.cumsum(begin - end))
 
-    def _deflate_changed(self, blocks: Sequence[Block]) -> dict[int, tuple[bytes, int]]:
+    def _deflate_changed(self, blocks: Sequence[BoxVoxels]) -> dict[int, tuple[bytes, int]]:
         """By number, the chunks that blocks change: deflated again, and the CRC-32 of their content."""
         laid = defaultdict[int, set[int]](set)
         for number, block in enumerate(blocks):
@@ -237,7 +237,7 @@ class ChunkedVolume:
                 changed[chunk] = _deflate(content), isal_zlib.crc32(content)
         return changed
 
-    def _changed_contents(self, run: range, blocks: Sequence[Block]) -> Iterator[tuple[int, bytes]]:
+    def _changed_contents(self, run: range, blocks: Sequence[BoxVoxels]) -> Iterator[tuple[int, bytes]]:
         """Chunks of a run, by number, that are not what they were once blocks are laid over the voxels in order."""
         _, height, width = self.shape
         size, row_bytes, ahead = self.chunk_bytes, width * self.voxels.itemsize, len(self.header)
@@ -276,7 +276,7 @@ class ChunkedVolume:
             whole ^= isal_zlib.crc32_combine(self.checksums[number] ^ checksum, 0, behind)
         return [*buffers, struct.pack("<II", whole, self.size & 0xFFFFFFFF)]
 
-    def _check_block(self, block: Block) -> None:
+    def _check_block(self, block: BoxVoxels) -> None:
         """Refuse what would be cut, stretched or rounded without a word."""
         box, voxels = block
         if not all(0 <= s.start <= s.stop <= n for s, n in zip(box, self.shape, strict=True)):
@@ -287,7 +287,7 @@ class ChunkedVolume:
             raise ValueError(f"block of {voxels.dtype} for a volume of {self.voxels.dtype}")
 
 
-def _lay_blocks(rows: Voxels, first: int, height: int, blocks: Sequence[Block]) -> None:
+def _lay_blocks(rows: Voxels, first: int, height: int, blocks: Sequence[BoxVoxels]) -> None:
     """Lay blocks over some rows (row, x) of a volume, counted from `first` through its planes of a height."""
     last = first + len(rows)
     for (of_z, of_y, of_x), block in blocks:
@@ -309,7 +309,7 @@ def _split_runs(numbers: Sequence[int]) -> Iterator[range]:
 
 def _deflate(content: bytes | memoryview) -> bytes:
     """Deflate a chunk by itself, ended so that another can follow."""
-    compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, _RAW)
+    compressor = isal_zlib.compressobj(DEFLATE_LEVEL, isal_zlib.DEFLATED, _RAW)
     compressed: bytes = compressor.compress(content) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
     return compressed
 

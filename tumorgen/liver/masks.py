@@ -17,8 +17,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..dicom import FLAGS as DICOM_FLAGS
-from ..dicom import Series, convert_series
+from ..dicom import SERIES_FLAGS, Series, convert_series
 from ..errors import Failure, TumorgenError
 from ..imaging import GEOMETRY_TOLERANCE_MM, Geometry, Volume, bounding_box, read_ct, resolved, write_volume
 from ..parallel import Case, Start, map_cases, no_progress
@@ -37,7 +36,7 @@ FLAGS = {
     "hu_high": f"mean above {MEAN_HU[1]:g} HU",
     "cut_by_edge": "the edge of the scan cuts the liver",
     "pieces_dropped": f"pieces of more than {DROPPED:.0%} of the liver were dropped",
-    **DICOM_FLAGS,
+    **SERIES_FLAGS,
 }
 _SIDES = {  # the letter that an axis runs towards, as in LPS: (where its first voxel lies, where its last one does)
     "L": ("right", "left"),

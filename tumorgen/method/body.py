@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, part_of
+from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, overlap, part_of
 from .interpolation import trilinear
 from .mass_effect import pulled_index
 from .operators import Floats, blur_into_zeros
@@ -228,10 +228,6 @@ def texture_in_box(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Float
 
 def clip_to_image(grid: Grid, shape: Index) -> tuple[Box, Box]:
     """The part of a grid inside an image, as a box of the image and as one of the grid; or two empty boxes."""
-    starts = [max(0, a) for a in grid.start]
-    stops = [min(n, a + m) for n, a, m in zip(shape, grid.start, grid.shape, strict=True)]
-    if any(a >= b for a, b in zip(starts, stops, strict=True)):
-        return EMPTY, EMPTY
-    z, y, x = (slice(a, b) for a, b in zip(starts, stops, strict=True))
-    k, j, i = (slice(a - o, b - o) for a, b, o in zip(starts, stops, grid.start, strict=True))
-    return (z, y, x), (k, j, i)
+    z, y, x = (slice(0, n) for n in shape)
+    k, j, i = (slice(a, a + n) for a, n in zip(grid.start, grid.shape, strict=True))
+    return overlap((z, y, x), (k, j, i)) or (EMPTY, EMPTY)

@@ -61,7 +61,7 @@ class Organ:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Body:
+class Anatomy:
     """One patient: the organs in the order they are painted, HU by tissue, and the size against the reference."""
 
     organs: list[Organ]
@@ -69,7 +69,7 @@ class Body:
     stretch: Point
 
 
-def draw_body(rng: np.random.Generator, phase: Phase = "portal") -> Body:
+def draw_body(rng: np.random.Generator, phase: Phase = "portal") -> Anatomy:
     """Draw a patient. The anatomy does not depend on the phase, nor on any voxel grid."""
     hu = {name: getattr(tissue, phase) + tissue.spread * rng.uniform(-1, 1) for name, tissue in TISSUES.items()}
     stretch = (rng.uniform(0.94, 1.05), rng.uniform(0.94, 1.06), rng.uniform(0.95, 1.04))
@@ -81,7 +81,7 @@ def draw_body(rng: np.random.Generator, phase: Phase = "portal") -> Body:
     )
     abdomen = _abdomen(rng, torso, float(np.prod(stretch)))
     organs = [*_wall(rng, torso), *_chest(rng, torso), *_spine(torso), *_bowel(rng, torso), *abdomen, *_table(torso)]
-    return Body(organs, hu, stretch)
+    return Anatomy(organs, hu, stretch)
 
 
 def _solid(tissue: str, shape: Shape, part: Part = "other") -> Organ:
@@ -108,9 +108,6 @@ def _near(rng: np.random.Generator, point: Point, mm: float) -> Point:
 def _mirrored(at: Coordinates) -> Coordinates:
     """The coordinates with right and left folded onto each other, for what the body has in pairs."""
     return Coordinates(np.abs(at.x), at.y, at.z)
-
-
-# --- the torso: nested outlines, the diaphragm, the curve of the spine ----------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +177,6 @@ def _outline(at: Coordinates, half_width: float, half_depth: float, center_y: fl
 def _radius(at: Coordinates, x: float, y: float, half_width: float, half_depth: float) -> Array:
     """Distance from a vertical axis, 1 on an ellipse."""
     return np.sqrt(((at.x - np.float32(x)) / half_width) ** 2 + ((at.y - np.float32(y)) / half_depth) ** 2)
-
-
-# --- the wall: fat, muscles, ribs -----------------------------------------------------------------------------------
 
 
 def _wall(rng: np.random.Generator, torso: Torso) -> list[Organ]:
@@ -271,9 +265,6 @@ def _back_muscles(rng: np.random.Generator) -> list[Organ]:
     return [_solid("muscle", muscle) for muscle in (*muscles, crura)]
 
 
-# --- chest ----------------------------------------------------------------------------------------------------------
-
-
 def _chest(rng: np.random.Generator, torso: Torso) -> list[Organ]:
     """Diaphragm, lungs with their vessels, heart, oesophagus, sternum."""
     base = (-inf, -inf, -60.0), (inf, inf, inf)
@@ -329,9 +320,6 @@ def _scattered(points: NDArray[np.float64]) -> Coordinates:
     return Coordinates(x, y, z)
 
 
-# --- spine ----------------------------------------------------------------------------------------------------------
-
-
 def _spine(torso: Torso) -> list[Organ]:
     """Discs, vertebral bodies, arches with their processes, and the canal."""
     low, high = (-48.0, 10.0, -inf), (48.0, 118.0, inf)
@@ -368,9 +356,6 @@ def _spine(torso: Torso) -> list[Organ]:
 
 def _vertebral_body(side: Field, at: Coordinates) -> Array:
     return np.maximum(side(at), np.abs(at.z) - np.float32(11.5))
-
-
-# --- abdomen --------------------------------------------------------------------------------------------------------
 
 
 def _abdomen(rng: np.random.Generator, torso: Torso, stretch: float) -> list[Organ]:
@@ -563,9 +548,6 @@ def _great_vessels(hilum: Point) -> list[Organ]:
         ("aorta", [(5, 6, -118), (24, 10, -160), (46, 22, -210)], [7, 6, 5.5]),
     ]
     return [_solid(tissue, tube(points, radii)) for tissue, points, radii in tubes]
-
-
-# --- bowel and table ------------------------------------------------------------------------------------------------
 
 
 def _bowel(rng: np.random.Generator, torso: Torso) -> list[Organ]:

@@ -15,7 +15,7 @@ from scipy.ndimage import correlate1d, uniform_filter1d
 
 from ..errors import TumorgenError
 from ..imaging import Geometry, Index, Triple, Volume
-from .anatomy import Body, draw_body
+from .anatomy import Anatomy, draw_body
 from .solids import Array, Coordinates, coordinates_of
 from .tissues import TISSUES, Phase
 
@@ -90,7 +90,7 @@ def _extent(geometry: Geometry) -> str:
     return " x ".join(f"{n * s:g}" for n, s in zip(geometry.shape, geometry.spacing_mm, strict=True))
 
 
-def _paint(body: Body, geometry: Geometry) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
+def _paint(body: Anatomy, geometry: Geometry) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
     """HU without noise, liver and vessels: each organ over those before it, by the share of each voxel it fills."""
     at = coordinates_of(geometry, body.stretch)
     hu = np.full(geometry.shape, TISSUES["air"].none, np.float32)
