@@ -55,8 +55,8 @@ def test_a_pair_of_files_and_other_bytes_are_refused():
     pair = nib.Nifti1Pair(np.zeros((2, 2, 2), np.int16), np.eye(4)).header.binaryblock
     for start, reason in (
         (pair[:344] + b"ni1\x00", "file of their own"),
-        (b"\x00" * 600, "no header"),
-        (b"", "no header"),
+        (b"\x00" * 600, "no NIfTI header"),
+        (b"", "no NIfTI header"),
     ):
         with pytest.raises(TumorgenError, match=reason):
             parse_header(start)

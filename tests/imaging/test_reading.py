@@ -124,7 +124,7 @@ PLACE_30 = Geometry((9, 30, 30), (2.0, 1.0, 1.0))
         ("absent", "no such file"),
         ("folder", "is not a regular file, but a folder"),
         ("empty", "not a readable volume"),
-        ("text", "not a readable volume"),
+        ("text", r"not a readable volume \(it is damaged, or not compressed with gzip\)"),
         ("2D", "a 3D volume is needed"),
         ("one slice", "a 3D volume is needed"),
         ("4D", "is 4D of size .* a 3D volume is needed"),

@@ -108,7 +108,7 @@ def format_of(file: BinaryIO, path: Path) -> str:
         raise TumorgenError(f"{path}: is a DICOM file; give `tumorgen liver-mask` the folder of its series")
     extension = extension_of(path)
     if not extension:
-        raise TumorgenError(f"{path}: of no format that is read; there are {', '.join(EXTENSIONS)}")
+        raise TumorgenError(f"{path}: is of no format that is read; give one of {', '.join(EXTENSIONS)}")
     return extension
 
 

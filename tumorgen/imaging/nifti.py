@@ -93,7 +93,7 @@ def parse_header(start: bytes) -> np.ndarray:
         raise TumorgenError("NIfTI-2, which is not read; convert it to NIfTI-1")
     is_little = size == NIFTI_1.itemsize.to_bytes(4, "little")
     if len(start) < NIFTI_1.itemsize or not (is_little or size == NIFTI_1.itemsize.to_bytes(4, "big")):
-        raise TumorgenError("no header of NIfTI")
+        raise TumorgenError("it has no NIfTI header")
     header: np.ndarray = np.frombuffer(start, NIFTI_1.newbyteorder("<" if is_little else ">"), count=1).reshape(())
     if not bytes(header["magic"]).startswith(b"n+1"):
         raise TumorgenError("its voxels are in a file of their own")
@@ -171,7 +171,7 @@ def _unpacked_start(file: BinaryIO, path: Path) -> bytes:
     try:
         return zlib.decompressobj(31).decompress(first_bytes(file, _PACKED, path), HEADER_BYTES)
     except zlib.error as error:
-        raise TumorgenError(f"{path}: not a readable volume ({error})") from error
+        raise TumorgenError(f"{path}: not a readable volume (it is damaged, or not compressed with gzip)") from error
 
 
 def _without_extensions(header: np.ndarray, start: bytes) -> bytes:

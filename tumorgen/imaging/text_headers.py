@@ -68,7 +68,7 @@ def nrrd_claim(file: BinaryIO, path: Path) -> Claim:
     end = re.search(rb"\r?\n\r?\n" if len(start) == LONGEST_HEADER else rb"\r?\n\r?\n|\Z", start)
     lines, length = _header_lines(start, end, path)
     if not lines or not re.fullmatch(r"NRRD000[1-5]", lines[0].strip()):
-        raise TumorgenError(f"{path}: not a readable volume (no header of NRRD)")
+        raise TumorgenError(f"{path}: not a readable volume (it has no NRRD header)")
     fields = _fields(lines[1:], ":", path)
     fields = {re.sub(r"[ _-]", "", name): value for name, value in fields.items()}
     _check_grammar(fields, _NRRD_GRAMMAR, path, others=False)
