@@ -272,6 +272,12 @@ def test_a_missing_column_is_named(manifest, table, column):
         read_manifest(manifest)
 
 
+def test_a_missing_table_of_tumours_is_named(manifest):
+    manifest.with_name("tumors.csv").unlink()
+    with pytest.raises(TumorgenError, match=r"tumors\.csv: no such file$"):
+        read_manifest(manifest)
+
+
 @pytest.mark.parametrize("change", [lambda line: line.rsplit(",", 3)[0], lambda line: line + ",1,2"])
 def test_a_row_of_another_length_is_refused(manifest, change):
     lines = manifest.read_text().splitlines()

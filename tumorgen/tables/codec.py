@@ -66,6 +66,8 @@ def read_text(path: Path, *, torn: bool = False) -> str:
     try:
         content = path.read_bytes()
         return (content[: content.rfind(b"\n") + 1] if torn else content).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise TumorgenError(f"{path}: no such file") from None
     except OSError as error:
         raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
