@@ -65,8 +65,8 @@ def evaluate(
     Per lesion (component of 26 neighbours): found by any overlap, and by an intersection over union above 0.5 as the
     LiTS scorer has it; false positives, which overlap no lesion, per scan.
 
-    Overall: means, sensitivity by radius, specificity on scans without tumour, with 95 % intervals that know which
-    scans come from one patient.
+    Overall: means, sensitivity by radius, specificity on scans without tumour, with 95 % intervals over patients,
+    however many scans each has.
 
     A case that is missing, extra, unreadable, on another grid or has other labels is listed and counted, but in no
     mean. The exit code is then 1.

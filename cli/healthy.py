@@ -36,7 +36,7 @@ def healthy(scans: Scans, new: NewDataset, jobs: int) -> None:
     written = write_healthy_dataset(sources, dataset, jobs=jobs, start=progress("healthy", "scan"))
     click.echo(f"{dataset.folder}: {plural(len(written.cases), 'healthy scan')}, {written.made} written now")
     if written.cases and not written.has_splits:
-        click.echo("note: one scan only, so it cannot be held out from itself and no splits_final.json is written")
+        click.echo("note: one scan only, so no split by patient is possible and no splits_final.json is written")
     if written.cases:
         click.echo(
             f"next:\n  {new.export}export nnUNet_extTrainer=$(tumorgen trainer-path)\n"

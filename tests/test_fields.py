@@ -99,7 +99,7 @@ def test_a_record_in_a_table_keeps_what_is_not_said_of_it():
     [
         ({}, "name missing"),
         ({"name": 1}, "name: 1 is not of type str"),
-        ({"name": "x", "part": {"end": 1}}, "unknown setting 'part.end'; there are ends, points"),
+        ({"name": "x", "part": {"end": 1}}, "unknown setting 'part.end'; choose from ends, points"),
         ({"name": "x", "seed": 10**400}, "seed: a number of 401 digits is out of any range"),
         ({"name": "x", "radius_mm": 10**400}, "radius_mm: a number of 401 digits is out of any range"),
         ({"name": "x", "radius_mm": True}, "radius_mm: True is not of type float"),

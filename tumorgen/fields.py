@@ -313,7 +313,7 @@ def _build_record(kind: type, value: Any, name: str, default: Any) -> Any:
     known = {field.name: field for field in declared(kind)}
     for key in value:
         if key not in known:
-            raise TumorgenError(f"unknown setting {f'{name}.{key}'.strip('.')!r}; there are {', '.join(known)}")
+            raise TumorgenError(f"unknown setting {f'{name}.{key}'.strip('.')!r}; choose from {', '.join(known)}")
     given = {
         key: _build(known[key].kind, item, f"{name}.{key}".strip("."), known[key].default)
         for key, item in value.items()

@@ -157,8 +157,8 @@ def test_the_mixture_can_be_changed(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[texture]\ngrain = 1", r"unknown setting 'texture\.grain'; there are eta, sigma_b_mm"),
-        ("colour = 3", "unknown setting 'colour'; there are pattern, sizes"),
+        ("[texture]\ngrain = 1", r"unknown setting 'texture\.grain'; choose from eta, sigma_b_mm"),
+        ("colour = 3", "unknown setting 'colour'; choose from pattern, sizes"),
         ("[classes.small]\nradius = 3", r"unknown setting 'classes\.small\.radius'"),
         ('[texture]\neta = "rough"', r"texture\.eta: a list is needed, not 'rough'"),
         ("[texture]\neta = [1.1]", r"texture\.eta: 2 values are needed, not 1"),

@@ -82,7 +82,7 @@ def test_the_table_of_liver_mask_is_read(folders):
     done = command("healthy", "--jobs", 1)
     assert done.exit_code == 1
     assert "failed: two" in done.stderr
-    assert "one scan only" in done.stdout
+    assert "one scan only, so no split by patient is possible" in done.stdout
     assert [path.name for path in (DATASET / "labelsTr").iterdir()] == ["one.nii.gz"]
     assert not (DATASET / "splits_final.json").exists()
 
