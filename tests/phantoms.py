@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from scipy import ndimage
 
 from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import write_volume
 from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import Vessels
 
@@ -43,3 +46,14 @@ def ball_scan(spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0), case: st
     """The ball, prepared."""
     volume, liver = ball_volume(spacing_mm, **options)
     return prepare_scan(volume, liver, Vessels(), case)
+
+
+def write_balls(
+    root: Path, count: int, name: str, spacing_mm: tuple[float, float, float] = (4.0, 4.0, 4.0), **options: object
+) -> Path:
+    """Write balls of seeds 0, 1, ... as scans: `images/NAME_0.nii.gz`, ..., and their masks in `masks/`."""
+    for number in range(count):
+        volume, liver = ball_volume(spacing_mm, seed=number, **options)
+        write_volume(volume, root / "images" / f"{name}_{number}.nii.gz")
+        write_volume(Volume(liver, volume.geometry), root / "masks" / f"{name}_{number}.nii.gz")
+    return root

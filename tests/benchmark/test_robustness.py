@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner, Result
-from phantoms import ball_volume
+from phantoms import write_balls
 
 from tumorgen.benchmark.dials import DIALS, DIMENSIONS, Benchmark, Default, with_levels
 from tumorgen.benchmark.run import find_departures, make_benchmark
@@ -24,8 +24,6 @@ from tumorgen.generation.replay import Replay, replay_manifest
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.verify import verify_dataset
-from tumorgen.imaging.geometry import Volume
-from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
 from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, Dial, read_manifest, write_manifest
 from tumorgen.tables.sources import Source, match_sources
@@ -38,12 +36,7 @@ SAMPLES = 9  # of a scan: these and the control
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory) -> Path:
     """Folders of two small healthy scans and their masks."""
-    root = tmp_path_factory.mktemp("scans")
-    for number in range(2):
-        volume, liver = ball_volume((4.0, 3.0, 3.0), vessel_radius_mm=4.0, seed=number)
-        write_volume(volume, root / "images" / f"scan_{number}.nii.gz")
-        write_volume(Volume(liver, volume.geometry), root / "masks" / f"scan_{number}.nii.gz")
-    return root
+    return write_balls(tmp_path_factory.mktemp("scans"), 2, "scan", (4.0, 3.0, 3.0), vessel_radius_mm=4.0)
 
 
 def sources(scans: Path) -> list[Source]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from phantoms import ball_scan, ball_volume
+from phantoms import ball_scan, ball_volume, write_balls
 
 from tumorgen.benchmark.dials import Benchmark, with_levels
 from tumorgen.benchmark.regions import Regions
@@ -49,11 +49,7 @@ def scan() -> Scan:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """A benchmark of two scans, and an ordinary dataset of them."""
-    root = tmp_path_factory.mktemp("made")
-    for number in range(2):
-        volume, liver = ball_volume((4.0, 3.0, 3.0), vessel_radius_mm=4.0, seed=number)
-        write_volume(volume, root / "images" / f"scan_{number}.nii.gz")
-        write_volume(Volume(liver, volume.geometry), root / "masks" / f"scan_{number}.nii.gz")
+    root = write_balls(tmp_path_factory.mktemp("made"), 2, "scan", (4.0, 3.0, 3.0), vessel_radius_mm=4.0)
     scans = sources(root)
     make_benchmark(Run(Dataset(root / "Dataset502_Robustness", TEST), scans, Settings(), jobs=1), FEW)
     synthesize_dataset(

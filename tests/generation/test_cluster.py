@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from phantoms import ball_volume
+from phantoms import write_balls
 
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
@@ -22,8 +22,6 @@ from tumorgen.generation.cluster import connect_cluster
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.worker import run_batch_elsewhere
-from tumorgen.imaging.geometry import Volume
-from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.tables.sources import match_sources
 
@@ -41,12 +39,7 @@ PER_SCAN = 6
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("scans")
-    for number in range(3):
-        volume, liver = ball_volume((4.0, 4.0, 4.0), seed=number)
-        write_volume(volume, root / "images" / f"liver_{number}.nii.gz")
-        write_volume(Volume(liver, volume.geometry), root / "masks" / f"liver_{number}.nii.gz")
-    return root
+    return write_balls(tmp_path_factory.mktemp("scans"), 3, "liver")
 
 
 def make(scans: Path, folder: Path, **options):

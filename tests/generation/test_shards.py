@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from phantoms import ball_volume
+from phantoms import write_balls
 
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
@@ -20,8 +20,6 @@ from tumorgen.generation.merge import MergeReport, merge_shards
 from tumorgen.generation.run import Run, RunReport
 from tumorgen.generation.shards import Shard, parse_shard
 from tumorgen.generation.synth import synthesize_dataset
-from tumorgen.imaging.geometry import Volume
-from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
 from tumorgen.tables.sources import match_sources
 
@@ -32,12 +30,7 @@ PER_SCAN = 3
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("scans")
-    for number in range(3):
-        volume, liver = ball_volume((4.0, 4.0, 4.0), seed=number)
-        write_volume(volume, root / "images" / f"liver_{number}.nii.gz")
-        write_volume(Volume(liver, volume.geometry), root / "masks" / f"liver_{number}.nii.gz")
-    return root
+    return write_balls(tmp_path_factory.mktemp("scans"), 3, "liver")
 
 
 def make(scans: Path, root: Path, shard: str | None = None, **options) -> RunReport:
