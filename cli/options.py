@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import as_usage_error
-from .kinds import EXISTING, FILE, FOLDER, NATURAL
+from .kinds import EXISTING, FILE, FOLDER, NATURAL, TableChoice
 
 if TYPE_CHECKING:
     from tumorgen.dataset import Dataset
@@ -27,6 +27,8 @@ SCANS = Path("manifests/scans.csv")
 JOBS = "Processes; -1 is all cores."
 FORCE = "Start even if the disk does not have enough room."
 METHOD = "tumorgen.method.settings"
+RECIPE = "Whose tumours are drawn (docs/realism.md)  [default: turing]"
+SETTINGS = "TOML file with any of the method's parameters; what it does not name is the recipe's."
 COPIES = Path("manifests")  # folder that gets copies of the manifests
 
 
@@ -39,13 +41,11 @@ class SettingOption(click.Option):
 
     @property
     def help(self) -> str:
-        """The setting's meaning and its default."""
-        from tumorgen.fields import find_field, help_of
+        """The setting's meaning."""
+        from tumorgen.fields import help_of
         from tumorgen.method import Settings
 
-        default = find_field(Settings, self.setting).default
-        words = default if isinstance(default, str) else ",".join(default)
-        return f"{help_of(Settings, self.setting)}  [default: {words}]"
+        return f"{help_of(Settings, self.setting)}  [default: the recipe's]"
 
     @help.setter
     def help(self, text: str | None) -> None:
@@ -145,13 +145,15 @@ class NewDataset:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How tumours are drawn: a file of settings, and the seed."""
+    """How tumours are drawn: a recipe, a file of settings on top of it, and the seed."""
 
-    settings: Path | None = option(None, "TOML file with parameters of the method, as for synth.", type=EXISTING)
+    recipe: str | None = option(None, RECIPE, type=TableChoice("tumorgen.method.recipes:RECIPES"))
+    settings: Path | None = option(None, SETTINGS, type=EXISTING)
     seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
     def load(self) -> Settings:
-        """The settings in the file, or the defaults."""
-        from tumorgen.method import Settings, load_settings
+        """The recipe's settings, with what the file says on top."""
+        from tumorgen.method import DEFAULT_RECIPE, load_recipe, load_settings
 
-        return load_settings(self.settings) if self.settings else Settings()
+        base = load_recipe(self.recipe or DEFAULT_RECIPE)
+        return load_settings(self.settings, base) if self.settings else base

@@ -15,7 +15,20 @@ from tumorgen.wording import plural
 from .common import as_usage_error, made_in, progress, report_failures
 from .estimate import print_estimate
 from .kinds import EXISTING, EXISTING_FILE, FILE, NATURAL, POSITIVE, TableChoice
-from .options import COPIES, FORCE, JOBS, METHOD, Method, NewDataset, Scans, SettingOption, block, option
+from .options import (
+    COPIES,
+    FORCE,
+    JOBS,
+    METHOD,
+    RECIPE,
+    SETTINGS,
+    Method,
+    NewDataset,
+    Scans,
+    SettingOption,
+    block,
+    option,
+)
 
 if TYPE_CHECKING:
     from tumorgen.generation import Cluster, RunReport, Shard, Writing
@@ -27,7 +40,7 @@ W = TypeVar("W", bound="Writing")
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How many variants are drawn, and how: a file of settings, what the command line says on top, and the seed."""
+    """How many variants are drawn, and how: a recipe, what a file and the command line say on top, and the seed."""
 
     per_scan: int = option(20, "Variants of each scan.", type=POSITIVE)
     sizes: str | None = option(None, cls=SettingOption, setting="sizes")
@@ -38,7 +51,8 @@ class Drawing:
     without: tuple[str, ...] = option(
         (), "Switch a step off: vessel avoidance, deformation, ...", multiple=True, type=TableChoice(f"{METHOD}:STEPS")
     )
-    settings: Path | None = option(None, "TOML file with any of the method's parameters.", type=EXISTING)
+    recipe: str | None = option(None, RECIPE, type=TableChoice("tumorgen.method.recipes:RECIPES"))
+    settings: Path | None = option(None, SETTINGS, type=EXISTING)
     seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
     def load(self) -> Settings:
@@ -46,7 +60,7 @@ class Drawing:
         from tumorgen.method import override
 
         given = {"sizes": self.sizes, "pattern": self.pattern, "intensity": self.intensity}
-        return override(Method(self.settings).load(), **given, without=self.without)
+        return override(Method(self.recipe, self.settings).load(), **given, without=self.without)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from .imaging.geometry import Geometry, Volume
 from .imaging.reading import read_volume, write_volume
 from .method.patch import Patch
 from .method.plan import Plan, Tumor
+from .method.recipes import load_recipe
 from .method.rendering import render
 from .method.sampling import draw_plan, draw_variant
 from .method.scan import Scan, load_scan
@@ -24,6 +25,7 @@ __all__ = [
     "add_tumors",
     "draw_plan",
     "draw_variant",
+    "load_recipe",
     "load_scan",
     "load_settings",
     "read_manifest",

@@ -7,6 +7,8 @@ the dictionary of columns, and what `--help` says of a setting. It imports littl
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 import sys
 import types
 import typing
@@ -22,6 +24,7 @@ T = TypeVar("T")
 
 FINITE = (-sys.float_info.max, sys.float_info.max)  # domain of any number but NaN and the infinities
 _SCALARS = (str, int, float, bool)  # what a cell of a table may hold
+_LIST = re.compile(r"\[\n((?: +[^\s\[\]{}]+,\n)+) *\]")  # as tomli_w writes a list of words and numbers
 _LARGEST = 10**18  # of whole numbers in TOML; every domain is narrower, and not all survive as floats
 
 
@@ -39,6 +42,8 @@ class About:
         Lowest and highest value, of each number in it where it holds several; None where any will do, NaN among them.
     odd
         Whether its numbers are odd.
+    ascending
+        Whether its numbers do not fall from one to the next: a table of quantiles.
     choices
         The texts that it may hold; empty where it may be any.
     symbol, source
@@ -51,6 +56,7 @@ class About:
     high: float | None = None
     _: KW_ONLY
     odd: bool = False
+    ascending: bool = False
     choices: tuple[str, ...] = ()
     symbol: str = ""
     source: str = ""
@@ -173,11 +179,23 @@ def _check(kind: Any, value: Any, name: str, about: About) -> None:
         for key, item in value.items():
             _check(arguments[1], item, f"{name}.{key}", about)
     elif isinstance(value, tuple) and arguments[-1] is Ellipsis:
-        refuse_twins(name, value)
+        if about.ascending:
+            _check_ascending(name, value)
+        else:
+            refuse_twins(name, value)
         for item in value:
             check_value(name, item, about)
     else:
         check_value(name, value, about)
+
+
+def _check_ascending(name: str, values: Sequence[float]) -> None:
+    """Refuse a table of quantiles that is empty, or whose values fall."""
+    if not values:
+        raise TumorgenError(f"{name} is empty; at least one value is needed")
+    for before, after in itertools.pairwise(values):
+        if before > after:
+            raise TumorgenError(f"{name}: {after:g} comes after {before:g}; quantiles must not fall")
 
 
 def check_value(name: str, value: Any, about: About) -> None:
@@ -236,8 +254,8 @@ def refuse_twins(what: str, values: Iterable[Hashable], remedy: str = "") -> Non
         seen.add(value)
 
 
-def load_toml(kind: type[T], path: Path) -> T:
-    """Read a record from a TOML file; what it does not name keeps its default.
+def load_toml(kind: type[T], path: Path, base: T | None = None) -> T:
+    """Read a record from a TOML file; what it does not name keeps its default, or what it is in `base`.
 
     Raises
     ------
@@ -253,16 +271,16 @@ def load_toml(kind: type[T], path: Path) -> T:
     except (ValueError, RecursionError) as error:  # of a number with thousands of digits too
         raise TumorgenError(f"{path}: not a TOML file ({error})") from error
     try:
-        return from_plain(kind, data)
+        return from_plain(kind, data, base)
     except TumorgenError as error:
         raise TumorgenError(f"{path}: {error}") from error
 
 
 def dump_toml(record: Any) -> str:
-    """TOML text of a record; `load_toml` gives it back unchanged."""
+    """TOML text of a record, each list in one line; `load_toml` gives it back unchanged."""
     import tomli_w
 
-    return tomli_w.dumps(to_plain(record))
+    return _LIST.sub(lambda found: f"[{' '.join(found[1].split())[:-1]}]", tomli_w.dumps(to_plain(record)))
 
 
 def to_plain(value: Any) -> Any:
@@ -271,18 +289,18 @@ def to_plain(value: Any) -> Any:
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [to_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def from_plain(kind: type[T], data: Mapping[str, Any]) -> T:
-    """A record from nested dictionaries and lists, such as TOML gives.
+def from_plain(kind: type[T], data: Mapping[str, Any], base: T | None = None) -> T:
+    """A record from nested dictionaries and lists, such as TOML gives; the rest is that of `base` or its default.
 
     Raises
     ------
     TumorgenError
         An unknown key, a value of the wrong type or outside its domain.
     """
-    return typing.cast(T, _build(kind, data, "", MISSING))
+    return typing.cast(T, _build(kind, data, "", MISSING if base is None else base))
 
 
 def _build(kind: Any, value: Any, name: str, default: Any) -> Any:
@@ -315,7 +333,12 @@ def _build_record(kind: type, value: Any, name: str, default: Any) -> Any:
         if key not in known:
             raise TumorgenError(f"unknown setting {f'{name}.{key}'.strip('.')!r}; choose from {', '.join(known)}")
     given = {
-        key: _build(known[key].kind, item, f"{name}.{key}".strip("."), known[key].default)
+        key: _build(
+            known[key].kind,
+            item,
+            f"{name}.{key}".strip("."),
+            known[key].default if default is MISSING else getattr(default, key),
+        )
         for key, item in value.items()
     }
     if default is not MISSING:

@@ -14,12 +14,14 @@ from phantoms import ball_scan
 
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import dump_toml, from_plain, to_plain
+from tumorgen.method.recipes import load_recipe
 from tumorgen.method.sampling import draw_plan
 from tumorgen.method.settings import (
     CONTRASTS,
     INTENSITIES,
     MIX,
     PATTERNS,
+    REAL,
     STEPS,
     Settings,
     Size,
@@ -97,7 +99,8 @@ BASE = Settings()
 DRAWN = st.builds(
     Settings,
     pattern=st.sampled_from(PATTERNS),
-    sizes=st.lists(st.sampled_from([*BASE.classes, MIX]), min_size=1, unique=True).map(tuple),
+    sizes=st.lists(st.sampled_from([*BASE.classes, MIX, REAL]), min_size=1, unique=True).map(tuple),
+    real=st.sampled_from([load_recipe("lifelike").real, replace(load_recipe("lifelike").real, shared=0.0)]),
     vessels=st.builds(replace, st.just(BASE.vessels), avoid=st.booleans(), sigma_a_base=st.floats(0, 10)),
     intensity=st.builds(
         replace, st.just(BASE.intensity), model=st.sampled_from(INTENSITIES), lowest_hu=st.floats(-90, 90)
@@ -157,7 +160,7 @@ def test_the_mixture_can_be_changed(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[texture]\ngrain = 1", r"unknown setting 'texture\.grain'; choose from eta, sigma_b_mm"),
+        ("[texture]\ngrain = 1", r"unknown setting 'texture\.grain'; choose from model, necrosis"),
         ("colour = 3", "unknown setting 'colour'; choose from pattern, sizes"),
         ("[classes.small]\nradius = 3", r"unknown setting 'classes\.small\.radius'"),
         ('[texture]\neta = "rough"', r"texture\.eta: a list is needed, not 'rough'"),

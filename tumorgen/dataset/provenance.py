@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import TumorgenError
-from ..fields import to_plain
+from ..fields import from_plain, to_plain
 from ..method import Settings, load_settings
 from ..tables import SAMPLES, Record
 from .raw import BENCHMARK, PROVENANCE, Dataset, write_json
@@ -147,7 +147,8 @@ def find_contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator
 
 def _other_settings(dataset: Dataset, found: Mapping[str, Any], seeds: set[int]) -> Iterator[str]:
     with suppress(TumorgenError):  # a settings file that cannot be read is a problem of its own
-        if found.get("settings") != to_plain(load_settings(dataset.settings)):
+        settings, recorded = load_settings(dataset.settings), found.get("settings")
+        if not isinstance(recorded, dict) or from_plain(Settings, recorded) != settings:
             yield "its settings are not those of settings.toml"
     for seed in sorted(seeds - {found.get("seed")}):
         yield f"its seed is {str(found.get('seed'))[:40]}; {SAMPLES} says {seed}"

@@ -2,21 +2,28 @@ from .body import TRUNCATE
 from .patch import Block, Outcome, Patch
 from .placement import count_clear, move_to_candidate, reach_mm
 from .plan import Plan, Tumor, sample_name, size_along, spacing_along
+from .recipes import DEFAULT_RECIPE, RECIPES, load_recipe
 from .rendering import render
 from .sampling import MuRange, apply_switches, draw_plan, draw_tumor, draw_variant, mu_range, plan_for, variant_class
 from .scan import Scan, digest_voxels, load_scan, prepare_scan
-from .settings import MIX, SIZES, Range, Settings, Size, Vessels, load_settings, override
+from .settings import MIX, REAL, SIZES, Bin, Quantiles, Range, Real, Settings, Size, Vessels, load_settings, override
 
 __all__ = [
+    "DEFAULT_RECIPE",
     "MIX",
+    "REAL",
+    "RECIPES",
     "SIZES",
     "TRUNCATE",
+    "Bin",
     "Block",
     "MuRange",
     "Outcome",
     "Patch",
     "Plan",
+    "Quantiles",
     "Range",
+    "Real",
     "Scan",
     "Settings",
     "Size",
@@ -28,6 +35,7 @@ __all__ = [
     "draw_plan",
     "draw_tumor",
     "draw_variant",
+    "load_recipe",
     "load_scan",
     "load_settings",
     "move_to_candidate",

@@ -62,7 +62,17 @@ class Tumor:
     ]
     deform_points: Annotated[int, settings.DEFORM_POINTS]
     shape_seed: Annotated[int, About("seed of the displacement", "", *_SEED)]
-    mu_t_hu: Annotated[float, About("mean of the texture", "HU", -1000, 4000, symbol="mu_t")]
+    mu_t_hu: Annotated[
+        float,
+        About(
+            "mean of the texture; of texture model `scan` the mean of the image over the tumour's core (2 mm or r / 2"
+            " inside the outline in plane, the lesser of both) where the parenchyma under it has mean mu_p",
+            "HU",
+            -1000,
+            4000,
+            symbol="mu_t",
+        ),
+    ]
     sigma_t_hu: Annotated[float, About("standard deviation of the texture: sigma_p", "HU", 0, 1000)]
     eta: Annotated[float, settings.ETA]
     sigma_b_mm: Annotated[float, settings.SIGMA_B]
@@ -74,6 +84,36 @@ class Tumor:
     capsule_high: Annotated[float, settings.CAPSULE_HIGH]
     capsule_hu: Annotated[float, settings.CAPSULE_ADDED]
     sigma_d_mm: Annotated[float, settings.SIGMA_D]
+    turn_deg: Annotated[
+        float, About("turn of the ellipsoid in plane, from the image's x towards its y", "degrees", -360, 360)
+    ] = 0.0
+    texture_model: Annotated[
+        str,
+        About(
+            "`paper`: noise in the place of the scan's (Eq. 3); `scan`: contrast and a smooth field on the scan's",
+            choices=settings.TEXTURES,
+        ),
+    ] = settings.PAPER
+    heterogeneity_hu: Annotated[float, About("SD of the smooth field inside; texture model `scan`", "HU", 0, 1000)] = (
+        0.0
+    )
+    grain_mm: Annotated[float, About("width (sigma) of the grain of that field", "mm", 0, 50)] = 0.0
+    necrosis_hu: Annotated[
+        float, About("what is added in the middle; below zero it is darker; texture model `scan`", "HU", -1000, 1000)
+    ] = 0.0
+    necrosis_extent: Annotated[
+        float, About("width (sigma) of the middle that is darker, as a fraction of the half-axes", "", 0, 5)
+    ] = 0.0
+    label_inset_mm: Annotated[
+        float,
+        About(
+            "how far inside the tumour's edge its label ends, as annotators draw it; 0: the exact label", "mm", 0, 20
+        ),
+    ] = 0.0
+    label_jitter_mm: Annotated[
+        float,
+        About("SD of the label's departure from there, as annotators' hands have; 0: the exact label", "mm", 0, 20),
+    ] = 0.0
 
     def __post_init__(self) -> None:
         check_domains(self)

@@ -18,8 +18,9 @@ from ..imaging import Box
 from ..seeds import stable_rng
 from .placement import place_tumors
 from .plan import Plan, Tumor, rounded, sample_name
+from .real import SampleTraits, draw_count, draw_real_sizes, fit_to_real
 from .scan import Scan
-from .settings import CONTRASTS, MIX, Count, Range, Settings, Size
+from .settings import CONTRASTS, FITTED, MIX, REAL, Count, Range, Settings, Size
 
 _ETA_DECIMALS = 2  # few enough etas that rendering keeps the filters of all
 _SEED_BITS = 32  # spreadsheets round integers of more than 15 digits
@@ -48,6 +49,9 @@ def mu_range(settings: Settings, mu_p: float) -> MuRange:
     that the contrast stays 10 to 40 HU.
     """
     model = settings.intensity
+    if model.model == FITTED:
+        tables = [each.contrast_hu for each in settings.real.bins]
+        return MuRange(mu_p + min(table[0] for table in tables), mu_p + max(table[-1] for table in tables))
     if model.model in CONTRASTS:
         contrast = CONTRASTS[model.model]
         return MuRange(mu_p + contrast.low_hu, mu_p + contrast.high_hu, mu_p + contrast.mode_hu)
@@ -99,7 +103,7 @@ def draw_plan(
     rng
         Generator that everything is drawn from: the same state gives the same plan.
     size_class
-        One of the settings' size classes, or `mix`.
+        One of the settings' size classes, `mix` or `real`.
     region
         Box (z, y, x) that all centres lie in, but for satellites: those lie around their main tumour.
 
@@ -113,11 +117,15 @@ def draw_plan(
     TumorgenError
         The size class is unknown.
     """
-    if size_class != MIX and size_class not in settings.classes:
-        raise TumorgenError(f"unknown size class {size_class!r}; choose from {', '.join((*settings.classes, MIX))}")
+    known = (*settings.classes, MIX, REAL)
+    if size_class not in known:
+        raise TumorgenError(f"unknown size class {size_class!r}; choose from {', '.join(known)}")
     draws, places = rng.spawn(2)
     mu = mu_range(settings, scan.mu_p_hu)
     drafts = _draw_pattern(settings, size_class, mu, scan.sigma_p_hu, draws)
+    if settings.draws_from_bins:
+        traits = SampleTraits.draw(draws)
+        drafts = [fit_to_real(tumor, settings, scan.mu_p_hu, traits, draws) for tumor in drafts]
     tumors, notes = place_tumors(scan, settings, drafts, places, region)
     if mu.lowered:
         notes.add("mu_t_lowered")
@@ -170,10 +178,18 @@ def plan_for(
 def _draw_pattern(settings: Settings, size_class: str, mu: MuRange, sigma_p: float, rng: Generator) -> list[Tumor]:
     """Draw the tumours of a sample, without places; the largest first, so that they find room."""
 
+    def draw_sizes(name: str, sizes: Sequence[Size]) -> list[Tumor]:
+        return [draw_tumor(settings, name, size, mu, sigma_p, rng) for size in sizes]
+
     def draw(name: str, count: Count = (1, 1)) -> list[Tumor]:
         number = int(rng.integers(count[0], count[1] + 1))
-        return [draw_tumor(settings, name, settings.classes[name], mu, sigma_p, rng) for _ in range(number)]
+        sizes = draw_real_sizes(settings.real, number, rng) if name == REAL else [settings.classes[name]] * number
+        return draw_sizes(name, sizes)
 
+    if settings.pattern == "classes" and size_class == REAL:
+        number = draw_count(settings.real, rng)
+        drafts = draw_sizes(REAL, draw_real_sizes(settings.real, number, rng))
+        return sorted(drafts, key=lambda tumor: -tumor.radius_mm)
     if settings.pattern == "classes":
         counts = settings.mix if size_class == MIX else {size_class: settings.classes[size_class].count}
         drafts = [tumor for name, count in counts.items() for tumor in draw(name, count)]

@@ -18,9 +18,10 @@ from ..fields import About, check_choice, check_domains, check_value, load_toml
 
 Range = tuple[float, float]
 Count = tuple[int, int]
+Quantiles = tuple[float, ...]
 
 PATTERNS = ("classes", "single", "multifocal", "satellite")
-MIX = "mix"
+MIX, REAL = "mix", "real"  # size classes that are no rows of the size table
 TABLE_1 = "Table 1"
 
 
@@ -42,7 +43,11 @@ class Contrast:
 CONTRASTS: Mapping[str, Contrast] = types.MappingProxyType(
     {"portal": Contrast(-98, -11, 61), "arterial": Contrast(-44, 26, 146)}
 )
-INTENSITIES = ("paper", *CONTRASTS)
+FITTED = "fitted"  # drawn from `real.bins`
+INTENSITIES = ("paper", *CONTRASTS, FITTED)
+PAPER, SCAN = "paper", "scan"
+TEXTURES = (PAPER, SCAN)
+PLACES = ("vessels", "parenchyma")
 
 # What a setting has in common with the column of the value that is used or drawn.
 VESSEL_OFFSET = About(
@@ -74,10 +79,15 @@ class Vessels:
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """Mean intensity mu_t of a tumour: `paper` (Table 1) or one of the clinical models of section 3.2."""
+    """Mean intensity mu_t of a tumour: Table 1's, a clinical model of section 3.2, or that of real lesions."""
 
     model: Annotated[
-        str, About("how bright tumours are: `paper` follows Table 1, the others section 3.2", choices=INTENSITIES)
+        str,
+        About(
+            "how bright tumours are: `paper` follows Table 1, `portal` and `arterial` section 3.2, `fitted` the tables"
+            " of real.bins",
+            choices=INTENSITIES,
+        ),
     ] = "paper"
     lowest_hu: Annotated[float, About("lower end of mu_t ~ U(30, mu_p - 10)", "HU", -1000, 1000, source=TABLE_1)] = 30.0
     least_contrast_hu: Annotated[
@@ -90,8 +100,22 @@ class Intensity:
 
 @dataclass(frozen=True, slots=True)
 class Texture:
-    """Grain of the tumour (Eq. 3)."""
+    """What a tumour consists of: the paper's noise (Eq. 3), or the scan's own noise and a smooth field."""
 
+    model: Annotated[
+        str,
+        About(
+            "what a tumour consists of: `paper` puts noise of its own in the place of the scan's (Eq. 3), `scan` adds"
+            " contrast and a smooth heterogeneity to the scan, whose noise stays",
+            choices=TEXTURES,
+        ),
+    ] = PAPER
+    necrosis: Annotated[
+        Range, About("how much darker the middle is, as a fraction of the contrast; model `scan`", low=0, high=1)
+    ] = (0.0, 0.0)
+    necrosis_above_mm: Annotated[
+        float, About("radius above which tumours have such a middle; it grows with what r exceeds", "mm", 0.5, 1000)
+    ] = 10.0
     eta: Annotated[Range, ETA] = (1.1, 1.5)
     sigma_b_mm: Annotated[float, SIGMA_B] = 0.6
 
@@ -100,6 +124,13 @@ class Texture:
 class Shape:
     """Ellipsoid and its elastic deformation."""
 
+    model: Annotated[
+        str,
+        About(
+            "`paper`: half-axes and sigma_e of the size table; `fitted`: the tables of real.bins",
+            choices=(PAPER, FITTED),
+        ),
+    ] = PAPER
     elastic: Annotated[bool, About("whether the ellipsoid is deformed")] = True
     half_axes: Annotated[Range, About("half-axes of the ellipsoid, as fractions of r", low=0.1, high=5)] = (0.75, 1.25)
     deform_points: Annotated[int, DEFORM_POINTS] = 5
@@ -109,8 +140,19 @@ class Shape:
 class Edge:
     """Blur of the tumour's edge, t' -> t''."""
 
+    model: Annotated[
+        str, About("`paper`: sigma_c of sigma_c_mm; `fitted`: of the tables of real.bins", choices=(PAPER, FITTED))
+    ] = PAPER
     blur: Annotated[bool, About("whether the edge is blurred")] = True
     sigma_c_mm: Annotated[Range, SIGMA_C] = (0.6, 1.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """How the label departs from the tumour, as an annotator's does; zeros give the exact label."""
+
+    inset_mm: Annotated[float, About("how far inside the tumour's edge the label ends", "mm", 0, 20)] = 0.0
+    jitter_mm: Annotated[float, About("SD of the label's departure from there", "mm", 0, 20)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +187,74 @@ class Size:
     sigma_e_mm: Annotated[
         Range, About("strength of the elastic deformation", "mm", 0, 20, symbol="sigma_e", source="size table")
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where tumours lie: clear of vessels (Eq. 1 and 2), or where real ones do, in parenchyma."""
+
+    model: Annotated[
+        str,
+        About(
+            "`vessels`: anywhere in the liver with no vessel within r; `parenchyma`: where what is around the centre is"
+            " parenchyma, as deep below the liver's surface as the tables of real.bins say",
+            choices=PLACES,
+        ),
+    ] = "vessels"
+    most_clipped: Annotated[
+        float, About("largest part of a tumour that the liver's edge may cut off; model `parenchyma`", "", 0, 1)
+    ] = 0.15
+    most_foreign: Annotated[
+        Range,
+        About(
+            "largest part of a tumour under which may lie vessel or fat, below 10 mm and from there on; model"
+            " `parenchyma`",
+            "",
+            0,
+            1,
+        ),
+    ] = (0.2, 0.35)
+    gap_mm: Annotated[float, About("least distance between two tumours; model `parenchyma`", "mm", 0, 100)] = 3.0
+
+
+def _table(meaning: str, unit: str, low: float, high: float, symbol: str = "") -> About:
+    return About(f"{meaning}: quantiles", unit, low, high, ascending=True, symbol=symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """What real lesions of a range of radii are like.
+
+    Every table holds quantiles at equal steps of probability, from the least value to the greatest.
+    """
+
+    below_mm: Annotated[
+        float, About("radii of the bin lie below it and not below that of the bin before", "mm", 0.5, 1000)
+    ]
+    contrast_hu: Annotated[Quantiles, _table("mean of the core above that of the parenchyma", "HU", -1000, 1000)]
+    sigma_c_mm: Annotated[Quantiles, _table("blur of the edge", "mm", 0, 20, "sigma_c")]
+    heterogeneity: Annotated[Quantiles, _table("SD of the smooth field inside, over the contrast", "", 0, 2)]
+    grain_mm: Annotated[Quantiles, _table("width (sigma) of that field's grain", "mm", 0.1, 50)]
+    axis_ratio: Annotated[Quantiles, _table("lesser over greater half-axis in plane", "", 0.1, 1)]
+    elongation: Annotated[Quantiles, _table("half-axis along z over the radius in plane", "", 0.1, 5)]
+    irregularity: Annotated[Quantiles, _table("strength of the elastic deformation, sigma_e over r", "", 0, 1)]
+    depth: Annotated[Quantiles, _table("depth of the centre below the liver's surface, over r", "", 0, 100)]
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """Sizes, numbers and properties of real lesions: what `--sizes real` and the models `fitted` draw from."""
+
+    radius_mm: Annotated[Quantiles, _table("radius in plane", "mm", 0.5, 100, "r")] = (3.0, 6.0, 30.0)
+    count: Annotated[Quantiles, _table("number of tumours in a sample", "", 1, 1000)] = (1.0, 3.0, 20.0)
+    shared: Annotated[
+        float, About("part of the variance of contrast and edge that a sample's tumours have in common", "", 0, 1)
+    ] = 0.0
+    bins: Annotated[tuple[Bin, ...], About("properties by radius")] = ()
+
+    def bin_of(self, radius_mm: float) -> Bin:
+        """The bin of a radius; the last one for what is larger."""
+        return next((each for each in self.bins if radius_mm < each.below_mm), self.bins[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,15 +309,22 @@ class Settings:
         About("how the tumours of a sample are laid out; `classes` follows the paper's size table", choices=PATTERNS),
     ] = "classes"
     sizes: Annotated[
-        tuple[str, ...], About(f"size classes that a scan's samples take turns in; `{MIX}` is a mixture of them")
+        tuple[str, ...],
+        About(
+            f"size classes that a scan's samples take turns in; `{MIX}` is a mixture of them, `{REAL}` draws sizes and"
+            " numbers of real lesions"
+        ),
     ] = (*SIZES, MIX)
     vessels: Vessels = field(default_factory=Vessels)
     intensity: Intensity = field(default_factory=Intensity)
     texture: Texture = field(default_factory=Texture)
     shape: Shape = field(default_factory=Shape)
     edge: Edge = field(default_factory=Edge)
+    annotation: Annotation = field(default_factory=Annotation)
     mass_effect: MassEffect = field(default_factory=MassEffect)
     capsule: Capsule = field(default_factory=Capsule)
+    places: Places = field(default_factory=Places)
+    real: Real = field(default_factory=Real)
     multifocal: Multifocal = field(default_factory=Multifocal)
     satellite: Satellite = field(default_factory=Satellite)
     classes: Annotated[Mapping[str, Size], About("the size table", source="size table")] = field(
@@ -221,6 +338,23 @@ class Settings:
         check_domains(self)
         _check_ends(self)
         _check_classes(self)
+        _check_bins(self)
+
+    @property
+    def draws_from_bins(self) -> bool:
+        """Whether anything is drawn from the tables of `real.bins`."""
+        return any(_needs_of_bins(self).values())
+
+
+def _needs_of_bins(s: Settings) -> Mapping[str, bool]:
+    """The models that draw from the tables of real lesions, and whether each is chosen."""
+    return {
+        "intensity.model": s.intensity.model == FITTED,
+        "shape.model": s.shape.model == FITTED,
+        "edge.model": s.edge.model == FITTED,
+        "texture.model": s.texture.model == SCAN,
+        "places.model": s.places.model == "parenchyma",
+    }
 
 
 def _check_ends(s: Settings) -> None:
@@ -236,11 +370,12 @@ def _check_ends(s: Settings) -> None:
 
 def _check_classes(s: Settings) -> None:
     """Refuse size classes that are not there, or whose tumours could not be drawn."""
-    if MIX in s.classes:
-        raise TumorgenError(f"classes.{MIX}: {MIX!r} names the mixture of the classes; call the class something else")
+    for name in (MIX, REAL):
+        if name in s.classes:
+            raise TumorgenError(f"classes.{name}: {name!r} has a meaning of its own; call the class something else")
     if not s.sizes:
         raise TumorgenError("sizes is empty; give at least one size class")
-    check_choice("size class", s.sizes, (*s.classes, MIX))
+    check_choice("size class", s.sizes, (*s.classes, MIX, REAL))
     check_choice("mix", s.mix, tuple(s.classes))
     if MIX in s.sizes and sum(high for _, high in s.mix.values()) == 0:
         raise TumorgenError("mix: all its counts are zero")
@@ -250,15 +385,27 @@ def _check_classes(s: Settings) -> None:
         check_value(f"half-axes in mm (shape.half_axes) of classes.{name}", half_axes, HALF_AXIS)
 
 
-def load_settings(path: Path) -> Settings:
-    """Read settings from a TOML file; what it does not name keeps its default.
+def _check_bins(s: Settings) -> None:
+    """Refuse bins of radii that are not in order, and models that need bins where there are none."""
+    limits = [each.below_mm for each in s.real.bins]
+    if limits != sorted(set(limits)):
+        raise TumorgenError("real.bins: below_mm must rise from bin to bin")
+    for name, needed in _needs_of_bins(s).items():
+        if needed and not limits:
+            raise TumorgenError(
+                f"{name} draws from the tables of real.bins, and there are none; `tumorgen fit` makes them"
+            )
+
+
+def load_settings(path: Path, base: Settings | None = None) -> Settings:
+    """Read settings from a TOML file; what it does not name is that of `base`, by default the paper's.
 
     Raises
     ------
     TumorgenError
         No such file, not TOML, an unknown key, a value of the wrong type or outside its domain.
     """
-    return load_toml(Settings, path)
+    return load_toml(Settings, path, base)
 
 
 STEPS: Mapping[str, tuple[str, str]] = types.MappingProxyType(

@@ -1,0 +1,89 @@
+"""Tumours as real ones: tables of quantiles, what a sample shares, sizes and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from phantoms import ball_scan
+from scipy import stats
+
+from tumorgen.errors import TumorgenError
+from tumorgen.fields import from_plain, to_plain
+from tumorgen.method.real import draw_count, draw_from, draw_real_sizes, draw_sharing, quantile
+from tumorgen.method.recipes import RECIPES, load_recipe
+from tumorgen.method.sampling import draw_plan
+from tumorgen.method.settings import REAL, Real, Settings
+
+TABLE = (0.0, 1.0, 3.0, 10.0)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_a_table_holds_quantiles_at_equal_steps_of_probability():
+    assert [quantile(TABLE, p) for p in (0, 1 / 3, 0.5, 2 / 3, 1)] == pytest.approx([0, 1, 2, 3, 10])
+
+
+def test_draws_follow_the_table(rng):
+    drawn = [draw_from(TABLE, rng) for _ in range(4000)]
+    assert stats.kstest(drawn, lambda x: np.interp(x, TABLE, [0, 1 / 3, 2 / 3, 1])).pvalue > 0.01
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
+def test_what_is_shared_leaves_the_distribution_as_it_is_and_correlates_a_sample(shared, rng):
+    traits = rng.standard_normal(3000)
+    pairs = np.array([[draw_sharing(TABLE, shared, t, rng) for _ in range(2)] for t in traits])
+    assert stats.kstest(pairs[:, 0], lambda x: np.interp(x, TABLE, [0, 1 / 3, 2 / 3, 1])).pvalue > 0.01
+    ranks = stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic
+    assert ranks == pytest.approx(6 / np.pi * np.arcsin(shared / 2), abs=0.06)  # of a Gaussian copula
+
+
+def test_numbers_and_sizes_come_from_their_tables(rng):
+    real = Real(radius_mm=(3.0, 5.0), count=(2.0, 4.0))
+    assert {draw_count(real, rng) for _ in range(200)} == {2, 3, 4}
+    assert all(3 <= size.radius_mm <= 5 for size in draw_real_sizes(real, 50, rng))
+
+
+def test_size_real_draws_numbers_and_sizes_whatever_the_recipe(rng):
+    scan = ball_scan((3.0, 3.0, 3.0))
+    settings = replace(Settings(), sizes=(REAL,), real=Real(radius_mm=(3.0, 5.0), count=(2.0, 2.0)))
+    plan = draw_plan(scan, settings, rng, REAL)
+    assert plan.tumors_requested == 2
+    assert {tumor.size_class for tumor in plan.tumors} == {REAL}
+    assert all(3 <= tumor.radius_mm <= 5 for tumor in plan.tumors)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_complete(name):
+    settings = load_recipe(name)
+    assert from_plain(Settings, to_plain(settings)) == settings
+
+
+def test_turing_is_table_1_with_all_steps_and_paper_lacks_capsule_and_mass_effect():
+    turing, paper = load_recipe("turing"), load_recipe("paper")
+    assert turing == Settings()
+    assert (paper.mass_effect.enabled, paper.capsule.enabled) == (False, False)
+    assert replace(paper, mass_effect=turing.mass_effect, capsule=turing.capsule) == turing
+
+
+def test_an_unknown_recipe_is_refused():
+    with pytest.raises(TumorgenError, match="unknown recipe 'other'; choose from lifelike, paper"):
+        load_recipe("other")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"intensity": {"model": "fitted"}}, r"intensity\.model draws from the tables of real\.bins"),
+        ({"real": {"count": []}}, r"real\.count is empty"),
+        ({"real": {"radius_mm": [5.0, 3.0]}}, r"real\.radius_mm: 3 comes after 5; quantiles must not fall"),
+        ({"classes": {"real": {"radius_mm": 3, "count": [1, 1], "sigma_e_mm": [0, 0]}}}, "a meaning of its own"),
+    ],
+)
+def test_settings_that_cannot_be_drawn_from_are_refused(change, message):
+    with pytest.raises(TumorgenError, match=message):
+        from_plain(Settings, change)

@@ -1,0 +1,108 @@
+"""Tumours as real ones are: sizes, numbers and properties drawn from tables of quantiles (`settings.Real`).
+
+A sample's tumours share part of what is drawn: one patient's metastases look alike. Contrast and edge of a tumour are
+those of a rank that is partly the sample's, through a Gaussian copula, so that over all samples each keeps the
+distribution of its table.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator
+
+from .plan import Tumor, rounded
+from .settings import FITTED, SCAN, Bin, Quantiles, Real, Settings, Size, Texture
+
+_LEAST_RADIUS_MM = 0.5  # of a size
+_GRAIN_DECIMALS = 1  # few enough grains that rendering keeps the filters of all
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTraits:
+    """What the tumours of a sample have in common, as standard normal deviates."""
+
+    contrast: float
+    edge: float
+
+    @classmethod
+    def draw(cls, rng: Generator) -> SampleTraits:
+        """Draw a sample's traits."""
+        contrast, edge = rng.standard_normal(2)
+        return cls(float(contrast), float(edge))
+
+
+def quantile(table: Quantiles, probability: float) -> float:
+    """The value at a probability in [0, 1] of a table of quantiles at equal steps, linear between them."""
+    return float(np.interp(probability * (len(table) - 1), np.arange(len(table)), table))
+
+
+def draw_from(table: Quantiles, rng: Generator) -> float:
+    """Draw from a table of quantiles."""
+    return quantile(table, float(rng.random()))
+
+
+def draw_sharing(table: Quantiles, shared: float, trait: float, rng: Generator) -> float:
+    """Draw from a table of quantiles, where a part of the variance of the rank is the sample's trait."""
+    deviate = math.sqrt(shared) * trait + math.sqrt(1 - shared) * float(rng.standard_normal())
+    return quantile(table, 0.5 * math.erfc(-deviate / math.sqrt(2)))
+
+
+def draw_count(real: Real, rng: Generator) -> int:
+    """Draw the number of tumours in a sample."""
+    return max(1, round(draw_from(real.count, rng)))
+
+
+def draw_real_sizes(real: Real, number: int, rng: Generator) -> list[Size]:
+    """Draw the sizes of some tumours; their elastic deformation is Table 1's of a like size, unless it is fitted."""
+    radii = [max(draw_from(real.radius_mm, rng), _LEAST_RADIUS_MM) for _ in range(number)]
+    return [Size(r, (1, 1), (r / 8, r / 4)) for r in radii]
+
+
+def fit_to_real(tumor: Tumor, settings: Settings, mu_p: float, traits: SampleTraits, rng: Generator) -> Tumor:
+    """Give a tumour without a place the properties of real ones of its size, where the settings ask for them.
+
+    Every draw is made whatever the settings ask for, so that two runs that differ in a model differ in that alone.
+    """
+    found = settings.real.bin_of(tumor.radius_mm)
+    contrast = draw_sharing(found.contrast_hu, settings.real.shared, traits.contrast, rng)
+    sigma_c = draw_sharing(found.sigma_c_mm, settings.real.shared, traits.edge, rng)
+    if settings.intensity.model == FITTED:
+        tumor = replace(tumor, mu_t_hu=rounded(mu_p + contrast))
+    if settings.edge.model == FITTED:
+        tumor = replace(tumor, sigma_c_mm=rounded(sigma_c))
+    shaped = _with_shape(tumor, found, rng)
+    tumor = shaped if settings.shape.model == FITTED else tumor
+    filled = _with_inside(tumor, settings.texture, found, tumor.mu_t_hu - mu_p, rng)
+    tumor = filled if settings.texture.model == SCAN else tumor
+    return replace(tumor, label_inset_mm=settings.annotation.inset_mm, label_jitter_mm=settings.annotation.jitter_mm)
+
+
+def _with_shape(tumor: Tumor, found: Bin, rng: Generator) -> Tumor:
+    """The tumour with half-axes, their turn and a deformation of its own."""
+    r, ratio = tumor.radius_mm, draw_from(found.axis_ratio, rng)
+    return replace(
+        tumor,
+        half_axis_z_mm=rounded(r * draw_from(found.elongation, rng)),
+        half_axis_y_mm=rounded(r * math.sqrt(ratio)),
+        half_axis_x_mm=rounded(r / math.sqrt(ratio)),
+        sigma_e_mm=rounded(r * draw_from(found.irregularity, rng)),
+        turn_deg=rounded(rng.uniform(0, 180)),
+    )
+
+
+def _with_inside(tumor: Tumor, texture: Texture, found: Bin, contrast_hu: float, rng: Generator) -> Tumor:
+    """The tumour with the scan's noise, a smooth field on it and, where it is large enough, a darker middle."""
+    heterogeneity, grain = draw_from(found.heterogeneity, rng), draw_from(found.grain_mm, rng)
+    necrosis, extent = float(rng.uniform(*texture.necrosis)), max(0.0, 1 - texture.necrosis_above_mm / tumor.radius_mm)
+    darker = necrosis > 0 and extent > 0
+    return replace(
+        tumor,
+        texture_model=SCAN,
+        heterogeneity_hu=rounded(abs(contrast_hu) * heterogeneity),
+        grain_mm=round(grain, _GRAIN_DECIMALS),
+        necrosis_hu=rounded(contrast_hu * necrosis) if darker else 0.0,
+        necrosis_extent=rounded(extent) if darker else 0.0,
+    )
