@@ -6,7 +6,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -159,11 +159,11 @@ def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
     keep_memory()  # from here on, when the large arrays of preparing are gone
     planes = _planes_at_hand(scan)
     label = ChunkedVolume.from_volume(Volume(scan.liver, scan.geometry)).keep_planes(planes)
-    scan = replace(scan, inside=label)
+    scan = scan.with_voxels(scan.hu, label)
     image = ChunkedVolume.from_volume(scan.image).keep_planes(slice(0, 0))
-    scan = replace(scan, hu=image)  # and with it the whole CT is let go, before planes are made of the chunks
+    scan = scan.with_voxels(image, label)  # and with it the whole CT is let go, before planes are made of the chunks
     image = image.keep_planes(planes)
-    return Prepared(replace(scan, hu=image), image, label)
+    return Prepared(scan.with_voxels(image, label), image, label)
 
 
 def _planes_at_hand(scan: Scan) -> slice:

@@ -6,7 +6,8 @@ A scan is prepared once. Plans are then drawn for it and rendered into it. Array
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ from scipy import ndimage
 from ..errors import TumorgenError
 from ..imaging import Box, Boxed, Geometry, Index, Volume, bounding_box, case_name, grow, read_ct, read_mask, shape_of
 from .settings import Vessels
+from .tissue import Tissue
 
 OUTLIER_SD = 3.0  # parenchyma: voxels within 3 robust standard deviations of the median
 FILTER_TRUNCATE = 4.0
 LIVER_HU = (-50.0, 300.0)  # fatty without contrast to late arterial; outside it the values are not HU
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Scan:
     """A CT with its liver and what the method measures in it.
+
+    What only some tumours need is measured when it is first asked for, and kept.
 
     Attributes
     ----------
@@ -67,6 +71,18 @@ class Scan:
     sigma_a: float
     candidates: NDArray[np.int32]
     clearance_mm: NDArray[np.float32]
+
+    @cached_property
+    def tissue(self) -> Tissue:
+        """The liver taken apart into parenchyma and what is foreign in it."""
+        hu, liver = np.asarray(self.hu[self.roi]), np.asarray(self.inside[self.roi]).view(bool)
+        return Tissue.of(hu, liver, (self.mu_p_hu, self.sigma_p_hu), self.geometry.spacing_mm)
+
+    def with_voxels(self, hu: Boxed, inside: Boxed) -> Scan:
+        """The same scan, its voxels held by other objects; what has been measured is kept."""
+        moved = replace(self, hu=hu, inside=inside)
+        moved.__dict__.update({name: value for name, value in self.__dict__.items() if name == "tissue"})
+        return moved
 
     @property
     def image(self) -> Volume:

@@ -1,0 +1,176 @@
+"""What a liver consists of: the parenchyma's local mean, and what is no parenchyma (vessels, cysts, fat, the edge).
+
+The scan is taken apart into a background, the mean of the parenchyma within about a centimetre, and a residual: noise,
+and what is foreign. Arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..imaging import Box, Triple
+from .operators import Floats, Operator, apply_separable
+
+BACKGROUND_MM = 9.0  # width (sigma) of the mean that is called background
+SMOOTH_MM = 1.2  # width (sigma) of the filter that vessels stand out of the noise after
+_TRUNCATE = 3.0  # of that filter
+_CELL_MM = 4.0  # of the coarse grid that holds it, well below that width
+_HU_STEPS = 16  # of the background per HU, so that it is the same on every machine
+_WEAK_SD, _STRONG_SD = 2.2, 3.6  # robust standard deviations of the smoothed residual: hysteresis
+_LEAST_MM3 = 60.0  # smaller pieces are noise
+_NORMAL_SD = 3.0  # what the background is the mean of: within so many robust standard deviations of the median
+_SLAB = 2**21  # voxels worked on together, to bound the memory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """The local mean of the parenchyma, on a coarse grid of cells.
+
+    Attributes
+    ----------
+    hu
+        Mean of each cell (z, y, x), HU.
+    cell
+        Voxels of a cell along each axis; the first cell begins at the first voxel of the region.
+    """
+
+    hu: Floats
+    cell: tuple[int, int, int]
+
+    def in_box(self, box: Box) -> Floats:
+        """The background in a box of the region's voxels, which may reach beyond it: linear between cells."""
+        along = [_between_cells(b, k, n) for b, k, n in zip(box, self.cell, self.hu.shape, strict=True)]
+        return apply_separable(along, self.hu)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tissue:
+    """A liver taken apart, over the region `roi` of its scan.
+
+    Attributes
+    ----------
+    background
+        Local mean of the parenchyma.
+    foreign
+        Voxels of the liver that are no parenchyma, boolean: vessels, cysts, fat, its edge.
+    parenchyma
+        Voxels of the liver, none of them foreign, whose smoothed HU lie within 2 sigma_p of mu_p.
+    """
+
+    background: Background
+    foreign: NDArray[np.bool_]
+    parenchyma: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        hu: NDArray[Any],
+        liver: NDArray[np.bool_],
+        parenchyma_hu: tuple[float, float],
+        spacing_mm: Triple,
+    ) -> Tissue:
+        """Take a liver apart.
+
+        Parameters
+        ----------
+        hu, liver
+            The scan in HU and its liver mask, over the same region.
+        parenchyma_hu
+            mu_p and sigma_p.
+        spacing_mm
+            Spacing (z, y, x).
+        """
+        mu_p, sigma_p = parenchyma_hu
+        smooth = smooth_hu(hu, spacing_mm)
+        values = smooth[liver].astype(np.float64)
+        median, sd = _median_and_sd(values)
+        normal = liver & (np.abs(smooth - np.float32(median)) <= np.float32(_NORMAL_SD * sd))
+        background = measure_background(hu, normal, mu_p, spacing_mm)
+        foreign = find_foreign(smooth, background, liver, float(np.prod(spacing_mm)))
+        near = np.abs(smooth - np.float32(mu_p)) <= np.float32(2 * sigma_p)
+        return cls(background, foreign, liver & near & ~foreign)
+
+
+def smooth_hu(hu: NDArray[Any], spacing_mm: Triple) -> Floats:
+    """A scan smoothed so far that vessels stand out of its noise."""
+    sigmas = [SMOOTH_MM / s for s in spacing_mm]
+    smooth: Floats = ndimage.gaussian_filter(hu.astype(np.float32), sigmas, truncate=_TRUNCATE)
+    return smooth
+
+
+def measure_background(hu: NDArray[Any], parenchyma: NDArray[np.bool_], mu_p: float, spacing_mm: Triple) -> Background:
+    """Local mean of the parenchyma: Gaussian-weighted, of what is parenchyma only; mu_p where there is none near."""
+    z, y, x = (max(1, round(_CELL_MM / s)) for s in spacing_mm)
+    sigmas = [BACKGROUND_MM / (k * s) for k, s in zip((z, y, x), spacing_mm, strict=True)]
+    count = _sum_cells(parenchyma.astype(np.float32), (z, y, x))
+    total = _sum_cells(np.where(parenchyma, hu - np.float32(mu_p), np.float32(0)), (z, y, x))
+    weight, above = (ndimage.gaussian_filter(each, sigmas, mode="constant") for each in (count, total))
+    mean = np.divide(above, weight, out=np.zeros_like(above), where=weight > 1e-3)
+    return Background((np.rint((mean + mu_p) * _HU_STEPS) / _HU_STEPS).astype(np.float32), (z, y, x))
+
+
+def find_foreign(
+    smooth: Floats, background: Background, liver: NDArray[np.bool_], voxel_mm3: float
+) -> NDArray[np.bool_]:
+    """Voxels of the liver that are no parenchyma: pieces of it that stand out of the background.
+
+    A piece stands out by 2.2 robust standard deviations of the smoothed residual everywhere and by 3.6 somewhere, and
+    has 60 mm3 at least.
+    """
+    residual = subtract_background(smooth, background)
+    sd = _median_and_sd(residual[liver].astype(np.float64))[1]
+    np.abs(residual, out=residual)
+    weak = liver & (residual > np.float32(_WEAK_SD * sd))
+    pieces, count = cc3d.connected_components(weak, connectivity=26, return_N=True)
+    if not count:
+        return weak
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    strong = np.zeros(count + 1, bool)
+    strong[pieces[residual > np.float32(_STRONG_SD * sd)]] = True
+    keep = strong & (sizes * voxel_mm3 >= _LEAST_MM3)
+    keep[0] = False
+    found: NDArray[np.bool_] = keep[pieces]
+    return found
+
+
+def subtract_background(values: Floats, background: Background) -> Floats:
+    """Values over the whole region less its background, as a new array."""
+    residual = np.empty_like(values)
+    planes = max(1, _SLAB // max(1, values[0].size))
+    rows, columns = slice(0, values.shape[1]), slice(0, values.shape[2])
+    for start in range(0, len(values), planes):
+        slab = slice(start, min(start + planes, len(values)))
+        np.subtract(values[slab], background.in_box((slab, rows, columns)), out=residual[slab])
+    return residual
+
+
+def _sum_cells(values: Floats, cell: tuple[int, int, int]) -> NDArray[np.float64]:
+    """Sums over cells of voxels; the last ones may be smaller."""
+    sums: NDArray[Any] = values
+    for axis in (2, 1, 0):
+        sums = np.add.reduceat(sums, np.arange(0, values.shape[axis], cell[axis]), axis=axis, dtype=np.float64)
+    return sums
+
+
+def _between_cells(voxels: slice, cell: int, cells: int) -> Operator:
+    """Linear interpolation of some voxels in a row from the centres of cells; beyond the last ones their value."""
+    place = (np.arange(voxels.start, voxels.stop) - (cell - 1) / 2) / cell
+    place = np.clip(place, 0, cells - 1)
+    low = np.minimum(place.astype(np.int32), max(cells - 2, 0))
+    high = np.minimum(low + 1, cells - 1)
+    share = (place - low).astype(np.float32)
+    values = np.stack([1 - share, share], axis=1).ravel()
+    columns = np.stack([low, high], axis=1).astype(np.int32).ravel()
+    return Operator(values, columns, np.arange(0, columns.size + 1, 2, dtype=np.int32), cells)
+
+
+def _median_and_sd(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Median and robust standard deviation: 1.4826 times the median absolute deviation."""
+    median = float(np.median(values))
+    return median, float(1.4826 * np.median(np.abs(values - median)))
