@@ -70,8 +70,9 @@ bench-patches: $(READY)  ## Measure what tumours on the fly cost nnU-Net's data 
 bench-writer: $(READY)  ## Measure what the writer alone costs, by box and size of chunk (ARGS=--write puts it into docs/writer.md)
 	$(BIN)/python tests/benchmarks/benchmark_writer.py $(ARGS)
 
-study: $(READY)  ## Train on few and many variants and on the fly: the toy of docs/study.md (ARGS=... for more)
-	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -W ignore tests/studies/study.py $(ARGS)
+# With --real it is the study on real tumours; `make study ARGS="--real . --help"` tells its options.
+study: $(READY)  ## Train on few and many variants and on the fly, or compare recipes on real tumours: docs/study.md (ARGS="--real ...")
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -W ignore tests/studies/$(if $(findstring --real,$(ARGS)),real_study,study).py $(ARGS)
 
 SETTING ?= full
 RECIPE ?= build

@@ -21,6 +21,7 @@ import click
 import joblib
 import numpy as np
 import SimpleITK as sitk
+from networks import build_unet, train_network
 from numpy.random import Generator
 
 from tumorgen.evaluation.intervals import mean_interval, proportion_interval
@@ -51,7 +52,6 @@ REAL_HELD_OUT = Path("example_ct/ct.nii.gz"), Path("example_ct/liver.nii.gz")
 DATA = Path(os.environ.get("TUMORGEN_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PAGE = Path(__file__).parents[2] / "docs" / "study.md"
 CURVES = Path("images/study.png")  # beside the page
-BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 ON_THE_FLY = 0  # in place of a number of variants
 BATCH = 4
 KEPT = 500  # rendered variants, in each process: some kB each at 5 mm
@@ -149,36 +149,9 @@ def batches(source: Source, setting: Setting, seed: int) -> Iterator[Any]:
 
 
 def train(source: Source, setting: Setting, seed: int) -> Any:
-    """A small U-Net from nnU-Net's building blocks, with nnU-Net's first weights and loss.
-
-    With batch norm, since it sees whole images when it is tested: instance norm would measure another mixture of
-    tissue in them than in patches.
-    """
-    import torch
-    from dynamic_network_architectures.architectures.unet import PlainConvUNet
-    from dynamic_network_architectures.initialization.weight_init import InitWeights_He
-    from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
-    from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
-
-    torch.manual_seed(seed)
-    stages = len(setting.features)
-    network = PlainConvUNet(
-        1, stages, setting.features, torch.nn.Conv3d, 3, [1] + [2] * (stages - 1), 2, 3, 2, conv_bias=True,
-        norm_op=torch.nn.BatchNorm3d, norm_op_kwargs={"affine": True}, nonlin=torch.nn.LeakyReLU,
-    ).to(setting.device, memory_format=torch.channels_last_3d)  # fmt: skip
-    network.apply(InitWeights_He(1e-2))  # with PyTorch's own, 8 of 25 trainings never found a tumour
-    dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
-    loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, setting.iterations, 0.9)
-    stream = batches(source, setting, seed)
-    for _ in range(setting.iterations):
-        images, labels = next(stream)
-        optimizer.zero_grad()
-        loss(network(images.to(setting.device)), labels.to(setting.device)).backward()
-        optimizer.step()
-        schedule.step()
-    return network.eval()
+    """A small network, trained on batches of a source."""
+    network = build_unet(1, 3, setting.features, dimensions=3, seed=seed)
+    return train_network(network, batches(source, setting, seed), setting.iterations, setting.device)
 
 
 def predict(network: Any, image: np.ndarray, setting: Setting) -> np.ndarray:
@@ -305,7 +278,7 @@ class Study:
             yield from of_one
 
 
-def prepared(setting: Setting, settings: Settings, data: Path, real: Path | None) -> Study:
+def prepared(setting: Setting, settings: Settings, data: Path, annotated: Path | None) -> Study:
     """Phantoms, and real scans and tumours where they are at hand."""
     training, held_out = healthy_scans(setting)
     cases = {"phantoms": synthetic_cases(held_out, settings, setting)}
@@ -316,8 +289,8 @@ def prepared(setting: Setting, settings: Settings, data: Path, real: Path | None
         cases["a real scan"] = synthetic_cases([tested], settings, many)
     else:
         click.echo(f"no real scans at {data}: phantoms alone; TUMORGEN_TEST_DATA names another folder", err=True)
-    if real:
-        cases["real tumours"] = real_cases(real, setting.spacing_mm)
+    if annotated:
+        cases["real tumours"] = real_cases(annotated, setting.spacing_mm)
     return Study(setting, settings, training, cases)
 
 
@@ -400,7 +373,7 @@ def draw_curves(results: Sequence[dict[str, Any]], path: Path) -> None:
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trainings at a time, on the CPU.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that make patches.")
-@click.option("--real", type=click.Path(path_type=Path, exists=True), help="Raw nnU-Net dataset with real tumours.")
+@click.option("--annotated", type=click.Path(path_type=Path, exists=True), help="Raw dataset with real tumours.")
 @click.option("--settings", "settings_path", type=click.Path(path_type=Path, exists=True), help="Instead of the toy's.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=Path("study.json"), show_default=True)
 @click.option(
@@ -412,7 +385,7 @@ def main(
     spacing: float,
     features: str,
     jobs: int,
-    real: Path | None,
+    annotated: Path | None,
     settings_path: Path | None,
     json_path: Path,
     data: Path,
@@ -420,7 +393,7 @@ def main(
     **options: Any,
 ) -> None:
     setting = Setting(spacing_mm=spacing, features=tuple(int(number) for number in features.split(",")), **options)
-    study = prepared(setting, load_settings(settings_path) if settings_path else SETTINGS, data, real)
+    study = prepared(setting, load_settings(settings_path) if settings_path else SETTINGS, data, annotated)
     results = []
     click.echo(header("seed"))
     for result in study.results([int(number) for number in variants.split(",")], jobs):
@@ -439,12 +412,13 @@ def page_text(results: Sequence[dict[str, Any]]) -> list[str]:
     return [*shown, *summary(results), "", *each, *map(row, results), "", "</details>"]
 
 
-def write_between_markers(page: Path, lines: Sequence[str]) -> None:
-    """Put the lines into the page in place of those there."""
+def write_between_markers(page: Path, lines: Sequence[str], name: str = "study") -> None:
+    """Put the lines into the page in place of those between the markers of a name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = page.read_text(encoding="utf-8")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    before, after = text.partition(begin)[0], text.partition(end)[2]
     table = "\n".join(lines)
-    page.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

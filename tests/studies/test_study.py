@@ -98,7 +98,7 @@ def test_study_runs_and_tells_every_training(tmp_path):
         write_volume(volume, tmp_path / "raw" / "imagesTr" / f"case{number}_0000.nii.gz")
         write_volume(Volume(label, volume.geometry), tmp_path / "raw" / "labelsTr" / f"case{number}.nii.gz")
     arguments = ["--variants", "1,0", "--iterations", "2", "--spacing", "8", "--scans", "1", "--held-out", "1"]
-    places = ["--json", tmp_path / "study.json", "--data", tmp_path / "data", "--real", tmp_path / "raw"]
+    places = ["--json", tmp_path / "study.json", "--data", tmp_path / "data", "--annotated", tmp_path / "raw"]
     done = CliRunner().invoke(study.main, [*arguments, "--patch", "12", *map(str, places)])
     assert done.exit_code == 0, done.output
     results = json.loads((tmp_path / "study.json").read_text())
@@ -155,7 +155,8 @@ def test_curves_are_drawn(tmp_path):
 
 def test_the_table_goes_between_the_markers(tmp_path):
     page = tmp_path / "study.md"
-    page.write_text(f"before\n{study.BEGIN}\nold\n{study.END}\nafter\n")
+    begin, end = "<!-- study: begin -->", "<!-- study: end -->"
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     study.write_between_markers(page, ["| new |", "|---|"])
-    assert page.read_text() == f"before\n{study.BEGIN}\n\n| new |\n|---|\n\n{study.END}\nafter\n"
-    assert study.PAGE.read_text(encoding="utf-8").count(study.BEGIN) == 1
+    assert page.read_text() == f"before\n{begin}\n\n| new |\n|---|\n\n{end}\nafter\n"
+    assert study.PAGE.read_text(encoding="utf-8").count(begin) == 1
