@@ -28,16 +28,10 @@ from real_scores import SLICES_FOR_THRESHOLD, best_threshold, judge_case, predic
 from study import PAGE, write_between_markers
 
 from tumorgen.fields import to_plain
-from tumorgen.method.settings import Settings
+from tumorgen.method.recipes import RECIPES, load_recipe
 
 REAL = "real"  # the kind of tumours that are none of a recipe
-RECIPES = ("lifelike", "paper", "turing", "published")
 MARKER = "real study"
-
-
-def settings_of(recipe: str) -> Settings:
-    """The one place that knows where recipes come from."""
-    return {"turing": Settings()}[recipe]
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,7 @@ def tumors_of(unit: Unit, rng: np.random.Generator) -> Tumors:
     """Where the tumours of a training come from."""
     if unit.kind == REAL:
         return RealTumors(unit.fold.training)
-    return SyntheticTumors.in_cases(unit.fold.training, settings_of(unit.kind), rng)
+    return SyntheticTumors.in_cases(unit.fold.training, load_recipe(unit.kind), rng)
 
 
 def run_unit(unit: Unit, setting: Setting, about: str) -> dict[str, Any]:
@@ -119,7 +113,7 @@ def choose_threshold(network: Any, tumors: Tumors) -> float:
 
 def digest_of(kind: str, setting: Setting, cases: Sequence[Case]) -> str:
     """What a training's result depends on, its seed and patient apart: results of another setting are not mixed in."""
-    drawn = None if kind == REAL else to_plain(settings_of(kind))
+    drawn = None if kind == REAL else to_plain(load_recipe(kind))
     scans = [(case.name, case.patient, case.image.shape, int(case.label.sum())) for case in cases]
     return hashlib.sha256(repr((asdict(setting), drawn, scans)).encode()).hexdigest()[:12]
 

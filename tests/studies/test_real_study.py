@@ -230,7 +230,7 @@ def test_a_prediction_covers_the_slices_of_the_liver_at_1_mm(cases):
 
 @pytest.mark.parametrize("kind", [REAL, "turing"])
 def test_an_obvious_lesion_is_learned(cases, kind, monkeypatch):
-    monkeypatch.setattr(real_study, "settings_of", lambda recipe: OBVIOUS)
+    monkeypatch.setattr(real_study, "load_recipe", lambda recipe: OBVIOUS)
     unit = next(unit for unit in units_of([kind], 1, cases) if unit.fold.patient == "b")
     result = real_study.run_unit(unit, TINY, "")
     (figures,) = result["cases"]
@@ -302,7 +302,7 @@ def test_the_same_command_does_what_is_missing(folder, tmp_path, monkeypatch):
 
 def test_lines_of_another_recipe_do_not_count(cases, monkeypatch):
     before = {kind: real_study.digest_of(kind, TINY, cases) for kind in (REAL, "turing")}
-    monkeypatch.setattr(real_study, "settings_of", lambda recipe: OBVIOUS)
+    monkeypatch.setattr(real_study, "load_recipe", lambda recipe: OBVIOUS)
     after = {kind: real_study.digest_of(kind, TINY, cases) for kind in (REAL, "turing")}
     assert before["turing"] != after["turing"]
     assert before[REAL] == after[REAL]
