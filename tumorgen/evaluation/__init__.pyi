@@ -1,7 +1,17 @@
 from .intervals import ConfidenceInterval
 from .overlap import dsc, nsd
-from .predictions import evaluate_predictions, manifest_beside
-from .scores import RADIUS_BINS, REPORT, SUMMARY, CaseScore, Evaluation, level_number, read_evaluation, write_evaluation
+from .predictions import evaluate_predictions, manifest_beside, read_listings
+from .scores import (
+    RADIUS_BINS,
+    REPORT,
+    SUMMARY,
+    CaseScore,
+    Evaluation,
+    level_number,
+    radius_bin,
+    read_evaluation,
+    write_evaluation,
+)
 from .summary import FOUND_BY, NAMES, Estimates, Summary, summarize, write_summary
 
 __all__ = [
@@ -20,7 +30,9 @@ __all__ = [
     "level_number",
     "manifest_beside",
     "nsd",
+    "radius_bin",
     "read_evaluation",
+    "read_listings",
     "summarize",
     "write_evaluation",
     "write_summary",

@@ -1,0 +1,243 @@
+"""A set of scans measured: every lesion's place, shape and look, pictures of it, and what each scan holds.
+
+Rules. A scan without lesions counts in the numbers of lesions per scan, and nowhere else. So does a lesion too small to
+be measured (`lesions`), which is counted apart. What of a lesion cannot be measured (`appearance`) is nan, and is left
+out of the statistic that it belongs to and of no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Failure, TumorgenError
+from ..evaluation import RADIUS_BINS, radius_bin
+from ..fields import About
+from ..figures import to_lps
+from ..imaging import Geometry, Volume, read_volume
+from ..labels import LIVER, TUMOR
+from ..parallel import Case, Start, map_cases, no_progress, split_failures
+from .appearance import GREY_HIGH_HU, GREY_LEVELS, GREY_LOW_HU, GREY_STEP_HU, Appearance, measure_appearance
+from .lesions import Lesion, find_lesions
+from .scans import LabelledScan
+from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
+
+SETS = ("real", "synthetic")
+TISSUE_ABOVE_HU = 50.0
+COARSE = 1.2  # a scan's steps over those of the grid: from here on it is called coarse
+VIEW_SLICES = 3
+VIEW_PIXELS = 48  # at least, along each side
+VIEW_MM, VIEW_RADII = 40.0, 4.2  # side of a view at least, and over the lesion's radius
+_NAMED = 5  # unknown labels that a message names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """Axial slices around a lesion, for pictures and networks.
+
+    Attributes
+    ----------
+    grey
+        Grey levels, uint8 (slice, y, x): the slice with most of the lesion first, then those with half of its largest
+        area or more that lie farthest from it.
+    labels
+        Label map of the first of them, uint8 (y, x).
+    spacing_mm
+        Of its pixels (y, x).
+    """
+
+    grey: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    spacing_mm: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LesionPlace:
+    """Which lesion it is."""
+
+    set: Annotated[str, About("whose set it belongs to", choices=SETS)]
+    scan: Annotated[str, About("name of the scan")]
+    host: Annotated[str, About("name of the scan that it was drawn into; the scan itself where it is real")]
+    patient: Annotated[str, About("whose scan that is; several scans of a patient weigh as one")]
+    lesion: Annotated[int, About("number of the component within the scan, from 1")]
+    radius_bin: Annotated[
+        str, About("`<5`, `5-10`, `10-20` or `>20` of the in-plane radius; 20 ends a bin", "mm", choices=RADIUS_BINS)
+    ]
+    center_x_mm: Annotated[float, About("x of the mean of its voxels in space, LPS", "mm")]
+    center_y_mm: Annotated[float, About("y of the same", "mm")]
+    center_z_mm: Annotated[float, About("z of the same", "mm")]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredLesion:
+    """A lesion with all that is measured of it."""
+
+    place: LesionPlace
+    shape: LesionShape
+    appearance: Appearance
+    view: View
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredScan:
+    """A scan, its lesions, and what its grey levels are like; `note` says in words what is odd about them."""
+
+    scan: LabelledScan
+    burden: TumorBurden
+    lesions: tuple[MeasuredLesion, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredSet:
+    """A set of scans, measured."""
+
+    name: str
+    folder: Path
+    scans: tuple[MeasuredScan, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def lesions(self) -> tuple[MeasuredLesion, ...]:
+        """The lesions of all scans."""
+        return tuple(lesion for scan in self.scans for lesion in scan.lesions)
+
+
+def measure_set(
+    name: str, folder: Path, scans: Sequence[LabelledScan], *, jobs: int = -1, start: Start = no_progress
+) -> MeasuredSet:
+    """Measure the scans of a set over processes; one that cannot be read is a failure.
+
+    Raises
+    ------
+    TumorgenError
+        None of them could be measured, or none has a lesion.
+    """
+    work = partial(measure_scan, name, Path.cwd())  # worker processes may have another working directory
+    cases = [Case(scan, scan.case, about=(str(scan.image), str(scan.label))) for scan in scans]
+    measured, failures = split_failures(map_cases(work, cases, jobs, start=start))
+    if not measured:
+        raise TumorgenError(f"{folder}: none of its scans could be measured; the first: {failures[0].reason}")
+    found = MeasuredSet(name, folder, tuple(measured), failures)
+    if not found.lesions:
+        small = sum(scan.burden.too_small for scan in measured)
+        also = f" ({small} too small to be measured)" if small else ""
+        raise TumorgenError(f"{folder}: no lesions (label {TUMOR}) in any of its scans{also}")
+    return found
+
+
+def measure_scan(name: str, folder: Path, scan: LabelledScan) -> MeasuredScan:
+    """Measure a scan of a set; relative paths are those from a folder.
+
+    Raises
+    ------
+    TumorgenError
+        A file cannot be read, both do not lie on one grid, the image is no CT in HU, or the labels are not 0, 1 and 2.
+    """
+    image, labels = _read(folder / scan.image, folder / scan.label)
+    hu, spacing = image.array, image.geometry.spacing_mm
+    found = find_lesions(labels, spacing)
+    shapes = measure_shapes(labels, spacing, found.lesions)
+    lesions = tuple(
+        MeasuredLesion(
+            _place(name, scan, lesion, image.geometry),
+            shape,
+            measure_appearance(hu, labels, lesion, spacing),
+            cut_view(hu, labels, lesion, (spacing[1], spacing[2])),
+        )
+        for lesion, shape in zip(found.lesions, shapes, strict=True)
+    )
+    return MeasuredScan(scan, measure_burden(labels, spacing, found), lesions, describe_greys(hu, labels))
+
+
+def _read(image_file: Path, label_file: Path) -> tuple[Volume, NDArray[np.uint8]]:
+    """Read image and labels, turned so that axial slices lie along the first axis."""
+    image, labels = read_volume(image_file), read_volume(label_file)
+    if difference := image.geometry.difference(labels.geometry):
+        raise TumorgenError(f"{label_file}: is not on the grid of {image_file}: {difference}")
+    highest = float(image.array.max())
+    if highest < TISSUE_ABOVE_HU:
+        raise TumorgenError(
+            f"{image_file}: not a CT in HU: its highest value is {highest:g}, so there is no tissue in it"
+        )
+    values = np.unique(labels.array)
+    unknown = values[~np.isin(values, (0, LIVER, TUMOR))]
+    if unknown.size:
+        named = ", ".join(f"{value:g}" for value in unknown[:_NAMED]) + (", ..." if unknown.size > _NAMED else "")
+        raise TumorgenError(
+            f"{label_file}: holds the labels {named}; only 0, {LIVER} (liver) and {TUMOR} (tumour) are known"
+        )
+    if LIVER not in values:
+        raise TumorgenError(
+            f"{label_file}: no liver (label {LIVER}) in it, so there is nothing to compare a tumour with"
+        )
+    turned = to_lps(image)
+    return (
+        Volume(np.ascontiguousarray(turned.array), turned.geometry),
+        np.ascontiguousarray(to_lps(labels).array, np.uint8),
+    )
+
+
+def _place(name: str, scan: LabelledScan, lesion: Lesion, geometry: Geometry) -> LesionPlace:
+    x, y, z = geometry.to_mm(lesion.center)
+    return LesionPlace(
+        set=name,
+        scan=scan.case,
+        host=scan.host,
+        patient=scan.patient,
+        lesion=lesion.number,
+        radius_bin=radius_bin(lesion.radius_mm),
+        center_x_mm=x,
+        center_y_mm=y,
+        center_z_mm=z,
+    )
+
+
+def cut_view(hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, spacing_mm: tuple[float, float]) -> View:
+    """Cut the slices out that show a lesion best, a square in mm around its middle; black where the scan ends."""
+    first = lesion.box[0].start + int(lesion.area_mm2.argmax())
+    slices = [first, *sorted(lesion.main_slices.tolist(), key=lambda z: -abs(z - first))[: VIEW_SLICES - 1]]
+    plane = lesion.mask[first - lesion.box[0].start]
+    side = max(VIEW_MM, VIEW_RADII * lesion.radius_mm)
+    corners, sizes = [], []
+    for along, edge, spacing in zip(np.nonzero(plane), lesion.box[1:], spacing_mm, strict=True):
+        size = max(VIEW_PIXELS, round(side / spacing))
+        corners.append(round(float(along.mean()) + edge.start) - size // 2)
+        sizes.append(size)
+    grey = np.stack([_cut(hu[z], corners, sizes, GREY_LOW_HU) for z in slices])
+    levels = np.rint((np.clip(grey, GREY_LOW_HU, GREY_HIGH_HU) - GREY_LOW_HU) / GREY_STEP_HU)
+    return View(levels.astype(np.uint8), _cut(labels[first], corners, sizes, 0).astype(np.uint8), spacing_mm)
+
+
+def _cut(plane: NDArray[Any], corners: Sequence[int], sizes: Sequence[int], outside: float) -> NDArray[np.float64]:
+    """A rectangle of a slice, which may reach beyond it."""
+    cut = np.full(sizes, outside, np.float64)
+    ends = [min(c + n, length) for c, n, length in zip(corners, sizes, plane.shape, strict=True)]
+    starts = [max(c, 0) for c in corners]
+    there = tuple(slice(a, b) for a, b in zip(starts, ends, strict=True))
+    here = tuple(slice(a - c, b - c) for a, b, c in zip(starts, ends, corners, strict=True))
+    cut[here] = plane[there]
+    return cut
+
+
+def describe_greys(hu: NDArray[Any], labels: NDArray[Any]) -> str:
+    """What is odd about a scan's grey levels, in words: steps coarser than the grid's, or an end within the grid."""
+    inside = hu[labels >= LIVER]
+    low, high = np.percentile(inside, (5, 95))
+    distinct = np.unique(inside[(inside >= low) & (inside <= high)])
+    notes = []
+    step = float(distinct[-1] - distinct[0]) / max(1, distinct.size - 1)
+    if inside.size >= 100 * GREY_LEVELS and step > COARSE * GREY_STEP_HU:
+        notes.append(f"in steps of {step:.1f} HU, coarser than the {GREY_STEP_HU:.2f} HU that all are compared on")
+    ends = float(hu.min()), float(hu.max())
+    if ends[0] > GREY_LOW_HU or ends[1] < GREY_HIGH_HU:
+        notes.append(
+            f"its values end at {ends[0]:g} and {ends[1]:g} HU, within the {GREY_LOW_HU:g} to {GREY_HIGH_HU:g} compared"
+        )
+    return "; ".join(notes)

@@ -1,0 +1,97 @@
+"""The scans of a set: images with their labels, and which patient each comes from.
+
+A set is nnU-Net's raw folder (`imagesTr` and `labelsTr`, or `imagesTs` and `labelsTs`), or any folder that holds
+`images` and `labels`. Files are matched by the name of the case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import Failure, TumorgenError
+from ..evaluation import manifest_beside, read_listings
+from ..imaging import find_volumes
+
+LAYOUTS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"), ("images", "labels"))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledScan:
+    """A scan of a set.
+
+    Attributes
+    ----------
+    case
+        Its name.
+    host
+        Name of the scan that it was made from, as the manifest beside the labels says; else its own name.
+    patient
+        Whose scan it is: several scans of one patient weigh as one.
+    image, label
+        Its files.
+    """
+
+    case: str
+    host: str
+    patient: str
+    image: Path
+    label: Path
+
+
+def find_labelled(folder: Path, patients: Mapping[str, str]) -> tuple[tuple[LabelledScan, ...], tuple[Failure, ...]]:
+    """Find the scans of a set, sorted by name; an image without a label, or a label without an image, is a failure.
+
+    Parameters
+    ----------
+    folder
+        The set.
+    patients
+        Patient of a case, or of the scan that it was made from; what it does not name is a patient of its own.
+
+    Raises
+    ------
+    TumorgenError
+        The folder has none of the layouts; a folder of it holds no volumes, or two of one name; its manifest cannot be
+        read; or no image has a label.
+    """
+    images, labels = find_layout(folder)
+    image_files, label_files = find_volumes(images), find_volumes(labels)
+    both = sorted(image_files.keys() & label_files.keys())
+    if not both:
+        some = ", ".join(image_files)[:80]
+        raise TumorgenError(f"{labels}: no label has the case name of an image in {images} ({some})")
+    manifest = manifest_beside(labels)
+    listed = read_listings(manifest) if manifest else {}
+    scans = []
+    for case in both:
+        host = listed[case].patient if case in listed else case
+        scans.append(
+            LabelledScan(
+                case, host, patients.get(case) or patients.get(host) or host, image_files[case], label_files[case]
+            )
+        )
+    alone = [(image_files, label_files, "label", labels), (label_files, image_files, "image", images)]
+    failures = [
+        Failure(case, f"{path}: no {what} of that name in {where}", 1, about=(str(path),))
+        for files, others, what, where in alone
+        for case, path in files.items()
+        if case not in others
+    ]
+    return tuple(scans), tuple(failures)
+
+
+def find_layout(folder: Path) -> tuple[Path, Path]:
+    """The folders of images and of labels of a set.
+
+    Raises
+    ------
+    TumorgenError
+        There is none of the layouts.
+    """
+    for images, labels in LAYOUTS:
+        if (folder / images).is_dir() and (folder / labels).is_dir():
+            return folder / images, folder / labels
+    pairs = ", ".join(f"{images} and {labels}" for images, labels in LAYOUTS)
+    raise TumorgenError(f"{folder}: not a set of images and labels; one of these pairs of folders is needed: {pairs}")
