@@ -75,7 +75,7 @@ def read_case(image: Path, label: Path, name: str, patient: str) -> Case:
     spacing = scan.geometry.spacing_mm
     margin = [round(MARGIN_MM / mm) for mm in spacing]
     box = grow(bounding_box(given.array > 0), margin, scan.geometry.shape)
-    hu = scan.array[box].astype(np.int16)
+    hu = np.rint(scan.array[box]).astype(np.int16)
     if hu.min() > CLIPPED_ABOVE_HU:
         hu[hu == hu.min()] = AIR_HU
     label_of_liver = np.minimum(given.array[box], 1).astype(np.uint8)  # an organ more is liver, as `evaluate` counts it

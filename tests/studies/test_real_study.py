@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +301,21 @@ def test_the_same_command_does_what_is_missing(folder, tmp_path, monkeypatch):
     assert done == []
     call("--steps", "7")  # another setting: nothing of it is done
     assert len(done) == 8
+
+
+@pytest.mark.slow
+def test_the_command_trains_two_at_a_time(folder, tmp_path):
+    """With the real network and recipes that are at hand, for two steps."""
+    script, tests = real_study.__file__, str(Path(real_study.__file__).parents[1])
+    options = ["--same-patient", "a,a_later", "--kinds", "real,lifelike", "--seeds", "1", "--steps", "2", "--jobs", "2"]
+    command = [sys.executable, "-W", "ignore", script, "--real", str(folder), *options]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": tests}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| real tumours | 2 | " in done.stdout
+    assert "| `lifelike` | 2 | " in done.stdout
+    assert len((tmp_path / "real-study.jsonl").read_text().splitlines()) == 4
 
 
 def test_lines_of_another_recipe_do_not_count(cases, monkeypatch):
