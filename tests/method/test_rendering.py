@@ -36,7 +36,7 @@ SHAPE = (41, 43, 45)
 
 def literal_texture(scan: Scan, tumor: Tumor) -> np.ndarray:
     """T'' on the whole image; outside the tumour's box it is never asked for."""
-    body = Body.of(tumor, scan.geometry)
+    body = Body.of(tumor, scan.geometry, scan.mu_p_hu)
     whole = np.zeros(scan.geometry.shape)
     whole[body.box] = body.texture
     return whole

@@ -42,8 +42,8 @@ def test_what_is_smaller_than_60_mm3_is_no_piece():
     hu[20:22, 40:43, 40:43] += 200  # 36 mm3, whatever the smoothing makes of it
     everywhere = np.ones(SHAPE, bool)
     background = measure_background(hu, everywhere, 100.0, SPACING)
-    spot = find_foreign(smooth_hu(hu, SPACING), background, everywhere, 2.0)
-    assert find_foreign(smooth_hu(hu, SPACING), background, everywhere, 0.1).sum() == 0
+    spot = find_foreign(smooth_hu(hu, 100.0, SPACING), background, everywhere, 2.0)
+    assert find_foreign(smooth_hu(hu, 100.0, SPACING), background, everywhere, 0.1).sum() == 0
     assert spot[20:22, 40:43, 40:43].all()  # smoothing spreads it over more than 60 mm3
 
 

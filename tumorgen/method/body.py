@@ -6,6 +6,7 @@ Arrays are (z, y, x).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cc3d
@@ -14,15 +15,18 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError
 from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, overlap, part_of
+from .contrast import added_hu
 from .interpolation import trilinear
 from .mass_effect import pulled_index
 from .operators import Floats, blur_into_zeros
 from .plan import Tumor
+from .settings import SCAN
 from .shape import Axes, Grid, extent_mm, grid_around, level, squared_distance
 from .texture import texture_hu
 
 MOST_POINTS = 2**27  # of a tumour's fine grid, some GB: a cube of 35 cm at 0.7 mm; no row may ask for more
 MOST_WEIGHTS = 2**19  # of a blur along one axis: 1000 voxels and a sigma of 65 voxels
+VOXEL_SIGMA = 0.425  # of a Gaussian as wide as a voxel at half its height, in voxels
 TRUNCATE = 3.0  # standard deviations at which a blur is cut off
 
 
@@ -41,7 +45,7 @@ class Body:
     rim
         Blurred edge e', in [0, 1].
     texture
-        Texture T'', HU; zero in places where alpha is zero.
+        Texture T'' in HU or, of a texture model that adds to the scan, what it adds; zero where alpha is zero.
     voxels
         Number of voxels of t', including those beyond the scan's edge.
     """
@@ -54,8 +58,8 @@ class Body:
     voxels: int
 
     @classmethod
-    def of(cls, tumor: Tumor, geometry: Geometry) -> Body:
-        """Shape, edge and texture of a tumour (Eq. 3, 6, 7).
+    def of(cls, tumor: Tumor, geometry: Geometry, mu_p: float) -> Body:
+        """Shape, edge and texture of a tumour (Eq. 3, 6, 7); what it adds is relative to mu_p, HU.
 
         Raises
         ------
@@ -66,12 +70,16 @@ class Body:
         shape, within, grid = widened_for_blurs(*deformed_shape(tumor, bare), tumor, bare)
         soft, within = soft_edge(shape, within, tumor, grid)
         rim = capsule_rim(soft, within, tumor, grid)
-        occupied, hu = grid.mostly(shape), texture_in_box(soft, within, tumor, grid)
+        occupied, alpha = grid.mostly(shape), grid.voxel_mean(soft)
+        if tumor.texture_model == SCAN:
+            hu = added_in_box(occupied, alpha, grid.holding(within), tumor, grid, mu_p)
+        else:
+            hu = texture_in_box(soft, within, tumor, grid)
         box, inside = clip_to_image(grid, geometry.shape)
         return cls(
             box,
             occupied[inside],
-            grid.voxel_mean(soft)[inside],
+            alpha[inside],
             grid.voxel_mean(rim)[inside],
             hu[inside],
             int(np.count_nonzero(occupied)),
@@ -177,11 +185,12 @@ def widened_for_blurs(
     shape, box, grid
         The shape on the whole of the new grid's fine parts, its box there, and the new grid.
     """
-    blurs = tumor.sigma_c_mm, tumor.sigma_d_mm if tumor.capsule_hu else 0.0
+    rim = 3 * [tumor.sigma_d_mm if tumor.capsule_hu else 0.0]
+    blurs = edge_widths_mm(tumor, grid), rim
     margins = [sum(each) for each in zip(*(blur_radii(sigma, grid.fine_spacing_mm) for sigma in blurs), strict=True)]
     voxels = grid.holding(box, margins)
     part = grid.part(voxels)
-    _refuse_oversize(part, max(*blurs, tumor.sigma_b_mm))
+    _refuse_oversize(part, max(*blurs[0], *rim, tumor.sigma_b_mm))
     widened = np.zeros([n * k for n, k in zip(part.shape, part.fine, strict=True)], bool)
     k, j, i = (
         slice(b.start - w.start * n, b.stop - w.start * n) for b, w, n in zip(box, voxels, grid.fine, strict=True)
@@ -193,7 +202,22 @@ def widened_for_blurs(
 def soft_edge(shape: NDArray[np.bool_], within: Box, tumor: Tumor, grid: Grid) -> tuple[Floats, Box]:
     """Soft edge t'' in [0, 1] on the fine grid, the shape blurred with sigma_c, and the box outside which it is 0."""
     soft = shape.astype(np.float32)
-    return soft, blur_box(soft, within, tumor.sigma_c_mm, grid.fine_spacing_mm)
+    return soft, blur_box(soft, within, edge_widths_mm(tumor, grid), grid.fine_spacing_mm)
+
+
+def edge_widths_mm(tumor: Tumor, grid: Grid) -> list[float]:
+    """Width of the edge's blur along (z, y, x): sigma_c; on the scan's own noise no less than its point spread.
+
+    A scan resolves no more than its voxels: a point is at least as wide as one (full width at half maximum). The mean
+    over the fine parts of a voxel is part of that already.
+    """
+    if tumor.texture_model != SCAN or not tumor.sigma_c_mm:
+        return 3 * [tumor.sigma_c_mm]
+    widths = []
+    for spacing, parts in zip(grid.spacing_mm, grid.fine, strict=True):
+        averaged = spacing**2 / 12 if parts > 1 else 0.0
+        widths.append(max(tumor.sigma_c_mm, math.sqrt(max((VOXEL_SIGMA * spacing) ** 2 - averaged, 0.0))))
+    return widths
 
 
 def capsule_rim(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
@@ -201,20 +225,21 @@ def capsule_rim(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
     rim = np.zeros_like(soft)
     if tumor.capsule_hu:
         rim[within] = (soft[within] >= tumor.capsule_low) & (soft[within] <= tumor.capsule_high)
-        blur_box(rim, within, tumor.sigma_d_mm, grid.fine_spacing_mm)
+        blur_box(rim, within, 3 * [tumor.sigma_d_mm], grid.fine_spacing_mm)
     return rim
 
 
-def blur_box(values: Floats, within: Box, sigma_mm: float, spacing_mm: Triple) -> Box:
-    """Blur values that are zero outside a box, in place, with a Gaussian of a width in mm; return the box after it."""
-    if not sigma_mm:
+def blur_box(values: Floats, within: Box, sigmas_mm: Sequence[float], spacing_mm: Triple) -> Box:
+    """Blur values that are zero outside a box, in place, with a Gaussian of these widths; return the box after it."""
+    if not any(sigmas_mm):
         return within
-    return blur_into_zeros(values, within, [sigma_mm / s for s in spacing_mm], blur_radii(sigma_mm, spacing_mm))
+    sigmas = [sigma / s for sigma, s in zip(sigmas_mm, spacing_mm, strict=True)]
+    return blur_into_zeros(values, within, sigmas, blur_radii(sigmas_mm, spacing_mm))
 
 
-def blur_radii(sigma_mm: float, spacing_mm: Triple) -> list[int]:
-    """How far a blur of a width in mm reaches along each axis, in voxels of this spacing."""
-    return [int(TRUNCATE * sigma_mm / s + 0.5) for s in spacing_mm]
+def blur_radii(sigmas_mm: Sequence[float], spacing_mm: Triple) -> list[int]:
+    """How far a blur of these widths in mm reaches along each axis, in voxels of this spacing."""
+    return [int(TRUNCATE * sigma / s + 0.5) for sigma, s in zip(sigmas_mm, spacing_mm, strict=True)]
 
 
 def texture_in_box(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
@@ -223,6 +248,13 @@ def texture_in_box(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Float
     if soft[within].any():
         box = grid.holding(within)
         laid[box] = texture_hu(tumor, grid.part(box))
+    return laid
+
+
+def added_in_box(occupied: NDArray[np.bool_], alpha: Floats, box: Box, tumor: Tumor, grid: Grid, mu_p: float) -> Floats:
+    """What the tumour adds to the scan in a box of voxels, HU; zero in the others."""
+    laid = np.zeros(grid.shape, np.float32)
+    laid[box] = added_hu(tumor, grid.part(box), occupied[box], alpha[box], mu_p)
     return laid
 
 

@@ -13,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import Box, Geometry, bounding_box, hull, overlap, part_of, window
+from ..imaging import Box, Geometry, bounding_box, grow, hull, overlap, part_of, window
 from ..labels import TUMOR
-from .body import Body
+from .body import TRUNCATE, Body
+from .clearing import clear_foreign
 from .mass_effect import Pull
-from .operators import Floats
+from .operators import Floats, blur_mirrored
 from .patch import Block, Outcome, Patch
 from .plan import Plan, Tumor
 from .scan import Scan
+from .settings import SCAN
+
+SURFACE_MM = 1.5  # width (sigma) of the blur that smooths the liver's edge under a tumour
 
 
 def render(scan: Scan, plan: Plan) -> Patch:
@@ -58,20 +62,24 @@ def render(scan: Scan, plan: Plan) -> Patch:
 
 def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan) -> tuple[Block, Outcome]:
     """Render one tumour on what the blocks before it have left of the scan."""
-    body, pull = Body.of(tumor, scan.geometry), Pull.of(tumor, scan.geometry)
+    body, pull = Body.of(tumor, scan.geometry, plan.mu_p_hu), Pull.of(tumor, scan.geometry)
     box = hull(hull(body.box, pull.box), _center_box(tumor, scan.geometry))
     here, around = window(box, body.box), window(box, pull.box)
     before, label_before = _read_current(scan, blocks, box)
 
     label = label_before.copy()
     label[around] = pull.moved_label(label_before[around])
-    liver = label[here] > 0
+    liver = liver_under(scan, tumor, body.box, label[here])
     alpha, rim = body.alpha * liver, body.rim * liver
     tissue = before.astype(np.float32)
     visible = np.ones(tissue.shape, bool)
     visible[here] = alpha < 1
     pull.move_hu(tissue[around], plan.sigma_p_hu, visible[around])
-    tissue[here] = blend(tissue[here], alpha, body.texture)  # Eq. 4
+    if tumor.texture_model == SCAN:
+        clear_foreign(scan, body.box, tissue[here], alpha, liver)
+        tissue[here] += alpha * body.texture
+    else:
+        tissue[here] = blend(tissue[here], alpha, body.texture)  # Eq. 4
     tissue[here] += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
     image = cast_to_type(tissue, before.dtype)
     if not _survives_float32(before.dtype):
@@ -81,7 +89,7 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
         image = np.where(changed, image, before)
 
     occupied = np.zeros(tissue.shape, bool)
-    occupied[here] = body.occupied & liver
+    occupied[here] = body.occupied & (liver >= 0.5)
     label[occupied] = TUMOR
     touched = (image != before) | (label != label_before) | occupied
     block, occupied = trim_block(Block(box, image, label), touched, occupied)
@@ -105,6 +113,25 @@ def _read_current(scan: Scan, blocks: Sequence[Block], box: Box) -> tuple[NDArra
             image[windows[0]] = block.image[windows[1]]
             label[windows[0]] = block.label[windows[1]]
     return image, label
+
+
+def liver_under(scan: Scan, tumor: Tumor, box: Box, label: NDArray[np.uint8]) -> NDArray[Any]:
+    """How much of each voxel under a tumour is liver: all or nothing or, on the scan's own noise, a smooth share.
+
+    A mask's edge is a staircase, and neither the edge of a tumour nor that of its label is to follow that. Where the
+    mass effect moves the liver's edge, it stays as sharp as it is.
+    """
+    whole: NDArray[np.bool_] = label > 0
+    if tumor.texture_model != SCAN or tumor.mass_effect_percent:
+        return whole
+    spacing = scan.geometry.spacing_mm
+    sigmas = [SURFACE_MM / s for s in spacing]
+    radii = [math.ceil(TRUNCATE * sigma) for sigma in sigmas]
+    around = grow(box, radii, scan.geometry.shape)
+    inside = np.asarray(scan.inside[around])
+    if inside.all():
+        return whole
+    return blur_mirrored(inside.astype(np.float32), sigmas, radii)[window(around, box)]
 
 
 def blend(f: Floats, alpha: Floats, t: Floats) -> Floats:

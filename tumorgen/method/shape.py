@@ -5,6 +5,7 @@ Coordinates are mm from the tumour's centre along the image's axes (z, y, x).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -135,11 +136,13 @@ class Form(NamedTuple):
     sigma_e_mm: float
     deform_points: int
     shape_seed: int
+    turn_deg: float = 0.0
 
     @classmethod
     def of(cls, tumor: Tumor) -> Form:
         """Take the form from a tumour's row."""
-        return cls(tumor.radius_mm, tumor.half_axes_mm, tumor.sigma_e_mm, tumor.deform_points, tumor.shape_seed)
+        form = tumor.radius_mm, tumor.half_axes_mm, tumor.sigma_e_mm, tumor.deform_points, tumor.shape_seed
+        return cls(*form, tumor.turn_deg)
 
 
 def displacement(tumor: Tumor | Form) -> NDArray[np.float64]:
@@ -159,21 +162,20 @@ def level(tumor: Tumor | Form, axes: Axes) -> Floats:
     """Radius q of the deformed ellipsoid on the grid of three axes, (z, y, x); the tumour is where q is at most 1.
 
     q(x)^2 = sum over the axes of ((x_i + u_i(x)) / a_i)^2 with the displacement u, a cubic spline through the control
-    points. The spline is separable, so it is evaluated axis by axis.
+    points. The spline is separable, so it is evaluated axis by axis. Where the ellipsoid is turned, x is turned back by
+    as much in plane; u, which has no direction of its own, is not.
     """
-    scaled = [(a / h).astype(np.float32, copy=False) for a, h in zip(axes, tumor.half_axes_mm, strict=True)]
+    z = (axes[0] / tumor.half_axes_mm[0]).astype(np.float32, copy=False)
+    in_plane: Floats = _scaled_in_plane(tumor, axes)
     if tumor.sigma_e_mm == 0:
-        ellipsoid: Floats = np.sqrt(squared_distance(scaled))
+        ellipsoid: Floats = np.sqrt((z**2)[:, None, None] + in_plane[0] ** 2 + in_plane[1] ** 2)
         return ellipsoid
     points = tumor.deform_points
     nodes = (displacement(tumor) / np.reshape(tumor.half_axes_mm, (3, 1, 1, 1))).astype(np.float32)
     step = 2 * DEFORM_SPAN * tumor.radius_mm / (points - 1)
     weights = cubic_weights(np.concatenate(axes).astype(np.float64) / step + points // 2, points)
-    operators = as_operators(weights, [a.size for a in scaled])
-    z, y, x = scaled
-    in_plane = np.empty((2, 1, y.size, x.size), np.float32)
-    in_plane[0], in_plane[1] = y[:, None], x
-    q = np.empty((z.size, y.size, x.size), np.float32)
+    operators = as_operators(weights, [a.size for a in axes])
+    q = np.empty([a.size for a in axes], np.float32)
     for planes, moved in separable_slabs(operators, nodes):
         moved[0] += z[planes, None, None]
         moved[1:] += in_plane
@@ -184,11 +186,33 @@ def level(tumor: Tumor | Form, axes: Axes) -> Floats:
     return q
 
 
+def _scaled_in_plane(tumor: Tumor | Form, axes: Axes) -> Floats:
+    """Coordinates (2, 1, y, x) along the ellipsoid's axes in plane, in half-axes."""
+    y, x = axes[1][:, None], axes[2][None, :]
+    turned = np.empty((2, 1, y.size, x.size), np.float32)
+    half_y, half_x = tumor.half_axes_mm[1:]
+    if tumor.turn_deg:
+        cosine, sine = (np.float32(f(math.radians(tumor.turn_deg))) for f in (math.cos, math.sin))
+        turned[0], turned[1] = (cosine * y - sine * x) / half_y, (cosine * x + sine * y) / half_x
+    else:
+        turned[0], turned[1] = y / half_y, x / half_x
+    return turned
+
+
 def squared_distance(axes: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Squared distance from the centre (gamma^2 of Eq. 5, mm2) on the grid of three axes, of their data type."""
     z, y, x = (a**2 for a in axes)
     distance2: NDArray[Any] = z[:, None, None] + y[:, None] + x
     return distance2
+
+
+def _half_extents_mm(tumor: Form) -> Triple:
+    """Half the size of the box (z, y, x) around the turned ellipsoid."""
+    z, y, x = tumor.half_axes_mm
+    if not tumor.turn_deg:
+        return z, y, x
+    cosine, sine = math.cos(math.radians(tumor.turn_deg)), math.sin(math.radians(tumor.turn_deg))
+    return z, math.hypot(y * cosine, x * sine), math.hypot(x * cosine, y * sine)
 
 
 def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
@@ -201,9 +225,9 @@ def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _extent_mm(tumor: Form) -> tuple[Triple, Triple, float]:
-    half = np.array(tumor.half_axes_mm)
+    half = np.array(_half_extents_mm(tumor))
     if tumor.sigma_e_mm == 0:
-        z, y, x = tumor.half_axes_mm
+        z, y, x = half.tolist()
         return (-z, -y, -x), (z, y, x), max(tumor.half_axes_mm)
     bound = half + 1.2 * np.abs(displacement(tumor)).max(axis=(1, 2, 3))
     step = 2 * bound / (_PROBES - 1)

@@ -19,6 +19,7 @@ from .operators import Floats, Operator, apply_separable
 
 BACKGROUND_MM = 9.0  # width (sigma) of the mean that is called background
 SMOOTH_MM = 1.2  # width (sigma) of the filter that vessels stand out of the noise after
+_DARKEST_HU, _BRIGHTEST_HU = -150.0, 250.0  # from mu_p; air and bone would reach far into the liver
 _TRUNCATE = 3.0  # of that filter
 _CELL_MM = 4.0  # of the coarse grid that holds it, well below that width
 _HU_STEPS = 16  # of the background per HU, so that it is the same on every machine
@@ -87,7 +88,7 @@ class Tissue:
             Spacing (z, y, x).
         """
         mu_p, sigma_p = parenchyma_hu
-        smooth = smooth_hu(hu, spacing_mm)
+        smooth = smooth_hu(hu, mu_p, spacing_mm)
         values = smooth[liver].astype(np.float64)
         median, sd = _median_and_sd(values)
         normal = liver & (np.abs(smooth - np.float32(median)) <= np.float32(_NORMAL_SD * sd))
@@ -97,10 +98,11 @@ class Tissue:
         return cls(background, foreign, liver & near & ~foreign)
 
 
-def smooth_hu(hu: NDArray[Any], spacing_mm: Triple) -> Floats:
-    """A scan smoothed so far that vessels stand out of its noise."""
+def smooth_hu(hu: NDArray[Any], mu_p: float, spacing_mm: Triple) -> Floats:
+    """A scan smoothed so far that vessels stand out of its noise; what is far from mu_p, as air, weighs no more."""
     sigmas = [SMOOTH_MM / s for s in spacing_mm]
-    smooth: Floats = ndimage.gaussian_filter(hu.astype(np.float32), sigmas, truncate=_TRUNCATE)
+    near = np.clip(hu.astype(np.float32), mu_p + _DARKEST_HU, mu_p + _BRIGHTEST_HU)
+    smooth: Floats = ndimage.gaussian_filter(near, sigmas, truncate=_TRUNCATE)
     return smooth
 
 

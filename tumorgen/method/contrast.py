@@ -1,0 +1,100 @@
+"""What a tumour adds to the scan's own noise: contrast, a smooth heterogeneity, and a darker middle.
+
+The scan keeps its noise; f' = f + t'' (contrast + heterogeneity). Arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+import math
+
+import edt
+import numpy as np
+from numpy.typing import NDArray
+
+from .operators import Floats, Operator, apply_separable
+from .plan import Tumor, rounded
+from .shape import Grid
+from .texture import upscaling, white_noise
+
+CORE_MM = 2.0  # how far inside the outline the core begins, in plane, or half a radius where that is less
+_LEAST_MEAN = 0.35  # of t'' over the core: a tumour that blur leaves less of is not made brighter without bound
+_APART = 1e6  # mm between slices, where distances in plane are wanted
+_ONE = 2**24  # float32 adds up shares of this many parts without rounding
+
+
+def added_hu(tumor: Tumor, grid: Grid, occupied: NDArray[np.bool_], alpha: Floats, mu_p: float) -> Floats:
+    """What a tumour adds where t'' is 1, in HU.
+
+    The mean of what is added over the core, t'' included, is mu_t - mu_p, whatever the blur, the heterogeneity and the
+    darker middle: that is the contrast which is measured in the core of a rendered tumour.
+
+    Parameters
+    ----------
+    tumor
+        The tumour.
+    grid
+        Voxels that are asked for.
+    occupied, alpha
+        Shape t' and soft edge t'' on these voxels.
+    mu_p
+        Mean of the parenchyma, HU.
+    """
+    added = _variation_hu(tumor, grid)
+    core = core_of(occupied, tumor.radius_mm, grid)
+    weight = alpha[core].astype(np.float64)
+    contrast = tumor.mu_t_hu - mu_p
+    missing = contrast * weight.size - float(np.dot(weight, added[core]))
+    added += np.float32(rounded(missing / max(float(weight.sum()), _LEAST_MEAN * weight.size)))
+    return added
+
+
+def core_of(occupied: NDArray[np.bool_], radius_mm: float, grid: Grid) -> NDArray[np.bool_]:
+    """The core of a shape: what lies deeper than 2 mm, or r / 2 if that is less, below its outline in plane.
+
+    Only slices that hold at least half of its largest area count; where nothing is as deep, all of the shape in them.
+    """
+    areas = np.count_nonzero(occupied, axis=(1, 2))
+    counted = occupied & (2 * areas >= areas.max(initial=0))[:, None, None]
+    _, y, x = grid.spacing_mm
+    # A voxel's centre lies half a voxel from where the next one begins, and distances are to the centre of that one.
+    depth = edt.edt(counted, anisotropy=(_APART, y, x), parallel=1) - np.float32(min(y, x) / 2)
+    core: NDArray[np.bool_] = depth >= np.float32(min(CORE_MM, radius_mm / 2))
+    if core.any():
+        return core
+    return counted if counted.any() else np.ones(occupied.shape, bool)
+
+
+def _variation_hu(tumor: Tumor, grid: Grid) -> Floats:
+    """Heterogeneity and the darker middle, HU, on all voxels of the grid."""
+    varied = np.zeros(grid.shape, np.float32)
+    if tumor.heterogeneity_hu:
+        varied += smooth_noise(tumor.texture_seed, tumor.grain_mm, grid) * np.float32(tumor.heterogeneity_hu)
+    if tumor.necrosis_hu:
+        varied += _middle(tumor, grid) * np.float32(tumor.necrosis_hu)
+    return varied
+
+
+def smooth_noise(seed: int, grain_mm: float, grid: Grid) -> Floats:
+    """A smooth field of mean 0 and SD 1 whose grain has a width in mm, the same whatever the scan's edge cuts off."""
+    voxels = [range(-below, size - below) for below, size in zip(grid.below, grid.shape, strict=True)]
+    filters = [_grain_filter(v, grain_mm / s) for v, s in zip(voxels, grid.spacing_mm, strict=True)]
+    return apply_separable([f for f, _ in filters], white_noise(seed, [nodes for _, nodes in filters]))
+
+
+def _grain_filter(voxels: range, grain: float) -> tuple[Operator, range]:
+    """Operator from nodes half a grain apart, and not closer than voxels, that makes noise of this width (voxels)."""
+    return upscaling(voxels, max(1.0, round(grain / 2, 2)), grain)
+
+
+def _middle(tumor: Tumor, grid: Grid) -> Floats:
+    """A Gaussian hill of height 1 around the centre, as wide as the necrosis extends."""
+    in_plane = math.sqrt(tumor.half_axis_y_mm * tumor.half_axis_x_mm)
+    widths = [tumor.necrosis_extent * half for half in (tumor.half_axis_z_mm, in_plane, in_plane)]
+    z, y, x = (_hill(axis, width) for axis, width in zip(grid.axes(fine=False), widths, strict=True))
+    return z[:, None, None] * y[:, None] * x
+
+
+def _hill(axis: Floats, width_mm: float) -> Floats:
+    """A Gaussian along an axis, in whole 2^-24ths, so that it is the same on every machine."""
+    heights = [round(math.exp(-0.5 * (float(a) / width_mm) ** 2) * _ONE) / _ONE for a in axis]
+    return np.array(heights, np.float32)
