@@ -217,13 +217,42 @@ def pushed(scan: Scan, tumor: Tumor, sigma_p: float, image: np.ndarray, label: n
         o.astype(F) * factor + F(c - b.start)
         for o, c, b in zip(np.meshgrid(*offsets, indexing="ij"), center, box, strict=True)
     ]
-    moving[box] = gamma2 < tumor.gamma_max_mm**2
+    freedom = freedom_of(scan, box, tumor.bone_hu)
+    at = np.indices(freedom.shape).astype(F)
+    source = [np.where(freedom < 1, i + freedom * (s - i), s) for i, s in zip(at, source, strict=True)]
+    moving[box] = (gamma2 < tumor.gamma_max_mm**2) & (freedom > 0)
     noise = noise_of(tissue[box], sigma_p)
     tissue[box] = np.where(moving[box], eight_corners(tissue[box] - noise, source) + noise, tissue[box])
     label = label.copy()
     places = tuple(np.rint(i.clip(0, n - 1)).astype(int) for i, n in zip(source, label[box].shape, strict=True))
     label[box] = np.where(moving[box], label[box][places], label[box])
     return moving, tissue, label
+
+
+def freedom_of(scan: Scan, box: tuple[slice, ...], bone_hu: float) -> np.ndarray:
+    """How freely each voxel of the box moves: 0 up to 2 mm from bone, 1 from 10 mm on; bone is looked for at 2 mm."""
+    if not bone_hu:
+        return np.ones([b.stop - b.start for b in box], F)
+    spacing, image = scan.geometry.spacing_mm, scan.image.array
+    steps = [max(1, int(2 / s)) for s in spacing]
+    starts = [max(0, b.start - int(np.ceil(10 / s))) // k * k for b, s, k in zip(box, spacing, steps, strict=True)]
+    ends = [min(n, b.stop + int(np.ceil(10 / s))) for b, s, n in zip(box, spacing, image.shape, strict=True)]
+    looks = tuple(slice(*each) for each in zip(starts, ends, steps, strict=True))
+    pieces, count = ndimage.label((image[looks] > bone_hu) & ~scan.liver[looks], np.ones((3, 3, 3)))
+    bone = np.zeros(pieces.shape, bool)
+    for piece in range(1, count + 1):
+        if (pieces == piece).sum() * np.prod(spacing) * np.prod(steps) >= 500:
+            bone |= pieces == piece
+    apart = np.multiply(steps, spacing)
+    distance = ndimage.distance_transform_edt(~bone, apart) if bone.any() else np.full(bone.shape, np.inf)
+    freedom = (np.rint((distance - 2) * 8).clip(0, 64) / 64).astype(F)
+    places = [(np.arange(b.start, b.stop) - a) / k for b, a, k in zip(box, starts, steps, strict=True)]
+    return applied([tents(at, n) for at, n in zip(places, freedom.shape, strict=True)], freedom)
+
+
+def tents(places: np.ndarray, points: int) -> np.ndarray:
+    """Weights (places, points) of linear interpolation between points one apart."""
+    return np.maximum(0, 1 - np.abs(places.clip(0, points - 1)[:, None] - np.arange(points))).astype(F)
 
 
 def noise_of(hu: np.ndarray, sigma_p: float) -> np.ndarray:

@@ -65,7 +65,7 @@ def test_a_recipe_is_complete(name):
 
 def test_turing_is_table_1_with_all_steps_and_paper_lacks_capsule_and_mass_effect():
     turing, paper = load_recipe("turing"), load_recipe("paper")
-    assert turing == Settings()
+    assert turing == replace(Settings(), mass_effect=replace(Settings().mass_effect, bone_hu=180.0))
     assert (paper.mass_effect.enabled, paper.capsule.enabled) == (False, False)
     assert replace(paper, mass_effect=turing.mass_effect, capsule=turing.capsule) == turing
 

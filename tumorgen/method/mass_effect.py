@@ -59,6 +59,20 @@ class Pull:
             np.add((factor * offset)[moving], np.float32(c - b.start), out=index)
         return cls(box, moving, source)
 
+    def held_by(self, freedom: Floats | None) -> Pull:
+        """The pull of voxels that move only as freely as `freedom` says (of the box's shape); None: all as they are."""
+        if freedom is None:
+            return self
+        free = freedom[self.moving]
+        held = np.flatnonzero(free < 1)
+        if not held.size:
+            return self
+        at = np.stack(np.unravel_index(np.flatnonzero(self.moving)[held], self.moving.shape)).astype(np.float32)
+        source, moving, loose = self.source.copy(), self.moving.copy(), free > 0
+        source[:, held] = at + free[held] * (source[:, held] - at)
+        moving[moving] = loose
+        return Pull(self.box, moving, source.compress(loose, axis=1))
+
     def moved_label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The label of the box after the move; each voxel takes the label nearest to its source: none is invented."""
         moved = label.copy()

@@ -114,6 +114,7 @@ class Tumor:
         float,
         About("SD of the label's departure from there, as annotators' hands have; 0: the exact label", "mm", 0, 20),
     ] = 0.0
+    bone_hu: Annotated[float, settings.BONE] = 0.0
 
     def __post_init__(self) -> None:
         check_domains(self)

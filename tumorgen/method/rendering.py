@@ -23,6 +23,7 @@ from .patch import Block, Outcome, Patch
 from .plan import Plan, Tumor
 from .scan import Scan
 from .settings import SCAN
+from .walls import freedom_beside_bone
 
 SURFACE_MM = 1.5  # width (sigma) of the blur that smooths the liver's edge under a tumour
 
@@ -62,7 +63,7 @@ def render(scan: Scan, plan: Plan) -> Patch:
 
 def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan) -> tuple[Block, Outcome]:
     """Render one tumour on what the blocks before it have left of the scan."""
-    body, pull = Body.of(tumor, scan.geometry, plan.mu_p_hu), Pull.of(tumor, scan.geometry)
+    body, pull = Body.of(tumor, scan.geometry, plan.mu_p_hu), _pull_of(scan, tumor)
     box = hull(hull(body.box, pull.box), _center_box(tumor, scan.geometry))
     here, around = window(box, body.box), window(box, pull.box)
     before, label_before = _read_current(scan, blocks, box)
@@ -94,6 +95,14 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     touched = (image != before) | (label != label_before) | occupied
     block, occupied = trim_block(Block(box, image, label), touched, occupied)
     return block, _measure_outcome(scan, tumor, block, occupied, body.voxels, plan.mu_p_hu)
+
+
+def _pull_of(scan: Scan, tumor: Tumor) -> Pull:
+    """Pull map of a tumour's mass effect in its scan, whose bones stay where they are if the row says so."""
+    pull = Pull.of(tumor, scan.geometry)
+    if not (tumor.bone_hu and pull.moving.any()):
+        return pull
+    return pull.held_by(freedom_beside_bone(scan, pull.box, tumor.bone_hu))
 
 
 def _center_box(tumor: Tumor, geometry: Geometry) -> Box:

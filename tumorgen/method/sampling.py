@@ -257,6 +257,7 @@ def draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p: 
         capsule_high=capsule.high,
         capsule_hu=capsule.added_hu,
         sigma_d_mm=capsule.sigma_d_mm,
+        bone_hu=mass.bone_hu,
     )
 
 

@@ -61,6 +61,13 @@ ETA = About("coarseness of the noise grid", "voxels", 1, 10, symbol="eta", sourc
 SIGMA_B = About("blur of the texture", "mm", 0, 20, symbol="sigma_b", source="Eq. 3, Table 1")
 SIGMA_C = About("blur of the edge, t' to t''; 0: hard edge", "mm", 0, 20, symbol="sigma_c", source=TABLE_1)
 STRENGTH = About("strength of the mass effect; 0: none", "%", 0, 99, symbol="I", source="Eq. 5, Table 1")
+BONE = About(
+    "HU above which what lies outside the liver is bone; the mass effect pushes neither bone nor what is next to it; 0:"
+    " it pushes everything",
+    "HU",
+    0,
+    4000,
+)
 CAPSULE_LOW = About("value of t'' at which the capsule begins", "", 0, 1, symbol="lb", source="Eq. 6, Table 1")
 CAPSULE_HIGH = About("value of t'' at which the capsule ends", "", 0, 1, symbol="ub", source="Eq. 6, Table 1")
 CAPSULE_ADDED = About("what the capsule adds; 0: no capsule", "HU", -1000, 1000, symbol="d", source="Eq. 8, Table 1")
@@ -162,6 +169,7 @@ class MassEffect:
     enabled: Annotated[bool, About("whether tumours push what is around them")] = True
     strength_percent: Annotated[float, STRENGTH] = 30.0
     reach: Annotated[float, About("gamma_max as a fraction of r", low=0.1, high=5, source="Eq. 5")] = 1.3
+    bone_hu: Annotated[float, BONE] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
