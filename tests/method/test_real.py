@@ -42,6 +42,12 @@ def test_what_is_shared_leaves_the_distribution_as_it_is_and_correlates_a_sample
     assert ranks == pytest.approx(6 / np.pi * np.arcsin(shared / 2), abs=0.06)  # of a Gaussian copula
 
 
+def test_what_is_too_faint_to_be_seen_is_not_drawn_unless_hardly_any_would_be_left(rng):
+    drawn = [draw_sharing(TABLE, 0.3, 0.0, rng, below=1.5) for _ in range(500)]
+    assert 1.2 < max(drawn) <= 1.5
+    assert max(draw_sharing(TABLE, 0.0, 0.0, rng, below=0.01) for _ in range(500)) > 5
+
+
 def test_numbers_and_sizes_come_from_their_tables(rng):
     real = Real(radius_mm=(3.0, 5.0), count=(2.0, 4.0))
     assert {draw_count(real, rng) for _ in range(200)} == {2, 3, 4}

@@ -17,6 +17,7 @@ from .plan import Tumor, rounded
 from .settings import FITTED, SCAN, Bin, Quantiles, Real, Settings, Size, Texture
 
 _LEAST_RADIUS_MM = 0.5  # of a size
+_HARDLY_ANY = 0.05
 _GRAIN_DECIMALS = 1  # few enough grains that rendering keeps the filters of all
 
 
@@ -44,10 +45,21 @@ def draw_from(table: Quantiles, rng: Generator) -> float:
     return quantile(table, float(rng.random()))
 
 
-def draw_sharing(table: Quantiles, shared: float, trait: float, rng: Generator) -> float:
-    """Draw from a table of quantiles, where a part of the variance of the rank is the sample's trait."""
+def draw_sharing(table: Quantiles, shared: float, trait: float, rng: Generator, *, below: float = math.inf) -> float:
+    """Draw from a table of quantiles, where a part of the variance of the rank is the sample's trait.
+
+    Only what lies below a limit is drawn, unless hardly any of the table does.
+    """
     deviate = math.sqrt(shared) * trait + math.sqrt(1 - shared) * float(rng.standard_normal())
-    return quantile(table, 0.5 * math.erfc(-deviate / math.sqrt(2)))
+    part = _part_below(table, below)
+    return quantile(table, 0.5 * math.erfc(-deviate / math.sqrt(2)) * (part if part > _HARDLY_ANY else 1.0))
+
+
+def _part_below(table: Quantiles, limit: float) -> float:
+    """The part of a table's distribution that lies below a limit."""
+    if limit >= table[-1]:
+        return 1.0
+    return float(np.interp(limit, table, np.linspace(0, 1, len(table)))) if limit > table[0] else 0.0
 
 
 def draw_count(real: Real, rng: Generator) -> int:
@@ -61,13 +73,18 @@ def draw_real_sizes(real: Real, number: int, rng: Generator) -> list[Size]:
     return [Size(r, (1, 1), (r / 8, r / 4)) for r in radii]
 
 
-def fit_to_real(tumor: Tumor, settings: Settings, mu_p: float, traits: SampleTraits, rng: Generator) -> Tumor:
+def fit_to_real(
+    tumor: Tumor, settings: Settings, parenchyma_hu: tuple[float, float], traits: SampleTraits, rng: Generator
+) -> Tumor:
     """Give a tumour without a place the properties of real ones of its size, where the settings ask for them.
 
-    Every draw is made whatever the settings ask for, so that two runs that differ in a model differ in that alone.
+    `parenchyma_hu` is mu_p and sigma_p of the scan. Every draw is made whatever the settings ask for, so that two runs
+    that differ in a model differ in that alone.
     """
     found = settings.real.bin_of(tumor.radius_mm)
-    contrast = draw_sharing(found.contrast_hu, settings.real.shared, traits.contrast, rng)
+    mu_p, sigma_p = parenchyma_hu
+    faintest = -settings.real.least_visible * sigma_p
+    contrast = draw_sharing(found.contrast_hu, settings.real.shared, traits.contrast, rng, below=faintest)
     sigma_c = draw_sharing(found.sigma_c_mm, settings.real.shared, traits.edge, rng)
     if settings.intensity.model == FITTED:
         tumor = replace(tumor, mu_t_hu=rounded(mu_p + contrast))

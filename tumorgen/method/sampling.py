@@ -125,7 +125,8 @@ def draw_plan(
     drafts = _draw_pattern(settings, size_class, mu, scan.sigma_p_hu, draws)
     if settings.draws_from_bins:
         traits = SampleTraits.draw(draws)
-        drafts = [fit_to_real(tumor, settings, scan.mu_p_hu, traits, draws) for tumor in drafts]
+        parenchyma = scan.mu_p_hu, scan.sigma_p_hu
+        drafts = [fit_to_real(tumor, settings, parenchyma, traits, draws) for tumor in drafts]
     tumors, notes = place_tumors(scan, settings, drafts, places, region)
     if mu.lowered:
         notes.add("mu_t_lowered")

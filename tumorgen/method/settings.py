@@ -258,6 +258,16 @@ class Real:
     shared: Annotated[
         float, About("part of the variance of contrast and edge that a sample's tumours have in common", "", 0, 1)
     ] = 0.0
+    least_visible: Annotated[
+        float,
+        About(
+            "how far below the parenchyma a tumour's mean is at least, over sigma_p: what is fainter than the noise"
+            " nobody has annotated",
+            "",
+            0,
+            10,
+        ),
+    ] = 0.0
     bins: Annotated[tuple[Bin, ...], About("properties by radius")] = ()
 
     def bin_of(self, radius_mm: float) -> Bin:
