@@ -182,7 +182,9 @@ def _print_report(report: RunReport, new: NewDataset, shard: Shard | None, secon
         )
     covered = sum("vessels_unavoidable" in record.plan.notes.split() for record in report.records)
     if covered:
-        click.echo(f"note: in {plural(covered, 'sample')} a tumour found no place clear of vessels (see tumors.csv)")
+        click.echo(
+            f"note: in {plural(covered, 'sample')} a tumour lies on vessels; no place was clear (see tumors.csv)"
+        )
     if samples and not report.has_splits and not shard:
         click.echo(
             "note: one scan only, so no split by patient is possible and no splits_final.json is written;"

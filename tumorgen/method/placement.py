@@ -1,7 +1,8 @@
 """Placement: where in the liver the tumours of a plan lie.
 
-A scan's candidates are the voxels of its liver, sorted by their clearance to the vessels: those with no vessel within r
-are the first n, whatever r. A place is drawn from these, never searched for by trial and error.
+The model `vessels`: a scan's candidates are the voxels of its liver, sorted by their clearance to the vessels: those
+with no vessel within r are the first n, whatever r. A place is drawn from these, never searched for by trial and error.
+The model `parenchyma` has a module of its own (`method.parenchyma`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Box, Index, Triple, shape_of
+from .parenchyma import Demand, draw_site
 from .plan import Tumor, rounded
 from .scan import Scan
-from .settings import Range, Settings
+from .settings import PARENCHYMA, Range, Settings
 from .shape import extent_mm
+from .sites import Keep
 
 _TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
 _FIRST_TRIES, _TRIES = 16, 512  # candidates looked at, some and then more together, before the whole set is
@@ -34,8 +37,8 @@ class _Placed:
     reach_mm: float
 
 
-# Tells which of some positions (n, 3), (z, y, x) mm, are allowed.
-Keep = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
+# Draws the voxel of a tumour, by its number; None if there is no place for it, and whether it is clear of vessels.
+DrawPlace = Callable[[int, Tumor, Keep], tuple[Index | None, bool]]
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]  # lowest and highest position (z, y, x) mm
 
 
@@ -51,26 +54,49 @@ def place_tumors(
     placed: list[_Placed] = []
     notes: set[str] = set()
     cluster = settings.pattern == "satellite"
-    for draft in drafts:
+    draw = _draws_of_place(scan, settings, len(drafts), rng)
+    gap = settings.places.gap_mm if settings.places.model == PARENCHYMA else 0.0
+    for number, draft in enumerate(drafts):
         reach = reach_mm(draft)
         if cluster and placed:
             keep = _in_ring_around(placed[0].position_mm, drafts[0].radius_mm, settings.satellite.distance)
         else:
-            keep = _apart_from(placed, reach, within=_bounds_mm(scan, region) if region else None)
-        candidate, clear = draw_candidate(scan, draft.radius_mm if settings.vessels.avoid else None, keep, rng)
-        if candidate is None:
+            keep = _apart_from(placed, reach + gap, within=_bounds_mm(scan, region) if region else None)
+        voxel, clear = draw(number, draft, keep)
+        if voxel is None:
             notes.add("fewer_placed")
             continue
         if not clear:
             notes.add("vessels_unavoidable")
-        tumors.append(move_to_candidate(scan, draft, candidate))
-        placed.append(_Placed(_position_mm(scan, scan.voxel(candidate)), reach))
+        tumors.append(_move_to_voxel(scan, draft, voxel))
+        placed.append(_Placed(_position_mm(scan, voxel), reach))
     return tumors, notes
+
+
+def _draws_of_place(scan: Scan, settings: Settings, count: int, rng: Generator) -> DrawPlace:
+    """What draws the voxel of each of some tumours, in the settings' way."""
+
+    def clear_of_vessels(_: int, draft: Tumor, keep: Keep) -> tuple[Index | None, bool]:
+        candidate, clear = draw_candidate(scan, draft.radius_mm if settings.vessels.avoid else None, keep, rng)
+        return None if candidate is None else scan.voxel(candidate), clear
+
+    if settings.places.model != PARENCHYMA:
+        return clear_of_vessels
+    ranks = rng.random(count).tolist()  # drawn before the scan is looked at
+
+    def in_parenchyma(number: int, draft: Tumor, keep: Keep) -> tuple[Index | None, bool]:
+        return draw_site(scan, Demand.of(draft, settings, scan, ranks[number], keep), rng)
+
+    return in_parenchyma
 
 
 def move_to_candidate(scan: Scan, tumor: Tumor, candidate: int) -> Tumor:
     """Centre a tumour on a candidate of the scan."""
-    x, y, z = (rounded(c) for c in scan.geometry.to_mm(scan.voxel(candidate)))
+    return _move_to_voxel(scan, tumor, scan.voxel(candidate))
+
+
+def _move_to_voxel(scan: Scan, tumor: Tumor, voxel: Index) -> Tumor:
+    x, y, z = (rounded(c) for c in scan.geometry.to_mm(voxel))
     return replace(tumor, center_x_mm=x, center_y_mm=y, center_z_mm=z)
 
 

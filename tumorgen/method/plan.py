@@ -184,7 +184,8 @@ class Plan:
         str,
         About(
             "what departed from the settings, in words separated by spaces: `mu_t_lowered` (Table 1's interval was"
-            " empty), `vessels_unavoidable` (no place clear of vessels), `fewer_placed` (no room for every tumour)"
+            " empty), `vessels_unavoidable` (no place clear of vessels; of places in parenchyma: none with as little"
+            " else under a tumour as the settings ask for), `fewer_placed` (no room for every tumour)"
         ),
     ] = ""
     tumors: tuple[Tumor, ...] = field(kw_only=True)

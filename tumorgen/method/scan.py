@@ -19,10 +19,12 @@ from scipy import ndimage
 from ..errors import TumorgenError
 from ..imaging import Box, Boxed, Geometry, Index, Volume, bounding_box, case_name, grow, read_ct, read_mask, shape_of
 from .settings import Vessels
+from .sites import Sites
 from .tissue import Tissue
 
 OUTLIER_SD = 3.0  # parenchyma: voxels within 3 robust standard deviations of the median
 FILTER_TRUNCATE = 4.0
+_KEPT = ("tissue", "sites")  # what is measured when it is first asked for
 LIVER_HU = (-50.0, 300.0)  # fatty without contrast to late arterial; outside it the values are not HU
 
 
@@ -78,10 +80,16 @@ class Scan:
         hu, liver = np.asarray(self.hu[self.roi]), np.asarray(self.inside[self.roi]).view(bool)
         return Tissue.of(hu, liver, (self.mu_p_hu, self.sigma_p_hu), self.geometry.spacing_mm)
 
+    @cached_property
+    def sites(self) -> Sites:
+        """Where tumours may lie in the parenchyma, by depth below the liver's surface."""
+        liver = np.asarray(self.inside[self.roi]).view(bool)
+        return Sites.of(liver, self.tissue.parenchyma, self.geometry.spacing_mm)
+
     def with_voxels(self, hu: Boxed, inside: Boxed) -> Scan:
         """The same scan, its voxels held by other objects; what has been measured is kept."""
         moved = replace(self, hu=hu, inside=inside)
-        moved.__dict__.update({name: value for name, value in self.__dict__.items() if name == "tissue"})
+        moved.__dict__.update({name: value for name, value in self.__dict__.items() if name in _KEPT})
         return moved
 
     @property

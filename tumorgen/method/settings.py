@@ -47,7 +47,8 @@ FITTED = "fitted"  # drawn from `real.bins`
 INTENSITIES = ("paper", *CONTRASTS, FITTED)
 PAPER, SCAN = "paper", "scan"
 TEXTURES = (PAPER, SCAN)
-PLACES = ("vessels", "parenchyma")
+PARENCHYMA = "parenchyma"
+PLACES = ("vessels", PARENCHYMA)
 
 # What a setting has in common with the column of the value that is used or drawn.
 VESSEL_OFFSET = About(
@@ -371,7 +372,7 @@ def _needs_of_bins(s: Settings) -> Mapping[str, bool]:
         "shape.model": s.shape.model == FITTED,
         "edge.model": s.edge.model == FITTED,
         "texture.model": s.texture.model == SCAN,
-        "places.model": s.places.model == "parenchyma",
+        "places.model": s.places.model == PARENCHYMA,
     }
 
 

@@ -1,0 +1,109 @@
+"""Footprints: the voxels that a tumour would cover, wherever its centre lies, and what they are.
+
+Arrays and spacings are (z, y, x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging import Triple
+from .plan import Tumor
+from .shape import FINE_MM, extent_mm, level
+from .sites import OTHER, OUTSIDE
+
+_PER_AXIS = 16  # voxels along an axis that are looked at, of a tumour that covers more
+_FEW = 2**14  # voxels under a tumour at some places, below which it is no matter how many are looked at
+_ROUGHLY = 8  # of more than these, every so many-th is looked at before all are
+_ROUGH_DOUBT = 0.15  # how far off a share of these may be
+_DOUBT = 0.01  # how far off a share may be where not all voxels are looked at
+
+Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Footprint:
+    """The voxels that a tumour covers, or an even part of them where they are many.
+
+    Attributes
+    ----------
+    offsets
+        Indices (m, 3) relative to the voxel that the centre lies in.
+    doubt
+        How far off the shares may be, since not all voxels are looked at.
+    """
+
+    offsets: NDArray[np.int64]
+    doubt: float
+
+    @classmethod
+    def of(cls, tumor: Tumor, spacing_mm: Triple) -> Footprint:
+        """Footprint of a tumour before any mass effect: where at least half of a voxel is tumour."""
+        low, high, _ = extent_mm(tumor)
+        strides = [max(1, ceil((b - a) / s / _PER_AXIS)) for a, b, s in zip(low, high, spacing_mm, strict=True)]
+        parts = [
+            ceil(s / FINE_MM - 1e-6) // 2 * 2 + 1 if k == 1 else 1 for s, k in zip(spacing_mm, strides, strict=True)
+        ]
+        rows = [
+            np.arange(floor(a / (s * k)), ceil(b / (s * k)) + 1) * k
+            for a, b, s, k in zip(low, high, spacing_mm, strides, strict=True)
+        ]
+        covered = _covered(tumor, rows, parts, spacing_mm)
+        offsets = np.stack([row[i] for row, i in zip(rows, np.nonzero(covered), strict=True)], axis=1)
+        if not len(offsets):
+            offsets = np.zeros((1, 3), np.int64)
+        return cls(offsets, _DOUBT if max(strides) > 1 else 0.0)
+
+    def shares(self, kinds: NDArray[np.uint8], centers: NDArray[np.int64], most_outside: float) -> Shares:
+        """What the tumour would lie on at some places.
+
+        Parameters
+        ----------
+        kinds
+            What each voxel is (`Sites.kinds`).
+        centers
+            Indices (n, 3) of the voxels that its centre would lie in, not counting the margin of `kinds`.
+        most_outside
+            Part outside the liver above which nobody wants to know more.
+
+        Returns
+        -------
+        outside, other
+            Part of the tumour outside the liver, at most, and on liver that is no parenchyma, at each place (n).
+        """
+        if len(centers) * len(self.offsets) < _FEW:
+            outside, other = _shares(kinds, centers, self.offsets)
+        else:
+            outside, other = _shares(kinds, centers, self.offsets[::_ROUGHLY])
+            wanted = outside <= most_outside + _ROUGH_DOUBT
+            outside[wanted], other[wanted] = _shares(kinds, centers[wanted], self.offsets)
+        return outside + self.doubt, other
+
+
+def _covered(tumor: Tumor, rows: list[NDArray[np.int64]], parts: list[int], spacing_mm: Triple) -> NDArray[np.bool_]:
+    """Voxels of a grid of rows, each cut into parts along each axis, of which at least half is tumour."""
+    z, y, x = (
+        ((row[:, None] + (np.arange(k) - (k - 1) / 2) / k) * s).ravel().astype(np.float32)
+        for row, k, s in zip(rows, parts, spacing_mm, strict=True)
+    )
+    inside = level(tumor, (z, y, x)) <= 1
+    if max(parts) == 1:
+        return inside
+    (n, i), (m, j), (w, k) = ((row.size, k) for row, k in zip(rows, parts, strict=True))
+    covered: NDArray[np.bool_] = inside.reshape(n, i, m, j, w, k).mean(axis=(1, 3, 5)) >= 0.5
+    return covered
+
+
+def _shares(kinds: NDArray[np.uint8], centers: NDArray[np.int64], offsets: NDArray[np.int64]) -> Shares:
+    """Parts of some offsets that are outside and other tissue, around each centre."""
+    flat = np.zeros((len(centers), len(offsets)), np.int64)
+    for axis, size in enumerate(kinds.shape):
+        flat *= size
+        flat += np.clip(centers[:, axis, None] + offsets[:, axis] + 1, 0, size - 1)
+    found = kinds.ravel()[flat]
+    outside, other = (np.count_nonzero(found == kind, axis=1) / len(offsets) for kind in (OUTSIDE, OTHER))
+    return outside, other

@@ -1,0 +1,195 @@
+"""Places in parenchyma: as deep below the liver's surface as real tumours lie, with what is around them parenchyma too.
+
+A depth is drawn before the scan is looked at. The place is drawn from the admissible ones of a narrow range of depths
+around it; where there are none, the range widens. Arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from math import ceil
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from ..imaging import EMPTY, Index, overlap
+from .footprint import Footprint
+from .plan import Tumor
+from .real import quantile
+from .scan import FILTER_TRUNCATE, Scan, smoothing_sigma
+from .settings import Settings
+from .shape import squared_distance
+from .sites import Keep
+
+LARGE_MM = 10.0  # radius from which on more of what lies under a tumour may be no parenchyma
+_WIDTH_MM = 1.0  # of the range of depths that is looked at first, to either side; then twice that, and so on
+_TRIES = 128  # sites drawn from a range of depths before it is widened
+_LOOKED_AT = (2, 16)  # of them, how many are looked at before the next ones are
+_LAST_TRIES, _ENOUGH = 1024, 32  # sites drawn from the whole liver in the end; so many of them are to be allowed ones
+_MOST = 2**17  # sites that are asked whether they are allowed, where hardly any is
+_CHECKED = 16  # sites whose surroundings are looked at before others are drawn
+_FOREIGN_STEP = 0.1  # by which more may be no parenchyma where it cannot be had otherwise
+_LEVEL_MM = (1.0, 2.0, 3.0)  # widths (sigma) of the filters, besides that of Eq. 1, that a centre must stand
+_LEVEL_SD = 2.0  # standard deviations of the parenchyma that the smoothed scan may be off its mean
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Demand:
+    """What is asked of a tumour's place.
+
+    Attributes
+    ----------
+    footprint
+        What the tumour covers.
+    depth_mm
+        How deep its centre is to lie.
+    most_outside, most_other
+        Largest part of it that may lie outside the liver, and on liver that is no parenchyma.
+    keep
+        Tells which positions are allowed.
+    """
+
+    footprint: Footprint
+    depth_mm: float
+    most_outside: float
+    most_other: float
+    keep: Keep
+
+    @classmethod
+    def of(cls, tumor: Tumor, settings: Settings, scan: Scan, depth_rank: float, keep: Keep) -> Demand:
+        """What the settings ask of a tumour's place, where its depth has a rank (in [0, 1]) among real ones."""
+        places, r = settings.places, tumor.radius_mm
+        depth_mm = r * quantile(settings.real.bin_of(r).depth, depth_rank)
+        other = places.most_foreign[r >= LARGE_MM] if settings.vessels.avoid else 1.0
+        footprint = Footprint.of(tumor, scan.geometry.spacing_mm)
+        return cls(footprint, depth_mm, places.most_clipped, other, keep)
+
+
+def draw_site(scan: Scan, demand: Demand, rng: Generator) -> tuple[Index | None, bool]:
+    """Draw the voxel of a scan that a tumour is centred on.
+
+    Parameters
+    ----------
+    scan
+        The scan.
+    demand
+        What is asked of the place.
+    rng
+        Generator of places.
+
+    Returns
+    -------
+    voxel
+        Index (z, y, x) in the whole image; None if no place is admissible.
+    clear
+        Whether no more of what lies under the tumour is other than parenchyma than may be.
+    """
+    for numbers in _nearby(scan, demand.depth_mm, rng):
+        for voxel in islice(_admissible(scan, demand, numbers), _CHECKED):
+            if is_level(scan, voxel):
+                return voxel, True
+    return _draw_anywhere(scan, demand, rng)
+
+
+def _nearby(scan: Scan, depth_mm: float, rng: Generator) -> Iterator[NDArray[np.int64]]:
+    """Draw numbers of sites near a depth, from wider and wider ranges of depths, until the range is the whole liver."""
+    total, width_mm = scan.sites.voxels.size, _WIDTH_MM
+    while total:
+        near = scan.sites.around(depth_mm, width_mm)
+        if near:
+            yield rng.integers(near.start, near.stop, size=_TRIES)
+        if len(near) == total:
+            return
+        width_mm *= 2
+
+
+def _admissible(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> Iterator[Index]:
+    """Those of some sites where the tumour would lie as it is asked for, as indices in the whole image."""
+    for some in np.split(_allowed(scan, demand, numbers), _LOOKED_AT):
+        outside, other = _shares(scan, demand, some)
+        fits = (outside <= demand.most_outside) & (other <= demand.most_other)
+        yield from (_voxel(scan, number) for number in some[fits])
+
+
+def _allowed(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of some sites whose positions are allowed."""
+    first = [s.start for s in scan.roi]
+    return numbers[demand.keep((scan.sites.indices(numbers) + first) * scan.geometry.spacing_mm)]
+
+
+def _shares(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Which part of the tumour would lie outside the liver, and on other tissue, at some sites."""
+    centers = scan.sites.indices(numbers)
+    return demand.footprint.shares(scan.sites.kinds, centers, most_outside=demand.most_outside)
+
+
+def _draw_anywhere(scan: Scan, demand: Demand, rng: Generator) -> tuple[Index | None, bool]:
+    """Draw a site from the whole liver: with as little other tissue under the tumour as can be had, in steps.
+
+    Of those alike the one nearest to the depth that is asked for is taken.
+    """
+    numbers = _spread(scan, demand, rng)
+    outside, other = _shares(scan, demand, numbers)
+    inside = outside <= demand.most_outside
+    numbers, other = numbers[inside], other[inside]
+    steps = np.maximum(0, np.ceil((other - demand.most_other) / _FOREIGN_STEP))
+    off_mm = np.abs(scan.sites.depth_mm(numbers) - demand.depth_mm)
+    for pick in np.lexsort((off_mm, steps))[:_CHECKED]:
+        voxel = _voxel(scan, numbers[pick])
+        if is_level(scan, voxel):
+            return voxel, bool(steps[pick] == 0)
+    return None, False
+
+
+def _spread(scan: Scan, demand: Demand, rng: Generator) -> NDArray[np.int64]:
+    """Draw some of the allowed sites of the whole liver: all of them, where there are few."""
+    total = scan.sites.voxels.size
+    if not total:
+        return np.empty(0, np.int64)
+    found = _allowed(scan, demand, rng.integers(total, size=_LAST_TRIES))
+    if found.size < _ENOUGH:
+        step = -(-total // _MOST)
+        found = _allowed(scan, demand, np.arange(rng.integers(step), total, step))
+        found = rng.permutation(found)[:_LAST_TRIES]
+    return found
+
+
+def _voxel(scan: Scan, number: int) -> Index:
+    """Index (z, y, x) in the whole image of a site."""
+    inside = scan.sites.indices(np.array([number]))[0]
+    z, y, x = (int(i) + s.start for i, s in zip(inside, scan.roi, strict=True))
+    return z, y, x
+
+
+def is_level(scan: Scan, voxel: Index) -> bool:
+    """Whether the scan around a voxel is parenchyma: smoothed by any filter, within 2 sigma_p of mu_p.
+
+    The filters are that of Eq. 1 and Gaussians of 1, 2 and 3 mm; what lies beyond the liver's edge counts, so that a
+    place is refused where the mask leaks.
+    """
+    spacing = np.array(scan.geometry.spacing_mm)
+    filters = [smoothing_sigma(scan.sigma_a, scan.geometry), *(mm / spacing for mm in _LEVEL_MM)]
+    limit = _LEVEL_SD * scan.sigma_p_hu
+    return all(abs(_mean_around(scan, voxel, sigmas) - scan.mu_p_hu) <= limit for sigmas in filters)
+
+
+def _mean_around(scan: Scan, voxel: Index, sigmas: NDArray[np.float64]) -> float:
+    """Gaussian-weighted mean in HU around a voxel, with widths in voxels; beyond the scan's end there is nothing."""
+    weights = _gaussian(*sigmas.tolist())
+    z, y, x = (slice(i - n // 2, i + n // 2 + 1) for i, n in zip(voxel, weights.shape, strict=True))
+    depth, height, width = (slice(0, n) for n in scan.geometry.shape)
+    here, there = overlap((depth, height, width), (z, y, x)) or (EMPTY, EMPTY)
+    weights = weights[there]
+    return float(np.einsum("zyx,zyx", scan.hu[here].astype(np.float32), weights) / weights.sum())
+
+
+@lru_cache(maxsize=32)
+def _gaussian(*sigmas: float) -> NDArray[np.float32]:
+    """Weights of a Gaussian filter with widths in voxels (z, y, x)."""
+    axes = [np.arange(-ceil(FILTER_TRUNCATE * s), ceil(FILTER_TRUNCATE * s) + 1) / s for s in sigmas]
+    weights: NDArray[np.float32] = np.exp(-0.5 * squared_distance(axes)).astype(np.float32)
+    return weights
