@@ -18,6 +18,7 @@ import click
 from tumorgen.errors import TumorgenError
 
 from .evaluate import evaluate
+from .fit import fit
 from .healthy import healthy
 from .liver_mask import liver_mask
 from .merge import merge
@@ -125,6 +126,7 @@ for _command in (
     evaluate,
     robustness,
     worst,
+    fit,
     phantom,
 ):
     main.add_command(_command)

@@ -213,6 +213,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 def test_commands_are_those_of_the_manual() -> None:
     assert COMMANDS == [
         "evaluate",
+        "fit",
         "healthy",
         "liver-mask",
         "merge",

@@ -1,7 +1,8 @@
-from .body import TRUNCATE
+from .body import TRUNCATE, occupied_voxels
 from .patch import Block, Outcome, Patch
 from .placement import count_clear, move_to_candidate, reach_mm
 from .plan import Plan, Tumor, sample_name, size_along, spacing_along
+from .real import SampleTraits, fit_to_real
 from .recipes import DEFAULT_RECIPE, RECIPES, load_recipe
 from .rendering import render
 from .sampling import MuRange, apply_switches, draw_plan, draw_tumor, draw_variant, mu_range, plan_for, variant_class
@@ -24,6 +25,7 @@ __all__ = [
     "Quantiles",
     "Range",
     "Real",
+    "SampleTraits",
     "Scan",
     "Settings",
     "Size",
@@ -35,11 +37,13 @@ __all__ = [
     "draw_plan",
     "draw_tumor",
     "draw_variant",
+    "fit_to_real",
     "load_recipe",
     "load_scan",
     "load_settings",
     "move_to_candidate",
     "mu_range",
+    "occupied_voxels",
     "override",
     "plan_for",
     "prepare_scan",

@@ -142,6 +142,21 @@ def deformed_shape(tumor: Tumor, grid: Grid) -> tuple[NDArray[np.bool_], Box]:
     return largest_piece(inside)
 
 
+def occupied_voxels(tumor: Tumor, geometry: Geometry) -> NDArray[np.bool_]:
+    """Voxels of which at least half is tumour, on a grid around it that may reach beyond the scan.
+
+    Raises
+    ------
+    TumorgenError
+        The centre lies outside the image.
+    """
+    grid = tumor_grid(tumor, geometry)
+    shape, box = deformed_shape(tumor, grid)
+    whole = np.zeros([n * k for n, k in zip(grid.shape, grid.fine, strict=True)], bool)
+    whole[box] = shape
+    return grid.mostly(whole)
+
+
 def near_surface(tumor: Tumor, axes: Axes, q: Floats) -> NDArray[np.bool_]:
     """Points of the fine grid that are so near the surface q = 1 that the mass effect might move them across it."""
     gamma: Floats = np.sqrt(squared_distance(axes))

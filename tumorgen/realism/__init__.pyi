@@ -1,5 +1,10 @@
 from .appearance import PROFILE_MM, Appearance, measure_appearance, quantize_grey, signed_distance_mm
+from .fit_chart import draw_fit
+from .fitting import Fit, fit_recipe, measure_looks, no_looks
+from .label_maps import MeasuredLabels, measure_label_maps
 from .lesions import LEAST_RADIUS_MM, LEAST_VOXELS, FoundLesions, Lesion, find_lesions
+from .recipe_files import write_recipe
+from .scans import find_layout
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
 __all__ = [
@@ -7,14 +12,23 @@ __all__ = [
     "LEAST_VOXELS",
     "PROFILE_MM",
     "Appearance",
+    "Fit",
     "FoundLesions",
     "Lesion",
     "LesionShape",
+    "MeasuredLabels",
     "TumorBurden",
+    "draw_fit",
+    "find_layout",
     "find_lesions",
+    "fit_recipe",
     "measure_appearance",
     "measure_burden",
+    "measure_label_maps",
+    "measure_looks",
     "measure_shapes",
+    "no_looks",
     "quantize_grey",
     "signed_distance_mm",
+    "write_recipe",
 ]

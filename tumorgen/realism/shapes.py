@@ -121,7 +121,7 @@ def _measure(lesion: Lesion, outside: Mask, depth_mm: float, spacing_mm: Triple)
     from skimage.measure import regionprops
 
     plane = lesion.mask[int(lesion.area_mm2.argmax())]
-    (region,) = regionprops(_on_squares(plane, spacing_mm).astype(np.uint8))  # type: ignore[no-untyped-call]
+    (region,) = regionprops(_on_squares(plane, spacing_mm).astype(np.uint8))
     return LesionShape(
         radius_mm=lesion.radius_mm,
         volume_ml=lesion.voxels * math.prod(spacing_mm) / 1000,

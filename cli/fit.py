@@ -1,0 +1,101 @@
+"""`tumorgen fit`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from tumorgen.wording import plural
+
+from .common import progress, report_failures
+from .kinds import EXISTING_FILE, EXISTING_FOLDER, FILE
+from .options import jobs_option
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tumorgen fit nnUNet_raw/Dataset003_Liver --output mine.toml
+  tumorgen fit real/ --patients patients.csv --output mine.toml --plot mine.png
+  tumorgen fit real/ --labels more_labels/ --output mine.toml   # more label maps than images
+  tumorgen fit --labels labels/ --output sizes.toml             # label maps alone
+  tumorgen synth --settings mine.toml"""
+)
+@click.argument("real", type=EXISTING_FOLDER, required=False)
+@click.option("--output", type=FILE, required=True, help="The recipe to write, a TOML file for `synth --settings`.")
+@click.option(
+    "--labels",
+    type=EXISTING_FOLDER,
+    help="Folder of label maps to learn sizes, numbers, places and shapes from.  [default: the labels of REAL]",
+)
+@click.option(
+    "--patients",
+    type=EXISTING_FILE,
+    help="Table that says which patient (`case`) a scan (`sample`) is of.  [default: each is a patient of its own]",
+)
+@click.option(
+    "--alone", is_flag=True, help="Blend bins of few lesions with lesions of all sizes, not with the recipe lifelike."
+)
+@click.option("--plot", type=FILE, help="Picture (PNG) of the tables beside the measured values.")
+@jobs_option
+def fit(
+    real: Path | None,
+    output: Path,
+    labels: Path | None,
+    patients: Path | None,
+    alone: bool,
+    plot: Path | None,
+    jobs: int,
+) -> None:
+    """Learn from annotated tumours what synthetic ones are to be like, and write a recipe for synth.
+
+    REAL is a dataset of nnU-Net (imagesTr, labelsTr), or a folder with `images` and `labels`; labels are 0 background,
+    1 liver, 2 tumour. From the label maps come sizes, numbers, places and shapes; contrast, edge and heterogeneity come
+    from the images. Without REAL they are those of the recipe lifelike.
+
+    The recipe is complete and readable. Its tables hold quantiles: sizes, numbers, and in each of four bins of radii
+    all that tumours of that size are like. A table of n lesions is n2 / (n2 + 64) of what was measured (n2 = n times n)
+    and the rest of the recipe lifelike: one half for eight lesions, 0.93 for thirty. Values are held within limits that
+    the file states. Several scans of a patient weigh as one.
+    """
+    from tumorgen.evaluation import read_listings
+    from tumorgen.method import load_recipe
+    from tumorgen.realism import find_layout, fit_recipe, measure_label_maps, measure_looks, no_looks, write_recipe
+
+    if not (real or labels):
+        raise click.UsageError("Give REAL, a folder of images and labels, or --labels, or both.")
+    known = {name: each.patient for name, each in read_listings(patients).items()} if patients else {}
+    looks, failed = measure_looks(real, known, jobs=jobs, start=progress("looks", "scan")) if real else no_looks()
+    folder = labels or find_layout(Path(real or ""))[1]
+    measured, failures = measure_label_maps(folder, known, jobs=jobs, start=progress("shapes", "label map"))
+    found = fit_recipe(
+        measured, looks, load_recipe("lifelike"), alone=alone, jobs=jobs, start=progress("tables", "bin")
+    )
+    write_recipe(found, output, _command(real, output, labels, patients, alone))
+    click.echo(
+        f"{output}: sizes, numbers, places and shapes of {plural(len(found.shapes), 'lesion')} in"
+        f" {plural(len(found.counts), 'label map')}; contrast, edge and heterogeneity of"
+        f" {plural(len(found.looks), 'lesion')}"
+    )
+    if plot:
+        from tumorgen.realism import draw_fit
+
+        draw_fit(found, plot)
+    report_failures([*failed, *failures])
+
+
+def _command(*given: object) -> str:
+    """The line that was typed, without what changes no recipe."""
+    real, output, labels, patients, alone = given
+    words: Iterable[object] = (
+        *("tumorgen", "fit"),
+        *((real,) if real else ()),
+        *(("--labels", labels) if labels else ()),
+        *(("--patients", patients) if patients else ()),
+        *(("--alone",) if alone else ()),
+        *("--output", output),
+    )
+    return shlex.join(map(str, words))

@@ -1,0 +1,219 @@
+"""A recipe learnt from lesions whose distributions are known, and its file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from discs import disc_scan, write_discs, write_scan
+
+from tumorgen.cli import main
+from tumorgen.method.recipes import load_recipe
+from tumorgen.method.settings import load_settings
+from tumorgen.realism import bin_tables
+from tumorgen.realism.bin_tables import BINS_MM, blend, own_part, prior_bin, resampled, table_of
+from tumorgen.realism.fitting import fit_recipe, no_looks, share_of_patients
+from tumorgen.realism.label_maps import MeasuredLabels, measure_label_maps
+from tumorgen.realism.recipe_files import format_recipe, write_recipe
+from tumorgen.realism.shapes import LesionShape, TumorBurden
+
+LIFELIKE = load_recipe("lifelike")
+ROUND = LesionShape(8.0, 2.0, 0.0, 16.0, 2.0, 0.95, 0.9, 0.8, 0.7, 1.0)
+
+
+@pytest.fixture
+def shapes_as_they_were(monkeypatch):
+    """Tables of shape are not looked for, which takes seconds a bin: `test_shape_tables` does."""
+    monkeypatch.setattr(bin_tables, "fit_shapes", lambda real, start, limits, settings: start)
+
+
+def label_map(case: str, radii: np.ndarray, patient: str = "") -> MeasuredLabels:
+    shapes = tuple(replace(ROUND, radius_mm=float(r), depth=2 + float(r) / 10) for r in radii)
+    return MeasuredLabels(case, patient or case, (1.0, 0.8, 0.8), TumorBurden(len(radii), 0, 1500.0, 10.0), shapes)
+
+
+def looks(count: int, rng: np.random.Generator, radius_mm: float = 8.0) -> pd.DataFrame:
+    """Lesions with contrasts N(-40, 6), edges of 1.2 mm, and a field of 6 HU in noise of 8 HU; ten a patient."""
+    contrast = rng.normal(-40, 6, count)
+    return (
+        no_looks()[0]
+        .reindex(range(count))
+        .assign(
+            scan=[f"s{i // 10}" for i in range(count)],
+            patient=[f"p{i // 10}" for i in range(count)],
+            weight=1.0,
+            radius_mm=radius_mm,
+            core_contrast_hu=contrast,
+            edge_width_mm=1.2 * 2.563,
+            inside_low_sd_hu=10.0,
+            ring_low_sd_hu=8.0,
+        )
+    )
+
+
+def test_distributions_are_given_back_within_their_scatter(shapes_as_they_were):
+    rng = np.random.default_rng(0)
+    radii = rng.lognormal(math.log(6), 0.4, (80, 5)).clip(2.1)
+    fit = fit_recipe([label_map(f"s{i}", each) for i, each in enumerate(radii)], looks(200, rng), LIFELIKE, jobs=1)
+    real = fit.settings.real
+    assert real.radius_mm[10] == pytest.approx(6, rel=0.05)  # 400 of a spread of 0.4: 0.025
+    assert np.log(real.radius_mm[15] / real.radius_mm[5]) == pytest.approx(0.4 * 1.349, rel=0.15)
+    assert real.count == pytest.approx([5] * 21, abs=0.15)  # lifelike has 0.01 of it
+    middle = real.bins[1]
+    assert middle.below_mm == 10
+    assert middle.contrast_hu[5] == pytest.approx(-40, abs=1.2)  # 6 / sqrt(200), times three
+    assert (middle.contrast_hu[8] - middle.contrast_hu[2]) / (2 * 0.842) == pytest.approx(6, rel=0.2)
+    assert middle.sigma_c_mm[5] == pytest.approx(1.2, abs=0.02)
+    assert middle.heterogeneity[5] == pytest.approx(6 / 40, abs=0.02)  # sqrt(10^2 - 8^2) over the contrast
+    assert middle.depth[5] == pytest.approx(2.7, abs=0.05)  # 2 + r / 10
+    assert middle.grain_mm == pytest.approx(prior_bin(LIFELIKE.real, 10.0).grain_mm)
+
+
+def test_few_lesions_are_blended_as_stated(shapes_as_they_were):
+    rng = np.random.default_rng(0)
+    few = looks(8, rng).assign(core_contrast_hu=-20.0)
+    fit = fit_recipe([label_map("s", np.full(8, 8.0))], few, LIFELIKE, jobs=1)
+    lifelike = prior_bin(LIFELIKE.real, 10.0)
+    found = fit.settings.real.bins[1]
+    assert found.contrast_hu == pytest.approx((np.array(lifelike.contrast_hu) - 20) / 2, abs=0.01)
+    assert found.depth == pytest.approx((np.array(lifelike.depth) + 2.8) / 2, abs=0.01)
+    one_scan = own_part(1)
+    assert fit.settings.real.count[10] == pytest.approx(
+        one_scan * 8 + (1 - one_scan) * resampled(LIFELIKE.real.count, 20)[10], abs=0.06
+    )
+    assert fit.settings.real.bins[0].contrast_hu == pytest.approx(prior_bin(LIFELIKE.real, 5.0).contrast_hu)  # none
+
+
+def test_alone_blends_with_lesions_of_all_sizes(shapes_as_they_were):
+    many = looks(100, np.random.default_rng(0)).assign(core_contrast_hu=-30.0)
+    few = many.iloc[:8].assign(radius_mm=15.0, core_contrast_hu=-50.0)
+    measured = [label_map("s", np.full(50, 8.0))]
+    fit = fit_recipe(measured, pd.concat([many, few]), LIFELIKE, alone=True, jobs=1)
+    assert fit.settings.real.bins[2].contrast_hu[5] == pytest.approx(-40, abs=0.01)  # half of eight, half of all
+    assert set(fit.settings.real.bins[3].contrast_hu[2:]) == {-30.0}
+    assert fit.settings.real.bins[3].depth == pytest.approx([2.8] * 11)
+
+
+def test_part_of_a_table_is_a_half_for_eight_lesions():
+    assert [own_part(n) for n in (0, 8, 24)] == pytest.approx([0, 0.5, 0.9])
+    assert blend((1.0, 2.0, 3.0), (3.0, 4.0), 8) == pytest.approx((2.0, 2.75, 3.5))
+
+
+def test_values_are_held_within_limits():
+    frame = pd.DataFrame({"core_contrast_hu": [-200.0, -40.0, 30.0], "weight": 1.0})
+    assert table_of(frame, "core_contrast_hu", "contrast_hu", 2) == (-90.0, -40.0, -12.0)
+
+
+def test_scans_of_a_patient_weigh_as_one(shapes_as_they_were):
+    once = [label_map("a", np.linspace(3, 4, 9)), label_map("b", np.linspace(5, 9, 9))]
+    twice = [*once, label_map("b2", np.linspace(5, 9, 9), patient="b")]
+    first, second = (fit_recipe(each, no_looks()[0], LIFELIKE, jobs=1) for each in (once, twice))
+    assert second.settings.real.radius_mm == pytest.approx(first.settings.real.radius_mm, rel=0.04)  # half a rank
+    assert [each.support for each in second.bins] == [each.support for each in first.bins]
+
+
+def test_scans_without_lesions_count_in_no_number(shapes_as_they_were):
+    measured = [label_map(f"s{i}", np.full(3, 6.0)) for i in range(40)]
+    healthy = [label_map(f"h{i}", np.array([])) for i in range(40)]
+    first, second = (fit_recipe(each, no_looks()[0], LIFELIKE, jobs=1) for each in (measured, [*measured, *healthy]))
+    assert first.settings == second.settings
+    assert "40 scans without lesions count in no number" in " ".join(format_recipe(second, "c").split("\n# "))
+
+
+def test_what_a_patients_lesions_share_is_found(shapes_as_they_were):
+    rng = np.random.default_rng(1)
+    common = np.repeat(rng.normal(0, 1, 40), 10)
+    frame = looks(400, rng).assign(
+        core_contrast_hu=-40 + 6 * (common + rng.normal(0, 1, 400)), sigma_c_mm=1 + 0.1 * rng.normal(0, 1, 400)
+    )
+    assert share_of_patients(frame, 0.0) == pytest.approx(own_part(40) * 0.25, abs=0.06)  # mean of one half and none
+    assert share_of_patients(frame.iloc[:5], 0.36) == 0.36
+
+
+def test_file_is_read_back_and_says_what_it_was_made_of(tmp_path, shapes_as_they_were):
+    rng = np.random.default_rng(0)
+    fit = fit_recipe([label_map(f"s{i}", np.full(5, 8.0)) for i in range(4)], looks(8, rng), LIFELIKE, jobs=1)
+    write_recipe(fit, tmp_path / "mine.toml", "tumorgen fit real --output mine.toml")
+    text = (tmp_path / "mine.toml").read_text(encoding="utf-8")
+    assert load_settings(tmp_path / "mine.toml") == fit.settings
+    assert text.startswith("# tumorgen fit real --output mine.toml\n")
+    assert "20 lesions, 4 scans, 4 patients" in text
+    assert (
+        "# 20 lesions for depth and shape (86% of these tables), 8 for contrast, edge and heterogeneity (50%)." in text
+    )
+    assert len(fit.settings.real.bins) == len(BINS_MM)
+    assert max(map(len, text.splitlines())) < 170
+
+
+def test_label_maps_are_measured_alone_and_one_that_cannot_be_costs_no_other(tmp_path):
+    write_discs(tmp_path, 2, lesions=3)
+    write_scan(tmp_path, "odd", *(lambda hu, labels: (hu, labels + 3))(*disc_scan(1)))
+    measured, failures = measure_label_maps(tmp_path / "labels", {"p1": "p0"}, jobs=1)
+    assert [(each.case, each.patient, each.burden.lesions) for each in measured] == [("p0", "p0", 3), ("p1", "p0", 3)]
+    assert measured[0].spacing_mm == (2.5, 1.0, 1.0)
+    assert "holds the labels 3, 4, 5; only 0, 1 (liver) and 2 (tumour) are known" in failures[0].reason
+
+
+def run(*words: object):
+    return CliRunner().invoke(main, ["fit", *map(str, words), "--jobs", "1"])
+
+
+class TestCommand:
+    @pytest.fixture
+    def real(self, tmp_path: Path, monkeypatch) -> Path:
+        monkeypatch.setattr(bin_tables, "fit_shapes", lambda real, start, limits, settings: start)
+        return write_discs(tmp_path / "real", 3, lesions=8)
+
+    def test_learns_from_images_and_labels(self, real, tmp_path):
+        done = run(real, "--output", tmp_path / "mine.toml", "--plot", tmp_path / "mine.png")
+        assert done.exit_code == 0, done.output
+        assert "of 24 lesions in 3 label maps; contrast, edge and heterogeneity of 24 lesions" in done.output
+        found = load_settings(tmp_path / "mine.toml").real
+        assert 3.4 < found.radius_mm[2] < found.radius_mm[-3] < 8.5  # drawn from 3.5 to 7; lifelike has a tenth of it
+        lifelike, part = prior_bin(LIFELIKE.real, 10.0), own_part(24 * 2 / 3.5)  # those of 5 to 7 mm
+        assert found.bins[1].contrast_hu[5] == pytest.approx(
+            part * -45 + (1 - part) * lifelike.contrast_hu[5], abs=4
+        )  # drawn from -54 to -36
+        assert found.bins[1].sigma_c_mm[5] == pytest.approx(part * 1.2 + (1 - part) * lifelike.sigma_c_mm[5], abs=0.2)
+        assert (tmp_path / "mine.png").stat().st_size > 10_000
+
+    def test_learns_from_label_maps_alone(self, real, tmp_path):
+        done = run("--labels", real / "labels", "--output", tmp_path / "mine.toml")
+        assert done.exit_code == 0, done.output
+        bins = load_settings(tmp_path / "mine.toml").real.bins
+        assert bins[1].contrast_hu == pytest.approx(prior_bin(LIFELIKE.real, 10.0).contrast_hu)
+        assert bins[1].depth != prior_bin(LIFELIKE.real, 10.0).depth
+
+    def test_patients_are_named_by_a_table(self, real, tmp_path):
+        (tmp_path / "patients.csv").write_text("sample,case\np0,ann\np1,ann\np2,bob\n")
+        words = ("--patients", tmp_path / "patients.csv", "--output", tmp_path / "mine.toml")
+        assert run(real, *words).exit_code == 0
+        assert "24 lesions, 3 scans, 2 patients" in (tmp_path / "mine.toml").read_text()
+
+    def test_wrong_input_gets_one_line(self, real, tmp_path):
+        output = ("--output", tmp_path / "mine.toml")
+        assert "Give REAL" in run(*output).output
+        assert "not a set of images and labels" in run(tmp_path, *output).output
+        assert "no volumes in it" in run("--labels", tmp_path, *output).output
+        hu, labels = disc_scan(1, lesions=0)
+        write_scan(tmp_path / "healthy", "p0", hu, labels)
+        for words in ((tmp_path / "healthy",), ("--labels", tmp_path / "healthy" / "labels")):
+            refused = run(*words, *output)
+            assert refused.exit_code == 1
+            assert "no lesions (label 2) in any of its" in refused.output
+        assert not (tmp_path / "mine.toml").exists()
+
+    def test_scan_on_another_grid_is_listed_and_the_rest_is_learnt_from(self, real, tmp_path):
+        hu, labels = disc_scan(9)
+        write_scan(real, "moved", hu, None)
+        write_scan(tmp_path / "other", "moved", hu, labels, spacing_mm=(2.0, 1.0, 1.0))
+        (tmp_path / "other" / "labels" / "moved.nii.gz").rename(real / "labels" / "moved.nii.gz")
+        done = run(real, "--output", tmp_path / "mine.toml")
+        assert done.exit_code == 1
+        assert "is not on the grid of" in done.output
+        assert (tmp_path / "mine.toml").is_file()

@@ -1,0 +1,99 @@
+"""Label maps measured by themselves: how large, how many, where and of what shape lesions are needs no image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import Failure, TumorgenError
+from ..figures import to_lps
+from ..imaging import Triple, Volume, find_volumes, read_volume
+from ..labels import BACKGROUND, LIVER, TUMOR
+from ..parallel import Case, Start, map_cases, no_progress, split_failures
+from .lesions import find_lesions
+from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
+
+_NAMED = 5  # unknown labels that a message names
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLabels:
+    """What a label map holds.
+
+    Attributes
+    ----------
+    case, patient
+        Its name, and whose it is: several of one patient weigh as one.
+    spacing_mm
+        Of its voxels (z, y, x).
+    burden, shapes
+        Of the scan, and of each lesion that is large enough to be measured.
+    """
+
+    case: str
+    patient: str
+    spacing_mm: Triple
+    burden: TumorBurden
+    shapes: tuple[LesionShape, ...]
+
+
+def read_labels(path: Path) -> Volume:
+    """Read a label map as uint8, turned so that axial slices lie along its first axis.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be read, holds other labels than 0, 1 (liver) and 2 (tumour), or no liver.
+    """
+    volume = to_lps(read_volume(path))
+    values = np.unique(volume.array)
+    unknown = values[~np.isin(values, (BACKGROUND, LIVER, TUMOR))]
+    if unknown.size:
+        named = ", ".join(f"{value:g}" for value in unknown[:_NAMED]) + (", ..." if unknown.size > _NAMED else "")
+        raise TumorgenError(f"{path}: holds the labels {named}; only 0, {LIVER} (liver) and {TUMOR} (tumour) are known")
+    if LIVER not in values:
+        raise TumorgenError(f"{path}: no liver (label {LIVER}) in it")
+    return Volume(np.ascontiguousarray(volume.array, np.uint8), volume.geometry)
+
+
+def measure_label_maps(
+    folder: Path, patients: Mapping[str, str], *, jobs: int = -1, start: Start = no_progress
+) -> tuple[tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
+    """Measure the label maps of a folder over processes, in the order of their names; one that cannot be is a failure.
+
+    `patients` says which patient a case is of; a case that it does not name is a patient of its own.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds no volumes, or two of one name; none of them could be measured, or none has a lesion.
+    """
+    cases = [Case((case, path), case, about=(str(path),)) for case, path in find_volumes(folder).items()]
+    work = partial(_measure, patients, Path.cwd())  # worker processes may have another working directory
+    measured, failures = split_failures(map_cases(work, cases, jobs, start=start))
+    if not measured:
+        raise TumorgenError(f"{folder}: none of its label maps could be measured; the first: {failures[0].reason}")
+    if not any(each.shapes for each in measured):
+        small = sum(each.burden.too_small for each in measured)
+        also = f" ({small} too small to be measured)" if small else ""
+        raise TumorgenError(f"{folder}: no lesions (label {TUMOR}) in any of its label maps{also}")
+    return tuple(measured), failures
+
+
+def _measure(patients: Mapping[str, str], folder: Path, named: tuple[str, Path]) -> MeasuredLabels:
+    """Measure a label map; a relative path is that from a folder."""
+    case, path = named
+    volume = read_labels(folder / path)
+    labels, spacing_mm = volume.array, volume.geometry.spacing_mm
+    found = find_lesions(labels, spacing_mm)
+    return MeasuredLabels(
+        case,
+        patients.get(case, case),
+        spacing_mm,
+        measure_burden(labels, spacing_mm, found),
+        measure_shapes(labels, spacing_mm, found.lesions),
+    )

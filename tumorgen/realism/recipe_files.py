@@ -1,0 +1,82 @@
+"""The file of a fitted recipe: complete TOML, with what it was made of and how as comments."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..fields import dump_toml
+from ..imaging import whole_file
+from ..wording import plural
+from .bin_tables import HALF, LIMITS, BinLesions, own_part
+from .fitting import Fit
+
+WIDTH = 118
+_BIN = "[[real.bins]]\n"
+
+
+def write_recipe(fit: Fit, path: Path, command: str) -> None:
+    """Write a fitted recipe; `load_settings` gives it back. The file appears whole or not at all.
+
+    `command` is the line that it was made with, and the first line of the file.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be written.
+    """
+    with whole_file(path) as partial:
+        partial.write_text(format_recipe(fit, command), encoding="utf-8")
+
+
+def format_recipe(fit: Fit, command: str) -> str:
+    """The text of a recipe's file."""
+    start, *bins = dump_toml(fit.settings).split(_BIN)
+    described = [f"{_comment(_describe_bin(each))}{_BIN}{text}" for each, text in zip(fit.bins, bins, strict=True)]
+    return f"# {command}\n#\n{_comment(*_describe(fit))}\n{start}{''.join(described)}"
+
+
+def _comment(*paragraphs: str) -> str:
+    """Paragraphs as comments, each begun on a line of its own."""
+    lines = [line for text in paragraphs for line in textwrap.wrap(text, WIDTH, break_on_hyphens=False)]
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _describe(fit: Fit) -> Sequence[str]:
+    healthy = int((fit.counts["count"] == 0).sum())
+    shapes, looks = _describe_frame(fit.shapes, fit.counts), _describe_frame(fit.looks, fit.looks)
+    other = "the tables of lesions of all sizes" if fit.alone else "the tables of the recipe lifelike"
+    kept = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in LIMITS.items() if name != "grain_mm")
+    return (
+        f"Sizes, numbers, places and shapes are those of {shapes}"
+        + (f"; {plural(healthy, 'scan')} without lesions count in no number." if healthy else "."),
+        f"Contrast, edge and heterogeneity are those of {looks}." if len(fit.looks) else "No look was measured.",
+        "Tables hold quantiles at equal steps of probability, from the least value to the greatest. Several scans of a"
+        " patient weigh as one.",
+        f"A table of n lesions is n2 / (n2 + {HALF**2:g}) of what was measured, n2 being n times n: one half for"
+        f" {HALF:g}. The rest of a bin's is of {other}; the rest of radius_mm (n lesions) and count (n scans) is of the"
+        " recipe lifelike. So is all of grain_mm, and every setting outside [real].",
+        f"Values are held within {kept}.",
+        "How what is measured becomes what is drawn: docs/fit.md.",
+    )
+
+
+def _describe_frame(lesions: pd.DataFrame, scans: pd.DataFrame) -> str:
+    return ", ".join(
+        (
+            plural(len(lesions), "lesion"),
+            plural(scans["scan"].nunique(), "scan"),
+            plural(scans["patient"].nunique(), "patient"),
+        )
+    )
+
+
+def _describe_bin(lesions: BinLesions) -> str:
+    shapes, looks = lesions.support
+    return (
+        f"{shapes:.3g} lesions for depth and shape ({own_part(shapes):.0%} of these tables), {looks:.3g} for"
+        f" contrast, edge and heterogeneity ({own_part(looks):.0%})."
+    )

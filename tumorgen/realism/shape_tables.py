@@ -1,0 +1,171 @@
+"""Tables of shape that make drawn tumours measure like real lesions.
+
+What is drawn (the axes of an ellipsoid, the strength of its deformation) is not what is measured (moments, extents and
+outline of what came of it, on voxels). So the tables are found by trying: tumours are drawn from them, on the real
+lesions' voxels and of their radii; they are measured as lesions are; and each table is moved by the difference between
+the quantiles of both, until they agree. The same tumours are drawn in each round, but for their tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging import Geometry, Triple
+from ..labels import LIVER, TUMOR
+from ..method import (
+    REAL,
+    Bin,
+    MuRange,
+    Quantiles,
+    SampleTraits,
+    Settings,
+    Size,
+    Tumor,
+    apply_switches,
+    draw_tumor,
+    fit_to_real,
+    occupied_voxels,
+)
+from .lesions import find_lesions
+from .shapes import LesionShape, measure_shapes
+from .weighting import Weighted
+
+Numbers = NDArray[np.float64]
+
+DRAWN = 120  # tumours in each round
+ROUNDS = 5
+_MOST_PIXELS = 10.0  # over a radius; beyond that, finer voxels change no measure of an ellipsoid
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure that a table decides: what is added to the table for each unit that the measure is too low."""
+
+    name: str
+    gain: float
+
+
+MEASURES: Mapping[str, Measure] = {
+    "axis_ratio": Measure("axis_ratio", 1.0),
+    "elongation": Measure("z_extent", 1.0),
+    "irregularity": Measure("circularity", -0.6),  # the stronger the deformation, the less circular
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealShapes:
+    """Lesions of a bin of radii: radius, spacing (lesion, axis) and weight of each, and what was measured of them."""
+
+    radius_mm: Numbers
+    spacing_mm: Numbers
+    weights: Numbers
+    measures: Mapping[str, Numbers]
+
+    def quantiles(self, name: str, shares: Sequence[float]) -> Numbers:
+        """Quantiles of a measure."""
+        return quantiles_of(self.measures[name], self.weights, shares)
+
+
+def quantiles_of(values: Numbers, weights: Numbers, shares: Sequence[float]) -> Numbers:
+    """Quantiles of weighted values."""
+    found = Weighted.of(values, weights, np.zeros(len(values), int))
+    quantiles: Numbers = found.quantiles(shares, found.weights[None])[0]
+    return quantiles
+
+
+def fit_shapes(real: RealShapes, start: Bin, limits: Mapping[str, tuple[float, float]], settings: Settings) -> Bin:
+    """Find tables of axis ratio, elongation and irregularity whose tumours measure as lesions do.
+
+    Parameters
+    ----------
+    real
+        The lesions.
+    start
+        Tables to begin with; as many quantiles are found as they have.
+    limits
+        Least and greatest value of each table.
+    settings
+        Those that the tumours are drawn with, the tables apart.
+    """
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(real.radius_mm), DRAWN, p=real.weights / real.weights.sum())
+    seeds = rng.integers(2**32, size=DRAWN).tolist()
+    found = start
+    for _ in range(ROUNDS):
+        trial = dataclasses.replace(settings, real=dataclasses.replace(settings.real, bins=(found,)))
+        drawn = [
+            draw_shape(trial, float(real.radius_mm[i]), _as_triple(real.spacing_mm[i]), seed)
+            for i, seed in zip(chosen, seeds, strict=True)
+        ]
+        measured = [each for each in drawn if each]
+        tables: dict[str, Any] = {
+            table: correct(getattr(found, table), measure, real, measured, limits[table])
+            for table, measure in MEASURES.items()
+        }
+        found = dataclasses.replace(found, **tables)
+    return found
+
+
+def correct(
+    table: Quantiles, measure: Measure, real: RealShapes, drawn: Sequence[LesionShape], limits: tuple[float, float]
+) -> Quantiles:
+    """A table moved by the difference of the quantiles of a measure, real ones minus drawn ones, within limits."""
+    shares = np.linspace(0, 1, len(table)).tolist()
+    values = np.array([getattr(shape, measure.name) for shape in drawn])
+    missing = real.quantiles(measure.name, shares) - quantiles_of(values, np.ones(len(values)), shares)
+    moved = np.array(table) + measure.gain * (missing if measure.gain > 0 else missing[::-1])
+    return rising(smooth(np.clip(moved, *limits)))
+
+
+def smooth(values: Numbers) -> Numbers:
+    """Values of which each is the mean of itself and of the mean of its neighbours; the ends go on in a line.
+
+    What is measured of tumours of one kind scatters, so that many tables fit equally well; this is the smooth one.
+    """
+    ends = 2 * values[:1] - values[1:2], values, 2 * values[-1:] - values[-2:-1]
+    longer = np.concatenate(ends)
+    return values / 2 + (longer[:-2] + longer[2:]) / 4
+
+
+def rising(values: Numbers) -> Quantiles:
+    """Values as a table that never falls: the mean of the lowest such table above them, and the highest below."""
+    above, below = np.maximum.accumulate(values), np.minimum.accumulate(values[::-1])[::-1]
+    return tuple(((above + below) / 2).tolist())
+
+
+def draw_shape(settings: Settings, radius_mm: float, spacing_mm: Triple, seed: int) -> LesionShape | None:
+    """Draw a tumour from the tables of settings, on voxels of a spacing (z, y, x), and measure it as a lesion.
+
+    None where it is too small to be measured.
+    """
+    rng = np.random.default_rng(seed)
+    coarser = max(1.0, radius_mm / (_MOST_PIXELS * max(spacing_mm[1:])))
+    spacing = _as_triple(np.array(spacing_mm) * coarser)
+    size = Size(radius_mm, (1, 1), (0.0, 0.0))
+    tumor = draw_tumor(settings, REAL, size, MuRange(0.0, 0.0), 0.0, rng)
+    tumor = apply_switches(fit_to_real(tumor, settings, (0.0, 0.0), SampleTraits(0.0, 0.0), rng), settings)
+    labels = _label(tumor, spacing, rng)
+    found = find_lesions(labels, spacing)
+    if not found.lesions:
+        return None
+    largest = max(found.lesions, key=lambda lesion: lesion.voxels)
+    return measure_shapes(labels, spacing, (largest,))[0]
+
+
+def _label(tumor: Tumor, spacing_mm: Triple, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Label map of a tumour in a liver that goes on for a voxel around it, at a random place between voxels."""
+    x, y, z = (rng.uniform(-0.5, 0.5, 3) * spacing_mm[::-1]).tolist()
+    placed = dataclasses.replace(tumor, center_x_mm=x, center_y_mm=y, center_z_mm=z)
+    occupied = occupied_voxels(placed, Geometry((1, 1, 1), spacing_mm))
+    return np.pad(np.where(occupied, TUMOR, LIVER).astype(np.uint8), 1, constant_values=LIVER)
+
+
+def _as_triple(values: Numbers) -> Triple:
+    z, y, x = map(float, values)
+    return z, y, x
