@@ -28,20 +28,21 @@ from tumorgen.training.patches import draw_any_class
 WINDOW_HU = (-21.0, 189.0)
 SLICES = 5
 PIXEL_MM = 1.0
-LIVER, TUMOUR, IGNORED = 0, 1, 2  # what is learned; what is no liver, or near a tumour left out, is ignored
-TARGETS = np.array([IGNORED, LIVER, TUMOUR], np.uint8)  # of the labels: 0 background, 1 liver, 2 tumour
+HEALTHY, ILL, IGNORED = 0, 1, 2  # what is learned; what is no liver, or near a tumour left out, is ignored
+TARGETS = np.array([IGNORED, HEALTHY, ILL], np.uint8)  # of the labels: 0 background, 1 liver, 2 tumour
 SCALE = 1.15  # patches are drawn larger or smaller by up to this factor
-BRIGHTER_HU = 25.0  # and brighter or darker by up to this: contrast medium differs from patient to patient
+LIVER_HU = (50.0, 150.0)  # their liver is made this bright: contrast medium differs from patient to patient
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A scan with tumours to learn: HU, target, and a box around each tumour."""
+    """A scan with tumours to learn: HU, target, a box around each tumour, and the median of the liver."""
 
     image: NDArray[Any]
     target: NDArray[np.uint8]
     tumors: Sequence[Box]
     spacing_mm: tuple[float, float, float]
+    liver_hu: float
 
 
 class Tumors(Protocol):
@@ -78,7 +79,8 @@ class RealTumors:
 def real_example(case: Case) -> Example:
     """A case with its own tumours."""
     boxes = ndimage.find_objects(find_components(case.label == TUMOR).numbers)
-    return Example(case.image, target_of(case.label), boxes, case.spacing_mm)
+    liver_hu = float(np.median(case.image[case.label > 0]))
+    return Example(case.image, target_of(case.label), boxes, case.spacing_mm, liver_hu)
 
 
 def target_of(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -115,7 +117,7 @@ class SyntheticTumors:
         patch = render(scan, draw_any_class(scan, self.settings, self.rng))
         image, label = patch.apply(scan)
         boxes = [outcome.box for outcome in patch.outcomes if outcome.volume_mm3 > 0]
-        self._examples[number] = Example(image, target_of(label), boxes, scan.geometry.spacing_mm)
+        self._examples[number] = Example(image, target_of(label), boxes, scan.geometry.spacing_mm, scan.mu_p_hu)
         self.seconds += time.process_time() - began
 
 
@@ -144,7 +146,7 @@ def draw_place(example: Example, on_tumor: bool, rng: Generator) -> NDArray[np.i
     """A voxel of a tumour, each tumour as likely as any other, or else of the liver."""
     if on_tumor and example.tumors:
         box = example.tumors[int(rng.integers(len(example.tumors)))]
-        inside = np.argwhere(example.target[box] == TUMOUR)
+        inside = np.argwhere(example.target[box] == ILL)
         if len(inside):
             return inside[int(rng.integers(len(inside)))] + [s.start for s in box]
     while True:
@@ -156,7 +158,10 @@ def draw_place(example: Example, on_tumor: bool, rng: Generator) -> NDArray[np.i
 def cut_patch(
     example: Example, place: NDArray[np.int64], size: int, rng: Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Image (SLICES, size, size), normalized, and target (size, size) around a voxel: turned, mirrored, scaled."""
+    """Image (SLICES, size, size), normalized, and target (size, size) around a voxel.
+
+    Turned, mirrored, scaled, and of another brightness.
+    """
     angle, scale = rng.uniform(0, 2 * np.pi), SCALE ** rng.uniform(-1, 1)
     mirror = 1 if rng.random() < 0.5 else -1
     turn_mm = PIXEL_MM * scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -166,7 +171,7 @@ def cut_patch(
     numbers = slices_around(int(place[0]), len(example.image))
     if rng.random() < 0.5:
         numbers = numbers[::-1]
-    shift = rng.uniform(-BRIGHTER_HU, BRIGHTER_HU)
+    shift = rng.uniform(*LIVER_HU) - example.liver_hu
     planes = [resample_plane(example.image[number], turn, offset, (size, size), nearest=False) for number in numbers]
     target = resample_plane(example.target[place[0]], turn, offset, (size, size), nearest=True)
     return normalized(np.stack(planes) + shift), target

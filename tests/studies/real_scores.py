@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from real_patches import IGNORED, PIXEL_MM, TUMOUR, Example, normalized, resample_plane, slices_around
+from real_patches import IGNORED, ILL, PIXEL_MM, Example, normalized, resample_plane, slices_around
 from sklearn.metrics import average_precision_score
 
 from tumorgen.evaluation.lesions import find_components, find_lesions, radius_of
@@ -61,7 +61,7 @@ def predict_slices(network: Any, hu: NDArray[Any]) -> NDArray[np.float32]:
     padding = [(0, 0), *((0, -n % STEP) for n in hu.shape[1:])]
     image = torch.from_numpy(np.pad(normalized(hu), padding, mode="edge")[None])
     with torch.no_grad():
-        chance: NDArray[np.float32] = network(image).softmax(1)[0, TUMOUR].numpy()
+        chance: NDArray[np.float32] = network(image).softmax(1)[0, ILL].numpy()
     return chance[: hu.shape[1], : hu.shape[2]]
 
 
@@ -75,7 +75,7 @@ def best_threshold(predictions: Sequence[Prediction]) -> float:
 def within_liver(prediction: Prediction) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Chance and truth of the voxels that count, one after the other."""
     counted = prediction.target != IGNORED
-    return prediction.chance[counted], prediction.target[counted] == TUMOUR
+    return prediction.chance[counted], prediction.target[counted] == ILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class CaseFigures:
 def judge_case(case: str, patient: str, prediction: Prediction, threshold: float) -> CaseFigures:
     """Judge a prediction within the liver; what is outside it is neither right nor wrong."""
     chance, truth = within_liver(prediction)
-    counted, tumor = prediction.target != IGNORED, prediction.target == TUMOUR
+    counted, tumor = prediction.target != IGNORED, prediction.target == ILL
     found = without_specks((prediction.chance > threshold) & counted, prediction.voxel_mm3)
     lesions, made_up = find_lesions(tumor, found)
     return CaseFigures(

@@ -17,7 +17,7 @@ from click import ClickException
 from click.testing import CliRunner
 from phantoms import ball_volume
 from real_cases import AIR_HU, folds_of, healthy_part, patients_of, read_cases
-from real_patches import IGNORED, LIVER, TUMOUR, SyntheticTumors, cut_patch, draw_batches, draw_place, real_example
+from real_patches import HEALTHY, IGNORED, ILL, SyntheticTumors, cut_patch, draw_batches, draw_place, real_example
 from real_scores import Prediction, best_threshold, judge_case, predict_example
 from real_study import REAL, Setting, units_of
 from sklearn.metrics import average_precision_score
@@ -124,9 +124,9 @@ def test_image_and_target_of_a_patch_belong_together(cases):
         image, target = cut_patch(example, draw_place(example, True, rng), 48, rng)
         assert (image.shape, target.shape) == ((5, 48, 48), (48, 48))
         middle = image[2]
-        assert (target == TUMOUR).any()
+        assert (target == ILL).any()
         # 80 HU of a window of 210 are 0.76; partial volume at the edges and noise take some.
-        assert middle[target == LIVER].mean() - middle[target == TUMOUR].mean() > 0.5
+        assert middle[target == HEALTHY].mean() - middle[target == ILL].mean() > 0.5
 
 
 def test_neighbouring_slices_are_seen_in_order(cases):
@@ -134,7 +134,7 @@ def test_neighbouring_slices_are_seen_in_order(cases):
     case = cases[0]
     ramp = np.broadcast_to(np.arange(case.image.shape[0])[:, None, None] * 5, case.image.shape).astype(np.int16)
     example = real_example(case)
-    example = type(example)(ramp, example.target, example.tumors, example.spacing_mm)
+    example = type(example)(ramp, example.target, example.tumors, example.spacing_mm, 100.0)
     rng = np.random.default_rng(0)
     steps = set()
     for _ in range(10):
@@ -147,7 +147,7 @@ def test_synthetic_tumours_lie_in_the_healthy_part_and_are_new_each_time(cases):
     tumors = SyntheticTumors.in_cases(cases[:1], OBVIOUS, np.random.default_rng(0))
     first = tumors.example(0)
     healthy = healthy_part(cases[0])
-    assert (first.target == TUMOUR).any()
+    assert (first.target == ILL).any()
     np.testing.assert_array_equal(first.target == IGNORED, ~healthy)
     assert tumors.example(0) is first
     tumors.renew(0)
@@ -172,26 +172,26 @@ def prediction_of(chance: np.ndarray, target: np.ndarray) -> Prediction:
 
 def test_average_precision_is_that_of_the_livers_voxels():
     rng = np.random.default_rng(0)
-    target = rng.choice([LIVER, TUMOUR, IGNORED], (6, 20, 20), p=[0.6, 0.1, 0.3])
-    chance = np.where(target == TUMOUR, rng.uniform(0.2, 1, target.shape), rng.uniform(0, 0.8, target.shape))
+    target = rng.choice([HEALTHY, ILL, IGNORED], (6, 20, 20), p=[0.6, 0.1, 0.3])
+    chance = np.where(target == ILL, rng.uniform(0.2, 1, target.shape), rng.uniform(0, 0.8, target.shape))
     chance[target == IGNORED] = 1.0  # outside the liver nothing counts, however sure the network is
     counted = target != IGNORED
-    expected = average_precision_score(target[counted] == TUMOUR, chance.astype(np.float32)[counted])
+    expected = average_precision_score(target[counted] == ILL, chance.astype(np.float32)[counted])
     figures = judge_case("a", "a", prediction_of(chance, target), 0.5)
     assert figures.average_precision == pytest.approx(expected)
-    assert figures.tumor_share == pytest.approx(np.mean(target[counted] == TUMOUR))
+    assert figures.tumor_share == pytest.approx(np.mean(target[counted] == ILL))
 
 
 def test_average_precision_by_hand():
     """Ranked tumour, liver, tumour, liver: precision is 1 at the first half of recall, 2/3 at the second."""
-    target = np.array([[[TUMOUR, LIVER, TUMOUR, LIVER]]])
+    target = np.array([[[ILL, HEALTHY, ILL, HEALTHY]]])
     figures = judge_case("a", "a", prediction_of(np.array([[[0.9, 0.8, 0.7, 0.1]]]), target), 0.5)
     assert figures.average_precision == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_lesions_found_and_made_up_are_counted_without_specks():
-    target = np.full((10, 40, 40), LIVER)
-    target[2:8, 5:10, 5:10] = target[2:8, 25:30, 25:30] = TUMOUR
+    target = np.full((10, 40, 40), HEALTHY)
+    target[2:8, 5:10, 5:10] = target[2:8, 25:30, 25:30] = ILL
     chance = np.zeros(target.shape)
     chance[2:8, 5:10, 5:10] = 1  # one of two is found, all of it
     chance[2:8, 5:10, 30:35] = 1  # one is made up
@@ -204,8 +204,8 @@ def test_lesions_found_and_made_up_are_counted_without_specks():
 
 
 def test_the_threshold_is_that_of_the_best_dice():
-    target = np.repeat([LIVER, TUMOUR], 50).reshape(1, 10, 10)
-    chance = np.where(target == TUMOUR, 0.62, 0.42)
+    target = np.repeat([HEALTHY, ILL], 50).reshape(1, 10, 10)
+    chance = np.where(target == ILL, 0.62, 0.42)
     assert 0.42 <= best_threshold([prediction_of(chance, target)]) < 0.62
 
 
@@ -224,7 +224,7 @@ def test_a_prediction_covers_the_slices_of_the_liver_at_1_mm(cases):
     slices = (example.target != IGNORED).any(axis=(1, 2)).sum()
     assert prediction.chance.shape == prediction.target.shape
     assert prediction.chance.shape[0] == slices
-    volume = (prediction.target == TUMOUR).sum() * prediction.voxel_mm3
+    volume = (prediction.target == ILL).sum() * prediction.voxel_mm3
     truth = (cases[0].label == TUMOR).sum() * math.prod(cases[0].spacing_mm)
     assert volume == pytest.approx(truth, rel=0.02)  # nearest voxels
     assert judge_case("a", "a", prediction, 0.5).average_precision > 0.9
