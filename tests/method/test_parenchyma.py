@@ -57,9 +57,7 @@ def scan(request) -> Scan:
 
 def with_parenchyma(scan: Scan, parenchyma: np.ndarray) -> Scan:
     """A scan whose parenchyma is given by hand, over its region."""
-    made = replace(scan)
-    made.__dict__["tissue"] = replace(scan.tissue, parenchyma=parenchyma)
-    return made
+    return replace(scan).knowing(tissue=replace(scan.tissue, parenchyma=parenchyma))
 
 
 @pytest.fixture(scope="module")

@@ -173,7 +173,7 @@ def test_a_vessel_exactly_at_r_is_within_r(radius):
     vessels = np.zeros_like(liver)
     vessels[..., 0] = True
     candidates, clearance = sort_by_clearance(liver, vessels, (1.0, 1.0, 1.0))
-    scan = replace(flat_scan((1, 1, 9)), candidates=candidates, clearance_mm=clearance)
+    scan = flat_scan((1, 1, 9)).knowing(by_clearance=(candidates, clearance))
     assert count_clear(scan, radius) == 9 - 1 - int(radius)
 
 

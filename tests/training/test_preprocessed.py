@@ -6,6 +6,7 @@ The dataset here is a stand-in with nnU-Net's `load_case`; `test_trainer` has nn
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,8 +18,11 @@ from scipy import stats
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.boxes import bounding_box
 from tumorgen.labels import TUMOR
+from tumorgen.method.measured import measured_arrays, needed_by
+from tumorgen.method.recipes import load_recipe
 from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
+from tumorgen.method.scan import MEASURED_LATER
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.training.arrays import prepare_arrays
 from tumorgen.training.frame import Frame, Normalization
@@ -93,6 +97,37 @@ def test_what_is_stored_is_what_was_measured(cases, tmp_path):
         direct.roi,
     )
     assert draw_variant(scan, SMALL, 0, 0) == draw_variant(direct, SMALL, 0, 0)
+
+
+@pytest.mark.parametrize("recipe", ["lifelike", "paper"])
+def test_what_tumours_need_besides_is_stored_and_not_measured_at_every_load(cases, tmp_path, recipe):
+    settings = replace(load_recipe(recipe), sizes=("tiny",))
+    folder = tmp_path / "measured"
+    measure_cases(cases, folder, FRAME, settings, 1)
+    tumors = TumorCases(cases, folder, FRAME, settings, fresh_tumors(settings))
+    data, seg, _, _ = cases.load_case("ball_0")
+    stored = tumors.scan("ball_0", data, seg)
+    direct = prepare_arrays(CLIPPED.to_hu(data[0]), seg[0], SPACING, case="ball_0")
+    known = [name for name in MEASURED_LATER if name in vars(stored)]
+    assert tuple(known) == needed_by(settings)
+    for name, array in measured_arrays(direct, known).items():
+        again = measured_arrays(stored, known)[name]
+        assert_array_equal(again, array)
+        assert isinstance(again, np.memmap) or again.nbytes < 100, "worker processes would each have a copy"
+    plan = draw_variant(stored, settings, 0, 0)
+    assert plan == draw_variant(direct, settings, 0, 0)
+    for first, second in zip(render(stored, plan).blocks, render(direct, plan).blocks, strict=True):
+        assert_array_equal(first.image, second.image)
+    assert [name for name in MEASURED_LATER if name in vars(stored)] == known, "measured anew"
+
+
+def test_settings_that_need_something_else_measure_it(cases, tmp_path):
+    folder, lifelike = tmp_path / "measured", replace(load_recipe("lifelike"), sizes=("tiny",))
+    measure_cases(cases, folder, FRAME, SMALL, 1)
+    with pytest.raises(TumorgenError, match="nothing was measured"):
+        TumorCases(cases, folder, FRAME, lifelike, fresh_tumors(lifelike))
+    measure_cases(cases, folder, FRAME, lifelike, 1)
+    TumorCases(cases, folder, FRAME, lifelike, fresh_tumors(lifelike))
 
 
 def test_the_clipping_hardly_moves_the_statistics(cases):

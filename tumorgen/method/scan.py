@@ -24,7 +24,7 @@ from .tissue import Tissue
 
 OUTLIER_SD = 3.0  # parenchyma: voxels within 3 robust standard deviations of the median
 FILTER_TRUNCATE = 4.0
-_KEPT = ("tissue", "sites")  # what is measured when it is first asked for
+MEASURED_LATER = ("by_clearance", "tissue", "sites")  # of a scan, when it is first asked for
 LIVER_HU = (-50.0, 300.0)  # fatty without contrast to late arterial; outside it the values are not HU
 
 
@@ -54,10 +54,6 @@ class Scan:
         Mean and standard deviation of the parenchyma.
     sigma_a
         Width of the filter of Eq. 1, in mm (see `smoothing_sigma`).
-    candidates
-        Flat indices into `roi` of the liver's voxels, by falling clearance.
-    clearance_mm
-        Distance of each candidate to the nearest vessel voxel, float32; infinite where there is no vessel.
     """
 
     case: str
@@ -71,26 +67,46 @@ class Scan:
     mu_p_hu: float
     sigma_p_hu: float
     sigma_a: float
-    candidates: NDArray[np.int32]
-    clearance_mm: NDArray[np.float32]
+
+    @cached_property
+    def by_clearance(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Candidates and their clearance (`sort_by_clearance`)."""
+        return sort_by_clearance(self._inside_roi(), self.vessels, self.geometry.spacing_mm)
+
+    @property
+    def candidates(self) -> NDArray[np.int32]:
+        """Flat indices into `roi` of the liver's voxels, by falling clearance."""
+        return self.by_clearance[0]
+
+    @property
+    def clearance_mm(self) -> NDArray[np.float32]:
+        """Distance of each candidate to the nearest vessel voxel, float32; infinite where there is no vessel."""
+        return self.by_clearance[1]
 
     @cached_property
     def tissue(self) -> Tissue:
         """The liver taken apart into parenchyma and what is foreign in it."""
-        hu, liver = np.asarray(self.hu[self.roi]), np.asarray(self.inside[self.roi]).view(bool)
-        return Tissue.of(hu, liver, (self.mu_p_hu, self.sigma_p_hu), self.geometry.spacing_mm)
+        hu = np.asarray(self.hu[self.roi])
+        return Tissue.of(hu, self._inside_roi(), (self.mu_p_hu, self.sigma_p_hu), self.geometry.spacing_mm)
 
     @cached_property
     def sites(self) -> Sites:
         """Where tumours may lie in the parenchyma, by depth below the liver's surface."""
-        liver = np.asarray(self.inside[self.roi]).view(bool)
-        return Sites.of(liver, self.tissue.parenchyma, self.geometry.spacing_mm)
+        return Sites.of(self._inside_roi(), self.tissue.parenchyma, self.geometry.spacing_mm)
+
+    def _inside_roi(self) -> NDArray[np.bool_]:
+        return np.asarray(self.inside[self.roi]).view(bool)
 
     def with_voxels(self, hu: Boxed, inside: Boxed) -> Scan:
         """The same scan, its voxels held by other objects; what has been measured is kept."""
-        moved = replace(self, hu=hu, inside=inside)
-        moved.__dict__.update({name: value for name, value in self.__dict__.items() if name in _KEPT})
-        return moved
+        known = {name: value for name, value in self.__dict__.items() if name in MEASURED_LATER}
+        return replace(self, hu=hu, inside=inside).knowing(**known)
+
+    def knowing(self, **measured: Any) -> Scan:
+        """The same scan, with something of `MEASURED_LATER` that has been measured before."""
+        informed = replace(self)
+        informed.__dict__.update(measured)
+        return informed
 
     @property
     def image(self) -> Volume:
@@ -137,7 +153,7 @@ def load_scan(image: Path, mask: Path, vessels: Vessels | None = None, case: str
 
 
 def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str) -> Scan:
-    """Measure a CT and its liver: statistics, vessels, clearance (Eq. 1 and 2, Table 1).
+    """Measure a CT and its liver: statistics and vessels (Eq. 1 and 2, Table 1).
 
     Parameters
     ----------
@@ -174,7 +190,6 @@ def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case
     found = find_vessels(image.array[roi], inside, sigmas, mean_hu + vessels.offset_hu)
     rest = inside & ~found
     mu_p, sigma_p = measure_parenchyma(image.array[roi][rest if rest.any() else inside])
-    candidates, clearance = sort_by_clearance(inside, found, image.geometry.spacing_mm)
     return Scan(
         case=case,
         geometry=image.geometry,
@@ -187,8 +202,6 @@ def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case
         mu_p_hu=mu_p,
         sigma_p_hu=sigma_p,
         sigma_a=sigma_a,
-        candidates=candidates,
-        clearance_mm=clearance,
     )
 
 

@@ -1,4 +1,6 @@
-"""What the method measures in preprocessed cases: statistics, vessels, clearance; measured once and kept on disk.
+"""What the method measures in preprocessed cases: statistics, vessels, and what the settings' tumours need besides.
+
+It is measured once and kept on disk.
 
 The arrays are mapped into memory when they are read, so that all worker processes share them. Nothing here imports
 nnU-Net: a dataset is anything with `source_folder`, `identifiers` and `load_case`.
@@ -19,14 +21,13 @@ from ..dataset import write_json
 from ..errors import TumorgenError
 from ..imaging import whole_file
 from ..labels import TUMOR
-from ..method import Scan, Settings
+from ..method import Scan, Settings, measured_arrays, measured_from, needed_by
 from ..parallel import Case, map_cases, split_failures
 from .arrays import prepare_arrays
 from .frame import Frame
 
-_ARRAYS = ("vessels", "candidates", "clearance_mm")
 _NUMBERS = ("mu_p_hu", "sigma_p_hu", "sigma_a", "image_sha256", "mask_sha256")
-_FORMAT = 1  # of the stored measurements
+_FORMAT = 2  # of the stored measurements
 
 
 def measure_cases(dataset: Any, folder: Path, frame: Frame, settings: Settings, jobs: int) -> dict[str, str]:
@@ -76,19 +77,20 @@ def measure_case(dataset: Any, case: str, folder: Path, frame: Frame, settings: 
 
 
 def store_scan(scan: Scan, folder: Path, about: Mapping[str, Any]) -> None:
-    """Write what was measured in a scan. `about` says what it was measured in; it is written last."""
-    for name in _ARRAYS:
+    """Write what was measured in a scan. `about` says in what, and what is needed; it is written last."""
+    arrays = {"vessels": scan.vessels, **measured_arrays(scan, about["needed"])}
+    for name, array in arrays.items():
         with whole_file(folder / f"{scan.case}_{name}.npy") as partial:
-            np.save(partial, getattr(scan, name))
+            np.save(partial, array)
     numbers = {name: getattr(scan, name) for name in _NUMBERS}
     roi = [[s.start, s.stop] for s in scan.roi]
     spacing = list(scan.geometry.spacing_mm)
-    found = {"about": about, "roi": roi, "spacing_mm": spacing, **numbers}
+    found = {"about": about, "roi": roi, "spacing_mm": spacing, "arrays": list(arrays), **numbers}
     write_json(found, folder / f"{scan.case}.json", parents=True)
 
 
 def recall_scan(case: str, folder: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read what `store_scan` wrote: fields of a `Scan`, and its spacing. None if nothing fits `about`.
+    """Read what `store_scan` wrote: fields of a `Scan`, its spacing, and what it is `knowing`. None if it is not fit.
 
     The arrays are mapped into memory.
     """
@@ -96,16 +98,24 @@ def recall_scan(case: str, folder: Path, about: Mapping[str, Any]) -> dict[str, 
         found = json.loads((folder / f"{case}.json").read_text(encoding="utf-8"))
         if found["about"] != json.loads(json.dumps(about)):
             return None
-        arrays = {name: np.load(folder / f"{case}_{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        arrays = {name: np.load(folder / f"{case}_{name}.npy", mmap_mode="r") for name in found["arrays"]}
         roi = tuple(slice(int(start), int(stop)) for start, stop in found["roi"])
         spacing = tuple(float(s) for s in found["spacing_mm"])
-        return {"roi": roi, "spacing_mm": spacing, **arrays, **{name: found[name] for name in _NUMBERS}}
+        numbers = {name: found[name] for name in _NUMBERS}
+        return {
+            "roi": roi,
+            "spacing_mm": spacing,
+            "vessels": arrays["vessels"],
+            "knowing": measured_from(arrays),
+            **numbers,
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def describe_source(dataset: Any, case: str, frame: Frame, settings: Settings) -> dict[str, Any]:
-    """Describe what a measurement depends on: the case's files, the frame, the settings of the vessels."""
+    """Describe what a measurement depends on: the case's files, the frame, vessels, and what tumours need of it."""
     files = [Path(dataset.source_folder) / f"{case}{end}" for end in (".b2nd", "_seg.b2nd", ".npz", ".pkl")]
     states = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.exists()]
-    return {"format": _FORMAT, "files": states, "frame": asdict(frame), "vessels": asdict(settings.vessels)}
+    source = {"files": states, "frame": asdict(frame), "vessels": asdict(settings.vessels)}
+    return {"format": _FORMAT, "needed": needed_by(settings), **source}

@@ -185,5 +185,5 @@ class TumorCases:
         to_hu = self.frame.normalization.to_hu
         image: Any = _Voxels(data, lambda _, values: to_hu(values), np.float32)
         liver: Any = _Voxels(seg, lambda _, values: values > 0, bool)
-        geometry = Geometry(image.shape, found.pop("spacing_mm"))
-        return Scan(case=identifier, geometry=geometry, hu=image, inside=liver, **found)
+        geometry, known = Geometry(image.shape, found.pop("spacing_mm")), found.pop("knowing")
+        return Scan(case=identifier, geometry=geometry, hu=image, inside=liver, **found).knowing(**known)
