@@ -9,7 +9,10 @@ from phantoms import ball_volume
 
 from tumorgen.errors import TumorgenError
 from tumorgen.labels import TUMOR
+from tumorgen.method.measured import needed_by
+from tumorgen.method.recipes import load_recipe
 from tumorgen.method.sampling import draw_plan
+from tumorgen.method.scan import MEASURED_LATER
 from tumorgen.method.settings import Settings
 from tumorgen.training.arrays import add_tumors, patch_with_tumors, prepare_arrays
 from tumorgen.training.patches import draw_any_class
@@ -69,3 +72,14 @@ def test_what_is_not_hu_is_refused(case):
     image, liver, scan = case
     with pytest.raises(TumorgenError, match="not HU"):
         add_tumors(image + 2000, liver, scan.geometry.spacing_mm, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("recipe", ["lifelike", "paper"])
+def test_what_tumours_need_is_measured_at_once(recipe):
+    volume, liver = ball_volume((4.0, 4.0, 4.0))
+    settings = load_recipe(recipe)
+    scan = prepare_arrays(volume.array, liver, (4.0, 4.0, 4.0), settings=settings)
+    known = [name for name in MEASURED_LATER if name in vars(scan)]
+    assert set(needed_by(settings)) <= set(known)
+    patch_with_tumors(scan, scan.roi, np.random.default_rng(0), settings)
+    assert [name for name in MEASURED_LATER if name in vars(scan)] == known

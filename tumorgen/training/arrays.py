@@ -14,14 +14,20 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Box, Geometry, Triple, Volume, paste
-from ..method import Scan, Settings, Vessels, prepare_scan, render
+from ..method import Scan, Settings, Vessels, needed_by, prepare_scan, render
 from .patches import draw_any_class, render_box
 
 
 def prepare_arrays(
-    image: NDArray[Any], label: NDArray[Any], spacing_mm: Triple, vessels: Vessels | None = None, case: str = "case"
+    image: NDArray[Any],
+    label: NDArray[Any],
+    spacing_mm: Triple,
+    vessels: Vessels | None = None,
+    case: str = "case",
+    *,
+    settings: Settings | None = None,
 ) -> Scan:
-    """Measure a case once: HU statistics, vessels, clearance. Keep the result for as long as the case is used.
+    """Measure a case once: HU statistics, vessels, where tumours may lie. Keep the result while the case is used.
 
     Parameters
     ----------
@@ -32,9 +38,12 @@ def prepare_arrays(
     spacing_mm
         Size of a voxel (z, y, x).
     vessels
-        How vessels are found: the `vessels` of the settings that tumours are drawn with; the paper's by default.
+        How vessels are found: by default as the settings say.
     case
         Name of the case; only `method.sampling.draw_variant` uses it, for its seed.
+    settings
+        What tumours are drawn with: all that they need is measured now, so that processes that are forked later share
+        it. What tumours of other settings need is measured when the first are drawn. The paper's by default.
 
     Returns
     -------
@@ -48,7 +57,12 @@ def prepare_arrays(
     """
     shape = (int(image.shape[0]), int(image.shape[1]), int(image.shape[2]))
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
-    return prepare_scan(Volume(image, Geometry(shape, spacing)), np.asarray(label) > 0, vessels or Vessels(), case)
+    settings = settings or Settings()
+    volume = Volume(image, Geometry(shape, spacing))
+    scan = prepare_scan(volume, np.asarray(label) > 0, vessels or settings.vessels, case)
+    for name in needed_by(settings):
+        getattr(scan, name)
+    return scan
 
 
 def add_tumors(
@@ -80,7 +94,7 @@ def add_tumors(
         The liver is empty, of another shape than the image, or of values that are not HU.
     """
     settings = settings or Settings()
-    scan = prepare_arrays(image, label, spacing_mm, settings.vessels)
+    scan = prepare_arrays(image, label, spacing_mm, settings=settings)
     return render(scan, draw_any_class(scan, settings, rng)).apply(scan)
 
 

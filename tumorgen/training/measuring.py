@@ -69,7 +69,7 @@ def measure_case(dataset: Any, case: str, folder: Path, frame: Frame, settings: 
     if (label == TUMOR).any():
         return "has tumours already; it is used as it is"
     try:
-        scan = prepare_arrays(image, label, frame.spacing_of(properties), settings.vessels, case)
+        scan = prepare_arrays(image, label, frame.spacing_of(properties), case=case, settings=settings)
     except TumorgenError as error:
         return str(error)
     store_scan(scan, folder, about)
