@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import edt
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, optimize, special
+from scipy import ndimage, special
 
 from ..fields import About
 from ..imaging import Box, Triple, grow
@@ -46,7 +46,8 @@ MOST_AT_LIMIT = 0.05
 WIDTH_OF_SIGMA = 2.563  # 10 to 90 % of an error function
 _FLAT_MM = 1e4  # spacing of slices at which distances stay in the plane
 _LEAST_BINS = 6  # for four parameters
-_EDGE_SIGMA_MM = (0.05, 6.0)
+_MIDDLES_MM, _SIGMAS_MM = np.linspace(-4.0, 4.0, 41), np.geomspace(0.05, 6.0, 33)
+_SIGMA_RATIO = float(_SIGMAS_MM[1] / _SIGMAS_MM[0])
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -261,22 +262,27 @@ def _find_rim(profile: Numbers) -> float:
 def _fit_edge(at_mm: Numbers, profile: Numbers) -> tuple[float, float]:
     """Middle and sigma in mm of the error function that fits a profile best; nan where it has too few bins.
 
-    Each bin stands where its voxels lie on average: on a grid they do not lie about its middle.
+    Each bin stands where its voxels lie on average: on a grid they do not lie about its middle. All middles and sigmas
+    of a coarse and then of a fine grid are tried, so that no start can lead astray.
     """
     known = np.isfinite(profile)
     at, values = at_mm[known], profile[known]
-    if known.sum() < _LEAST_BINS or not (at < 0).any() or not (at > 0).any():
+    if known.sum() < _LEAST_BINS or not (at < 0).any() or not (at > 0).any() or not np.ptp(values):
         return math.nan, math.nan
+    middle, sigma = _best_edge(at, values, _MIDDLES_MM, _SIGMAS_MM)
+    step = _MIDDLES_MM[1] - _MIDDLES_MM[0]
+    near = np.clip(middle + np.linspace(-step, step, 21), _MIDDLES_MM[0], _MIDDLES_MM[-1])
+    like = np.clip(sigma * np.geomspace(1 / _SIGMA_RATIO, _SIGMA_RATIO, 21), _SIGMAS_MM[0], _SIGMAS_MM[-1])
+    return _best_edge(at, values, near, like)
 
-    def misfit(parameters: Numbers) -> Numbers:
-        low, high, middle, sigma = parameters
-        edge: Numbers = low + (high - low) * special.ndtr((at - middle) / sigma) - values
-        return edge
 
-    start = [values[at < 0].min(), 0.0, 0.0, 1.0]
-    bounds = [-400.0, -400.0, -4.0, _EDGE_SIGMA_MM[0]], [400.0, 400.0, 4.0, _EDGE_SIGMA_MM[1]]
-    fitted = optimize.least_squares(misfit, start, bounds=bounds, x_scale=[10.0, 10.0, 1.0, 1.0])
-    return float(fitted.x[2]), float(fitted.x[3])
+def _best_edge(at: Numbers, values: Numbers, middles: Numbers, sigmas: Numbers) -> tuple[float, float]:
+    """Middle and sigma, of those given, whose error function leaves least; its two levels are those that fit best."""
+    edges = special.ndtr((at - middles[:, None, None]) / sigmas[:, None])
+    edges -= edges.mean(-1, keepdims=True)
+    explained = (edges @ (values - values.mean())) ** 2 / np.maximum((edges**2).sum(-1), 1e-12)
+    first, second = np.unravel_index(int(explained.argmax()), explained.shape)
+    return float(middles[first]), float(sigmas[second])
 
 
 def _measure_noise(around: _Surroundings, radius_mm: float) -> tuple[dict[str, float], str]:

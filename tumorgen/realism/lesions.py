@@ -15,7 +15,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import Box, Triple
+from ..imaging import Box, Triple, bounding_box, part_of
 from ..labels import TUMOR
 
 LEAST_VOXELS = 20
@@ -79,10 +79,12 @@ class FoundLesions:
 
 def find_lesions(labels: NDArray[Any], spacing_mm: Triple) -> FoundLesions:
     """Find the lesions of a label map (z, y, x) with voxels of a spacing (z, y, x) in mm; there may be none."""
-    numbers = cc3d.connected_components(labels == TUMOR, connectivity=26)
+    tumors = labels == TUMOR
+    window = bounding_box(tumors)
+    numbers = cc3d.connected_components(tumors[window], connectivity=26)
     found = cc3d.statistics(numbers)
     components = [
-        _component(numbers, number, box, spacing_mm)
+        _component(numbers, number, box, window, spacing_mm)
         for number, (box, voxels) in enumerate(zip(found["bounding_boxes"], found["voxel_counts"], strict=True))
         if number and voxels >= LEAST_VOXELS
     ]
@@ -90,7 +92,8 @@ def find_lesions(labels: NDArray[Any], spacing_mm: Triple) -> FoundLesions:
     return FoundLesions(lesions, len(found["voxel_counts"]) - 1 - len(lesions))
 
 
-def _component(numbers: NDArray[Any], number: int, box: Box, spacing_mm: Triple) -> Lesion:
+def _component(numbers: NDArray[Any], number: int, box: Box, window: Box, spacing_mm: Triple) -> Lesion:
+    """A component of a window of the label map, where it lies in a box of that window."""
     mask: NDArray[np.bool_] = numbers[box] == number
     area_mm2 = np.count_nonzero(mask, axis=(1, 2)) * (spacing_mm[1] * spacing_mm[2])
-    return Lesion(number, box, mask, area_mm2.astype(np.float64))
+    return Lesion(number, part_of(window, box), mask, area_mm2.astype(np.float64))
