@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, sparse
 from scipy.interpolate import CubicSpline
+from scipy.stats import norm
 
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.scan import Scan
@@ -25,24 +26,32 @@ def render_plainly(scan: Scan, plan: Plan) -> Rendered:
     """Whole image and whole label."""
     image, label = scan.image.array.copy(), scan.liver.astype(np.uint8)
     for tumor in plan.tumors:
-        image, label = add(scan, tumor, plan.sigma_p_hu, image, label)
+        image, label = add(scan, tumor, plan, image, label)
     return image, label
 
 
-def add(scan: Scan, tumor: Tumor, sigma_p: float, image: np.ndarray, label: np.ndarray) -> Rendered:
+def add(scan: Scan, tumor: Tumor, plan: Plan, image: np.ndarray, label: np.ndarray) -> Rendered:
     """One tumour in an image and its label (Eq. 3 to 8)."""
-    body = Body.of(scan, tumor)
-    moving, tissue, label = pushed(scan, tumor, sigma_p, image, label)
-    liver = label > 0
-    alpha, rim = body.alpha * liver, body.rim * liver
-    tissue = (1 - alpha) * np.where(alpha < 1, tissue, image.astype(F)) + alpha * body.texture  # Eq. 4
+    body = Body.of(scan, tumor, plan.mu_p_hu)
+    moving, tissue, label = pushed(scan, tumor, plan.sigma_p_hu, image, label)
+    liver = (label > 0).astype(F)
+    if tumor.texture_model == "scan" and not tumor.mass_effect_percent:
+        liver = blurred_mirrored(liver, 1.5, scan.geometry.spacing_mm)
+    inside = np.clip(2 * (liver - F(0.5)) + F(0.5), 0, 1)
+    alpha, rim = body.alpha * inside, body.rim * inside
+    tissue = np.where(alpha < 1, tissue, image.astype(F))
+    if tumor.texture_model == "scan":
+        tissue = tissue + alpha * (scan.image.array.astype(F) - tissue)
+        tissue = cleared(scan, tissue, alpha, liver) + alpha * body.texture
+    else:
+        tissue = (1 - alpha) * tissue + alpha * body.texture  # Eq. 4
     tissue = tissue + F(tumor.capsule_hu) * rim  # Eq. 8
     changed = moving | (alpha > 0) | (rim > 0)
     new = tissue
     if image.dtype.kind in "iu":
         info = np.iinfo(image.dtype)
         new = np.clip(np.rint(tissue), info.min, info.max)
-    label = np.where(body.occupied & liver, np.uint8(2), label)
+    label = np.where(body.label & (liver >= 0.5), np.uint8(2), label)
     return np.where(changed, new.astype(image.dtype), image), label
 
 
@@ -51,15 +60,15 @@ def add(scan: Scan, tumor: Tumor, sigma_p: float, image: np.ndarray, label: np.n
 
 @dataclass(frozen=True)
 class Body:
-    """A tumour on every voxel of an image: t', t'', e' and T''."""
+    """A tumour on every voxel of an image: label, t'', e' and T'', or what it adds to the scan."""
 
-    occupied: np.ndarray
+    label: np.ndarray
     alpha: np.ndarray
     rim: np.ndarray
     texture: np.ndarray
 
     @classmethod
-    def of(cls, scan: Scan, tumor: Tumor) -> Body:
+    def of(cls, scan: Scan, tumor: Tumor, mu_p: float) -> Body:
         """In a cube with room to spare, whether it lies in the image or not; what is in the image is laid into it."""
         spacing, shape = scan.geometry.spacing_mm, scan.geometry.shape
         center = scan.geometry.to_index(tumor.center_mm)
@@ -72,13 +81,22 @@ class Body:
             for v, k, c, s in zip(voxels, parts, center, spacing, strict=True)
         ]
         t = largest_piece(swollen(radii_of(tumor, axes), tumor, axes, fine_mm) <= 1)
-        soft = blurred(t.astype(F), tumor.sigma_c_mm, fine_mm)
+        widths = edge_widths(tumor, spacing, parts)
+        soft = blurred(t.astype(F), widths, fine_mm)
         edge = (soft >= tumor.capsule_low) & (soft <= tumor.capsule_high) if tumor.capsule_hu else np.zeros_like(t)
-        rim = blurred(edge.astype(F), tumor.sigma_d_mm, fine_mm)  # Eq. 6 and 7
+        rim = blurred(edge.astype(F), 3 * [tumor.sigma_d_mm], fine_mm)  # Eq. 6 and 7
+        label = annotated(tumor, t, widths, parts, fine_mm)
         t, soft, rim = (mean_of_parts(values, parts) for values in (t, soft, rim))
+        if label is None:
+            label = t >= 0.5
+        if tumor.texture_model == "scan":
+            centres = [((v - c) * s).astype(F) for v, c, s in zip(voxels, center, spacing, strict=True)]
+            hu = added(tumor, t >= 0.5, soft, centres, spacing, mu_p)
+        else:
+            hu = texture(tumor, reach, spacing)
         there = [(v >= 0) & (v < n) for v, n in zip(voxels, shape, strict=True)]
         whole = []
-        for values in (t >= 0.5, soft, rim, texture(tumor, reach, spacing)):
+        for values in (label, soft, rim, hu):
             laid = np.zeros(shape, values.dtype)
             laid[np.ix_(*(v[i] for v, i in zip(voxels, there, strict=True)))] = values[np.ix_(*there)]
             whole.append(laid)
@@ -91,9 +109,12 @@ def radii_of(tumor: Tumor, axes: Sequence[np.ndarray]) -> np.ndarray:
     points, middle = tumor.deform_points, tumor.deform_points // 2
     nodes = np.random.default_rng(tumor.shape_seed).normal(size=(3, points, points, points))
     nodes[:, middle, middle, middle] = 0.0
+    cosine, sine = F(np.cos(np.deg2rad(tumor.turn_deg))), F(np.sin(np.deg2rad(tumor.turn_deg)))
+    z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
+    turned = (z, cosine * y - sine * x, cosine * x + sine * y) if tumor.turn_deg else (z, y, x)
     splines = [spline_matrix(axis, 4 * tumor.radius_mm / (points - 1), points) for axis in axes]
-    for number, (axis, half) in enumerate(zip(axes, tumor.half_axes_mm, strict=True)):
-        along = np.expand_dims(axis / half, [i for i in range(3) if i != number]).astype(F)
+    for number, (place, half) in enumerate(zip(turned, tumor.half_axes_mm, strict=True)):
+        along = (place / half).astype(F)
         if tumor.sigma_e_mm:
             along = applied(splines, (nodes[number] * tumor.sigma_e_mm / half).astype(F)) + along
         total = total + along * along
@@ -132,6 +153,32 @@ def mean_of_parts(values: np.ndarray, parts: Sequence[int]) -> np.ndarray:
     return values.reshape(z, i, y, j, x, k).mean(axis=(1, 3, 5), dtype=F)
 
 
+def edge_widths(tumor: Tumor, spacing_mm: Sequence[float], parts: Sequence[int]) -> list[float]:
+    """Width of the edge's blur along each axis; on the scan's own noise no sharper than voxels are."""
+    widths = []
+    for s, k in zip(spacing_mm, parts, strict=True):
+        voxel = np.sqrt(max((0.425 * s) ** 2 - (s**2 / 12 if k > 1 else 0), 0))
+        widths.append(float(max(tumor.sigma_c_mm, voxel)) if tumor.texture_model == "scan" else tumor.sigma_c_mm)
+    return widths if tumor.sigma_c_mm else [0.0, 0.0, 0.0]
+
+
+def annotated(
+    tumor: Tumor, t: np.ndarray, widths: Sequence[float], parts: Sequence[int], fine_mm: Sequence[float]
+) -> np.ndarray | None:
+    """The label as an annotator draws it, on voxels; None where the exact one is wanted."""
+    inset, jitter = tumor.label_inset_mm, tumor.label_jitter_mm
+    if not (inset or jitter):
+        return None
+    width = max(*widths[1:], inset / 2 + jitter)
+    soft = blurred(t.astype(F), 3 * [width], fine_mm)
+    spacing = [s * k for s, k in zip(fine_mm, parts, strict=True)]
+    shape = [n // k for n, k in zip(t.shape, parts, strict=True)]
+    noise = smooth_noise(tumor.shape_seed ^ 0x9E3779B97F4A7C15, 1.8, shape, spacing)
+    depth = np.full(shape, inset) + jitter * noise
+    inside = soft >= np.kron(norm.cdf(depth / width), np.ones(parts))
+    return largest_piece(mean_of_parts(inside, parts) >= 0.5)
+
+
 # -- texture -----------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +192,58 @@ def texture(tumor: Tumor, reach: Sequence[int], spacing_mm: Sequence[float]) -> 
     return applied(filters, white_noise(tumor.texture_seed, far)) * F(tumor.sigma_t_hu) + F(tumor.mu_t_hu)
 
 
+def smooth_noise(seed: int, grain_mm: float, shape: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
+    """Noise of this grain around the middle voxel, on nodes half a grain apart."""
+    reach, grains = [n // 2 for n in shape], [grain_mm / s for s in spacing_mm]
+    steps = [max(1.0, round(grain / 2, 2)) for grain in grains]
+    far = [int((n + 8 * grain) / step) + 12 for n, grain, step in zip(reach, grains, steps, strict=True)]
+    filters = [
+        noise_filter(range(-n, n + 1), nodes, step, grain)
+        for n, nodes, step, grain in zip(reach, far, steps, grains, strict=True)
+    ]
+    return applied(filters, white_noise(seed, far))
+
+
+def added(
+    tumor: Tumor,
+    t: np.ndarray,
+    soft: np.ndarray,
+    centres: Sequence[np.ndarray],
+    spacing_mm: Sequence[float],
+    mu_p: float,
+) -> np.ndarray:
+    """What a tumour adds to the scan: so much that the mean over its core is the drawn contrast."""
+    hu = np.zeros(t.shape, F)
+    if tumor.heterogeneity_hu:
+        hu = hu + smooth_noise(tumor.texture_seed, tumor.grain_mm, t.shape, spacing_mm) * F(tumor.heterogeneity_hu)
+    if tumor.necrosis_hu:
+        z, y, x = tumor.half_axes_mm
+        widths = [max(tumor.necrosis_extent * half, 1e-6) for half in (z, (y * x) ** 0.5, (y * x) ** 0.5)]
+        z, y, x = (
+            np.rint(np.exp(-0.5 * (c.astype(float) / w) ** 2) * 2**24) / 2**24
+            for c, w in zip(centres, widths, strict=True)
+        )
+        hill = z.astype(F)[:, None, None] * y.astype(F)[:, None] * x.astype(F)
+        hu = hu + hill * F(tumor.necrosis_hu)
+    where = core(t, tumor.radius_mm, spacing_mm)
+    if not where.any():
+        where = soft >= soft.max()
+    weights = soft[where].astype(float)
+    missing = (tumor.mu_t_hu - mu_p) * weights.size - np.sum(weights * hu[where])
+    return hu + F(round(float(missing / max(weights.sum(), 0.1 * weights.size)), 4))
+
+
+def core(t: np.ndarray, radius_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Voxels 2 mm or r / 2 inside the outline in plane, in slices with half of the largest area."""
+    areas = t.sum(axis=(1, 2))
+    deep = np.zeros_like(t)
+    counted = t & (areas >= areas.max() / 2)[:, None, None]
+    for found, plane in zip(deep, counted, strict=True):
+        depth = ndimage.distance_transform_edt(np.pad(plane, 1), spacing_mm[1:])[1:-1, 1:-1] - min(spacing_mm[1:]) / 2
+        found[:] = plane & (depth >= min(2.0, radius_mm / 2) - 1e-3)
+    return deep if deep.any() else counted
+
+
 def noise_filter(voxels: Sequence[int], far: int, eta: float, sigma: float) -> np.ndarray:
     """Weights (voxels, nodes from -far to far): cubic interpolation at the taps of a Gaussian, every row of norm 1."""
     radius = int(np.ceil(4 * sigma))
@@ -152,8 +251,8 @@ def noise_filter(voxels: Sequence[int], far: int, eta: float, sigma: float) -> n
     nodes = np.arange(-far, far + 1)
     rows = np.zeros((len(voxels), nodes.size))
     for row, voxel in zip(rows, voxels, strict=True):
-        for tap, weight in zip(range(-radius, radius + 1), taps, strict=True):
-            row += weight * cardinal_spline((voxel + tap) / eta - nodes)
+        places = (voxel + np.arange(-radius, radius + 1)) / eta
+        row += (taps[:, None] * cardinal_spline(places[:, None] - nodes)).sum(axis=0)
     norms = np.sqrt((rows**2).sum(axis=1, keepdims=True))
     rows[np.abs(rows) < 5e-4 * norms] = 0  # negligible
     return (rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))).astype(F)
@@ -268,6 +367,79 @@ def noise_of(hu: np.ndarray, sigma_p: float) -> np.ndarray:
     return np.clip(hu - mean, -F(3 * sigma_p), F(3 * sigma_p)) / (steep * steep + 1)
 
 
+# -- what is foreign under a tumour ------------------------------------------------------------------------------------
+
+
+def cleared(scan: Scan, hu: np.ndarray, weight: np.ndarray, liver: np.ndarray) -> np.ndarray:
+    """An image with what is foreign taken away as far as the weight says, its noise that of parenchyma nearby."""
+    spacing, original = scan.geometry.spacing_mm, scan.image.array.astype(F)
+    near = np.clip(original, scan.mu_p_hu - 150, scan.mu_p_hu + 250)
+    foreign, parenchyma, background, known = (np.zeros(hu.shape, kind) for kind in (bool, bool, F, bool))
+    foreign[scan.roi], parenchyma[scan.roi], known[scan.roi] = scan.tissue.foreign, scan.tissue.parenchyma, True
+    background[scan.roi] = between_cells(scan)
+    smooth = blurred_mirrored(near, 1.2, spacing)
+    wide = foreign.copy()
+    for axis in (1, 2):
+        for step in (-1, 1):
+            wide |= shifted(foreign, [step if i == axis else 0 for i in range(3)])
+    clear = wide & known & (weight > 0) & ((liver >= F(0.95)) | (smooth > background))
+    change = (background - smooth) * weight
+    borrowed = clear & (weight > 0.5)
+    own, noise = original - smooth, original - smooth
+    left = borrowed.copy()
+    for shift in shifts_to_borrow_by(spacing, parenchyma, borrowed):
+        there = left & shifted(parenchyma, shift)
+        noise[there] = shifted(original - background, shift)[there]
+        left &= ~there
+    change = np.where(borrowed, change + (noise - own), change)
+    return np.where(clear, hu + change, hu)
+
+
+def between_cells(scan: Scan) -> np.ndarray:
+    """The background of every voxel of the scan's region: linear between the centres of cells."""
+    cells, matrices = scan.tissue.background.hu, []
+    for box, size, count in zip(scan.roi, scan.tissue.background.cell, cells.shape, strict=True):
+        matrix = np.zeros((box.stop - box.start, count), F)
+        for voxel, row in enumerate(matrix):
+            place = min(max((voxel - (size - 1) / 2) / size, 0), count - 1)
+            low = min(int(place), max(count - 2, 0))
+            row[low] = 1 - F(place - low)
+            if count > 1:
+                row[low + 1] = place - low
+        matrices.append(matrix)
+    return applied(matrices, cells)
+
+
+def shifts_to_borrow_by(
+    spacing_mm: Sequence[float], parenchyma: np.ndarray, wanted: np.ndarray
+) -> list[tuple[int, int, int]]:
+    """The nearest shift in plane by which 98 % of what is wanted is parenchyma and the next, six in all."""
+    shifts = []
+    for ring, distance in enumerate((4, 6, 8, 11, 15, 20, 27, 36)):
+        for number in range(12):
+            angle = 2 * np.pi * (number + 0.5 * (ring % 2)) / 12
+            _, y, x = spacing_mm
+            shifts.append((0, round(distance * np.sin(angle) / y), round(distance * np.cos(angle) / x)))
+    places = np.argwhere(wanted)
+    places = places[:: max(1, len(places) // 400)]
+    shares = [np.mean([at(parenchyma, place + shift) for place in places]) if len(places) else 0 for shift in shifts]
+    for number, share in enumerate(shares):
+        if share >= 0.98:
+            return shifts[number : number + 6]
+    return [shifts[number] for number in np.argsort(-np.array(shares), kind="stable")[:6]]
+
+
+def at(mask: np.ndarray, place: np.ndarray) -> bool:
+    """Whether a place is in a mask; beyond its ends nothing is."""
+    return bool((place >= 0).all() and (place < mask.shape).all() and mask[tuple(place)])
+
+
+def shifted(values: np.ndarray, shift: Sequence[int]) -> np.ndarray:
+    """What is found a shift away from every voxel; beyond the ends nothing is."""
+    padded = np.pad(values, [(abs(s), abs(s)) for s in shift])
+    return padded[tuple(slice(abs(s) + s, abs(s) + s + n) for s, n in zip(shift, values.shape, strict=True))]
+
+
 # -- what all of it is made of -----------------------------------------------------------------------------------------
 
 
@@ -284,12 +456,22 @@ def applied_along(matrix: np.ndarray, values: np.ndarray, axis: int) -> np.ndarr
     return np.moveaxis(product.reshape(-1, *columns.shape[1:]), 0, axis)
 
 
-def blurred(values: np.ndarray, sigma_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+def blurred(values: np.ndarray, sigmas_mm: Sequence[float], spacing_mm: Sequence[float]) -> np.ndarray:
     """Gaussian blur, cut off at 3 sigma; zeros follow at the ends."""
-    for axis in (2, 1, 0) if sigma_mm else ():
-        sigma = sigma_mm / spacing_mm[axis]
+    for axis in (2, 1, 0) if any(sigmas_mm) else ():
+        sigma = sigmas_mm[axis] / spacing_mm[axis]
         radius = int(3 * sigma + 0.5)
         padded = np.pad(values, [(radius, radius) if i == axis else (0, 0) for i in range(3)])
+        values = applied_along(band(gaussian_taps(sigma, radius), values.shape[axis]), padded, axis)
+    return values
+
+
+def blurred_mirrored(values: np.ndarray, sigma_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Gaussian blur, cut off at 3 sigma or beyond; the image is mirrored at its ends."""
+    for axis in (2, 1, 0):
+        sigma = sigma_mm / spacing_mm[axis]
+        radius = int(np.ceil(3 * sigma))
+        padded = np.pad(values, [(radius, radius) if i == axis else (0, 0) for i in range(3)], mode="symmetric")
         values = applied_along(band(gaussian_taps(sigma, radius), values.shape[axis]), padded, axis)
     return values
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError
 from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, overlap, part_of
+from .annotation import annotated, is_annotated, label_width_mm
 from .contrast import added_hu
 from .interpolation import trilinear
 from .mass_effect import pulled_index
@@ -38,8 +39,8 @@ class Body:
     ----------
     box
         These voxels, as a box of the scan; the arrays have its shape.
-    occupied
-        Shape t': voxels of which at least half is tumour.
+    label
+        Voxels that are labelled tumour: shape t', those of which at least half is tumour, or an annotator's.
     alpha
         Soft edge t'', in [0, 1].
     rim
@@ -47,11 +48,11 @@ class Body:
     texture
         Texture T'' in HU or, of a texture model that adds to the scan, what it adds; zero where alpha is zero.
     voxels
-        Number of voxels of t', including those beyond the scan's edge.
+        Number of labelled voxels, including those beyond the scan's edge.
     """
 
     box: Box
-    occupied: NDArray[np.bool_]
+    label: NDArray[np.bool_]
     alpha: Floats
     rim: Floats
     texture: Floats
@@ -67,23 +68,17 @@ class Body:
             The centre lies outside the image.
         """
         bare = tumor_grid(tumor, geometry)
-        shape, within, grid = widened_for_blurs(*deformed_shape(tumor, bare), tumor, bare)
-        soft, within = soft_edge(shape, within, tumor, grid)
+        shape, inside, grid = widened_for_blurs(*deformed_shape(tumor, bare), tumor, bare)
+        soft, within = soft_edge(shape, inside, tumor, grid)
         rim = capsule_rim(soft, within, tumor, grid)
         occupied, alpha = grid.mostly(shape), grid.voxel_mean(soft)
         if tumor.texture_model == SCAN:
             hu = added_in_box(occupied, alpha, grid.holding(within), tumor, grid, mu_p)
         else:
             hu = texture_in_box(soft, within, tumor, grid)
-        box, inside = clip_to_image(grid, geometry.shape)
-        return cls(
-            box,
-            occupied[inside],
-            alpha[inside],
-            grid.voxel_mean(rim)[inside],
-            hu[inside],
-            int(np.count_nonzero(occupied)),
-        )
+        label = annotators_label(shape, inside, soft, tumor, grid) if is_annotated(tumor) else occupied
+        box, seen = clip_to_image(grid, geometry.shape)
+        return cls(box, label[seen], alpha[seen], grid.voxel_mean(rim)[seen], hu[seen], int(np.count_nonzero(label)))
 
 
 def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
@@ -201,11 +196,13 @@ def widened_for_blurs(
         The shape on the whole of the new grid's fine parts, its box there, and the new grid.
     """
     rim = 3 * [tumor.sigma_d_mm if tumor.capsule_hu else 0.0]
-    blurs = edge_widths_mm(tumor, grid), rim
-    margins = [sum(each) for each in zip(*(blur_radii(sigma, grid.fine_spacing_mm) for sigma in blurs), strict=True)]
+    edge = edge_widths_mm(tumor, grid)
+    label = 3 * [label_width_mm(tumor, edge) if is_annotated(tumor) else 0.0]
+    reach = [blur_radii(sigmas, grid.fine_spacing_mm) for sigmas in (edge, rim, label)]
+    margins = [max(e + r, each) for e, r, each in zip(*reach, strict=True)]
     voxels = grid.holding(box, margins)
     part = grid.part(voxels)
-    _refuse_oversize(part, max(*blurs[0], *rim, tumor.sigma_b_mm))
+    _refuse_oversize(part, max(*edge, *label, *rim, tumor.sigma_b_mm))
     widened = np.zeros([n * k for n, k in zip(part.shape, part.fine, strict=True)], bool)
     k, j, i = (
         slice(b.start - w.start * n, b.stop - w.start * n) for b, w, n in zip(box, voxels, grid.fine, strict=True)
@@ -271,6 +268,21 @@ def added_in_box(occupied: NDArray[np.bool_], alpha: Floats, box: Box, tumor: Tu
     laid = np.zeros(grid.shape, np.float32)
     laid[box] = added_hu(tumor, grid.part(box), occupied[box], alpha[box], mu_p)
     return laid
+
+
+def annotators_label(
+    shape: NDArray[np.bool_], inside: Box, soft: Floats, tumor: Tumor, grid: Grid
+) -> NDArray[np.bool_]:
+    """Voxels that an annotator labels, in one piece, of a shape in a box of the fine grid and its t'' there."""
+    edge = edge_widths_mm(tumor, grid)
+    width = label_width_mm(tumor, edge)
+    if edge != 3 * [width]:
+        soft = shape.astype(np.float32)
+        blur_box(soft, inside, 3 * [width], grid.fine_spacing_mm)
+    label = np.zeros(grid.shape, bool)
+    piece, box = largest_piece(grid.mostly(annotated(soft, width, tumor, grid)))
+    label[box] = piece
+    return label
 
 
 def clip_to_image(grid: Grid, shape: Index) -> tuple[Box, Box]:

@@ -19,7 +19,7 @@ from scipy import ndimage
 from ..imaging import Box, Triple, bounding_box, grow, overlap, part_of, window
 from .operators import Floats, blur_mirrored
 from .scan import Scan
-from .tissue import SMOOTH_MM
+from .tissue import SMOOTH_MM, near_mu_p
 
 _SWITCH = 0.5  # weight from which on a voxel's noise is borrowed
 _DEEP = 0.95  # share of liver around a voxel from which on what is dark there is no edge
@@ -81,7 +81,8 @@ def _smoothed(scan: Scan, box: Box) -> tuple[Floats, Floats]:
     radii = [math.ceil(_RADII * SMOOTH_MM / s) for s in scan.geometry.spacing_mm]
     around = grow(box, radii, scan.geometry.shape)
     hu = np.asarray(scan.hu[around]).astype(np.float32)
-    smooth = blur_mirrored(hu, [SMOOTH_MM / s for s in scan.geometry.spacing_mm], radii)
+    sigmas = [SMOOTH_MM / s for s in scan.geometry.spacing_mm]
+    smooth = blur_mirrored(near_mu_p(hu, scan.mu_p_hu), sigmas, radii)
     inner = window(around, box)
     return hu[inner], smooth[inner]
 
@@ -104,14 +105,16 @@ def _borrow_noise(scan: Scan, region: Box, wanted: NDArray[np.bool_], own: Float
 
 
 def _best_shifts(scan: Scan, places: Indices) -> Iterator[NDArray[np.intp]]:
-    """Shifts to borrow from: the nearest that nearly all of the voxels can use, or those that most can."""
+    """Shifts to borrow from: the nearest that nearly all of the voxels can use and the next, or those that most can."""
     shifts = _shifts(scan.geometry.spacing_mm)
     sampled = places[:, :: max(1, places.shape[1] // _SAMPLED)]
-    share = np.array([np.mean(_is_parenchyma(scan, sampled + shift[:, None])) for shift in shifts])
-    enough = np.flatnonzero(share >= _ENOUGH)[:1]
-    order = [*enough, *(n for n in np.argsort(-share, kind="stable") if n not in enough)]
-    for number in order[:_MOST]:
-        yield shifts[number]
+    share = np.zeros(len(shifts))
+    for number, shift in enumerate(shifts):
+        share[number] = np.mean(_is_parenchyma(scan, sampled + shift[:, None]))
+        if share[number] >= _ENOUGH:
+            yield from shifts[number : number + _MOST]
+            return
+    yield from shifts[np.argsort(-share, kind="stable")[:_MOST]]
 
 
 @lru_cache(maxsize=32)

@@ -11,14 +11,17 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 
+from ..imaging import Triple
 from .operators import Floats, Operator, apply_separable
 from .plan import Tumor, rounded
 from .shape import Grid
 from .texture import upscaling, white_noise
 
 CORE_MM = 2.0  # how far inside the outline the core begins, in plane, or half a radius where that is less
-_LEAST_MEAN = 0.35  # of t'' over the core: a tumour that blur leaves less of is not made brighter without bound
+_LEAST_MEAN = 0.1  # of t'' over the core: what is smaller than the scan resolves fades, as it does in a scanner
 _APART = 1e6  # mm between slices, where distances in plane are wanted
+_TOUCH_MM = 1e-3  # a voxel just as deep as the core counts, up to the rounding of float32 distances
+_NO_WIDTH = 1e-6  # mm
 _ONE = 2**24  # float32 adds up shares of this many parts without rounding
 
 
@@ -40,7 +43,9 @@ def added_hu(tumor: Tumor, grid: Grid, occupied: NDArray[np.bool_], alpha: Float
         Mean of the parenchyma, HU.
     """
     added = _variation_hu(tumor, grid)
-    core = core_of(occupied, tumor.radius_mm, grid)
+    core = core_of(occupied, tumor.radius_mm, grid.spacing_mm)
+    if not core.any():
+        core = alpha >= alpha.max(initial=0)  # a speck that fills half of no voxel
     weight = alpha[core].astype(np.float64)
     contrast = tumor.mu_t_hu - mu_p
     missing = contrast * weight.size - float(np.dot(weight, added[core]))
@@ -48,20 +53,19 @@ def added_hu(tumor: Tumor, grid: Grid, occupied: NDArray[np.bool_], alpha: Float
     return added
 
 
-def core_of(occupied: NDArray[np.bool_], radius_mm: float, grid: Grid) -> NDArray[np.bool_]:
+def core_of(occupied: NDArray[np.bool_], radius_mm: float, spacing_mm: Triple) -> NDArray[np.bool_]:
     """The core of a shape: what lies deeper than 2 mm, or r / 2 if that is less, below its outline in plane.
 
     Only slices that hold at least half of its largest area count; where nothing is as deep, all of the shape in them.
+    Around the array there is none of it.
     """
     areas = np.count_nonzero(occupied, axis=(1, 2))
     counted = occupied & (2 * areas >= areas.max(initial=0))[:, None, None]
-    _, y, x = grid.spacing_mm
+    _, y, x = spacing_mm
     # A voxel's centre lies half a voxel from where the next one begins, and distances are to the centre of that one.
-    depth = edt.edt(counted, anisotropy=(_APART, y, x), parallel=1) - np.float32(min(y, x) / 2)
-    core: NDArray[np.bool_] = depth >= np.float32(min(CORE_MM, radius_mm / 2))
-    if core.any():
-        return core
-    return counted if counted.any() else np.ones(occupied.shape, bool)
+    distance = edt.edt(counted, anisotropy=(_APART, y, x), black_border=True, parallel=1)
+    core: NDArray[np.bool_] = distance >= np.float32(min(CORE_MM, radius_mm / 2) + min(y, x) / 2 - _TOUCH_MM)
+    return core if core.any() else counted
 
 
 def _variation_hu(tumor: Tumor, grid: Grid) -> Floats:
@@ -96,5 +100,6 @@ def _middle(tumor: Tumor, grid: Grid) -> Floats:
 
 def _hill(axis: Floats, width_mm: float) -> Floats:
     """A Gaussian along an axis, in whole 2^-24ths, so that it is the same on every machine."""
-    heights = [round(math.exp(-0.5 * (float(a) / width_mm) ** 2) * _ONE) / _ONE for a in axis]
+    width = max(width_mm, _NO_WIDTH)
+    heights = [round(math.exp(-0.5 * (float(a) / width) ** 2) * _ONE) / _ONE for a in axis]
     return np.array(heights, np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import Box, Geometry, bounding_box, grow, hull, overlap, part_of, window
+from ..imaging import Box, Geometry, bounding_box, grow, hull, overlap, part_of, paste, window
 from ..labels import TUMOR
 from .body import TRUNCATE, Body
 from .clearing import clear_foreign
@@ -26,6 +26,7 @@ from .settings import SCAN
 from .walls import freedom_beside_bone
 
 SURFACE_MM = 1.5  # width (sigma) of the blur that smooths the liver's edge under a tumour
+_STEEPER = 2.0  # than that blur leaves it is the edge of what is liver: about as steep as scanners show it
 
 
 def render(scan: Scan, plan: Plan) -> Patch:
@@ -66,19 +67,19 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     body, pull = Body.of(tumor, scan.geometry, plan.mu_p_hu), _pull_of(scan, tumor)
     box = hull(hull(body.box, pull.box), _center_box(tumor, scan.geometry))
     here, around = window(box, body.box), window(box, pull.box)
-    before, label_before = _read_current(scan, blocks, box)
+    before, label_before = _current_hu(scan, blocks, box), _current_label(scan, blocks, box)
 
     label = label_before.copy()
     label[around] = pull.moved_label(label_before[around])
-    liver = liver_under(scan, tumor, body.box, label[here])
-    alpha, rim = body.alpha * liver, body.rim * liver
+    liver = liver_under(scan, blocks, tumor, body.box, label[here])
+    inside = steepened(liver)
+    alpha, rim = body.alpha * inside, body.rim * inside
     tissue = before.astype(np.float32)
     visible = np.ones(tissue.shape, bool)
     visible[here] = alpha < 1
     pull.move_hu(tissue[around], plan.sigma_p_hu, visible[around])
     if tumor.texture_model == SCAN:
-        clear_foreign(scan, body.box, tissue[here], alpha, liver)
-        tissue[here] += alpha * body.texture
+        add_to_scan(scan, body, tissue[here], alpha, liver)
     else:
         tissue[here] = blend(tissue[here], alpha, body.texture)  # Eq. 4
     tissue[here] += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
@@ -90,7 +91,7 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
         image = np.where(changed, image, before)
 
     occupied = np.zeros(tissue.shape, bool)
-    occupied[here] = body.occupied & (liver >= 0.5)
+    occupied[here] = body.label & (liver >= 0.5)
     label[occupied] = TUMOR
     touched = (image != before) | (label != label_before) | occupied
     block, occupied = trim_block(Block(box, image, label), touched, occupied)
@@ -114,17 +115,23 @@ def _center_box(tumor: Tumor, geometry: Geometry) -> Box:
     return z, y, x
 
 
-def _read_current(scan: Scan, blocks: Sequence[Block], box: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Copies of image and label in a box, as the blocks before have left them."""
-    image, label = scan.hu[box].copy(), scan.inside[box].astype(np.uint8)
+def _current_hu(scan: Scan, blocks: Sequence[Block], box: Box) -> NDArray[Any]:
+    """Copy of the image in a box, as the blocks before have left it."""
+    image = scan.hu[box].copy()
     for block in blocks:
-        if windows := overlap(box, block.box):
-            image[windows[0]] = block.image[windows[1]]
-            label[windows[0]] = block.label[windows[1]]
-    return image, label
+        paste(image, box, block.image, block.box)
+    return image
 
 
-def liver_under(scan: Scan, tumor: Tumor, box: Box, label: NDArray[np.uint8]) -> NDArray[Any]:
+def _current_label(scan: Scan, blocks: Sequence[Block], box: Box) -> NDArray[np.uint8]:
+    """Copy of the label in a box, as the blocks before have left it."""
+    label = scan.inside[box].astype(np.uint8)
+    for block in blocks:
+        paste(label, box, block.label, block.box)
+    return label
+
+
+def liver_under(scan: Scan, blocks: Sequence[Block], tumor: Tumor, box: Box, label: NDArray[np.uint8]) -> NDArray[Any]:
     """How much of each voxel under a tumour is liver: all or nothing or, on the scan's own noise, a smooth share.
 
     A mask's edge is a staircase, and neither the edge of a tumour nor that of its label is to follow that. Where the
@@ -137,15 +144,34 @@ def liver_under(scan: Scan, tumor: Tumor, box: Box, label: NDArray[np.uint8]) ->
     sigmas = [SURFACE_MM / s for s in spacing]
     radii = [math.ceil(TRUNCATE * sigma) for sigma in sigmas]
     around = grow(box, radii, scan.geometry.shape)
-    inside = np.asarray(scan.inside[around])
+    inside = _current_label(scan, blocks, around) > 0
     if inside.all():
         return whole
     return blur_mirrored(inside.astype(np.float32), sigmas, radii)[window(around, box)]
 
 
+def steepened(liver: NDArray[Any]) -> NDArray[Any]:
+    """Shares of liver with a steeper edge in the same place, so that what is well outside does not change."""
+    if liver.dtype == bool:
+        return liver
+    share: Floats = np.clip(np.float32(_STEEPER) * (liver - np.float32(0.5)) + np.float32(0.5), 0, 1)
+    return share
+
+
 def blend(f: Floats, alpha: Floats, t: Floats) -> Floats:
     """Blend tissue f with texture T'' by t'': (1 - t'') f + t'' T'' (Eq. 4)."""
     return (1 - alpha) * f + alpha * t
+
+
+def add_to_scan(scan: Scan, body: Body, tissue: Floats, alpha: Floats, liver: NDArray[Any]) -> None:
+    """Blend tissue, in place, with what is a texture of its own: the scan, what is foreign cleared, and what is added.
+
+    So what earlier tumours have added, and what the mass effect has moved, gives way to the tumour as in Eq. 4; where
+    there is no such thing, f' = f + t'' times what is added, and the noise is the scan's.
+    """
+    tissue += alpha * (scan.hu[body.box].astype(np.float32) - tissue)
+    clear_foreign(scan, body.box, tissue, alpha, liver)
+    tissue += alpha * body.texture
 
 
 def cast_to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -101,9 +101,14 @@ class Tissue:
 def smooth_hu(hu: NDArray[Any], mu_p: float, spacing_mm: Triple) -> Floats:
     """A scan smoothed so far that vessels stand out of its noise; what is far from mu_p, as air, weighs no more."""
     sigmas = [SMOOTH_MM / s for s in spacing_mm]
-    near = np.clip(hu.astype(np.float32), mu_p + _DARKEST_HU, mu_p + _BRIGHTEST_HU)
-    smooth: Floats = ndimage.gaussian_filter(near, sigmas, truncate=_TRUNCATE)
+    smooth: Floats = ndimage.gaussian_filter(near_mu_p(hu, mu_p), sigmas, truncate=_TRUNCATE)
     return smooth
+
+
+def near_mu_p(hu: NDArray[Any], mu_p: float) -> Floats:
+    """A scan's HU as float32, what is far from mu_p, as air and bone, brought nearer."""
+    near: Floats = np.clip(hu.astype(np.float32), mu_p + _DARKEST_HU, mu_p + _BRIGHTEST_HU)
+    return near
 
 
 def measure_background(hu: NDArray[Any], parenchyma: NDArray[np.bool_], mu_p: float, spacing_mm: Triple) -> Background:
