@@ -113,8 +113,8 @@ def _with_shape(tumor: Tumor, found: Bin, rng: Generator) -> Tumor:
 def _with_inside(tumor: Tumor, texture: Texture, found: Bin, contrast_hu: float, rng: Generator) -> Tumor:
     """The tumour with the scan's noise, a smooth field on it and, where it is large enough, a darker middle."""
     heterogeneity, grain = draw_from(found.heterogeneity, rng), draw_from(found.grain_mm, rng)
-    necrosis, extent = float(rng.uniform(*texture.necrosis)), max(0.0, 1 - texture.necrosis_above_mm / tumor.radius_mm)
-    darker = necrosis > 0 and extent > 0
+    necrosis, extent = float(rng.uniform(*texture.necrosis)), float(rng.uniform(*texture.necrosis_extent))
+    darker = necrosis > 0 and tumor.radius_mm >= texture.necrosis_above_mm
     return replace(
         tumor,
         texture_model=SCAN,

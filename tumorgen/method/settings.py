@@ -121,9 +121,11 @@ class Texture:
     necrosis: Annotated[
         Range, About("how much darker the middle is, as a fraction of the contrast; model `scan`", low=0, high=1)
     ] = (0.0, 0.0)
-    necrosis_above_mm: Annotated[
-        float, About("radius above which tumours have such a middle; it grows with what r exceeds", "mm", 0.5, 1000)
-    ] = 10.0
+    necrosis_above_mm: Annotated[float, About("radius above which tumours have such a middle", "mm", 0, 1000)] = 0.0
+    necrosis_extent: Annotated[
+        Range,
+        About("width (sigma) of that middle, as a fraction of the half-axes: it grows with the tumour", "", 0.05, 5),
+    ] = (0.4, 0.7)
     eta: Annotated[Range, ETA] = (1.1, 1.5)
     sigma_b_mm: Annotated[float, SIGMA_B] = 0.6
 
