@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -27,7 +28,8 @@ SCANS = Path("manifests/scans.csv")
 JOBS = "Processes; -1 is all cores."
 FORCE = "Start even if the disk does not have enough room."
 METHOD = "tumorgen.method.settings"
-RECIPE = "Whose tumours are drawn (docs/realism.md)  [default: turing]"
+RECIPE = "Whose tumours are drawn (docs/realism.md)."
+RECIPES = "tumorgen.method.recipes"
 SETTINGS = "TOML file with any of the method's parameters; what it does not name is the recipe's."
 COPIES = Path("manifests")  # folder that gets copies of the manifests
 
@@ -50,6 +52,14 @@ class SettingOption(click.Option):
     @help.setter
     def help(self, text: str | None) -> None:
         """Ignore the text that click would keep."""
+
+
+class LateDefault(click.Option):
+    """An option whose default is a name of the library's, `module:NAME`, looked up when it is needed."""
+
+    def get_default(self, ctx: click.Context, call: bool = True) -> Any:
+        """What the name stands for."""
+        return pkgutil.resolve_name(str(super().get_default(ctx, call)))
 
 
 def option(default: Any, help: str | None = None, *names: str, **attributes: Any) -> Any:
@@ -147,13 +157,13 @@ class NewDataset:
 class Method:
     """How tumours are drawn: a recipe, a file of settings on top of it, and the seed."""
 
-    recipe: str | None = option(None, RECIPE, type=TableChoice("tumorgen.method.recipes:RECIPES"))
+    recipe: str = option(f"{RECIPES}:DEFAULT_RECIPE", RECIPE, cls=LateDefault, type=TableChoice(f"{RECIPES}:RECIPES"))
     settings: Path | None = option(None, SETTINGS, type=EXISTING)
     seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
     def load(self) -> Settings:
         """The recipe's settings, with what the file says on top."""
-        from tumorgen.method import DEFAULT_RECIPE, load_recipe, load_settings
+        from tumorgen.method import load_recipe, load_settings
 
-        base = load_recipe(self.recipe or DEFAULT_RECIPE)
+        base = load_recipe(self.recipe)
         return load_settings(self.settings, base) if self.settings else base

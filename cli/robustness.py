@@ -13,7 +13,7 @@ from tumorgen.wording import plural
 
 from .common import as_usage_error, made_in, progress, report_failures
 from .kinds import EXISTING
-from .options import COPIES, Method, NewDataset, Scans, block, force_option, jobs_option
+from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option
 
 if TYPE_CHECKING:
     from tumorgen.generation import RunReport
@@ -33,7 +33,7 @@ Examples:
     "--levels", multiple=True, metavar="DIMENSION=LEVELS", help="Levels of a dimension, e.g. size=4,8,16; repeatable."
 )
 @click.option("--benchmark", type=EXISTING, help="TOML file with levels and the default tumour.")
-@block("method", Method)
+@block("method", Method, recipe=f"{RECIPES}:TABLE_1_RECIPE")
 @jobs_option
 @force_option
 def robustness(
@@ -48,8 +48,9 @@ def robustness(
     """Make a test set that dials one thing at a time: location, size, shape, intensity, texture (section 5.5).
 
     Each healthy scan gives a control without tumour, and a variant with one tumour for each of five levels of five
-    dimensions. The variants of a dimension differ only in what is dialled. Running the same command again does only
-    what is missing.
+    dimensions. The variants of a dimension differ only in what is dialled. What is dialled are the paper's parameters,
+    so the steps are the paper's too unless --recipe or --settings say otherwise. Running the same command again does
+    only what is missing.
     """
     from tumorgen.benchmark import Benchmark, make_benchmark, with_levels
     from tumorgen.dataset import TEST

@@ -21,7 +21,9 @@ from .options import (
     JOBS,
     METHOD,
     RECIPE,
+    RECIPES,
     SETTINGS,
+    LateDefault,
     Method,
     NewDataset,
     Scans,
@@ -51,7 +53,7 @@ class Drawing:
     without: tuple[str, ...] = option(
         (), "Switch a step off: vessel avoidance, deformation, ...", multiple=True, type=TableChoice(f"{METHOD}:STEPS")
     )
-    recipe: str | None = option(None, RECIPE, type=TableChoice("tumorgen.method.recipes:RECIPES"))
+    recipe: str = option(f"{RECIPES}:DEFAULT_RECIPE", RECIPE, cls=LateDefault, type=TableChoice(f"{RECIPES}:RECIPES"))
     settings: Path | None = option(None, SETTINGS, type=EXISTING)
     seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
@@ -101,7 +103,7 @@ class Work:
 Examples:
   tumorgen synth --per-scan 20 --sizes tiny,small          # the scans of manifests/scans.csv
   tumorgen synth --images ct/ --masks livers/ --jobs 8
-  tumorgen synth --images ct/ --masks livers/ --without mass-effect --without capsule
+  tumorgen synth --recipe turing --without mass-effect --without capsule
   tumorgen synth --pattern satellite --intensity portal --dataset-id 502 --name SynthSevere
   tumorgen synth --settings settings.toml --seed 7
   tumorgen synth --per-scan 1000 --estimate                # how long, how much?

@@ -13,7 +13,7 @@ from tumorgen.wording import plural
 
 from .common import progress, report_failures
 from .kinds import EXISTING, EXISTING_FILE, EXISTING_FOLDER, FILE, POSITIVE
-from .options import Folders, Method, block, jobs_option, option
+from .options import RECIPES, Folders, Method, block, jobs_option, option
 
 if TYPE_CHECKING:
     from tumorgen.benchmark import WorstReport
@@ -45,7 +45,7 @@ Examples:
 @click.option("--count", type=POSITIVE, default=100, help="New samples.")
 @click.option("--cells", type=POSITIVE, default=3, help="How many of the worst cells.")
 @block("scans", OtherScans)
-@block("method", Method)
+@block("method", Method, recipe=f"{RECIPES}:TABLE_1_RECIPE")
 @jobs_option
 def worst(
     evaluation: Path,
@@ -62,7 +62,8 @@ def worst(
     EVALUATION is the folder that `evaluate` wrote, MANIFEST is the manifest of the samples it scored. A cell is one
     level of one dimension of the robustness benchmark, or a size class of any other dataset. Cells are ranked by mean
     tumour DSC. New samples are drawn around the worst: what was dialled lies between the neighbouring levels, and
-    everything else is drawn as synth draws it.
+    everything else is drawn as synth draws it of the same recipe: by default the paper's with all steps, which the
+    benchmark dials.
 
     The new manifest is rendered by `tumorgen synth --from-manifest`.
     """

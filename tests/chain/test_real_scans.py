@@ -42,7 +42,8 @@ def real(data, tmp_path, monkeypatch):
 
 
 def test_every_class_on_real_scans_is_sound(real):
-    made = command("synth", "--images", "images", "--masks", "masks", "--per-scan", 5, "--jobs", 2)
+    folders = ("--images", "images", "--masks", "masks")
+    made = command("synth", *folders, "--per-scan", 5, "--recipe", "turing", "--jobs", 2)
     assert made.exit_code == 0, made.stderr
     dataset = Path("nnUNet_raw/Dataset501_SynthLiver")
     records = read_manifest(dataset / "manifest.csv")
@@ -55,6 +56,17 @@ def test_every_class_on_real_scans_is_sound(real):
         assert np.count_nonzero(label == 2) > 0
         # Table 1's interval is empty in scans without contrast medium, and that is said.
         assert ("mu_t_lowered" in record.plan.notes) == (record.plan.mu_p_hu - 10 <= 30)
+
+
+def test_tumours_of_the_default_recipe_are_sound_on_real_scans_and_have_the_scans_own_noise(real):
+    made = command("synth", "--images", "images", "--masks", "masks", "--per-scan", 2, "--jobs", 2)
+    assert made.exit_code == 0, made.stderr
+    dataset = Path("nnUNet_raw/Dataset501_SynthLiver")
+    proved = command("verify", dataset, "--replays", -1, "--jobs", 2)
+    assert proved.exit_code == 0, proved.stderr
+    records = read_manifest(dataset / "manifest.csv")
+    assert {record.plan.size_class for record in records} == {"real"}
+    assert {tumor.texture_model for record in records for tumor in record.plan.tumors} == {"scan"}
 
 
 def coarse(image: Path, mask: Path, folder: Path, case: str) -> None:

@@ -16,6 +16,7 @@ from tumorgen.cli.kinds import TableChoice
 from tumorgen.cli.options import SCANS, Folders, NewDataset, block, option
 from tumorgen.fields import help_of
 from tumorgen.liver.devices import DEVICES
+from tumorgen.method.recipes import DEFAULT_RECIPE, RECIPES, TABLE_1_RECIPE
 from tumorgen.method.settings import INTENSITIES, PATTERNS, STEPS, Settings
 from tumorgen.phantom.tissues import PHASES
 from tumorgen.tables import scans
@@ -62,7 +63,18 @@ def test_help_of_a_setting_is_its_declaration() -> None:
     text = " ".join(CliRunner().invoke(main, ["synth", "--help"], terminal_width=110).output.split())
     for name in ("sizes", "pattern", "intensity.model"):
         assert help_of(Settings, name) in text
-    assert f"[default: {','.join(Settings().sizes)}]" in text
+    assert text.count("[default: the recipe's]") == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [("synth", DEFAULT_RECIPE), ("robustness", TABLE_1_RECIPE), ("worst", TABLE_1_RECIPE)],
+)
+def test_every_command_says_which_recipe_is_its_default(command: str, default: str) -> None:
+    text = " ".join(CliRunner().invoke(main, [command, "--help"], terminal_width=110).output.split())
+    assert f"--recipe [{'|'.join(RECIPES)}] Whose tumours are drawn (docs/realism.md). [default: {default}]" in text
+    (recipe,) = [parameter for parameter in main.commands[command].params if parameter.name == "recipe"]
+    assert recipe.get_default(click.Context(main.commands[command])) == default
 
 
 def test_the_table_of_scans_is_where_the_library_has_it() -> None:

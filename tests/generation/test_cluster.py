@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ from tumorgen.generation.cluster import connect_cluster
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.worker import run_batch_elsewhere
-from tumorgen.method.settings import Settings, Vessels
+from tumorgen.method.recipes import load_recipe
+from tumorgen.method.settings import Vessels
 from tumorgen.tables.sources import match_sources
 
 dask = pytest.importorskip("dask")
@@ -33,7 +35,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::RuntimeWarning", "ignore::UserWarning:distributed"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-SETTINGS = Settings(sizes=("tiny", "small"))
+SETTINGS = replace(load_recipe(), sizes=("tiny", "small"))
 PER_SCAN = 6
 
 

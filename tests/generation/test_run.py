@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,17 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset, splits
 from tumorgen.errors import TumorgenError
+from tumorgen.fields import to_plain
 from tumorgen.generation.run import Run, rewrite_manifest
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
+from tumorgen.method.recipes import DEFAULT_RECIPE, RECIPES, load_recipe
 from tumorgen.method.settings import Settings, load_settings, override
 from tumorgen.tables.manifest import read_manifest
 from tumorgen.tables.sources import match_sources
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 SPACING = (3.0, 2.5, 2.5)
 
@@ -368,3 +373,45 @@ def test_a_step_that_is_off_changes_nothing_else_that_is_drawn(scans, tmp_path, 
         assert all(getattr(tumor, switched[step]) == 0 for tumor in drawn[1])
     if step in ("capsule", "edge-blur"):
         assert all(tumor.capsule_hu == 0 for tumor in drawn[1])
+
+
+def test_a_dataset_of_version_0_1_0_is_told_which_recipe_continues_it(scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old = Path("nnUNet_raw/Dataset501_SynthLiver/settings.toml")
+    old.parent.mkdir(parents=True)
+    shutil.copyfile(GOLDEN / "0.1.0" / "dataset" / "settings.toml", old)
+    command = ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks"), "--per-scan", "1"]
+    command += ["--output", "nnUNet_raw", "--jobs", "1"]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 1
+    assert len(refused.stderr.splitlines()) == 1
+    assert "was begun with other settings (sizes: ['tiny', 'small'," in refused.stderr
+    remedy = "continue with --recipe turing and --settings that say mass_effect.bone_hu = 0.0, or choose another"
+    assert remedy in refused.stderr
+    Path("bones.toml").write_text("[mass_effect]\nbone_hu = 0.0\n")
+    assert CliRunner().invoke(main, [*command, "--recipe", "turing", "--settings", "bones.toml"]).exit_code == 0
+    assert load_settings(old) == Settings()
+
+
+def test_a_dataset_of_another_recipe_is_told_which_one_continues_it(scans, tmp_path):
+    settings = override(load_recipe("paper"), sizes="tiny")
+    make(scans, tmp_path / "D", settings=settings, per_scan=1)
+    with pytest.raises(TumorgenError, match="now fitted\\); continue with --recipe paper, or choose another"):
+        make(scans, tmp_path / "D", settings=override(load_recipe(), sizes="tiny"))
+    with pytest.raises(TumorgenError, match=r"\(sizes: \['tiny'\], now \['small'\]\); continue with those, or choose"):
+        make(scans, tmp_path / "D", settings=override(load_recipe("paper"), sizes="small"))
+
+
+def test_provenance_names_the_recipe_and_settings_are_complete(scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks"), "--per-scan", "1"]
+    command += ["--sizes", "tiny", "--output", "raw", "--jobs", "1"]
+    for number, (options, name) in enumerate([([], DEFAULT_RECIPE), (["--recipe", "paper"], "paper")]):
+        assert CliRunner().invoke(main, [*command, *options, "--dataset-id", str(number + 1)]).exit_code == 0
+        folder = Path(f"raw/Dataset00{number + 1}_SynthLiver")
+        found = json.loads((folder / "provenance.json").read_text())
+        assert found["command"].startswith(f"tumorgen synth --recipe {name} --settings settings.toml --seed 0 ")
+        settings = replace(load_recipe(name), sizes=("tiny",))
+        for recipe in RECIPES:  # complete: the recipe that it lies on does not matter
+            assert load_settings(folder / "settings.toml", load_recipe(recipe)) == settings
+        assert found["settings"] == json.loads(json.dumps(to_plain(settings)))

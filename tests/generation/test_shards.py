@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,10 @@ from tumorgen.generation.merge import MergeReport, merge_shards
 from tumorgen.generation.run import Run, RunReport
 from tumorgen.generation.shards import Shard, parse_shard
 from tumorgen.generation.synth import synthesize_dataset
-from tumorgen.method.settings import Settings
+from tumorgen.method.recipes import load_recipe
 from tumorgen.tables.sources import match_sources
 
-SETTINGS = Settings(sizes=("tiny", "small"))
+SETTINGS = replace(load_recipe(), sizes=("tiny", "small"))
 NAME = "Dataset501_SynthLiver"
 PER_SCAN = 3
 
@@ -191,7 +192,7 @@ def test_what_a_killed_process_left_is_removed_when_all_is_there(scans, whole, t
     [
         ("2/4", {}, "shards 2, now 4"),
         ("2/2", {"per_scan": 5}, "per_scan 3, now 5"),
-        ("2/2", {"settings": Settings(sizes=("large",))}, "other settings"),
+        ("2/2", {"settings": replace(SETTINGS, sizes=("large",))}, "other settings"),
         ("2/2", {"seed": 1}, "--seed 0, not 1"),
     ],
 )

@@ -174,11 +174,27 @@ def test_settings_are_those_of_synth(make, tmp_path):
     assert {tumor.size_class for tumor in data._read.__self__.plan.tumors} == {"large"}
 
 
+def test_the_recipe_is_lifelike_unless_another_is_named_and_settings_lie_on_top_of_it(make, tmp_path):
+    def drawn(**variables: str):
+        training, _ = make(**variables).get_tr_and_val_datasets()
+        return training.load_case("case_0")[0]._read.__self__.plan
+
+    assert {tumor.texture_model for tumor in drawn().tumors} == {"scan"}
+    plan = drawn(TUMORGEN_RECIPE="turing")
+    assert {tumor.texture_model for tumor in plan.tumors} == {"paper"}
+    assert all(tumor.capsule_hu for tumor in plan.tumors)
+    (tmp_path / "none.toml").write_text("[capsule]\nenabled = false\n")
+    plan = drawn(TUMORGEN_RECIPE="turing", TUMORGEN_SETTINGS=str(tmp_path / "none.toml"))
+    assert all(tumor.mass_effect_percent and not tumor.capsule_hu for tumor in plan.tumors)
+
+
 def test_what_is_wrong_is_one_line(make, tmp_path):
     with pytest.raises(SystemExit, match=r"missing.toml: cannot be read"):
         make(TUMORGEN_SETTINGS=str(tmp_path / "missing.toml")).get_tr_and_val_datasets()
+    with pytest.raises(SystemExit, match="unknown recipe 'x'; choose from lifelike, "):
+        make(TUMORGEN_SETTINGS="", TUMORGEN_RECIPE="x").get_tr_and_val_datasets()
     with pytest.raises(SystemExit, match="TUMORGEN_SEED is 'x'"):
-        make(TUMORGEN_SETTINGS="", TUMORGEN_SEED="x").get_tr_and_val_datasets()
+        make(TUMORGEN_SETTINGS="", TUMORGEN_RECIPE="", TUMORGEN_SEED="x").get_tr_and_val_datasets()
 
 
 def test_a_cascade_is_refused_in_one_line(make):

@@ -18,7 +18,7 @@ from typing import Any
 from .. import __version__
 from ..errors import TumorgenError
 from ..fields import from_plain, to_plain
-from ..method import Settings, load_settings
+from ..method import RECIPES, Settings, load_settings, nearest_recipe
 from ..tables import SAMPLES, Record
 from .raw import BENCHMARK, PROVENANCE, Dataset, write_json
 
@@ -86,19 +86,19 @@ def begin_provenance(dataset: Dataset, settings: Settings, seed: int, per_scan: 
     """Write what is known at the beginning; the versions of the first run stay."""
     value = {
         "versions": read_provenance(dataset).get("versions") or versions(),
-        "command": _command(dataset, seed, per_scan, val_per_scan),
+        "command": _command(dataset, nearest_recipe(settings), seed, per_scan, val_per_scan),
         "seed": seed,
         "settings": to_plain(settings),
     }
     write_json(value, provenance_path(dataset))
 
 
-def _command(dataset: Dataset, seed: int, per_scan: int, val_per_scan: int) -> str:
-    """What makes the same bits, given the dataset's settings and scans."""
+def _command(dataset: Dataset, recipe: str, seed: int, per_scan: int, val_per_scan: int) -> str:
+    """What makes the same bits, given the dataset's settings and scans; version 0.1.0 knew no recipes."""
+    drawn = f"{f'--recipe {recipe} ' if recipe else ''}--settings settings.toml --seed {seed}"
     if (dataset.folder / BENCHMARK).is_file():
-        return f"tumorgen robustness --benchmark {BENCHMARK} --settings settings.toml --seed {seed}"
-    options = f"--seed {seed} --per-scan {per_scan} --val-per-scan {val_per_scan}"
-    return f"tumorgen synth --settings settings.toml {options}"
+        return f"tumorgen robustness --benchmark {BENCHMARK} {drawn}"
+    return f"tumorgen synth {drawn} --per-scan {per_scan} --val-per-scan {val_per_scan}"
 
 
 def finish_provenance(dataset: Dataset, records: Sequence[Record]) -> None:
@@ -147,15 +147,23 @@ def find_contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator
 
 def _other_settings(dataset: Dataset, found: Mapping[str, Any], seeds: set[int]) -> Iterator[str]:
     with suppress(TumorgenError):  # a settings file that cannot be read is a problem of its own
-        settings, recorded = load_settings(dataset.settings), found.get("settings")
-        if not isinstance(recorded, dict) or from_plain(Settings, recorded) != settings:
+        if _as_settings(found.get("settings")) != load_settings(dataset.settings):
             yield "its settings are not those of settings.toml"
     for seed in sorted(seeds - {found.get("seed")}):
         yield f"its seed is {str(found.get('seed'))[:40]}; {SAMPLES} says {seed}"
     command = str(found.get("command"))
     numbers = re.fullmatch(r".* --per-scan (\d{1,20}) --val-per-scan (\d{1,20})", command)
     per_scan, val_per_scan = map(int, numbers.groups()) if numbers else (0, 0)
+    recipe = next((name for name in RECIPES if f" --recipe {name} " in command), "")
     for seed in sorted(seeds):
-        expected = _command(dataset, seed, per_scan, val_per_scan)
+        expected = _command(dataset, recipe, seed, per_scan, val_per_scan)
         if command != expected:
             yield f"its command is {command[:120]!r}, not of the form {expected!r}"
+
+
+def _as_settings(recorded: Any) -> Settings | None:
+    """Settings from their recorded form; None where it is none."""
+    try:
+        return from_plain(Settings, recorded)
+    except TumorgenError:
+        return None

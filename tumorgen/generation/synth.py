@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,15 +12,17 @@ from pathlib import Path
 
 from ..dataset import LOCK, TEST, TRAINING, Hold, begin_provenance, refuse_other_versions, select_complete, versions
 from ..errors import TumorgenError
-from ..fields import dump_toml, to_plain
+from ..fields import dump_toml
 from ..imaging import PARTIAL, whole_file
-from ..method import load_settings, sample_name
+from ..method import Settings, find_differences, load_recipe, load_settings, nearest_recipe, sample_name
 from ..tables import Record, Source, recover_manifest, refuse_same_case
 from .batches import Batch, split_batches
 from .log import Log, open_log
 from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .shards import Division, merge_records, read_shards, record_division
 from .space import needed_bytes, refuse_full_disk
+
+_SHOWN = 80  # characters of what a message quotes
 
 
 def synthesize_dataset(run: Run) -> RunReport:
@@ -99,8 +102,8 @@ def read_existing(run: Run) -> list[Record]:
             f"{dataset.folder}: training cases and a test set do not go together; choose another --dataset-id"
         )
     if dataset.settings.exists():  # asked after the folder was listed, since other shards may be beginning
-        _refuse_other_settings(run)
         refuse_other_versions(dataset)
+        _refuse_other_settings(run)
     elif any(not name.startswith((PARTIAL, LOCK)) for name in found):
         raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
     records = select_complete(dataset, merge_records(recover_manifest(dataset.manifest), read_shards(dataset)))
@@ -114,21 +117,25 @@ def read_existing(run: Run) -> list[Record]:
 
 
 def _refuse_other_settings(run: Run) -> None:
-    old, new = (_flat(to_plain(settings)) for settings in (load_settings(run.dataset.settings), run.settings))
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    begun = load_settings(run.dataset.settings)
+    changed = find_differences(begun, run.settings)
     if changed:
-        key = changed[0]
+        key, values = next(iter(changed.items()))
+        before, now = (str(value)[:_SHOWN] for value in values)
         raise TumorgenError(
-            f"{run.dataset.folder}: was begun with other settings ({key}: {old.get(key)}, now {new.get(key)});"
-            " continue with those, or choose another --dataset-id, --name or --output"
+            f"{run.dataset.folder}: was begun with other settings ({key}: {before}, now {now});"
+            f" continue with {_what_continues(begun, run.settings)}, or choose another --dataset-id, --name or --output"
         )
 
 
-def _flat(nested: dict[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in nested.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
+def _what_continues(begun: Settings, settings: Settings) -> str:
+    """What continues a dataset: the recipe that it was begun with, where it is another, and what else it differs in."""
+    recipe, given = nearest_recipe(begun), find_differences(load_recipe(nearest_recipe(settings)), settings)
+    if recipe == nearest_recipe(settings):
+        return "those"
+    rest = {key: then for key, (_, then) in find_differences(load_recipe(recipe), begun).items() if key not in given}
+    named = ", ".join(f"{key} = {json.dumps(then)}" for key, then in rest.items())
+    return f"--recipe {recipe}" + (f" and --settings that say {named[:_SHOWN]}" if rest else "")
 
 
 def _begin_dataset(run: Run) -> None:

@@ -4,7 +4,7 @@ from .patch import Block, Outcome, Patch
 from .placement import count_clear, move_to_candidate, reach_mm
 from .plan import Plan, Tumor, sample_name, size_along, spacing_along
 from .real import SampleTraits, fit_to_real
-from .recipes import DEFAULT_RECIPE, RECIPES, load_recipe
+from .recipes import DEFAULT_RECIPE, RECIPES, find_differences, load_recipe, nearest_recipe
 from .rendering import render
 from .sampling import MuRange, apply_switches, draw_plan, draw_tumor, draw_variant, mu_range, plan_for, variant_class
 from .scan import Scan, digest_voxels, load_scan, prepare_scan
@@ -38,6 +38,7 @@ __all__ = [
     "draw_plan",
     "draw_tumor",
     "draw_variant",
+    "find_differences",
     "fit_to_real",
     "load_recipe",
     "load_scan",
@@ -46,6 +47,7 @@ __all__ = [
     "measured_from",
     "move_to_candidate",
     "mu_range",
+    "nearest_recipe",
     "needed_by",
     "occupied_voxels",
     "override",

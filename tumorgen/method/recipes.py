@@ -5,14 +5,16 @@ They lie in `manifests/recipes/` of the sources, and are installed with the pack
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import as_file, files
 
-from ..fields import check_choice
+from ..fields import check_choice, to_plain
 from .settings import Settings, load_settings
 
 RECIPES = ("lifelike", "paper", "turing", "published")
-DEFAULT_RECIPE = "turing"
+DEFAULT_RECIPE = "lifelike"
+TABLE_1_RECIPE = "turing"  # equals `Settings()`: all that version 0.1.0 knew, and what the robustness benchmark dials
 
 
 @cache
@@ -33,3 +35,21 @@ def load_recipe(name: str = DEFAULT_RECIPE) -> Settings:
     check_choice("recipe", (name,), RECIPES)
     with as_file(files("tumorgen.recipes") / f"{name}.toml") as path:
         return load_settings(path)
+
+
+def nearest_recipe(settings: Settings) -> str:
+    """Name of the recipe that the fewest settings differ from; of several alike the one of Table 1."""
+    return min(RECIPES, key=lambda name: (len(find_differences(load_recipe(name), settings)), name != TABLE_1_RECIPE))
+
+
+def find_differences(old: Settings, new: Settings) -> dict[str, tuple[object, object]]:
+    """Find what differs between two settings: dotted name -> (old, new), None where there is no such key."""
+    before, after = _flat(to_plain(old)), _flat(to_plain(new))
+    return {key: (before.get(key), after.get(key)) for key in {**before, **after} if before.get(key) != after.get(key)}
+
+
+def _flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in nested.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return flat

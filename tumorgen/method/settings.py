@@ -450,7 +450,8 @@ def override(
 ) -> Settings:
     """Settings with what the command line says on top; `sizes` is a comma-separated list, `without` names steps.
 
-    Pattern `satellite` has its main tumour of class `large` unless sizes are given.
+    Pattern `satellite` has its main tumour of class `large` unless sizes are given: here, or in settings of other sizes
+    than the paper's or those of real lesions.
 
     Raises
     ------
@@ -463,7 +464,7 @@ def override(
         changed[section] = dataclasses.replace(changed.get(section, getattr(settings, section)), **{switch: False})
     if pattern is not None:
         changed["pattern"] = pattern
-        if pattern == "satellite" and settings.sizes == Settings().sizes:
+        if pattern == "satellite" and settings.sizes in (Settings().sizes, (REAL,)):
             changed["sizes"] = ("large",)
     if sizes is not None:
         changed["sizes"] = tuple(name.strip() for name in sizes.split(",") if name.strip())

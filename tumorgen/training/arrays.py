@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Box, Geometry, Triple, Volume, paste
-from ..method import Scan, Settings, Vessels, needed_by, prepare_scan, render
+from ..method import Scan, Settings, Vessels, load_recipe, needed_by, prepare_scan, render
 from .patches import draw_any_class, render_box
 
 
@@ -43,7 +43,7 @@ def prepare_arrays(
         Name of the case; only `method.sampling.draw_variant` uses it, for its seed.
     settings
         What tumours are drawn with: all that they need is measured now, so that processes that are forked later share
-        it. What tumours of other settings need is measured when the first are drawn. The paper's by default.
+        it. What tumours of other settings need is measured when the first are drawn. `load_recipe()` by default.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def prepare_arrays(
     """
     shape = (int(image.shape[0]), int(image.shape[1]), int(image.shape[2]))
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
-    settings = settings or Settings()
+    settings = settings or load_recipe()
     volume = Volume(image, Geometry(shape, spacing))
     scan = prepare_scan(volume, np.asarray(label) > 0, vessels or settings.vessels, case)
     for name in needed_by(settings):
@@ -81,7 +81,7 @@ def add_tumors(
     rng
         Generator that everything is drawn from: the same state gives the same tumours.
     settings
-        What is drawn; the paper's by default.
+        What is drawn; `load_recipe()` by default.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def add_tumors(
     TumorgenError
         The liver is empty, of another shape than the image, or of values that are not HU.
     """
-    settings = settings or Settings()
+    settings = settings or load_recipe()
     scan = prepare_arrays(image, label, spacing_mm, settings=settings)
     return render(scan, draw_any_class(scan, settings, rng)).apply(scan)
 
@@ -112,7 +112,7 @@ def patch_with_tumors(
     rng
         Generator that everything is drawn from: the same state gives the same tumours.
     settings
-        What is drawn; the paper's by default.
+        What is drawn; `load_recipe()` by default.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def patch_with_tumors(
     image, label = scan.hu[box].copy(), scan.inside[box].astype(np.uint8)
     if not label.any():
         return image, label
-    for block in render_box(scan, draw_any_class(scan, settings or Settings(), rng, box), box):
+    for block in render_box(scan, draw_any_class(scan, settings or load_recipe(), rng, box), box):
         paste(image, box, block.image, block.box)
         paste(label, box, block.label, block.box)
     return image, label

@@ -16,12 +16,12 @@ from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from tumorgen.errors import TumorgenError
-from tumorgen.method import Settings, load_settings
+from tumorgen.method import DEFAULT_RECIPE, Settings, load_recipe, load_settings
 from tumorgen.training.frame import Frame, share_below_clipping
 from tumorgen.training.measuring import measure_cases
 from tumorgen.training.preprocessed import TumorCases, fixed_tumors, fresh_tumors
 
-SETTINGS, SEED = "TUMORGEN_SETTINGS", "TUMORGEN_SEED"
+RECIPE, SETTINGS, SEED = "TUMORGEN_RECIPE", "TUMORGEN_SETTINGS", "TUMORGEN_SEED"
 
 
 class nnUNetTrainerTumorgen(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801  # nnU-Net finds a trainer by this name
@@ -46,11 +46,11 @@ class nnUNetTrainerTumorgen(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
 
     def _with_tumors(self, training: Any, validation: Any) -> tuple[TumorCases, TumorCases]:
         frame = Frame.of(self.plans_manager.plans, self.configuration_name, self.dataset_json)
-        path, seed = os.environ.get(SETTINGS), _seed()
-        settings = load_settings(Path(path)) if path else Settings()
+        settings, told = _settings()
+        seed = _seed()
         source = Path(self.preprocessed_dataset_folder)
         folder = source.with_name(f"{source.name}_tumorgen")
-        self.print_to_log_file(f"tumorgen: settings {path or 'of the paper'}, seed {seed}; measuring in {folder}")
+        self.print_to_log_file(f"tumorgen: {told}, seed {seed}; measuring in {folder}")
         skip: dict[str, str] = {}
         for dataset in (training, validation):
             skip |= measure_cases(dataset, folder, frame, settings, default_num_processes)
@@ -91,6 +91,15 @@ class nnUNetTrainerTumorgen(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
             " false positives only. Score tumours on a dataset of `tumorgen synth` or on real ones (docs/training.md)"
         )
         super().perform_actual_validation(save_probabilities)
+
+
+def _settings() -> tuple[Settings, str]:
+    """Settings of the recipe, with those of the file on top, and what they are in words."""
+    recipe, path = os.environ.get(RECIPE) or DEFAULT_RECIPE, os.environ.get(SETTINGS)
+    settings = load_recipe(recipe)
+    if path:
+        return load_settings(Path(path), settings), f"recipe {recipe} with settings {path}"
+    return settings, f"recipe {recipe}"
 
 
 def _seed() -> int | None:
