@@ -157,8 +157,8 @@ def edge_widths(tumor: Tumor, spacing_mm: Sequence[float], parts: Sequence[int])
     """Width of the edge's blur along each axis; on the scan's own noise no sharper than voxels are."""
     widths = []
     for s, k in zip(spacing_mm, parts, strict=True):
-        voxel = np.sqrt(max((0.425 * s) ** 2 - (s**2 / 12 if k > 1 else 0), 0))
-        widths.append(float(max(tumor.sigma_c_mm, voxel)) if tumor.texture_model == "scan" else tumor.sigma_c_mm)
+        voxel = s * float(np.sqrt(0.45**2 - 1 / 12 + 1 / (6 * k**2)))
+        widths.append(max(tumor.sigma_c_mm, voxel) if tumor.texture_model == "scan" else tumor.sigma_c_mm)
     return widths if tumor.sigma_c_mm else [0.0, 0.0, 0.0]
 
 
@@ -169,7 +169,7 @@ def annotated(
     inset, jitter = tumor.label_inset_mm, tumor.label_jitter_mm
     if not (inset or jitter):
         return None
-    width = max(*widths[1:], inset / 2 + jitter)
+    width = max(*widths[1:], inset / 2 + jitter, 0.5 * max(fine_mm))
     soft = blurred(t.astype(F), 3 * [width], fine_mm)
     spacing = [s * k for s, k in zip(fine_mm, parts, strict=True)]
     shape = [n // k for n, k in zip(t.shape, parts, strict=True)]

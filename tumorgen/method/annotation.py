@@ -17,6 +17,7 @@ from .plan import Tumor
 from .shape import Grid
 
 GRAIN_MM = 1.8  # width (sigma) of the grain of the hand's departures
+_RESOLVED = 0.5  # fine parts: the least width of a blur that tells depths in them
 _HAND = 0x9E3779B97F4A7C15  # parts the hand's noise from the shape's, which has the same seed
 
 
@@ -25,12 +26,13 @@ def is_annotated(tumor: Tumor) -> bool:
     return bool(tumor.label_inset_mm or tumor.label_jitter_mm)
 
 
-def label_width_mm(tumor: Tumor, edge_mm: Sequence[float]) -> float:
+def label_width_mm(tumor: Tumor, grid: Grid, edge_mm: Sequence[float]) -> float:
     """Width of the blur that the label is read from: the edge's in plane, or more where that is too narrow.
 
-    A blur tells depths up to about twice its width; of a hard edge it tells none.
+    A blur tells depths up to about twice its width, and no more than the grid resolves; of a hard edge it tells none.
     """
-    return max(*edge_mm[1:], tumor.label_inset_mm / 2 + tumor.label_jitter_mm)
+    resolved = _RESOLVED * max(grid.fine_spacing_mm)
+    return max(*edge_mm[1:], tumor.label_inset_mm / 2 + tumor.label_jitter_mm, resolved)
 
 
 def annotated(soft: Floats, width_mm: float, tumor: Tumor, grid: Grid) -> NDArray[np.bool_]:

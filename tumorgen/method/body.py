@@ -27,7 +27,7 @@ from .texture import texture_hu
 
 MOST_POINTS = 2**27  # of a tumour's fine grid, some GB: a cube of 35 cm at 0.7 mm; no row may ask for more
 MOST_WEIGHTS = 2**19  # of a blur along one axis: 1000 voxels and a sigma of 65 voxels
-VOXEL_SIGMA = 0.425  # of a Gaussian as wide as a voxel at half its height, in voxels
+VOXEL_SIGMA = 0.45  # voxels: a Gaussian as wide as a voxel at half its height has 0.425, and a sampled one loses some
 TRUNCATE = 3.0  # standard deviations at which a blur is cut off
 
 
@@ -197,7 +197,7 @@ def widened_for_blurs(
     """
     rim = 3 * [tumor.sigma_d_mm if tumor.capsule_hu else 0.0]
     edge = edge_widths_mm(tumor, grid)
-    label = 3 * [label_width_mm(tumor, edge) if is_annotated(tumor) else 0.0]
+    label = 3 * [label_width_mm(tumor, grid, edge) if is_annotated(tumor) else 0.0]
     reach = [blur_radii(sigmas, grid.fine_spacing_mm) for sigmas in (edge, rim, label)]
     margins = [max(e + r, each) for e, r, each in zip(*reach, strict=True)]
     voxels = grid.holding(box, margins)
@@ -220,16 +220,16 @@ def soft_edge(shape: NDArray[np.bool_], within: Box, tumor: Tumor, grid: Grid) -
 def edge_widths_mm(tumor: Tumor, grid: Grid) -> list[float]:
     """Width of the edge's blur along (z, y, x): sigma_c; on the scan's own noise no less than its point spread.
 
-    A scan resolves no more than its voxels: a point is at least as wide as one (full width at half maximum). The mean
-    over the fine parts of a voxel is part of that already.
+    A scan resolves no more than its voxels: a point is at least as wide as one (full width at half maximum). The shape
+    lies on fine parts that are all or nothing, which no scanner shows; the mean over a voxel's parts does a part.
     """
     if tumor.texture_model != SCAN or not tumor.sigma_c_mm:
         return 3 * [tumor.sigma_c_mm]
-    widths = []
-    for spacing, parts in zip(grid.spacing_mm, grid.fine, strict=True):
-        averaged = spacing**2 / 12 if parts > 1 else 0.0
-        widths.append(max(tumor.sigma_c_mm, math.sqrt(max((VOXEL_SIGMA * spacing) ** 2 - averaged, 0.0))))
-    return widths
+    least = [
+        spacing * math.sqrt(VOXEL_SIGMA**2 - 1 / 12 + 1 / (6 * parts**2))
+        for spacing, parts in zip(grid.spacing_mm, grid.fine, strict=True)
+    ]
+    return [max(tumor.sigma_c_mm, width) for width in least]
 
 
 def capsule_rim(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
@@ -275,7 +275,7 @@ def annotators_label(
 ) -> NDArray[np.bool_]:
     """Voxels that an annotator labels, in one piece, of a shape in a box of the fine grid and its t'' there."""
     edge = edge_widths_mm(tumor, grid)
-    width = label_width_mm(tumor, edge)
+    width = label_width_mm(tumor, grid, edge)
     if edge != 3 * [width]:
         soft = shape.astype(np.float32)
         blur_box(soft, inside, 3 * [width], grid.fine_spacing_mm)
