@@ -11,12 +11,23 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from discs import disc_scan, write_discs, write_scan
+from scipy import ndimage
 
 from tumorgen.cli import main
 from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import load_settings
 from tumorgen.realism import bin_tables
-from tumorgen.realism.bin_tables import BINS_MM, blend, own_part, prior_bin, resampled, table_of
+from tumorgen.realism.bin_tables import (
+    BINS_MM,
+    SCATTER,
+    blend,
+    own_part,
+    part_within,
+    prior_bin,
+    resampled,
+    table_of,
+    without_scatter,
+)
 from tumorgen.realism.fitting import fit_recipe, no_looks, share_of_patients
 from tumorgen.realism.label_maps import MeasuredLabels, measure_label_maps
 from tumorgen.realism.recipe_files import format_recipe, write_recipe
@@ -63,13 +74,18 @@ def test_distributions_are_given_back_within_their_scatter(shapes_as_they_were):
     real = fit.settings.real
     assert real.radius_mm[10] == pytest.approx(6, rel=0.05)  # 400 of a spread of 0.4: 0.025
     assert np.log(real.radius_mm[15] / real.radius_mm[5]) == pytest.approx(0.4 * 1.349, rel=0.15)
-    assert real.count == pytest.approx([5] * 21, abs=0.15)  # lifelike has 0.01 of it
+    assert real.count == pytest.approx([5] * 21, abs=0.4)  # lifelike has 0.01 of it
     middle = real.bins[1]
     assert middle.below_mm == 10
     assert middle.contrast_hu[5] == pytest.approx(-40, abs=1.2)  # 6 / sqrt(200), times three
-    assert (middle.contrast_hu[8] - middle.contrast_hu[2]) / (2 * 0.842) == pytest.approx(6, rel=0.2)
+    own = math.sqrt(6**2 - SCATTER[10.0][0] ** 2)  # the spread without what measuring adds
+    assert (middle.contrast_hu[8] - middle.contrast_hu[2]) / (2 * 0.842) == pytest.approx(own, rel=0.2)
     assert middle.sigma_c_mm[5] == pytest.approx(1.2, abs=0.02)
-    assert middle.heterogeneity[5] == pytest.approx(6 / 40, abs=0.02)  # sqrt(10^2 - 8^2) over the contrast
+    inner = pd.Series([6.5])  # 1.5 mm inside
+    noise = 0.64 * 8**2 * part_within(inner, 1.6)[0]
+    grain = float(np.median(LIFELIKE.real.bins[1].grain_mm))
+    seen = part_within(inner, math.hypot(grain, 1.5))[0] * grain**2 / (grain**2 + 1.5**2)
+    assert middle.heterogeneity[5] == pytest.approx(math.sqrt((10**2 - noise) / seen) / 40, abs=0.02)
     assert middle.depth[5] == pytest.approx(2.7, abs=0.05)  # 2 + r / 10
     assert middle.grain_mm == pytest.approx(prior_bin(LIFELIKE.real, 10.0).grain_mm)
 
@@ -109,12 +125,33 @@ def test_values_are_held_within_limits():
     assert table_of(frame, "core_contrast_hu", "contrast_hu", 2) == (-90.0, -40.0, -12.0)
 
 
+def test_part_of_a_field_within_a_disc_is_that_of_drawn_fields():
+    rng = np.random.default_rng(0)
+    y, x = np.ogrid[-100:101, -100:101]
+    parts = []
+    for _ in range(40):
+        field = ndimage.gaussian_filter(rng.standard_normal((201, 201)), 20.0)
+        parts.append(field[y**2 + x**2 <= 40**2].var() * 4 * np.pi * 20**2)  # the variance of filtered white noise
+    assert part_within(pd.Series([4.0]), 2.0)[0] == pytest.approx(np.mean(parts), rel=0.15)  # 40 fields
+    assert part_within(pd.Series([50.0]), 1.0)[0] == pytest.approx(1, abs=0.01)
+    assert part_within(pd.Series([0.5]), 5.0)[0] == pytest.approx(0, abs=0.01)
+
+
+def test_scatter_of_measuring_is_taken_out_of_the_spread():
+    rng = np.random.default_rng(0)
+    measured = pd.Series(rng.normal(-40, 6, 2000) + rng.normal(0, 4, 2000))
+    own = without_scatter(measured, pd.Series(np.ones(2000)), 4.0)
+    assert own.std() == pytest.approx(6, rel=0.05)
+    assert own.median() == pytest.approx(measured.median())
+    assert set(without_scatter(pd.Series([1.0, 2.0, np.nan]), pd.Series(np.ones(3)), 4.0).dropna()) == {1.5}
+
+
 def test_scans_of_a_patient_weigh_as_one(shapes_as_they_were):
     once = [label_map("a", np.linspace(3, 4, 9)), label_map("b", np.linspace(5, 9, 9))]
     twice = [*once, label_map("b2", np.linspace(5, 9, 9), patient="b")]
     first, second = (fit_recipe(each, no_looks()[0], LIFELIKE, jobs=1) for each in (once, twice))
     assert second.settings.real.radius_mm == pytest.approx(first.settings.real.radius_mm, rel=0.04)  # half a rank
-    assert [each.support for each in second.bins] == [each.support for each in first.bins]
+    assert [each.count("depth") for each in second.bins] == [each.count("depth") for each in first.bins]
 
 
 def test_scans_without_lesions_count_in_no_number(shapes_as_they_were):
@@ -143,9 +180,8 @@ def test_file_is_read_back_and_says_what_it_was_made_of(tmp_path, shapes_as_they
     assert load_settings(tmp_path / "mine.toml") == fit.settings
     assert text.startswith("# tumorgen fit real --output mine.toml\n")
     assert "20 lesions, 4 scans, 4 patients" in text
-    assert (
-        "# 20 lesions for depth and shape (86% of these tables), 8 for contrast, edge and heterogeneity (50%)." in text
-    )
+    counts = "depth and shape 20 (86%), contrast 8 (50%), edge 8 (50%), heterogeneity 8 (50%)."
+    assert f"Lesions, and their part in the tables: {counts}" in text.replace("\n# ", " ")
     assert len(fit.settings.real.bins) == len(BINS_MM)
     assert max(map(len, text.splitlines())) < 170
 

@@ -5,8 +5,9 @@ What is measured becomes what is drawn:
 - contrast of the core, and depth, are drawn as they are measured;
 - sigma of the edge is the measured width over 2.563, as it is an error function that is drawn. The scan's own point
   spread and the annotator's hand are in it: what is drawn on a scan is not blurred again by the scanner;
-- heterogeneity is the low-frequency SD inside as far as it exceeds that of the ring (the variances of the scan's noise
-  and of the lesion's own field add up), over the contrast of the core;
+- of contrast and edge, the scatter that comes of measuring (`SCATTER`) is taken out of the spread;
+- heterogeneity has the median of the low-frequency variance inside beyond that of noise, and a spread that is set: of a
+  single lesion it is mostly chance;
 - axis ratio, elongation and irregularity are found by drawing and measuring (`shape_tables`);
 - grain is not measured: it is the prior's.
 """
@@ -14,6 +15,7 @@ What is measured becomes what is drawn:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from ..method import Bin, Quantiles, Real, Settings
-from .appearance import WIDTH_OF_SIGMA
+from .appearance import INSIDE_MM, INSIDE_TINY_MM, SMOOTH_MM, TINY_MM, WIDTH_OF_SIGMA
 from .shape_tables import MEASURES, Numbers, RealShapes, fit_shapes, quantiles_of, rising
 
 BINS_MM = (5.0, 10.0, 20.0, 200.0)  # where bins of radii end
@@ -33,16 +35,33 @@ LIMITS: Mapping[str, tuple[float, float]] = {  # of what is drawn; beyond them l
     "count": (1.0, 40.0),
     "contrast_hu": (-90.0, -12.0),
     "sigma_c_mm": (0.3, 3.0),
-    "heterogeneity": (0.0, 0.45),
+    "heterogeneity": (0.0, 0.6),
     "grain_mm": (0.5, 20.0),
     "axis_ratio": (0.3, 1.0),
     "elongation": (0.3, 2.0),
     "irregularity": (0.0, 0.35),
     "depth": (0.2, 20.0),
 }
-LOOKS: Mapping[str, str] = {"contrast_hu": "core_contrast_hu", "sigma_c_mm": "sigma_c_mm", "heterogeneity": "excess"}
+LOOKS: Mapping[str, str] = {  # table of a look: the column of `with_drawn` that it is of
+    "contrast_hu": "core_contrast_hu",
+    "sigma_c_mm": "sigma_c_mm",
+    "heterogeneity": "field_variance",
+}
 SPACING = ("spacing_z_mm", "spacing_y_mm", "spacing_x_mm")
 _LEAST = 3  # lesions that tables are looked for
+
+# Found by measuring tumours that were drawn into real scans, by bin: SD of the measured contrast in HU, and of the
+# logarithm of the measured sigma of the edge, about what was drawn.
+SCATTER: Mapping[float, tuple[float, float]] = {
+    5.0: (7.0, 0.55),
+    10.0: (4.0, 0.33),
+    20.0: (2.5, 0.2),
+    200.0: (1.5, 0.15),
+}
+_NOISE_PART = 0.64  # of the ring's low-frequency variance that is noise; found likewise, of tumours without a field
+_NOISE_GRAIN_MM = 1.6  # of noise after the Gaussian of 1.5 mm that parts low frequencies from high ones
+_LEAST_SEEN = 0.25  # part of a field's variance
+_FIELD_SPREAD = 0.5  # SD of the logarithm of heterogeneity
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,20 +75,38 @@ class BinLesions:
     looks: pd.DataFrame
     prior: Bin
 
-    @property
-    def support(self) -> tuple[float, float]:
-        """How many lesions the tables of shape and of look rest on, each one over the number of its patient's scans."""
-        seen = self.looks["core_contrast_hu"].notna()
-        return float(self.shapes["weight"].sum()), float(self.looks["weight"][seen].sum())
+    def count(self, table: str) -> float:
+        """How many lesions a table rests on, each one over the number of its patient's scans."""
+        frame, column = (self.looks, LOOKS[table]) if table in LOOKS else (self.shapes, "depth")
+        return float(frame["weight"][frame[column].notna()].sum())
 
 
-def with_drawn(lesions: pd.DataFrame) -> pd.DataFrame:
-    """Measured lesions with what is drawn of their look: `sigma_c_mm`, and `excess`, the heterogeneity."""
-    excess = np.clip(lesions["inside_low_sd_hu"] ** 2 - lesions["ring_low_sd_hu"] ** 2, 0, None)
+def with_drawn(lesions: pd.DataFrame, grain_mm: pd.Series[float]) -> pd.DataFrame:
+    """Measured lesions with what is drawn of their look: `sigma_c_mm`, and `field_variance`, squared heterogeneity.
+
+    Of a lesion's field, whose grain is given for each, and of noise, only a part of the variance passes the Gaussian
+    that parts frequencies, and is seen within the disc where it is measured. What exceeds the noise is the field's; it
+    may come out negative, and is nan where too little of it could be seen.
+    """
+    inner_mm = lesions["radius_mm"] - np.where(lesions["radius_mm"] < TINY_MM, INSIDE_TINY_MM, INSIDE_MM)
+    noise = _NOISE_PART * part_within(inner_mm, _NOISE_GRAIN_MM) * lesions["ring_low_sd_hu"] ** 2
+    seen = part_within(inner_mm, (grain_mm**2 + SMOOTH_MM**2) ** 0.5) * grain_mm**2 / (grain_mm**2 + SMOOTH_MM**2)
+    field = (lesions["inside_low_sd_hu"] ** 2 - noise) / seen.where(seen >= _LEAST_SEEN)
     return lesions.assign(
-        sigma_c_mm=lesions["edge_width_mm"] / WIDTH_OF_SIGMA,
-        excess=np.sqrt(excess) / lesions["core_contrast_hu"].abs(),
+        sigma_c_mm=lesions["edge_width_mm"] / WIDTH_OF_SIGMA, field_variance=field / lesions["core_contrast_hu"] ** 2
     )
+
+
+def part_within(radius_mm: pd.Series[float], grain_mm: pd.Series[float] | float) -> pd.Series[float]:
+    """Part of the variance of a Gaussian field of a grain (sigma of the filter) that is seen within a disc of a radius.
+
+    One minus the mean correlation of two points of the disc, exp(-d^2 / 4 sigma^2), whose integral is known.
+    """
+    from scipy import special
+
+    a = radius_mm**2 / (4 * grain_mm**2)
+    mean_correlation = (1 - special.ive(0, 2 * a) - special.ive(1, 2 * a)) / a
+    return pd.Series(1 - mean_correlation, radius_mm.index)
 
 
 def fit_bin(lesions: BinLesions, settings: Settings) -> Bin:
@@ -83,12 +120,42 @@ def fit_bin(lesions: BinLesions, settings: Settings) -> Bin:
         )
         found = fit_shapes(real, found, LIMITS, settings)
         found = dataclasses.replace(found, depth=table_of(frame, "depth", "depth", STEPS))
-    tables: dict[str, Any] = {
-        table: table_of(lesions.looks, column, table, STEPS)
-        for table, column in LOOKS.items()
-        if lesions.looks[column].notna().sum() >= _LEAST
-    }
-    return dataclasses.replace(found, **tables)
+    return dataclasses.replace(found, **_look_tables(lesions.looks, lesions.prior.below_mm))
+
+
+def _look_tables(looks: pd.DataFrame, below_mm: float) -> dict[str, Any]:
+    """Tables of what was measured of enough lesions."""
+    contrast_sd, edge_sd = SCATTER[below_mm]
+    own = looks.assign(
+        core_contrast_hu=without_scatter(looks["core_contrast_hu"], looks["weight"], contrast_sd),
+        sigma_c_mm=np.exp(without_scatter(np.log(looks["sigma_c_mm"]), looks["weight"], edge_sd)),
+    )
+    enough = {table for table, column in LOOKS.items() if looks[column].notna().sum() >= _LEAST}
+    tables = {table: table_of(own, LOOKS[table], table, STEPS) for table in enough - {"heterogeneity"}}
+    if "heterogeneity" in enough:
+        tables["heterogeneity"] = _heterogeneity(looks)
+    return tables
+
+
+def without_scatter(values: pd.Series[float], weights: pd.Series[float], scatter: float) -> pd.Series[float]:
+    """Values drawn to their median so far that their variance is less by that of a scatter."""
+    known = values.notna()
+    if not known.any():
+        return values
+    middle, mean = (float(values[known].median()), float(np.average(values[known], weights=weights[known])))
+    variance = float(np.average((values[known] - mean) ** 2, weights=weights[known]))
+    kept = math.sqrt(max(0.0, 1 - scatter**2 / variance)) if variance else 0.0
+    return middle + kept * (values - middle)
+
+
+def _heterogeneity(looks: pd.DataFrame) -> Quantiles:
+    """Table about the median of the measured heterogeneity."""
+    from scipy import special
+
+    (median,) = quantiles_of(looks["field_variance"].to_numpy(float), _weights(looks), [0.5])
+    shares = (np.arange(STEPS + 1) + 0.25) / (STEPS + 0.5)  # the ends of a distribution without ends
+    values = math.sqrt(max(0.0, median)) * np.exp(_FIELD_SPREAD * special.ndtri(shares))
+    return rising(np.clip(values, *LIMITS["heterogeneity"]))
 
 
 def table_of(frame: pd.DataFrame, column: str, table: str, steps: int) -> Quantiles:
@@ -102,11 +169,10 @@ def _weights(frame: pd.DataFrame) -> Numbers:
     return frame["weight"].to_numpy(float)
 
 
-def blend_bins(fitted: Bin, prior: Bin, support: tuple[float, float]) -> Bin:
-    """A bin's tables, blended with a prior's as many lesions as were measured allow."""
-    shapes, looks = support
+def blend_bin(fitted: Bin, prior: Bin, lesions: BinLesions) -> Bin:
+    """A bin's tables, each blended with a prior's as many lesions as it rests on allow."""
     tables: dict[str, Any] = {
-        name: blend(getattr(fitted, name), getattr(prior, name), looks if name in LOOKS else shapes)
+        name: blend(getattr(fitted, name), getattr(prior, name), lesions.count(name))
         for name in tables_of(prior)
         if name != "grain_mm"
     }

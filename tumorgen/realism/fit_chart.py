@@ -65,8 +65,7 @@ def draw_fit(fit: Fit, path: Path) -> None:
         first = _draw_bin(figure, grid, row, bin_, prior_bin(prior, bin_.below_mm))
         for axes, name in zip(first, names, strict=True):
             _draw_measured(axes, name, lesions.looks if name in LOOKS else lesions.shapes)
-        shapes, looks = lesions.support
-        first[0].set_ylabel(f"radius {below:g} to {bin_.below_mm:g} mm\nn = {shapes:.3g}, looks {looks:.3g}")
+        first[0].set_ylabel(f"radius {below:g} to {bin_.below_mm:g} mm", fontsize=9)
         below = bin_.below_mm
     save_figure(figure, path)
 
@@ -93,7 +92,9 @@ def _draw_measured(axes: Axes, name: str, lesions: pd.DataFrame) -> None:
     column = COLUMNS.get(name, "")
     if column in lesions:
         values = lesions[column]
-        _draw_values(axes, 1 - values if column == "circularity" else values)
+        change = {"circularity": 1 - values, "field_variance": np.sqrt(values.clip(0))}.get(column, values)
+        _draw_values(axes, change)
+        axes.text(0.03, 0.93, f"n = {values.notna().sum()}", transform=axes.transAxes, fontsize=8)
 
 
 def _draw_tables(axes: Axes, name: str, table: Quantiles, prior: Quantiles) -> None:

@@ -21,7 +21,7 @@ from .bin_tables import (
     BINS_MM,
     BinLesions,
     blend,
-    blend_bins,
+    blend_bin,
     change_tables,
     fit_bin,
     own_part,
@@ -141,7 +141,7 @@ def fit_recipe(
         Whether such bins are blended with the tables of the lesions of all sizes instead.
 
     """
-    shapes, counts, looks = shape_frame(measured), count_frame(measured), with_drawn(looks)
+    shapes, counts, looks = shape_frame(measured), count_frame(measured), _with_drawn(looks, prior.real)
     ill = counts[counts["count"] > 0]
     bins = [BinLesions(_within(shapes, end), _within(looks, end), prior_bin(prior.real, end)) for end in BINS_MM]
     everything = BinLesions(shapes, looks, bins[1].prior)
@@ -157,6 +157,12 @@ def fit_recipe(
     )
     settings = dataclasses.replace(prior, real=_rounded_tables(real))
     return Fit(settings, prior, alone, tuple(bins), shapes, counts, looks)
+
+
+def _with_drawn(looks: pd.DataFrame, prior: Real) -> pd.DataFrame:
+    """Measured lesions with what is drawn of their look, a field having the median grain of a prior for their size."""
+    grains = [float(np.median(prior.bin_of(radius).grain_mm)) for radius in looks["radius_mm"]]
+    return with_drawn(looks, pd.Series(grains, looks.index, float))
 
 
 def _within(frame: pd.DataFrame, end: float) -> pd.DataFrame:
@@ -179,7 +185,7 @@ def _blended(own: BinLesions, fitted: Bin, everything: Bin | None) -> Bin:
     prior = own.prior
     if everything:
         prior = dataclasses.replace(everything, below_mm=prior.below_mm, grain_mm=prior.grain_mm)
-    return blend_bins(fitted, prior, own.support)
+    return blend_bin(fitted, prior, own)
 
 
 def _sizes(frame: pd.DataFrame, name: str, prior: Real) -> tuple[float, ...]:

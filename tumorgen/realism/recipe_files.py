@@ -75,8 +75,13 @@ def _describe_frame(lesions: pd.DataFrame, scans: pd.DataFrame) -> str:
 
 
 def _describe_bin(lesions: BinLesions) -> str:
-    shapes, looks = lesions.support
-    return (
-        f"{shapes:.3g} lesions for depth and shape ({own_part(shapes):.0%} of these tables), {looks:.3g} for"
-        f" contrast, edge and heterogeneity ({own_part(looks):.0%})."
-    )
+    kinds = {
+        "depth": "depth and shape",
+        "contrast_hu": "contrast",
+        "sigma_c_mm": "edge",
+        "heterogeneity": "heterogeneity",
+    }
+    counts = [
+        f"{what} {lesions.count(table):.3g} ({own_part(lesions.count(table)):.0%})" for table, what in kinds.items()
+    ]
+    return f"Lesions, and their part in the tables: {', '.join(counts)}."
