@@ -17,6 +17,7 @@ import click
 
 from tumorgen.errors import TumorgenError
 
+from .audit import audit
 from .evaluate import evaluate
 from .fit import fit
 from .healthy import healthy
@@ -124,6 +125,7 @@ for _command in (
     healthy,
     trainer_path,
     evaluate,
+    audit,
     robustness,
     worst,
     fit,

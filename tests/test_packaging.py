@@ -212,6 +212,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
 def test_commands_are_those_of_the_manual() -> None:
     assert COMMANDS == [
+        "audit",
         "evaluate",
         "fit",
         "healthy",

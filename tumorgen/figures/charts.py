@@ -1,29 +1,23 @@
 """Charts of an evaluation as SVG elements of an HTML page: text stays text, and equal numbers give equal bytes.
 
-Only matplotlib's object interface is used. The colours are those of Okabe and Ito, which colour-blind readers can tell
-apart. Ink and lines take the HTML page's colours (`--ink`, `--muted`, `--line`), so that a dark page has light axes.
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from ..evaluation import FOUND_BY, RADIUS_BINS, ConfidenceInterval, Estimates, Evaluation, Summary
 from .findings import CONTROL_DIMENSION, FAILS, level_name
 from .page import FAINT, INK, MUTED, shorten
+from .plots import new_plot, style_axes, svg_of
 
 MINE, THEIRS, DICE = "#0072b2", "#d55e00", "#009e73"
-THEME = {INK: "--ink", MUTED: "--muted", FAINT: "--line"}
 AXES = {  # what the levels of a dimension are; no formulas, whose letters an SVG would place one by one
     "location": "region of the liver",
     "size": "radius, mm",
@@ -37,7 +31,7 @@ WIDTH = 9.6  # inches
 
 def draw_detection(summary: Summary) -> str:
     """Draw the share of lesions found against radius, with 95 % intervals, by both rules (the paper's Figure 5)."""
-    figure = _figure(WIDTH, 3.4)
+    figure = new_plot(WIDTH, 3.4)
     axes = figure.add_subplot()
     for (rule, name), color, shift, marker in zip(FOUND_BY.items(), (MINE, THEIRS), (-0.08, 0.08), "os", strict=True):
         found = [summary.sensitivity[rule][radius] for radius in RADIUS_BINS]
@@ -47,7 +41,7 @@ def draw_detection(summary: Summary) -> str:
     axes.set_xlabel("radius of the sphere of the lesion's volume")
     axes.set_ylabel("share of lesions found")
     _finish(axes, legend=True)
-    return _svg(figure, "radius")
+    return svg_of(figure, "radius")
 
 
 def draw_dice(evaluation: Evaluation, other: Evaluation | None = None) -> str:
@@ -55,7 +49,7 @@ def draw_dice(evaluation: Evaluation, other: Evaluation | None = None) -> str:
 
     The liver's axis begins just below its lowest value, since good models differ by hundredths.
     """
-    figure = _figure(WIDTH, 3.2)
+    figure = new_plot(WIDTH, 3.2)
     models = [("this", evaluation, MINE)] + ([("other", other, THEIRS)] if other else [])
     for number, (metric, organ) in enumerate((("liver_dsc", "liver"), ("tumor_dsc", "tumour")), 1):
         axes = figure.add_subplot(1, 2, number)
@@ -73,7 +67,7 @@ def draw_dice(evaluation: Evaluation, other: Evaluation | None = None) -> str:
         lowest = min((value for values in drawn for value in values), default=0.0)
         if metric == "liver_dsc" and lowest > 0.5:
             axes.set_ylim(math.floor(20 * lowest - 0.2) / 20, 1.003)
-    return _svg(figure, "dice")
+    return svg_of(figure, "dice")
 
 
 def _values(found: Evaluation, metric: str) -> list[float]:
@@ -88,15 +82,15 @@ def draw_differences(evaluation: Evaluation, other: Evaluation) -> str:
         for case in evaluation.cases
         if case.scored and not math.isnan(case.tumor_dsc - theirs.get(case.case, math.nan))
     )
-    figure = _figure(WIDTH, 2.8)
+    figure = new_plot(WIDTH, 2.8)
     axes = figure.add_subplot()
     axes.bar(range(len(found)), found, width=0.8, color=[MINE if d > 0 else THEIRS for d in found])
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set_xticks([])
     axes.set_xlabel(f"{len(found)} cases, sorted")
     axes.set_ylabel("tumour DSC,\nthis minus the other")
-    _plain(axes)
-    return _svg(figure, "differences")
+    style_axes(axes)
+    return svg_of(figure, "differences")
 
 
 def draw_robustness(summary: Summary) -> str:
@@ -108,7 +102,7 @@ def draw_robustness(summary: Summary) -> str:
     dimensions |= {name: levels for name, levels in summary.dimensions.items() if name == CONTROL_DIMENSION}  # the last
     columns = min(3, len(dimensions))
     rows = math.ceil(len(dimensions) / columns)
-    figure = _figure(WIDTH, 2.75 * rows + 0.3)
+    figure = new_plot(WIDTH, 2.75 * rows + 0.3)
     named: dict[str, Any] = {}
     for number, (dimension, levels) in enumerate(dimensions.items(), 1):
         axes = figure.add_subplot(rows, columns, number)
@@ -116,7 +110,7 @@ def draw_robustness(summary: Summary) -> str:
         named |= {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.set_layout_engine("constrained", h_pad=0.1)  # inches: room between an axis' name and the next title
     figure.legend(named.values(), named, loc="outside upper center", ncols=4, frameon=False, fontsize=9, labelcolor=INK)
-    return _svg(figure, "robustness")
+    return svg_of(figure, "robustness")
 
 
 def _panel(axes: Axes, dimension: str, levels: Mapping[str, Estimates]) -> None:
@@ -186,45 +180,11 @@ def _box(axes: Axes, place: int, values: Sequence[float], color: str) -> None:
     axes.plot(place + spread, values, ".", color=color, markersize=4, alpha=0.5, markeredgewidth=0)
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
-    FigureCanvasSVG(figure)
-    return figure
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(color=MUTED, labelcolor=INK, labelsize=9)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-    axes.set_facecolor("none")
-
-
 def _finish(axes: Axes, *, legend: bool = False) -> None:
     """Style axes that show shares, from 0 to 1."""
-    _plain(axes)
+    style_axes(axes)
     axes.set_ylim(-0.03, 1.03)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     if legend:
         axes.legend(frameon=False, fontsize=9, loc="best", labelcolor=INK)
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element in the page's colours; its ids begin with a name, so that no figures share one."""
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": f"tumorgen {name}", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    return re.sub(r"<[^<>]+>", lambda tag: _of_page(tag[0], name), text)  # tags only: text stays as it is
-
-
-def _of_page(tag: str, name: str) -> str:
-    """A tag with the figure's name in its ids, in the page's colours and font."""
-    tag = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", tag)
-    tag = re.sub(r"font-family: [^;\"]*sans-serif; ?", "", tag)
-    for color, role in THEME.items():
-        tag = tag.replace(color, f"var({role}, {color})")
-    return tag

@@ -6,25 +6,20 @@ Text and layout are in `templates/report.html.j2`. It escapes what comes from fi
 from __future__ import annotations
 
 import base64
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from ..errors import TumorgenError
-from ..evaluation import FOUND_BY, NAMES, RADIUS_BINS, CaseScore, ConfidenceInterval, Evaluation, Summary
+from ..evaluation import FOUND_BY, NAMES, RADIUS_BINS, CaseScore, Evaluation, Summary
 from ..imaging import find_volumes, whole_file
-from ..wording import plural
 from .charts import draw_detection, draw_dice, draw_differences, draw_robustness
 from .cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout
 from .findings import RULE, cell_name, levels_without_score, where_it_fails, worst_cases
-from .page import MINUS
+from .markup import NONE, page_environment
 
-NONE = "\N{EN DASH}"
 WORST = 8  # cases that are shown
 
 
@@ -67,7 +62,7 @@ def write_report(
     """
     cards = [_card(case, path.parent, (images or {}).get(case.case)) for case in worst_cases(evaluation, WORST)]
     page = (
-        _environment()
+        page_environment()
         .get_template("report.html.j2")
         .render(
             summary=summary,
@@ -102,39 +97,6 @@ def images_beside(reference: Path, evaluation: Evaluation) -> dict[str, Path]:
     except TumorgenError:
         return {}
     return {case.case: found[case.case] for case in evaluation.cases if case.case in found}
-
-
-def _environment() -> Environment:
-    """The templates beside this module: they escape all that they are given, and a missing value is an error."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "number": _number,
-        "limits": _limits,
-        "p_value": _p_value,
-        "plural": plural,
-        "file_name": lambda path: Path(path).name,
-    }
-    return environment
-
-
-def _number(value: float) -> str:
-    """Three decimals, a dash for nan; what rounds to 0 has no sign."""
-    return NONE if math.isnan(value) else f"{value:z.3f}".replace("-", MINUS)
-
-
-def _limits(found: ConfidenceInterval) -> str:
-    return f"{_number(found.low)} to {_number(found.high)}" if found.limited else NONE
-
-
-def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else _number(value)
 
 
 def _faults(evaluation: Evaluation) -> list[CaseScore]:

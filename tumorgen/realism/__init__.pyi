@@ -1,4 +1,7 @@
 from .appearance import PROFILE_MM, Appearance, measure_appearance, quantize_grey, signed_distance_mm
+from .audit_files import AUDIT_PAGE, refuse_case_folder, write_audit
+from .auditing import Audit, audit_sets, measure_folder, refuse_unused
+from .comparing import STATISTIC_NAMES
 from .fit_chart import draw_fit
 from .fitting import Fit, fit_recipe, measure_looks, no_looks
 from .label_maps import MeasuredLabels, measure_label_maps
@@ -8,27 +11,35 @@ from .scans import find_layout
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
 __all__ = [
+    "AUDIT_PAGE",
     "LEAST_RADIUS_MM",
     "LEAST_VOXELS",
     "PROFILE_MM",
+    "STATISTIC_NAMES",
     "Appearance",
+    "Audit",
     "Fit",
     "FoundLesions",
     "Lesion",
     "LesionShape",
     "MeasuredLabels",
     "TumorBurden",
+    "audit_sets",
     "draw_fit",
     "find_layout",
     "find_lesions",
     "fit_recipe",
     "measure_appearance",
     "measure_burden",
+    "measure_folder",
     "measure_label_maps",
     "measure_looks",
     "measure_shapes",
     "no_looks",
     "quantize_grey",
+    "refuse_case_folder",
+    "refuse_unused",
     "signed_distance_mm",
+    "write_audit",
     "write_recipe",
 ]

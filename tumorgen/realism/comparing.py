@@ -48,7 +48,7 @@ SHAPE: Mapping[str, str] = {
     "elongation": "elongation in 3D",
 }
 SCANS: Mapping[str, str] = {"lesions": "lesions per scan", "tumor_share": "tumour share of the liver"}
-NAMES = {**APPEARANCE, **SHAPE, **SCANS}
+STATISTIC_NAMES = {**APPEARANCE, **SHAPE, **SCANS}
 
 SHARES: Mapping[str, tuple[str, str, float]] = {  # name: what it is called, the statistic, and what it is above
     "brighter": ("brighter than parenchyma", "contrast_hu", 0.0),

@@ -207,7 +207,7 @@ def cut_view(hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, spacing_mm:
     side = max(VIEW_MM, VIEW_RADII * lesion.radius_mm)
     corners, sizes = [], []
     for along, edge, spacing in zip(np.nonzero(plane), lesion.box[1:], spacing_mm, strict=True):
-        size = max(VIEW_PIXELS, round(side / spacing))
+        size = max(VIEW_PIXELS, round(side / spacing) + 2)
         corners.append(round(float(along.mean()) + edge.start) - size // 2)
         sizes.append(size)
     grey = np.stack([_cut(hu[z], corners, sizes, GREY_LOW_HU) for z in slices])

@@ -1,0 +1,105 @@
+"""`tumorgen audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tumorgen.wording import plural
+
+from .common import progress, report_failures
+from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
+from .options import jobs_option
+
+if TYPE_CHECKING:
+    from tumorgen.realism import Audit
+
+GIVEAWAYS = 3  # that are printed of each classifier
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tumorgen audit nnUNet_raw/Dataset501_SynthLiver --real annotated/
+  tumorgen audit nnUNet_raw/Dataset501_SynthLiver --real Dataset003_Liver --patients patients.csv
+  tumorgen audit synthetic/ --real annotated/ --output audit/ --no-network    # seconds instead of minutes"""
+)
+@click.argument("dataset", type=EXISTING_FOLDER)
+@click.option("--real", required=True, type=EXISTING_FOLDER, help="Set of scans with real, annotated tumours.")
+@click.option("--output", type=FOLDER, help="Folder for tables, figures and page.  [default: DATASET/audit]")
+@click.option(
+    "--patients",
+    type=EXISTING_FILE,
+    help="Table with columns `sample` (name of a scan of either set) and `case` (its patient).  [default: each scan is"
+    " a patient of its own; samples of tumorgen are their scan's]",
+)
+@click.option(
+    "--network/--no-network", default=True, help="Whether a small network is asked as well, if torch is there."
+)
+@click.option("--seed", type=NATURAL, default=0, help="Seed of resamples, folds, forests and networks.")
+@jobs_option
+def audit(
+    dataset: Path, real: Path, output: Path | None, patients: Path | None, network: bool, seed: int, jobs: int
+) -> None:
+    """Compare a dataset's synthetic tumours with real ones, and see what gives them away.
+
+    DATASET and REAL are nnU-Net raw folders (imagesTr and labelsTr, or imagesTs and labelsTs) or folders that hold
+    images and labels; CT in HU, labels 0 background, 1 liver, 2 tumour. At best both have the same scans.
+
+    Every lesion is measured: contrast, rim, edge, noise, place and shape. By radius, the synthetic median and the share
+    of synthetic lesions inside the real 5 to 95 % band are told, with intervals over patients. Random forests, and a
+    network where torch is at hand, are asked to tell both apart in patients whom they have not seen.
+
+    The output is audit.html, audit.json, tables, figures, and a contact sheet of real beside synthetic lesions, once
+    with names and once blind.
+    """
+    from tumorgen.evaluation import read_listings
+    from tumorgen.realism import AUDIT_PAGE, audit_sets, measure_folder, refuse_case_folder, refuse_unused, write_audit
+
+    output = output or dataset / "audit"
+    refuse_case_folder(output)
+    named = {sample: listing.patient for sample, listing in read_listings(patients).items()} if patients else {}
+    known, drawn = (
+        measure_folder(name, folder, named, jobs=jobs, start=progress(name, "scan"))
+        for name, folder in (("real", real), ("synthetic", dataset))
+    )
+    if patients:
+        refuse_unused(named, patients, known, drawn)
+    found = audit_sets(known, drawn, seed=seed, network=network, jobs=jobs, start=progress("network", "fold"))
+    write_audit(found, known, drawn, output)
+    _print_audit(found)
+    click.echo(f"{output}: {AUDIT_PAGE}, tables and figures")
+    report_failures([failure for each in (known, drawn) for failure in each.failures])
+
+
+def _print_audit(found: Audit) -> None:
+    """Print how the sets compare, what tells them apart, and what to keep in mind."""
+    from tumorgen.realism import STATISTIC_NAMES
+
+    for name, facts in (("real", found.real), ("synthetic", found.synthetic)):
+        click.echo(
+            f"{name}: {plural(facts.lesions, 'lesion')}, {plural(facts.scans, 'scan')},"
+            f" {plural(facts.patients, 'patient')} ({facts.too_small} too small,"
+            f" {plural(facts.scans_without_lesions, 'scan')} without)"
+        )
+    click.echo(f"\n{'over all sizes':<38}{'real':>8}{'5 to 95 %':>18}{'synthetic':>11}{'inside':>8}")
+    for row in found.overall:
+        band = f"{row.real_low:.2f} to {row.real_high:.2f}"
+        mark = "" if row.median_inside else " *"
+        name = STATISTIC_NAMES[row.statistic]
+        click.echo(f"{name:<38}{row.real_median:>8.2f}{band:>18}{row.synthetic_median:>11.2f}{row.inside:>8.2f}{mark}")
+    conclusive = sum(row.conclusive for row in found.comparisons)
+    click.echo(f"{len(found.outside)} of {conclusive} medians, all and by radius, lie outside the real band")
+    for verdict in found.verdicts:
+        limits = f"{verdict.auc.low:.2f} to {verdict.auc.high:.2f}" if verdict.auc.limited else "no interval"
+        told = f"AUC {verdict.auc.value:.2f} ({limits})" if verdict.auc.defined else "no AUC over patients"
+        by_lesion = f", {verdict.auc_by_lesion:.2f} with lesions left out" if verdict.auc_by_lesion >= 0 else ""
+        click.echo(f"\n{verdict.classifier}: {told}{by_lesion}")
+        for each in verdict.giveaways[:GIVEAWAYS]:
+            medians = f"{each.synthetic_median:.2f} against {each.real_median:.2f}"
+            click.echo(f"  {STATISTIC_NAMES[each.statistic]}: {medians}, AUC {each.alone:.2f} alone")
+    click.echo()
+    for note in found.notes:
+        click.echo(f"note: {note}")

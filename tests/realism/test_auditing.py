@@ -1,0 +1,217 @@
+"""An audit as a whole: discs with bright rims are told from plain ones, named, drawn and written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from discs import disc_scan, write_discs, write_scan
+
+from tumorgen.cli import main
+from tumorgen.errors import TumorgenError
+from tumorgen.imaging import Geometry, Volume, read_volume, write_volume
+from tumorgen.realism import find_lesions, measure_appearance, measure_folder, telling
+from tumorgen.realism.auditing import RULES, refuse_unused
+from tumorgen.realism.telling import FORESTS
+
+
+def audit(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["audit", "--jobs", "1", "--no-network", *map(str, arguments)])
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_forests():
+    """Forests that are grown in no time, and tell as much of what is told here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(telling, "TREES", 30)
+        yield
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> Path:
+    """Real discs, and synthetic ones with bright rims in the same scans."""
+    folder = tmp_path_factory.mktemp("sets")
+    write_discs(folder / "real", 3)
+    write_discs(folder / "ringed", 3, first_seed=50, rim_hu=40.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(sets, tmp_path_factory) -> tuple[Result, Path]:
+    """The command run on them, and its output."""
+    output = tmp_path_factory.mktemp("output") / "audit"
+    return audit(sets / "ringed", "--real", sets / "real", "--output", output), output
+
+
+def test_rims_are_found_and_named_first(done):
+    result, output = done
+    assert result.exit_code == 0, result.output
+    record = json.loads((output / "audit.json").read_text(encoding="utf-8"))
+    looks = record["verdicts"][0]
+    assert looks["classifier"] == next(iter(FORESTS))
+    assert looks["auc"]["value"] > 0.95
+    assert {each["statistic"] for each in looks["giveaways"][:3]} == {"rim_hu", "rim_over_contrast", "outside_hu"}
+    rim = next(row for row in record["comparisons"] if row["statistic"] == "rim_hu" and row["radius_bin"] == "all")
+    assert rim["inside"] == 0
+    assert rim["synthetic_median"] - rim["real_median"] > 20
+    assert record["within_scans"]
+    assert record["rules"] == dict(RULES)
+
+
+def test_command_tells_the_main_figures(done):
+    output = done[0].output
+    assert "real: 24 lesions, 3 scans, 3 patients (0 too small, 0 scans without)" in output
+    assert "rim, HU" in output
+    assert "forest on appearance: AUC 1.00" in output
+    assert "note: no network was asked" in output
+
+
+def test_every_file_is_there(done):
+    assert sorted(path.name for path in done[1].iterdir()) == [
+        "audit.html",
+        "audit.json",
+        "blind.png",
+        "blind_key.csv",
+        "comparison.csv",
+        "giveaways.csv",
+        "histograms.png",
+        "lesions.csv",
+        "pairs.png",
+        "profiles.csv",
+        "profiles.png",
+        "scans.csv",
+        "shares.csv",
+    ]
+
+
+def test_tables_hold_every_lesion_and_scan(done):
+    output = done[1]
+    lesions, scans = rows(output / "lesions.csv"), rows(output / "scans.csv")
+    assert [row["set"] for row in lesions] == ["real"] * 24 + ["synthetic"] * 24
+    assert len(rows(output / "profiles.csv")) == 48
+    assert [(row["set"], row["scan"], row["lesions"]) for row in scans] == [
+        (name, f"p{number}", "8") for name in ("real", "synthetic") for number in range(3)
+    ]
+    assert float(lesions[0]["core_contrast_hu"]) < -30
+
+
+def test_blind_sheet_hides_a_real_and_a_synthetic_lesion_in_each_pair(done):
+    key = rows(done[1] / "blind_key.csv")
+    known = {(row["set"], row["scan"], row["lesion"]) for row in rows(done[1] / "lesions.csv")}
+    pairs = [key[i : i + 2] for i in range(0, len(key), 2)]
+    assert all({row["set"] for row in pair} == {"real", "synthetic"} for pair in pairs)
+    assert [row["side"] for row in key] == ["left", "right"] * len(pairs)
+    assert {row["set"] for row in key if row["side"] == "left"} == {"real", "synthetic"}  # the order is drawn
+    assert all((row["set"], row["scan"], row["lesion"]) in known for row in key)
+
+
+def test_page_stands_alone_and_escapes_names(done):
+    page = (done[1] / "audit.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 2
+    assert "data:image/png;base64," in page
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+    assert "<script" not in page
+    assert not re.search(r">\s*nan\b", page)
+
+
+def test_default_output_lies_in_the_dataset(sets, tmp_path):
+    write_discs(tmp_path / "mine", 1, first_seed=70, lesions=4)
+    result = audit(tmp_path / "mine", "--real", sets / "real")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "mine" / "audit" / "audit.html").is_file()
+    assert "synthetic: all lesions are of one patient, so there are no intervals" in result.output
+    assert "fewer than two patients" in result.output
+
+
+def test_patients_of_a_table_weigh_as_one(sets, tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text("sample,case\np0,Ann\np1,Ann\n", encoding="utf-8")
+    result = audit(sets / "ringed", "--real", sets / "real", "--output", tmp_path / "out", "--patients", table)
+    assert "real: 24 lesions, 3 scans, 2 patients" in result.output
+    assert {row["patient"] for row in rows(tmp_path / "out" / "lesions.csv")} == {"Ann", "p2"}
+
+
+@pytest.mark.parametrize("part", ["real", "dataset"])
+def test_set_without_lesions_is_one_clear_line(sets, tmp_path, part):
+    hu, labels = disc_scan(0, lesions=0)
+    write_scan(tmp_path / "none", "p0", hu, labels)
+    none, other = tmp_path / "none", sets / "real"
+    result = audit(*((other, "--real", none) if part == "real" else (none, "--real", other)))
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].endswith(f"{none}: no lesions (label 2) in any of its scans")
+
+
+def test_what_is_no_set_is_one_clear_line(sets, tmp_path):
+    result = audit(tmp_path, "--real", sets / "real")
+    assert result.exit_code == 1
+    assert (
+        f"Error: {tmp_path}: not a set of images and labels; one of these pairs of folders is needed" in result.output
+    )
+
+
+def test_table_of_other_data_is_refused(sets, tmp_path):
+    found = measure_folder("real", sets / "real", {}, jobs=1)
+    with pytest.raises(TumorgenError, match=r"t.csv: names none of the scans \(such as p0\); is it of other data\?"):
+        refuse_unused({"x": "y"}, Path("t.csv"), found)
+    refuse_unused({"p1": "y"}, Path("t.csv"), found)
+
+
+def test_scans_that_cannot_be_measured_are_listed_and_cost_no_other(sets, tmp_path):
+    mixed = write_discs(tmp_path / "mixed", 3, first_seed=50)
+    hu, labels = disc_scan(9)
+    write_scan(mixed, "alone", hu, None)
+    write_scan(mixed, "moved", hu, labels)
+    write_volume(Volume(labels, Geometry(labels.shape, (2.5, 0.9, 1.0))), mixed / "labels" / "moved.nii.gz")
+    result = audit(mixed, "--real", sets / "real", "--output", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "no label of that name in" in result.output
+    assert "is not on the grid of" in result.output
+    assert "2 scans could not be measured" in result.output
+    assert (tmp_path / "out" / "audit.html").is_file()
+
+
+def test_radii_that_never_match_leave_the_classifiers_out(sets, tmp_path):
+    hu, labels = disc_scan(0, lesions=0)
+    labels[2:8, 30:100, 40:120] = 2
+    hu[labels == 2] = 60
+    for case in ("p0", "p1"):
+        write_scan(tmp_path / "large", case, hu, labels)
+    result = audit(tmp_path / "large", "--real", sets / "real", "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "no synthetic lesion has the radius of a real one: no classifier was asked" in result.output
+    assert not (tmp_path / "out" / "pairs.png").exists()
+    assert "No synthetic lesion has the size of a real one." in (tmp_path / "out" / "audit.html").read_text("utf-8")
+
+
+def test_output_is_no_folder_of_cases(sets, tmp_path):
+    result = audit(sets / "ringed", "--real", sets / "real", "--output", tmp_path / "labelsTr")
+    assert result.exit_code == 1
+    assert "is a folder of cases, which may hold nothing else" in result.output
+
+
+def test_real_lesions_measure_what_is_known_of_them(data):
+    """Medians of a dozen lesions of two patients lie within what 71 lesions of nine patients span."""
+    folder = data / "lesions"
+    if not folder.is_dir():
+        pytest.skip(f"no real lesions at {folder}")
+    looks = []
+    for number in (0, 5):
+        image, labels = (read_volume(folder / f"lits{number}_{part}.nii.gz") for part in ("ct", "seg"))
+        spacing = image.geometry.spacing_mm
+        for lesion in find_lesions(labels.array, spacing).lesions:
+            looks.append(measure_appearance(image.array, labels.array, lesion, spacing))
+    contrasts = sorted(look.contrast_hu for look in looks)
+    assert len(looks) == 12
+    assert -53 < contrasts[len(looks) // 2] < -19
+    assert sum(look.contrast_hu > 0 for look in looks) == 0
+    assert -7 < sorted(look.rim_hu for look in looks)[len(looks) // 2] < 7
+    assert 0.6 < sorted(look.edge_width_mm for look in looks)[len(looks) // 2] < 5.6

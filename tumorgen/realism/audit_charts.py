@@ -1,0 +1,88 @@
+"""Figures of an audit: radial profiles by bin of radii, and histograms of each statistic. Real black, synthetic red."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ..evaluation import RADIUS_BINS
+from ..figures import INK, MUTED, new_plot, style_axes
+from .appearance import PROFILE_MM
+from .comparing import APPEARANCE, BAND, SHAPE, STATISTIC_NAMES, lesion_frame
+from .measuring import MeasuredSet
+
+SYNTHETIC = "#d55e00"  # Okabe and Ito's
+COLUMNS, BARS = 3, 24
+_TAILS = (0.01, 0.99)  # of both sets: the limits of a histogram
+_LEAST = 3  # lesions, for a curve
+
+
+def draw_profiles(real: MeasuredSet, synthetic: MeasuredSet) -> Figure:
+    """Mean HU against the distance from the label's outline, by radius: median and 5 to 95 % of the lesions."""
+    figure = new_plot(9.6, 5.6)
+    for number, radii in enumerate(RADIUS_BINS, 1):
+        axes = figure.add_subplot(2, 2, number)
+        for found, color in ((real, INK), (synthetic, SYNTHETIC)):
+            _draw_profile(axes, found, radii, color)
+        axes.axhline(0, color=MUTED, linewidth=0.6)
+        axes.axvline(0, color=MUTED, linewidth=0.6)
+        axes.set_title(f"radius {radii} mm", fontsize=10, color=INK)
+        axes.set_xlim(-6, 6)
+        axes.set_xlabel("mm from the outline (negative: inside)")
+        axes.set_ylabel("HU above parenchyma")
+        style_axes(axes)
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
+    return figure
+
+
+def _draw_profile(axes: Axes, found: MeasuredSet, radii: str, color: str) -> None:
+    chosen = [lesion for lesion in found.lesions if lesion.place.radius_bin == radii and lesion.appearance.profile_hu]
+    label = f"{found.name} (n = {len(chosen)})"
+    if not chosen:
+        axes.plot([], [], color=color, label=label)
+        return
+    profiles = np.array([lesion.appearance.profile_hu for lesion in chosen])
+    rare = np.isfinite(profiles).sum(0) < min(_LEAST, len(chosen))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # bins without a value
+        low, median, high = np.where(rare, np.nan, np.nanquantile(profiles, BAND, axis=0))
+    axes.fill_between(PROFILE_MM, low, high, color=color, alpha=0.15, linewidth=0)
+    axes.plot(PROFILE_MM, median, color=color, linewidth=1.6, label=label)
+
+
+def draw_histograms(real: MeasuredSet, synthetic: MeasuredSet) -> Figure:
+    """Density of every statistic in both sets, patients weighing alike per scan."""
+    frames = lesion_frame(real), lesion_frame(synthetic)
+    names = (*APPEARANCE, *SHAPE)
+    rows = math.ceil(len(names) / COLUMNS)
+    figure = new_plot(9.6, 1.75 * rows)
+    for number, statistic in enumerate(names, 1):
+        axes = figure.add_subplot(rows, COLUMNS, number)
+        _draw_histogram(axes, frames, statistic)
+        axes.set_title(STATISTIC_NAMES[statistic], fontsize=9, color=INK)
+        axes.set_yticks([])
+        style_axes(axes)
+    return figure
+
+
+def _draw_histogram(axes: Axes, frames: tuple[pd.DataFrame, pd.DataFrame], statistic: str) -> None:
+    known = [frame[np.isfinite(frame[statistic])] for frame in frames]
+    values = np.concatenate([frame[statistic].to_numpy(float) for frame in known])
+    if not values.size:
+        return
+    low, high = np.quantile(values, _TAILS)
+    edges: NDArray[Any] = np.linspace(low, high if high > low else low + 1, BARS + 1)
+    for frame, color in zip(known, (INK, SYNTHETIC), strict=True):
+        inside = np.clip(frame[statistic].to_numpy(float), edges[0], edges[-1])
+        if inside.size:
+            heights, _ = np.histogram(inside, edges, weights=frame["weight"].to_numpy(float))
+            axes.stairs(
+                heights / heights.sum(), edges, color=color, fill=color != INK, alpha=1 if color == INK else 0.45
+            )

@@ -1,0 +1,255 @@
+"""An audit: two sets of scans measured, compared, and told apart where a machine can; all of it as one record.
+
+The record says how the sets compare and passes no sentence: what is within the real band, and what gives the synthetic
+lesions away, stands side by side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from .. import __version__
+from ..errors import TumorgenError
+from ..parallel import Start, count_jobs, no_progress
+from ..wording import plural
+from .comparing import (
+    ALL,
+    APPEARANCE,
+    LEAST_LESIONS,
+    SHAPE,
+    Comparison,
+    ShareComparison,
+    compare_sets,
+    compare_shares,
+    lesion_frame,
+)
+from .matching import CALIPER, MATCHES, Contest, arrange_contest
+from .measuring import MeasuredSet, measure_set
+from .scans import find_labelled
+from .telling import FORESTS, NETWORK, Verdict, judge_by_forest, judge_by_network
+from .weighting import RESAMPLES
+
+GOOD_SHARE = 0.8  # of the synthetic lesions inside a band that holds 90 % of the real ones
+_SHOWN = 3  # reasons that a note gives
+
+RULES: Mapping[str, str] = {
+    "lesion": "a component of label 2, 26 neighbours, of at least 20 voxels and an in-plane radius of at least 2 mm,"
+    " that of the circle of its largest axial area; smaller ones are counted, not measured",
+    "slices": "what a lesion looks like is measured in the axial slices that hold at least half of that area, with"
+    " distances in the plane to the label's outline; other tumours and what is within 3 mm of them are left out, and so"
+    " is what is no liver",
+    "grey_levels": "both sets on one grid of grey levels, steps of 400/255 HU from -160 to 240 HU; a lesion or ring of"
+    " which more than 5 % lies at an end of it counts as clipped, and is not measured",
+    "parenchyma": "the ring: liver more than 2 mm from its own edge, 3 to 8 mm outside the outline; what is beyond 3"
+    " robust SD is left out; with fewer than 50 voxels of it a lesion's look is not measured",
+    "core": "at least 2 mm or half the radius inside the outline",
+    "noise": "inside means at least 1.5 mm (0.7 mm for radii below 4 mm) from the outline; lag-1 is the mean in-plane"
+    " autocorrelation at one voxel, inside minus ring; low and high frequencies are parted by a masked Gaussian of"
+    " 1.5 mm",
+    "edge": "10 to 90 % width, 2.563 sigma, of an error function fitted to the radial profile in bins of 0.5 mm",
+    "rim": "the profile's brightest 1 mm within 3 mm of the outline, over the parenchyma",
+    "places": "edge share: part of the in-plane outline that is the liver's; depth: distance of the centre from the"
+    " liver's surface; holes in the liver's label count as liver",
+    "band": f"5 to 95 % of the real lesions; inside: share of the synthetic ones between (0.90 would be perfect); bins"
+    f" of fewer than {LEAST_LESIONS} real lesions are shown, and nothing is concluded from them",
+    "weights": "several scans of one patient weigh as one: a lesion weighs one over the number of its patient's scans",
+    "intervals": f"95 %, percentiles of {RESAMPLES} resamples of patients; none with a single patient",
+    "scans_without_lesions": "count in the number of lesions per scan, and nowhere else",
+    "matching": f"each real lesion gets up to {MATCHES} synthetic ones of radii within a factor of {CALIPER}, none"
+    " twice: of the same scan where the sets share at least two patients, else of any; what has no match takes no part",
+    "auc": "chance that a synthetic lesion looks more synthetic than a real one to a classifier that has not seen the"
+    " patient; 0.5: cannot be told, 1: never wrong",
+    "auc_by_lesion": "the same, lesions being left out instead of patients: too strict where it learns a patient's"
+    " lesions by heart, but the better guide where patients are few",
+    "giveaways": "alone: AUC of a statistic by itself; importance: by how much the forest's AUC falls where it is"
+    " shuffled among the lesions left out; ordered by the larger of importance and |alone - 0.5|",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SetFacts:
+    """What a set holds: numbers of scans, patients and lesions, of components too small to be measured, of failures."""
+
+    folder: str
+    scans: int
+    patients: int
+    lesions: int
+    scans_without_lesions: int
+    too_small: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Two sets compared. What is undefined is nan; `audit.json` has the same fields, with null for nan.
+
+    Attributes
+    ----------
+    tumorgen_version, seed
+        What the numbers depend on.
+    real, synthetic
+        What the sets hold.
+    comparisons
+        Each statistic by bin of radii.
+    shares
+        How many lesions are of some kind, by bin of radii.
+    matched, unmatched, within_scans
+        Real lesions that classifiers see, those that have no match, and whether lesions match within their scans.
+    verdicts
+        Whether classifiers can tell the sets apart, and by what.
+    notes
+        What to keep in mind, in sentences.
+    rules
+        How the numbers are defined, in words.
+    """
+
+    tumorgen_version: str
+    seed: int
+    real: SetFacts
+    synthetic: SetFacts
+    comparisons: tuple[Comparison, ...]
+    shares: tuple[ShareComparison, ...]
+    matched: int
+    unmatched: int
+    within_scans: bool
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+    rules: Mapping[str, str]
+
+    @property
+    def outside(self) -> tuple[Comparison, ...]:
+        """Statistics and bins, with enough real lesions, whose synthetic median lies outside the real band."""
+        return tuple(row for row in self.comparisons if row.conclusive and not row.median_inside)
+
+    @property
+    def overall(self) -> tuple[Comparison, ...]:
+        """Statistics of lesions over all sizes."""
+        return tuple(
+            row for row in self.comparisons if row.radius_bin == ALL and row.statistic in (*APPEARANCE, *SHAPE)
+        )
+
+    @property
+    def inside(self) -> float:
+        """Mean over the statistics of the share of synthetic lesions inside the real band, all sizes together."""
+        return fmean(row.inside for row in self.overall)
+
+
+def measure_folder(
+    name: str, folder: Path, patients: Mapping[str, str], *, jobs: int = -1, start: Start = no_progress
+) -> MeasuredSet:
+    """Find and measure the scans of a set, `real` or `synthetic`; those that cannot be are among its failures.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds no set (`find_labelled`), or none of its scans could be measured or has a lesion.
+    """
+    scans, unmatched = find_labelled(folder, patients)
+    found = measure_set(name, folder, scans, jobs=jobs, start=start)
+    return replace(found, failures=(*unmatched, *found.failures))
+
+
+def refuse_unused(patients: Mapping[str, str], table: Path, *sets: MeasuredSet) -> None:
+    """Refuse a table of patients that names no scan of the sets, and no host of one.
+
+    Raises
+    ------
+    TumorgenError
+        It names none.
+    """
+    known = {name for found in sets for each in found.scans for name in (each.scan.case, each.scan.host)}
+    if patients and not known & patients.keys():
+        raise TumorgenError(f"{table}: names none of the scans (such as {min(known)}); is it of other data?")
+
+
+def audit_sets(
+    real: MeasuredSet,
+    synthetic: MeasuredSet,
+    *,
+    seed: int = 0,
+    network: bool = True,
+    jobs: int = -1,
+    start: Start = no_progress,
+) -> Audit:
+    """Compare two measured sets, and have classifiers tell them apart.
+
+    Parameters
+    ----------
+    real, synthetic
+        The sets.
+    seed
+        What is drawn: resamples, folds, forests, networks.
+    network
+        Whether a network is asked as well, which takes minutes.
+    jobs, start
+        Processes, and progress of the networks (`parallel`).
+    """
+    frames = lesion_frame(real), lesion_frame(synthetic)
+    contest = arrange_contest(*frames)
+    verdicts = []
+    if contest.real_count:
+        count = count_jobs(jobs)
+        verdicts = [judge_by_forest(each, *frames, contest, seed=seed, jobs=count) for each in FORESTS]
+        if network:
+            verdicts.append(judge_by_network(real, synthetic, contest, seed=seed, jobs=jobs, start=start))
+    comparisons = compare_sets(real, synthetic, seed)
+    return Audit(
+        tumorgen_version=__version__,
+        seed=seed,
+        real=_facts(real),
+        synthetic=_facts(synthetic),
+        comparisons=comparisons,
+        shares=compare_shares(real, synthetic, seed),
+        matched=contest.real_count,
+        unmatched=contest.unmatched,
+        within_scans=contest.within_scans,
+        verdicts=tuple(verdicts),
+        notes=tuple(_notes(real, synthetic, contest, verdicts)),
+        rules=RULES,
+    )
+
+
+def _facts(found: MeasuredSet) -> SetFacts:
+    return SetFacts(
+        folder=str(found.folder),
+        scans=len(found.scans),
+        patients=len({each.scan.patient for each in found.scans}),
+        lesions=len(found.lesions),
+        scans_without_lesions=sum(not each.lesions for each in found.scans),
+        too_small=sum(each.burden.too_small for each in found.scans),
+        failed=len(found.failures),
+    )
+
+
+def _notes(real: MeasuredSet, synthetic: MeasuredSet, contest: Contest, verdicts: list[Verdict]) -> Iterator[str]:
+    for found in (real, synthetic):
+        yield from _notes_on(found)
+    if not contest.real_count:
+        yield "no synthetic lesion has the radius of a real one: no classifier was asked"
+    elif not contest.within_scans:
+        yield "the sets share fewer than two patients: what tells them apart may be the scanner as much as the tumour"
+    if contest.real_count and contest.unmatched:
+        yield f"{plural(contest.unmatched, 'real lesion')} without a match, which no classifier has seen"
+    if NETWORK not in [verdict.classifier for verdict in verdicts]:
+        yield "no network was asked"
+    yield from dict.fromkeys(verdict.note for verdict in verdicts if verdict.note)
+
+
+def _notes_on(found: MeasuredSet) -> Iterator[str]:
+    """What is odd about a set: one patient only, scans that failed, lesions not measured, grey levels."""
+    patients = {each.scan.patient for each in found.scans if each.lesions}
+    if len(patients) == 1:
+        yield f"{found.name}: all lesions are of one patient, so there are no intervals"
+    if found.failures:
+        yield f"{found.name}: {plural(len(found.failures), 'scan')} could not be measured"
+    reasons = Counter(lesion.appearance.reason for lesion in found.lesions if lesion.appearance.reason)
+    if reasons:
+        most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(_SHOWN))
+        yield f"{found.name}: {plural(reasons.total(), 'lesion')} measured in part or not at all: {most}"
+    greys = Counter(each.note for each in found.scans if each.note)
+    for note, count in greys.most_common(_SHOWN):
+        yield f"{found.name}: {count} of {plural(len(found.scans), 'scan')}: {note}"
