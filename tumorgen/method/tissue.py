@@ -6,6 +6,7 @@ and what is foreign. Arrays are (z, y, x).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..imaging import Box, Triple
-from .operators import Floats, Operator, apply_separable
+from .operators import Floats, Operator, apply_separable, separable_slabs
 
 BACKGROUND_MM = 9.0  # width (sigma) of the mean that is called background
 SMOOTH_MM = 1.2  # width (sigma) of the filter that vessels stand out of the noise after
@@ -26,7 +27,7 @@ _HU_STEPS = 16  # of the background per HU, so that it is the same on every mach
 _WEAK_SD, _STRONG_SD = 2.2, 3.6  # robust standard deviations of the smoothed residual: hysteresis
 _LEAST_MM3 = 60.0  # smaller pieces are noise
 _NORMAL_SD = 3.0  # what the background is the mean of: within so many robust standard deviations of the median
-_SLAB = 2**21  # voxels worked on together, to bound the memory
+_SAMPLED = 2**16  # voxels that a median is taken of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +47,20 @@ class Background:
 
     def in_box(self, box: Box) -> Floats:
         """The background in a box of the region's voxels, which may reach beyond it: linear between cells."""
-        along = [_between_cells(b, k, n) for b, k, n in zip(box, self.cell, self.hu.shape, strict=True)]
-        return apply_separable(along, self.hu)
+        along, cells = self._between_cells(box)
+        return apply_separable(along, self.hu[cells])
+
+    def slabs(self, box: Box) -> Iterator[tuple[slice, Floats]]:
+        """The same, some planes (z, y, x) at a time: slices of the box's planes, and these."""
+        along, cells = self._between_cells(box)
+        for planes, hu in separable_slabs(along, self.hu[cells][None]):
+            yield planes, hu[0]
+
+    def _between_cells(self, box: Box) -> tuple[list[Operator], Box]:
+        """Operators that interpolate a box's voxels, and the cells that they read."""
+        axes = [_between_cells(b, k, n) for b, k, n in zip(box, self.cell, self.hu.shape, strict=True)]
+        z, y, x = (cells for _, cells in axes)
+        return [operator for operator, _ in axes], (z, y, x)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,13 +102,14 @@ class Tissue:
         """
         mu_p, sigma_p = parenchyma_hu
         smooth = smooth_hu(hu, mu_p, spacing_mm)
-        values = smooth[liver].astype(np.float64)
-        median, sd = _median_and_sd(values)
-        normal = liver & (np.abs(smooth - np.float32(median)) <= np.float32(_NORMAL_SD * sd))
+        median, sd = _median_and_sd(smooth, liver)
+        normal = liver & _within(smooth, median, _NORMAL_SD * sd)
         background = measure_background(hu, normal, mu_p, spacing_mm)
         foreign = find_foreign(smooth, background, liver, float(np.prod(spacing_mm)))
-        near = np.abs(smooth - np.float32(mu_p)) <= np.float32(2 * sigma_p)
-        return cls(background, foreign, liver & near & ~foreign)
+        parenchyma = _within(smooth, mu_p, 2 * sigma_p)
+        parenchyma &= liver
+        parenchyma &= ~foreign
+        return cls(background, foreign, parenchyma)
 
 
 def smooth_hu(hu: NDArray[Any], mu_p: float, spacing_mm: Triple) -> Floats:
@@ -107,16 +121,15 @@ def smooth_hu(hu: NDArray[Any], mu_p: float, spacing_mm: Triple) -> Floats:
 
 def near_mu_p(hu: NDArray[Any], mu_p: float) -> Floats:
     """A scan's HU as float32, what is far from mu_p, as air and bone, brought nearer."""
-    near: Floats = np.clip(hu.astype(np.float32), mu_p + _DARKEST_HU, mu_p + _BRIGHTEST_HU)
-    return near
+    near: Floats = hu.astype(np.float32)
+    return np.clip(near, mu_p + _DARKEST_HU, mu_p + _BRIGHTEST_HU, out=near)
 
 
 def measure_background(hu: NDArray[Any], parenchyma: NDArray[np.bool_], mu_p: float, spacing_mm: Triple) -> Background:
     """Local mean of the parenchyma: Gaussian-weighted, of what is parenchyma only; mu_p where there is none near."""
     z, y, x = (max(1, round(_CELL_MM / s)) for s in spacing_mm)
     sigmas = [BACKGROUND_MM / (k * s) for k, s in zip((z, y, x), spacing_mm, strict=True)]
-    count = _sum_cells(parenchyma.astype(np.float32), (z, y, x))
-    total = _sum_cells(np.where(parenchyma, hu - np.float32(mu_p), np.float32(0)), (z, y, x))
+    count, total = _sum_cells(hu, parenchyma, mu_p, (z, y, x))
     weight, above = (ndimage.gaussian_filter(each, sigmas, mode="constant") for each in (count, total))
     mean = np.divide(above, weight, out=np.zeros_like(above), where=weight > 1e-3)
     return Background((np.rint((mean + mu_p) * _HU_STEPS) / _HU_STEPS).astype(np.float32), (z, y, x))
@@ -131,53 +144,79 @@ def find_foreign(
     has 60 mm3 at least.
     """
     residual = subtract_background(smooth, background)
-    sd = _median_and_sd(residual[liver].astype(np.float64))[1]
+    sd = _median_and_sd(residual, liver)[1]
     np.abs(residual, out=residual)
-    weak = liver & (residual > np.float32(_WEAK_SD * sd))
+    weak = residual > np.float32(_WEAK_SD * sd)
+    weak &= liver
     pieces, count = cc3d.connected_components(weak, connectivity=26, return_N=True)
-    if not count:
-        return weak
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    voxels = np.flatnonzero(weak)
+    piece = pieces.reshape(-1)[voxels]
     strong = np.zeros(count + 1, bool)
-    strong[pieces[residual > np.float32(_STRONG_SD * sd)]] = True
-    keep = strong & (sizes * voxel_mm3 >= _LEAST_MM3)
-    keep[0] = False
-    found: NDArray[np.bool_] = keep[pieces]
-    return found
+    strong[piece[residual.reshape(-1)[voxels] > np.float32(_STRONG_SD * sd)]] = True
+    keep = strong & (np.bincount(piece, minlength=count + 1) * voxel_mm3 >= _LEAST_MM3)
+    weak.reshape(-1)[voxels] = keep[piece]
+    return weak
 
 
 def subtract_background(values: Floats, background: Background) -> Floats:
     """Values over the whole region less its background, as a new array."""
     residual = np.empty_like(values)
-    planes = max(1, _SLAB // max(1, values[0].size))
-    rows, columns = slice(0, values.shape[1]), slice(0, values.shape[2])
-    for start in range(0, len(values), planes):
-        slab = slice(start, min(start + planes, len(values)))
-        np.subtract(values[slab], background.in_box((slab, rows, columns)), out=residual[slab])
+    z, y, x = (slice(0, size) for size in values.shape)
+    for planes, mean in background.slabs((z, y, x)):
+        np.subtract(values[planes], mean, out=residual[planes])
     return residual
 
 
-def _sum_cells(values: Floats, cell: tuple[int, int, int]) -> NDArray[np.float64]:
-    """Sums over cells of voxels; the last ones may be smaller."""
-    sums: NDArray[Any] = values
-    for axis in (2, 1, 0):
-        sums = np.add.reduceat(sums, np.arange(0, values.shape[axis], cell[axis]), axis=axis, dtype=np.float64)
-    return sums
+def _sum_cells(
+    hu: NDArray[Any], parenchyma: NDArray[np.bool_], mu_p: float, cell: tuple[int, int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Parenchyma in each cell of voxels, as their number and what they have above mu_p; the last cells may be smaller.
+
+    Some planes at a time, which are added up first: that is quickest.
+    """
+    z, y, x = (range(0, size, step) for size, step in zip(hu.shape, cell, strict=True))
+    sums = np.empty((2, len(z), len(y), len(x)))
+    for number, start in enumerate(z):
+        planes = slice(start, start + cell[0])
+        here = parenchyma[planes]
+        above = np.subtract(hu[planes], np.float32(mu_p), dtype=np.float32)
+        above *= here
+        for summed, values in zip(sums, (here, above), strict=True):
+            rows = np.add.reduceat(values.sum(axis=0, dtype=np.float32), y, axis=0)
+            summed[number] = np.add.reduceat(rows, x, axis=1)
+    return sums[0], sums[1]
 
 
-def _between_cells(voxels: slice, cell: int, cells: int) -> Operator:
-    """Linear interpolation of some voxels in a row from the centres of cells; beyond the last ones their value."""
+def _between_cells(voxels: slice, cell: int, cells: int) -> tuple[Operator, slice]:
+    """Linear interpolation of some voxels in a row from the centres of cells, and which cells it reads.
+
+    Beyond the last centres it is their value.
+    """
     place = (np.arange(voxels.start, voxels.stop) - (cell - 1) / 2) / cell
     place = np.clip(place, 0, cells - 1)
     low = np.minimum(place.astype(np.int32), max(cells - 2, 0))
     high = np.minimum(low + 1, cells - 1)
     share = (place - low).astype(np.float32)
     values = np.stack([1 - share, share], axis=1).ravel()
-    columns = np.stack([low, high], axis=1).astype(np.int32).ravel()
-    return Operator(values, columns, np.arange(0, columns.size + 1, 2, dtype=np.int32), cells)
+    used = slice(int(low[0]), int(high[-1]) + 1)
+    columns = np.stack([low, high], axis=1).astype(np.int32).ravel() - np.int32(used.start)
+    starts = np.arange(0, columns.size + 1, 2, dtype=np.int32)
+    return Operator(values, columns, starts, used.stop - used.start), used
 
 
-def _median_and_sd(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Median and robust standard deviation: 1.4826 times the median absolute deviation."""
-    median = float(np.median(values))
-    return median, float(1.4826 * np.median(np.abs(values - median)))
+def _within(values: Floats, middle: float, far: float) -> NDArray[np.bool_]:
+    """Which values lie within a distance of a middle."""
+    inside: NDArray[np.bool_] = values >= np.float32(middle - far)
+    inside &= values <= np.float32(middle + far)
+    return inside
+
+
+def _median_and_sd(values: Floats, where: NDArray[np.bool_]) -> tuple[float, float]:
+    """Median and robust standard deviation, 1.4826 times the median absolute deviation, of values in a mask.
+
+    Of so many of them, evenly spread, that the rest would change neither by a hundredth of the deviation.
+    """
+    voxels = np.flatnonzero(where)
+    sample = values.reshape(-1)[voxels[:: max(1, voxels.size // _SAMPLED)]].astype(np.float64)
+    median = float(np.median(sample))
+    return median, float(1.4826 * np.median(np.abs(sample - median)))
