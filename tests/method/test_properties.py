@@ -164,6 +164,22 @@ def test_any_liver_gets_tumours_of_the_default_recipe(scan, seed, variant):
 
 
 @QUICK
+@given(scans(), st.integers(0, 1000), st.sampled_from(["single", "classes"]))
+def test_places_in_parenchyma_are_as_the_settings_ask_for(scan, seed, pattern):
+    lifelike = replace(load_recipe("lifelike"), pattern=pattern)
+    plan = draw_variant(scan, lifelike, seed, 0)
+    patch = render(scan, plan)
+    for tumor, outcome in zip(plan.tumors, patch.outcomes, strict=True):
+        voxel = tuple(
+            round(i) - s.start for i, s in zip(scan.geometry.to_index(tumor.center_mm), scan.roi, strict=True)
+        )
+        assert scan.tissue.parenchyma[voxel]
+        assert outcome.clipped_fraction <= lifelike.places.most_clipped
+    total = (patch.apply(scan)[1] == 2).sum() * scan.geometry.voxel_volume_mm3
+    assert sum(o.volume_mm3 for o in patch.outcomes) == pytest.approx(total, rel=1e-6, abs=0.01)
+
+
+@QUICK
 @given(scans(), SETTINGS, st.integers(0, 1000))
 def test_tumours_of_a_sample_share_no_voxel(scan, settings, seed):
     if settings.pattern == "satellite":

@@ -6,6 +6,7 @@ Arrays and spacings are (z, y, x).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import ceil, floor
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..imaging import Triple
 from .plan import Tumor
-from .shape import FINE_MM, extent_mm, level
+from .reach import Outline
+from .shape import FINE_MM, Form, extent_mm, level
 from .sites import OTHER, OUTSIDE
 
 _PER_AXIS = 16  # voxels along an axis that are looked at, of a tumour that covers more
@@ -25,7 +27,7 @@ _DOUBT = 0.01  # how far off a share may be where not all voxels are looked at
 Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Footprint:
     """The voxels that a tumour covers, or an even part of them where they are many.
 
@@ -33,30 +35,31 @@ class Footprint:
     ----------
     offsets
         Indices (m, 3) relative to the voxel that the centre lies in.
-    doubt
-        How far off the shares may be, since not all voxels are looked at.
+    spacing_mm
+        Size of a voxel.
+    steps
+        Of how many voxels along each axis one is looked at.
     """
 
     offsets: NDArray[np.int64]
-    doubt: float
+    spacing_mm: Triple
+    steps: tuple[int, int, int]
 
-    @classmethod
-    def of(cls, tumor: Tumor, spacing_mm: Triple) -> Footprint:
+    @staticmethod
+    def of(tumor: Tumor, spacing_mm: Triple) -> Footprint:
         """Footprint of a tumour before any mass effect: where at least half of a voxel is tumour."""
-        low, high, _ = extent_mm(tumor)
-        strides = [max(1, ceil((b - a) / s / _PER_AXIS)) for a, b, s in zip(low, high, spacing_mm, strict=True)]
-        parts = [
-            ceil(s / FINE_MM - 1e-6) // 2 * 2 + 1 if k == 1 else 1 for s, k in zip(spacing_mm, strides, strict=True)
-        ]
-        rows = [
-            np.arange(floor(a / (s * k)), ceil(b / (s * k)) + 1) * k
-            for a, b, s, k in zip(low, high, spacing_mm, strides, strict=True)
-        ]
-        covered = _covered(tumor, rows, parts, spacing_mm)
-        offsets = np.stack([row[i] for row, i in zip(rows, np.nonzero(covered), strict=True)], axis=1)
-        if not len(offsets):
-            offsets = np.zeros((1, 3), np.int64)
-        return cls(offsets, _DOUBT if max(strides) > 1 else 0.0)
+        return _footprint(Form.of(tumor), spacing_mm)
+
+    @property
+    def doubt(self) -> float:
+        """How far off the shares may be, since not all voxels are looked at."""
+        return _DOUBT if max(self.steps) > 1 else 0.0
+
+    @cached_property
+    def outline(self) -> Outline:
+        """How far the tumour reaches from its centre in each direction."""
+        z, y, x = (k * s for k, s in zip(self.steps, self.spacing_mm, strict=True))
+        return Outline(self.offsets * np.array(self.spacing_mm), (z, y, x))
 
     def shares(self, kinds: NDArray[np.uint8], centers: NDArray[np.int64], most_outside: float) -> Shares:
         """What the tumour would lie on at some places.
@@ -84,13 +87,28 @@ class Footprint:
         return outside + self.doubt, other
 
 
-def _covered(tumor: Tumor, rows: list[NDArray[np.int64]], parts: list[int], spacing_mm: Triple) -> NDArray[np.bool_]:
+@lru_cache(maxsize=64)
+def _footprint(form: Form, spacing_mm: Triple) -> Footprint:
+    low, high, _ = extent_mm(form)
+    z, y, x = (max(1, ceil((b - a) / s / _PER_AXIS)) for a, b, s in zip(low, high, spacing_mm, strict=True))
+    steps = (z, y, x)
+    parts = [ceil(s / FINE_MM - 1e-6) // 2 * 2 + 1 if k == 1 else 1 for s, k in zip(spacing_mm, steps, strict=True)]
+    rows = [
+        np.arange(floor(a / (s * k)), ceil(b / (s * k)) + 1) * k
+        for a, b, s, k in zip(low, high, spacing_mm, steps, strict=True)
+    ]
+    covered = _covered(form, rows, parts, spacing_mm)
+    offsets = np.stack([row[i] for row, i in zip(rows, np.nonzero(covered), strict=True)], axis=1)
+    return Footprint(offsets if len(offsets) else np.zeros((1, 3), np.int64), spacing_mm, steps)
+
+
+def _covered(form: Form, rows: list[NDArray[np.int64]], parts: list[int], spacing_mm: Triple) -> NDArray[np.bool_]:
     """Voxels of a grid of rows, each cut into parts along each axis, of which at least half is tumour."""
     z, y, x = (
         ((row[:, None] + (np.arange(k) - (k - 1) / 2) / k) * s).ravel().astype(np.float32)
         for row, k, s in zip(rows, parts, spacing_mm, strict=True)
     )
-    inside = level(tumor, (z, y, x)) <= 1
+    inside = level(form, (z, y, x)) <= 1
     if max(parts) == 1:
         return inside
     (n, i), (m, j), (w, k) = ((row.size, k) for row, k in zip(rows, parts, strict=True))

@@ -6,7 +6,7 @@ around it; where there are none, the range widens. Arrays are (z, y, x).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -16,21 +16,21 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..imaging import EMPTY, Index, overlap
+from ..imaging import EMPTY, Index, Triple, overlap
 from .footprint import Footprint
 from .plan import Tumor
-from .real import quantile
+from .reach import Keep, Placed, apart_as_balls, apart_as_shapes
+from .real import draw_from
 from .scan import FILTER_TRUNCATE, Scan, smoothing_sigma
 from .settings import Settings
-from .shape import squared_distance
-from .sites import Keep
+from .shape import extent_mm, squared_distance
 
 LARGE_MM = 10.0  # radius from which on more of what lies under a tumour may be no parenchyma
 _WIDTH_MM = 1.0  # of the range of depths that is looked at first, to either side; then twice that, and so on
 _TRIES = 128  # sites drawn from a range of depths before it is widened
 _LOOKED_AT = (2, 16)  # of them, how many are looked at before the next ones are
 _LAST_TRIES, _ENOUGH = 1024, 32  # sites drawn from the whole liver in the end; so many of them are to be allowed ones
-_MOST = 2**17  # sites that are asked whether they are allowed, where hardly any is
+_MOST = 2**15  # sites that are asked whether they are allowed, where hardly any is
 _CHECKED = 16  # sites whose surroundings are looked at before others are drawn
 _FOREIGN_STEP = 0.1  # by which more may be no parenchyma where it cannot be had otherwise
 _LEVEL_MM = (1.0, 2.0, 3.0)  # widths (sigma) of the filters, besides that of Eq. 1, that a centre must stand
@@ -59,14 +59,38 @@ class Demand:
     most_other: float
     keep: Keep
 
-    @classmethod
-    def of(cls, tumor: Tumor, settings: Settings, scan: Scan, depth_rank: float, keep: Keep) -> Demand:
-        """What the settings ask of a tumour's place, where its depth has a rank (in [0, 1]) among real ones."""
-        places, r = settings.places, tumor.radius_mm
-        depth_mm = r * quantile(settings.real.bin_of(r).depth, depth_rank)
-        other = places.most_foreign[r >= LARGE_MM] if settings.vessels.avoid else 1.0
-        footprint = Footprint.of(tumor, scan.geometry.spacing_mm)
-        return cls(footprint, depth_mm, places.most_clipped, other, keep)
+
+class InParenchyma:
+    """Places in parenchyma, for the tumours of a sample; their shapes keep a gap, whatever their mass effects do."""
+
+    def __init__(self, scan: Scan, settings: Settings, rng: Generator) -> None:
+        self.scan, self.settings = scan, settings
+        self.depths, self.rng = rng.spawn(2)  # so that no depth depends on the scan
+
+    def apart(self, draft: Tumor, placed: Sequence[Placed]) -> Sequence[Keep]:
+        """Keep the balls around shapes apart, or where that leaves no place the shapes themselves."""
+        gap_mm, (_, _, reach) = self.settings.places.gap_mm, extent_mm(draft)
+        as_balls = apart_as_balls(placed, reach, gap_mm)
+        return [as_balls, apart_as_shapes(placed, self._footprint(draft).outline, gap_mm)] if placed else [as_balls]
+
+    def draw(self, draft: Tumor, keeps: Sequence[Keep]) -> tuple[Index | None, bool]:
+        """Draw a tumour's depth, and its voxel (`draw_site`)."""
+        places, r = self.settings.places, draft.radius_mm
+        depth_mm = r * draw_from(self.settings.real.bin_of(r).depth, self.depths)
+        other = places.most_foreign[r >= LARGE_MM] if self.settings.vessels.avoid else 1.0
+        for keep in keeps:
+            demand = Demand(self._footprint(draft), depth_mm, places.most_clipped, other, keep)
+            voxel, clear = draw_site(self.scan, demand, self.rng)
+            if voxel is not None:
+                return voxel, clear
+        return None, False
+
+    def at(self, draft: Tumor, position_mm: Triple) -> Placed:
+        """A tumour at its place."""
+        return Placed(position_mm, extent_mm(draft)[2], self._footprint(draft).outline)
+
+    def _footprint(self, draft: Tumor) -> Footprint:
+        return Footprint.of(draft, self.scan.geometry.spacing_mm)
 
 
 def draw_site(scan: Scan, demand: Demand, rng: Generator) -> tuple[Index | None, bool]:
@@ -109,10 +133,11 @@ def _nearby(scan: Scan, depth_mm: float, rng: Generator) -> Iterator[NDArray[np.
 
 def _admissible(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> Iterator[Index]:
     """Those of some sites where the tumour would lie as it is asked for, as indices in the whole image."""
-    for some in np.split(_allowed(scan, demand, numbers), _LOOKED_AT):
-        outside, other = _shares(scan, demand, some)
+    for some in np.split(numbers, _LOOKED_AT):
+        allowed = _allowed(scan, demand, some)
+        outside, other = _shares(scan, demand, allowed)
         fits = (outside <= demand.most_outside) & (other <= demand.most_other)
-        yield from (_voxel(scan, number) for number in some[fits])
+        yield from (_voxel(scan, number) for number in allowed[fits])
 
 
 def _allowed(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,38 +8,45 @@ The model `parenchyma` has a module of its own (`method.parenchyma`).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Box, Index, Triple, shape_of
-from .parenchyma import Demand, draw_site
+from .parenchyma import InParenchyma
 from .plan import Tumor, rounded
+from .reach import Keep, Placed, apart_as_balls
 from .scan import Scan
 from .settings import PARENCHYMA, Range, Settings
 from .shape import extent_mm
-from .sites import Keep
 
 _TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
 _FIRST_TRIES, _TRIES = 16, 512  # candidates looked at, some and then more together, before the whole set is
-_BLOCK = 2**17  # candidates looked at together when all are, to bound the memory
+_BLOCK = 2**15  # candidates looked at together when all are, to bound the memory
 _BEST_PART = 10  # where no voxel is clear of vessels: the part of the liver, by clearance, to draw from
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """Where a tumour is, as (z, y, x) mm along the image's axes, and how far it reaches."""
-
-    position_mm: Triple
-    reach_mm: float
-
-
-# Draws the voxel of a tumour, by its number; None if there is no place for it, and whether it is clear of vessels.
-DrawPlace = Callable[[int, Tumor, Keep], tuple[Index | None, bool]]
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]  # lowest and highest position (z, y, x) mm
+
+
+class _Placing(Protocol):
+    """A way to place the tumours of a sample, one after the other."""
+
+    def apart(self, draft: Tumor, placed: Sequence[Placed]) -> Sequence[Keep]:
+        """What keeps a tumour apart from those placed before: the first of these that leaves it a place counts."""
+        ...
+
+    def draw(self, draft: Tumor, keeps: Sequence[Keep]) -> tuple[Index | None, bool]:
+        """Draw a tumour's voxel; None if there is no place for it, and whether that is clear of vessels."""
+        ...
+
+    def at(self, draft: Tumor, position_mm: Triple) -> Placed:
+        """A tumour at its place, as the later ones are kept apart from it."""
+        ...
 
 
 def place_tumors(
@@ -51,43 +58,44 @@ def place_tumors(
     and the others lie around it; otherwise all centres lie in the region, if one is given.
     """
     tumors: list[Tumor] = []
-    placed: list[_Placed] = []
+    placed: list[Placed] = []
     notes: set[str] = set()
     cluster = settings.pattern == "satellite"
-    draw = _draws_of_place(scan, settings, len(drafts), rng)
-    gap = settings.places.gap_mm if settings.places.model == PARENCHYMA else 0.0
-    for number, draft in enumerate(drafts):
-        reach = reach_mm(draft)
+    within = _within(*_bounds_mm(scan, region)) if region else None
+    placing: _Placing = (InParenchyma if settings.places.model == PARENCHYMA else _ClearOfVessels)(scan, settings, rng)
+    for draft in drafts:
+        keeps = placing.apart(draft, placed)
         if cluster and placed:
-            keep = _in_ring_around(placed[0].position_mm, drafts[0].radius_mm, settings.satellite.distance)
-        else:
-            keep = _apart_from(placed, reach + gap, within=_bounds_mm(scan, region) if region else None)
-        voxel, clear = draw(number, draft, keep)
+            keeps = [_in_ring_around(placed[0].position_mm, drafts[0].radius_mm, settings.satellite.distance)]
+        elif within:
+            keeps = [_both(within, keep) for keep in keeps]
+        voxel, clear = placing.draw(draft, keeps)
         if voxel is None:
             notes.add("fewer_placed")
             continue
         if not clear:
             notes.add("vessels_unavoidable")
         tumors.append(_move_to_voxel(scan, draft, voxel))
-        placed.append(_Placed(_position_mm(scan, voxel), reach))
+        placed.append(placing.at(draft, _position_mm(scan, voxel)))
     return tumors, notes
 
 
-def _draws_of_place(scan: Scan, settings: Settings, count: int, rng: Generator) -> DrawPlace:
-    """What draws the voxel of each of some tumours, in the settings' way."""
+class _ClearOfVessels:
+    """Places with no vessel within r, if that can be had; no tumour changes what another one has changed."""
 
-    def clear_of_vessels(_: int, draft: Tumor, keep: Keep) -> tuple[Index | None, bool]:
-        candidate, clear = draw_candidate(scan, draft.radius_mm if settings.vessels.avoid else None, keep, rng)
-        return None if candidate is None else scan.voxel(candidate), clear
+    def __init__(self, scan: Scan, settings: Settings, rng: Generator) -> None:
+        self.scan, self.avoid, self.rng = scan, settings.vessels.avoid, rng
 
-    if settings.places.model != PARENCHYMA:
-        return clear_of_vessels
-    ranks = rng.random(count).tolist()  # drawn before the scan is looked at
+    def apart(self, draft: Tumor, placed: Sequence[Placed]) -> Sequence[Keep]:
+        return [apart_as_balls(placed, reach_mm(draft))]
 
-    def in_parenchyma(number: int, draft: Tumor, keep: Keep) -> tuple[Index | None, bool]:
-        return draw_site(scan, Demand.of(draft, settings, scan, ranks[number], keep), rng)
+    def draw(self, draft: Tumor, keeps: Sequence[Keep]) -> tuple[Index | None, bool]:
+        (keep,) = keeps
+        candidate, clear = draw_candidate(self.scan, draft.radius_mm if self.avoid else None, keep, self.rng)
+        return None if candidate is None else self.scan.voxel(candidate), clear
 
-    return in_parenchyma
+    def at(self, draft: Tumor, position_mm: Triple) -> Placed:
+        return Placed(position_mm, reach_mm(draft))
 
 
 def move_to_candidate(scan: Scan, tumor: Tumor, candidate: int) -> Tumor:
@@ -120,17 +128,23 @@ def _bounds_mm(scan: Scan, region: Box) -> Bounds:
     return np.array(low), np.array([(s.stop - 1) * mm for s, mm in zip(region, spacing, strict=True)])
 
 
-def _apart_from(placed: Sequence[_Placed], reach: float, within: Bounds | None = None) -> Keep:
-    """Allow positions where a tumour of this reach (mm) touches no placed one, within bounds if there are any."""
+def _within(low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> Keep:
+    """Allow positions within bounds."""
 
     def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
-        free = np.ones(len(positions), bool)
-        if within is not None:
-            free &= np.all((positions >= within[0]) & (positions <= within[1]), axis=1)
-        for other in placed:
-            z, y, x = np.square(positions - other.position_mm).T
-            free &= z + y + x >= (reach + other.reach_mm) ** 2
-        return free
+        within: NDArray[np.bool_] = np.all((positions >= low_mm) & (positions <= high_mm), axis=1)
+        return within
+
+    return keep
+
+
+def _both(first: Keep, second: Keep) -> Keep:
+    """Allow positions that both allow."""
+
+    def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+        allowed = first(positions)
+        allowed[allowed] = second(positions[allowed])
+        return allowed
 
     return keep
 

@@ -215,12 +215,12 @@ def _half_extents_mm(tumor: Form) -> Triple:
     return z, math.hypot(y * cosine, x * sine), math.hypot(x * cosine, y * sine)
 
 
-def extent_mm(tumor: Tumor) -> tuple[Triple, Triple, float]:
+def extent_mm(tumor: Tumor | Form) -> tuple[Triple, Triple, float]:
     """Lowest and highest corner (z, y, x) of the deformed shape, and its reach from the centre, in mm.
 
     Probed on a coarse grid of its own, and widened by one step of it, so that it depends on the shape alone.
     """
-    return _extent_mm(Form.of(tumor))
+    return _extent_mm(tumor if isinstance(tumor, Form) else Form.of(tumor))
 
 
 @lru_cache(maxsize=_REMEMBERED)

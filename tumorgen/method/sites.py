@@ -6,7 +6,6 @@ Arrays are (z, y, x).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cc3d
@@ -19,9 +18,6 @@ from ..imaging import Triple, bounding_box
 OUTSIDE, OTHER, PARENCHYMA = range(3)  # what a voxel is: no liver, liver that is no parenchyma, parenchyma
 DEPTH_STEP_MM = 0.1  # depths are told apart by; well below a voxel
 _DEEPEST = 2**16 - 1  # steps, 6.5 m
-
-# Tells which of some positions (n, 3), (z, y, x) mm, are allowed.
-Keep = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
