@@ -42,6 +42,15 @@ BALL = Tumor(
     capsule_hu=0.0,
     sigma_d_mm=0.8,
 )
+# What makes of it one of texture model `published`.
+COINS = {
+    "texture_model": "published",
+    "grain_mm": 4.0,
+    "clump_mm": 9.0,
+    "least_chance": 0.05,
+    "chance_span": 0.2,
+    "texture_level": 0.525,
+}
 THICK = (5.0, 0.8, 0.8)
 
 

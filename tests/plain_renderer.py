@@ -39,10 +39,13 @@ def add(scan: Scan, tumor: Tumor, plan: Plan, image: np.ndarray, label: np.ndarr
         liver = blurred_mirrored(liver, 1.5, scan.geometry.spacing_mm)
     inside = np.clip(2 * (liver - F(0.5)) + F(0.5), 0, 1)
     alpha, rim = body.alpha * inside, body.rim * inside
-    tissue = np.where(alpha < 1, tissue, image.astype(F))
+    if tumor.texture_model != "published":
+        tissue = np.where(alpha < 1, tissue, image.astype(F))
     if tumor.texture_model == "scan":
         tissue = tissue + alpha * (scan.image.array.astype(F) - tissue)
         tissue = cleared(scan, tissue, alpha, liver) + alpha * body.texture
+    elif tumor.texture_model == "published":
+        tissue = tissue + alpha * body.texture
     else:
         tissue = (1 - alpha) * tissue + alpha * body.texture  # Eq. 4
     tissue = tissue + F(tumor.capsule_hu) * rim  # Eq. 8
@@ -92,6 +95,9 @@ class Body:
         if tumor.texture_model == "scan":
             centres = [((v - c) * s).astype(F) for v, c, s in zip(voxels, center, spacing, strict=True)]
             hu = added(tumor, t >= 0.5, soft, centres, spacing, mu_p)
+        elif tumor.texture_model == "published":
+            places = [(v - c) * s for v, c, s in zip(voxels, center, spacing, strict=True)]
+            hu = coins(tumor, places) * F(tumor.mu_t_hu - mu_p)
         else:
             hu = texture(tumor, reach, spacing)
         there = [(v >= 0) & (v < n) for v, n in zip(voxels, shape, strict=True)]
@@ -256,6 +262,38 @@ def noise_filter(voxels: Sequence[int], far: int, eta: float, sigma: float) -> n
     norms = np.sqrt((rows**2).sum(axis=1, keepdims=True))
     rows[np.abs(rows) < 5e-4 * norms] = 0  # negligible
     return (rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))).astype(F)
+
+
+def coins(tumor: Tumor, places_mm: Sequence[np.ndarray]) -> np.ndarray:
+    """Coins of 1 mm, drawn by the cube, blurred, over the mean of what is above 0.12; places from the centre."""
+    blur = max(tumor.grain_mm, 1.0)
+    edge = blur / 2
+    far = [int(np.abs(mm).max() / edge) + 8 for mm in places_mm]
+    cubes = [np.arange(-n, n + 1) for n in far]
+    clump = max(tumor.clump_mm, 1.0) / edge
+    nodes = [int(n / clump) + 5 for n in far]
+    clumps = [gaussians(c / clump, n, 1.0, "norm") for c, n in zip(cubes, nodes, strict=True)]
+    low, span = tumor.least_chance, tumor.chance_span
+    chance = applied(clumps, white_noise(tumor.texture_seed, nodes)) * F(span / 8) + F(low + span / 2)
+    chance = chance.clip(F(low), F(min(low + span, 1)))
+    heads = white_noise(tumor.texture_seed ^ 1, far) * np.sqrt(chance * (1 - chance) * F(edge**-3)) + chance
+    texture = applied([gaussians(mm / edge, n, 2.0, "sum") for mm, n in zip(places_mm, far, strict=True)], heads)
+    # A normal number's mean above 0.12; its variance: the blurred chance's, and the blurred coins' about it.
+    mean, chance_sd, clump_mm = low + span / 2, span / 8, max(tumor.clump_mm, 1.0)
+    variance = chance_sd**2 * (clump_mm**2 / (clump_mm**2 + blur**2)) ** 1.5
+    variance += (mean * (1 - mean) - chance_sd**2) / (8 * np.pi**1.5 * blur**3)
+    below = (0.12 - mean) / np.sqrt(variance)
+    counted = round(mean + np.sqrt(variance) * norm.pdf(below) / norm.sf(below), 4)
+    return np.minimum(texture * F(1 / counted), F(1 / tumor.texture_level))
+
+
+def gaussians(places: np.ndarray, far: int, sigma: float, kept: str) -> np.ndarray:
+    """Weights (places, points from -far to far), up to 3 sigma from the nearest point; their sum or norm is 1."""
+    points = np.arange(-far, far + 1)
+    rows = np.exp(-0.5 * ((points - places[:, None]) / sigma) ** 2)
+    rows[np.abs(points - np.rint(places)[:, None]) > np.ceil(3 * sigma)] = 0
+    whole = rows.sum(axis=1) if kept == "sum" else np.sqrt((rows**2).sum(axis=1))
+    return (np.rint(rows / whole[:, None] * 2**24) / 2**24).astype(F)
 
 
 def cardinal_spline(x: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from examples import THICK, at, ball, plan_of
+from examples import COINS, THICK, at, ball, plan_of
 from nifti_files import by_simpleitk
 from phantoms import ball_volume
 from plain_renderer import render_plainly
@@ -99,6 +99,13 @@ def test_rows_with_a_step_off_or_turned_up(changes):
         8.0, half_axes=(7.0, 8.0, 9.6), sigma_e_mm=1.5, sigma_c_mm=0.9, capsule_hu=120.0, mass_effect_percent=30.0
     )
     check(scan, plan_of(scan, at(scan, replace(row, **changes), (11.7, 70.2, 81.6))))
+
+
+@pytest.mark.parametrize("changes", [{}, {"mass_effect_percent": 30.0, "grain_mm": 7.3, "clump_mm": 3.1}], ids=str)
+def test_a_tumour_of_coins(ball_of, changes):
+    row = ball(8.0, sigma_e_mm=1.5, deform_points=3, sigma_c_mm=1.5, **COINS)
+    index = tuple(n / 2 + 0.3 for n in ball_of.geometry.shape)
+    check(ball_of, plan_of(ball_of, at(ball_of, replace(row, **changes), index)))
 
 
 @pytest.mark.parametrize("index", [(0.0, 70.0, 70.0), (11.0, 20.0, 75.0)], ids=["scan's", "liver's"])

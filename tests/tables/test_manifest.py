@@ -63,6 +63,8 @@ SAFE = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}[A-Za-z0-9]", fullmatch=Tr
 
 def value_of(field: Field, texts: st.SearchStrategy[str] = NAMES) -> st.SearchStrategy:
     low, high = field.about.low, field.about.high
+    if field.about.choices:
+        return st.sampled_from(field.about.choices)
     if field.kind is str:
         return texts
     if field.kind is bool:

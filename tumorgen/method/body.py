@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from ..errors import TumorgenError
 from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, overlap, part_of
 from .annotation import annotated, is_annotated, label_width_mm
+from .coins import coins_hu
 from .contrast import added_hu
 from .interpolation import trilinear
 from .mass_effect import pulled_index
 from .operators import Floats, blur_into_zeros
 from .plan import Tumor
-from .settings import SCAN
+from .settings import PUBLISHED, SCAN
 from .shape import Axes, Grid, extent_mm, grid_around, level, squared_distance
 from .texture import texture_hu
 
@@ -75,7 +76,7 @@ class Body:
         if tumor.texture_model == SCAN:
             hu = added_in_box(occupied, alpha, grid.holding(within), tumor, grid, mu_p)
         else:
-            hu = texture_in_box(soft, within, tumor, grid)
+            hu = texture_in_box(soft, within, tumor, grid, mu_p)
         label = annotators_label(shape, inside, soft, tumor, grid) if is_annotated(tumor) else occupied
         box, seen = clip_to_image(grid, geometry.shape)
         return cls(box, label[seen], alpha[seen], grid.voxel_mean(rim)[seen], hu[seen], int(np.count_nonzero(label)))
@@ -254,12 +255,13 @@ def blur_radii(sigmas_mm: Sequence[float], spacing_mm: Triple) -> list[int]:
     return [int(TRUNCATE * sigma / s + 0.5) for sigma, s in zip(sigmas_mm, spacing_mm, strict=True)]
 
 
-def texture_in_box(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
-    """Texture T'' (Eq. 3) in the voxels that hold the box of t'' on the fine grid; zero in the others."""
+def texture_in_box(soft: Floats, within: Box, tumor: Tumor, grid: Grid, mu_p: float) -> Floats:
+    """Texture T'' (Eq. 3), or what the texture of coins adds, in the voxels that hold the box of t''; else zero."""
     laid = np.zeros(grid.shape, np.float32)
     if soft[within].any():
         box = grid.holding(within)
-        laid[box] = texture_hu(tumor, grid.part(box))
+        part = grid.part(box)
+        laid[box] = coins_hu(tumor, part, mu_p) if tumor.texture_model == PUBLISHED else texture_hu(tumor, part)
     return laid
 
 

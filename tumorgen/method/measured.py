@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .scan import Scan
-from .settings import PARENCHYMA, SCAN, Settings
+from .settings import PARENCHYMA, SCAN, VESSELS, Settings
 from .sites import Sites
 from .tissue import Background, Tissue
 
@@ -25,7 +25,7 @@ def needed_by(settings: Settings) -> tuple[str, ...]:
     """Properties of a scan that drawing and rendering tumours of some settings asks for."""
     in_parenchyma = settings.places.model == PARENCHYMA
     needed = {
-        _BY_CLEARANCE: not in_parenchyma,
+        _BY_CLEARANCE: settings.places.model == VESSELS,
         _TISSUE: settings.texture.model == SCAN,
         _SITES: in_parenchyma,
     }

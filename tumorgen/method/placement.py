@@ -2,13 +2,13 @@
 
 The model `vessels`: a scan's candidates are the voxels of its liver, sorted by their clearance to the vessels: those
 with no vessel within r are the first n, whatever r. A place is drawn from these, never searched for by trial and error.
-The model `parenchyma` has a module of its own (`method.parenchyma`).
+The models `parenchyma` and `middle` have modules of their own (`method.parenchyma`, `method.middle`).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,11 +17,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Box, Index, Triple, shape_of
+from .middle import Middle
 from .parenchyma import InParenchyma
 from .plan import Tumor, rounded
 from .reach import Keep, Placed, apart_as_balls
 from .scan import Scan
-from .settings import PARENCHYMA, Range, Settings
+from .settings import MIDDLE, PARENCHYMA, VESSELS, Range, Settings
 from .shape import extent_mm
 
 _TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
@@ -62,7 +63,7 @@ def place_tumors(
     notes: set[str] = set()
     cluster = settings.pattern == "satellite"
     within = _within(*_bounds_mm(scan, region)) if region else None
-    placing: _Placing = (InParenchyma if settings.places.model == PARENCHYMA else _ClearOfVessels)(scan, settings, rng)
+    placing = _PLACINGS[settings.places.model](scan, settings, rng)
     for draft in drafts:
         keeps = placing.apart(draft, placed)
         if cluster and placed:
@@ -96,6 +97,25 @@ class _ClearOfVessels:
 
     def at(self, draft: Tumor, position_mm: Triple) -> Placed:
         return Placed(position_mm, reach_mm(draft))
+
+
+class _InMiddle(_ClearOfVessels):
+    """Places in the middle slices of the liver, kept apart in the same way; vessels are not asked about."""
+
+    def __init__(self, scan: Scan, settings: Settings, rng: Generator) -> None:
+        super().__init__(scan, settings, rng)
+        self.middle = Middle.of(scan, settings.places)
+
+    def draw(self, draft: Tumor, keeps: Sequence[Keep]) -> tuple[Index | None, bool]:  # noqa: ARG002 - large or small
+        (keep,) = keeps
+        return self.middle.draw(keep, self.rng), True
+
+
+_PLACINGS: Mapping[str, Callable[[Scan, Settings, Generator], _Placing]] = {
+    VESSELS: _ClearOfVessels,
+    PARENCHYMA: InParenchyma,
+    MIDDLE: _InMiddle,
+}
 
 
 def move_to_candidate(scan: Scan, tumor: Tumor, candidate: int) -> Tumor:

@@ -43,6 +43,10 @@ def _half_axis_along(axis: str) -> About:
     )
 
 
+def _published(about: About) -> About:
+    return replace(about, meaning=f"{about.meaning}; texture model `published`")
+
+
 # Domains are wide enough for any tumour, and narrow enough that no row can ask for terabytes.
 @dataclass(frozen=True, slots=True)
 class Tumor:
@@ -66,7 +70,9 @@ class Tumor:
         float,
         About(
             "mean of the texture; of texture model `scan` the mean of the image over the tumour's core (2 mm or r / 2"
-            " inside the outline in plane, the lesser of both) where the parenchyma under it has mean mu_p",
+            " inside the outline in plane, the lesser of both) where the parenchyma under it has mean mu_p; of"
+            " `published` mu_p plus what an endless texture adds in the mean where its blurred coins are above 0.12: a"
+            " tumour's own mean differs by about a tenth of that",
             "HU",
             -1000,
             4000,
@@ -90,14 +96,18 @@ class Tumor:
     texture_model: Annotated[
         str,
         About(
-            "`paper`: noise in the place of the scan's (Eq. 3); `scan`: contrast and a smooth field on the scan's",
+            "`paper`: noise in the place of the scan's (Eq. 3); `scan`: contrast and a smooth field on the scan's;"
+            " `published`: a smooth texture of blurred coins on the scan's",
             choices=settings.TEXTURES,
         ),
     ] = settings.PAPER
     heterogeneity_hu: Annotated[float, About("SD of the smooth field inside; texture model `scan`", "HU", 0, 1000)] = (
         0.0
     )
-    grain_mm: Annotated[float, About("width (sigma) of the grain of that field", "mm", 0, 50)] = 0.0
+    grain_mm: Annotated[
+        float,
+        About("width (sigma) of the grain of that field; of texture model `published` the coins' blur", "mm", 0, 50),
+    ] = 0.0
     necrosis_hu: Annotated[
         float, About("what is added in the middle; below zero it is darker; texture model `scan`", "HU", -1000, 1000)
     ] = 0.0
@@ -115,6 +125,10 @@ class Tumor:
         About("SD of the label's departure from there, as annotators' hands have; 0: the exact label", "mm", 0, 20),
     ] = 0.0
     bone_hu: Annotated[float, settings.BONE] = 0.0
+    clump_mm: Annotated[float, _published(settings.CLUMP)] = 0.0
+    least_chance: Annotated[float, _published(settings.LEAST_CHANCE)] = 0.0
+    chance_span: Annotated[float, _published(settings.CHANCE_SPAN)] = 0.0
+    texture_level: Annotated[float, _published(settings.TEXTURE_LEVEL)] = 0.0
 
     def __post_init__(self) -> None:
         check_domains(self)

@@ -22,7 +22,7 @@ from .operators import Floats, blur_mirrored
 from .patch import Block, Outcome, Patch
 from .plan import Plan, Tumor
 from .scan import Scan
-from .settings import SCAN
+from .settings import PUBLISHED, SCAN
 from .walls import freedom_beside_bone
 
 SURFACE_MM = 1.5  # width (sigma) of the blur that smooths the liver's edge under a tumour
@@ -76,10 +76,13 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     alpha, rim = body.alpha * inside, body.rim * inside
     tissue = before.astype(np.float32)
     visible = np.ones(tissue.shape, bool)
-    visible[here] = alpha < 1
+    if tumor.texture_model != PUBLISHED:
+        visible[here] = alpha < 1
     pull.move_hu(tissue[around], plan.sigma_p_hu, visible[around])
     if tumor.texture_model == SCAN:
         add_to_scan(scan, body, tissue[here], alpha, liver)
+    elif tumor.texture_model == PUBLISHED:
+        tissue[here] += alpha * body.texture
     else:
         tissue[here] = blend(tissue[here], alpha, body.texture)  # Eq. 4
     tissue[here] += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'

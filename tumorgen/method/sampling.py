@@ -18,9 +18,10 @@ from ..imaging import Box
 from ..seeds import stable_rng
 from .placement import place_tumors
 from .plan import Plan, Tumor, rounded, sample_name
+from .published import fit_to_published
 from .real import SampleTraits, draw_count, draw_real_sizes, fit_to_real
 from .scan import Scan
-from .settings import CONTRASTS, FITTED, MIX, REAL, Count, Range, Settings, Size
+from .settings import CONTRASTS, FITTED, MIX, PUBLISHED, REAL, Count, Range, Settings, Size
 
 _ETA_DECIMALS = 2  # few enough etas that rendering keeps the filters of all
 _SEED_BITS = 32  # spreadsheets round integers of more than 15 digits
@@ -52,6 +53,9 @@ def mu_range(settings: Settings, mu_p: float) -> MuRange:
     if model.model == FITTED:
         tables = [each.contrast_hu for each in settings.real.bins]
         return MuRange(mu_p + min(table[0] for table in tables), mu_p + max(table[-1] for table in tables))
+    if model.model == PUBLISHED:
+        drops = [drop * level for drop, level in zip(settings.published.drop_hu, settings.published.level, strict=True)]
+        return MuRange(mu_p - drops[1], mu_p - drops[0])
     if model.model in CONTRASTS:
         contrast = CONTRASTS[model.model]
         return MuRange(mu_p + contrast.low_hu, mu_p + contrast.high_hu, mu_p + contrast.mode_hu)
@@ -122,22 +126,18 @@ def draw_plan(
         raise TumorgenError(f"unknown size class {size_class!r}; choose from {', '.join(known)}")
     draws, places = rng.spawn(2)
     mu = mu_range(settings, scan.mu_p_hu)
-    drafts = draw_drafts(settings, size_class, (scan.mu_p_hu, scan.sigma_p_hu), draws)
+    drafts = _draw_pattern(settings, size_class, mu, scan.sigma_p_hu, draws)
+    if PUBLISHED in (settings.intensity.model, settings.texture.model):
+        drafts = [fit_to_published(tumor, settings, scan.mu_p_hu, draws) for tumor in drafts]
+    if settings.draws_from_bins:
+        traits = SampleTraits.draw(draws)
+        parenchyma = scan.mu_p_hu, scan.sigma_p_hu
+        drafts = [fit_to_real(tumor, settings, parenchyma, traits, draws) for tumor in drafts]
     tumors, notes = place_tumors(scan, settings, drafts, places, region)
     if mu.lowered:
         notes.add("mu_t_lowered")
     tumors = [apply_switches(tumor, settings) for tumor in tumors]
     return plan_for(scan, settings, mu, size_class, tumors, requested=len(drafts), notes=notes)
-
-
-def draw_drafts(settings: Settings, size_class: str, parenchyma_hu: tuple[float, float], rng: Generator) -> list[Tumor]:
-    """Draw the tumours of a sample without places, as if every step were on; `parenchyma_hu` is mu_p and sigma_p."""
-    mu_p, sigma_p = parenchyma_hu
-    drafts = _draw_pattern(settings, size_class, mu_range(settings, mu_p), sigma_p, rng)
-    if not settings.draws_from_bins:
-        return drafts
-    traits = SampleTraits.draw(rng)
-    return [fit_to_real(tumor, settings, parenchyma_hu, traits, rng) for tumor in drafts]
 
 
 def plan_for(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,11 +44,11 @@ CONTRASTS: Mapping[str, Contrast] = types.MappingProxyType(
     {"portal": Contrast(-98, -11, 61), "arterial": Contrast(-44, 26, 146)}
 )
 FITTED = "fitted"  # drawn from `real.bins`
-INTENSITIES = ("paper", *CONTRASTS, FITTED)
-PAPER, SCAN = "paper", "scan"
-TEXTURES = (PAPER, SCAN)
-PARENCHYMA = "parenchyma"
-PLACES = ("vessels", PARENCHYMA)
+PAPER, SCAN, PUBLISHED = "paper", "scan", "published"
+TEXTURES = (PAPER, SCAN, PUBLISHED)
+INTENSITIES = (PAPER, *CONTRASTS, FITTED, PUBLISHED)
+VESSELS, PARENCHYMA, MIDDLE = "vessels", "parenchyma", "middle"
+PLACES = (VESSELS, PARENCHYMA, MIDDLE)
 
 # What a setting has in common with the column of the value that is used or drawn.
 VESSEL_OFFSET = About(
@@ -75,6 +75,12 @@ CAPSULE_ADDED = About("what the capsule adds; 0: no capsule", "HU", -1000, 1000,
 SIGMA_D = About("blur of the capsule", "mm", 0, 20, symbol="sigma_d", source="Eq. 7, Table 1")
 
 
+CLUMP = About("blur (sigma) of the noise that the chance of a coin is made of", "mm", 0, 20)
+LEAST_CHANCE = About("least chance of a coin", "", 0, 1)
+CHANCE_SPAN = About("greatest chance of a coin above the least", "", 0, 1)
+TEXTURE_LEVEL = About("mean of the texture of coins, in [0, 1], where the blurred coins are above 0.12", "", 0, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Vessels:
     """Finding and avoiding vessels (Eq. 1 and 2)."""
@@ -93,7 +99,7 @@ class Intensity:
         str,
         About(
             "how bright tumours are: `paper` follows Table 1, `portal` and `arterial` section 3.2, `fitted` the tables"
-            " of real.bins",
+            " of real.bins, `published` the section `published`",
             choices=INTENSITIES,
         ),
     ] = "paper"
@@ -114,7 +120,8 @@ class Texture:
         str,
         About(
             "what a tumour consists of: `paper` puts noise of its own in the place of the scan's (Eq. 3), `scan` adds"
-            " contrast and a smooth heterogeneity to the scan, whose noise stays",
+            " contrast and a smooth heterogeneity to the scan, whose noise stays, `published` takes a smooth texture of"
+            " blurred coins off it",
             choices=TEXTURES,
         ),
     ] = PAPER
@@ -128,6 +135,22 @@ class Texture:
     ] = (0.4, 0.7)
     eta: Annotated[Range, ETA] = (1.1, 1.5)
     sigma_b_mm: Annotated[float, SIGMA_B] = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The authors' released code, as it is described: its texture of tossed coins, one for each voxel of 1 mm."""
+
+    drop_hu: Annotated[
+        Range, About("what is taken off the scan where the texture is 1; intensity `published`", "HU", 0, 1000)
+    ] = (65.0, 145.0)
+    level: Annotated[Range, replace(TEXTURE_LEVEL, low=0.01)] = (0.50, 0.55)
+    clump_mm: Annotated[Range, CLUMP] = (3.0, 15.0)
+    least_chance: Annotated[Range, LEAST_CHANCE] = (0.04, 0.06)
+    chance_span: Annotated[Range, CHANCE_SPAN] = (0.19, 0.21)
+    blur_mm: Annotated[Range, About("blur (sigma) of the coins", "mm", 0.5, 20)] = (3.0, 5.0)
+    wide_blur_mm: Annotated[Range, About("the same of the part that has a wide one", "mm", 0.5, 20)] = (5.0, 8.0)
+    wide_share: Annotated[float, About("part of the tumours whose coins have a wide blur", "", 0, 1)] = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +231,11 @@ class Places:
         str,
         About(
             "`vessels`: anywhere in the liver with no vessel within r; `parenchyma`: where what is around the centre is"
-            " parenchyma, as deep below the liver's surface as the tables of real.bins say",
+            " parenchyma, as deep below the liver's surface as the tables of real.bins say; `middle`: in the middle"
+            " slices of the liver, away from its edge",
             choices=PLACES,
         ),
-    ] = "vessels"
+    ] = VESSELS
     most_clipped: Annotated[
         float, About("largest part of a tumour that the liver's edge may cut off; model `parenchyma`", "", 0, 1)
     ] = 0.15
@@ -226,6 +250,10 @@ class Places:
         ),
     ] = (0.2, 0.35)
     gap_mm: Annotated[float, About("least distance between two tumours; model `parenchyma`", "mm", 0, 100)] = 3.0
+    slices: Annotated[
+        Range, About("from where to where of the liver's slices, as parts of their number; model `middle`", "", 0, 1)
+    ] = (0.3, 0.7)
+    inside_mm: Annotated[float, About("least depth below the liver's edge; model `middle`", "mm", 0, 100)] = 5.0
 
 
 def _table(meaning: str, unit: str, low: float, high: float, symbol: str = "") -> About:
@@ -339,6 +367,7 @@ class Settings:
     vessels: Vessels = field(default_factory=Vessels)
     intensity: Intensity = field(default_factory=Intensity)
     texture: Texture = field(default_factory=Texture)
+    published: Published = field(default_factory=Published)
     shape: Shape = field(default_factory=Shape)
     edge: Edge = field(default_factory=Edge)
     annotation: Annotation = field(default_factory=Annotation)

@@ -10,7 +10,6 @@ Nothing here imports nnU-Net: a dataset is anything with `source_folder`, `ident
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +26,6 @@ from ..method import Block, Plan, Scan, Settings, draw_variant
 from .frame import Frame, Normalization
 from .measuring import describe_source, recall_scan
 from .patches import draw_any_class, draw_tumor_voxels, render_box
-
-_FIXED = 5  # variants of a validation case, at least
 
 
 class _View:
@@ -119,17 +116,12 @@ def _fresh(settings: Settings, scan: Scan) -> Plan:
 
 
 def fixed_tumors(settings: Settings, seed: int) -> Draw:
-    """Draw the tumours of a case's first variants, five or more: the same in every epoch and training.
-
-    There are as many of each size class.
-    """
+    """Draw the tumours of a case's first variants, one for each size class: the same in every epoch and training."""
     return partial(_fixed, settings, seed)
 
 
 def _fixed(settings: Settings, seed: int, scan: Scan) -> Plan:
-    classes = len(settings.sizes)
-    variants = classes * math.ceil(_FIXED / classes)
-    return draw_variant(scan, settings, seed, int(_generator().integers(variants)))
+    return draw_variant(scan, settings, seed, int(_generator().integers(len(settings.sizes))))
 
 
 def _generator() -> np.random.Generator:

@@ -1,0 +1,44 @@
+"""Tumours as the authors' released code is described to draw them: texture and darkness (`settings.Published`).
+
+Written from the description in docs/method.md alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from numpy.random import Generator
+
+from .plan import Tumor, rounded
+from .settings import PUBLISHED, Range, Settings
+
+_BLUR_DECIMALS = 1  # few enough widths that rendering keeps the filters of all
+
+
+def fit_to_published(tumor: Tumor, settings: Settings, mu_p: float, rng: Generator) -> Tumor:
+    """Give a tumour without a place the texture and the mean of the released code, where the settings ask for them.
+
+    Every draw is made whatever the settings ask for, so that two runs that differ in a model differ in that alone.
+    """
+    drawn = settings.published
+    drop, level = _uniform(drawn.drop_hu, rng), _uniform(drawn.level, rng)
+    clump, least, span = (_uniform(each, rng) for each in (drawn.clump_mm, drawn.least_chance, drawn.chance_span))
+    blur, wide = _uniform(drawn.blur_mm, rng), _uniform(drawn.wide_blur_mm, rng)
+    blur = wide if rng.random() < drawn.wide_share else blur
+    if settings.intensity.model == PUBLISHED:
+        tumor = replace(tumor, mu_t_hu=rounded(mu_p - drop * level))
+    if settings.texture.model != PUBLISHED:
+        return tumor
+    return replace(
+        tumor,
+        texture_model=PUBLISHED,
+        grain_mm=round(blur, _BLUR_DECIMALS),
+        clump_mm=round(clump, _BLUR_DECIMALS),
+        least_chance=rounded(least),
+        chance_span=rounded(span),
+        texture_level=rounded(level),
+    )
+
+
+def _uniform(bounds: Range, rng: Generator) -> float:
+    return float(rng.uniform(*bounds))
