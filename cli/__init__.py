@@ -35,7 +35,7 @@ from .worst import worst
 EPILOG = """\b
 The main job, in three lines:
   tumorgen liver-mask in/ masks/
-  tumorgen synth --per-scan 20 --sizes tiny,small
+  tumorgen synth --per-scan 20
   nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0
 
 \b
@@ -110,8 +110,8 @@ def _goodbye() -> Iterator[None]:
 def main(debug: bool) -> None:
     """Turn healthy liver CT into tumour training data for nnU-Net.
 
-    Synthetic tumours after "Label-Free Liver Tumor Segmentation" (Hu et al., CVPR 2023), each recorded in a CSV
-    manifest from which it can be made again, bit for bit.
+    Synthetic tumours as real ones measure, or after "Label-Free Liver Tumor Segmentation" (Hu et al., CVPR 2023), each
+    recorded in a CSV manifest from which it can be made again, bit for bit.
     """
 
 

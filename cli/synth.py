@@ -101,9 +101,9 @@ class Work:
 @click.command(
     epilog="""\b
 Examples:
-  tumorgen synth --per-scan 20 --sizes tiny,small          # the scans of manifests/scans.csv
-  tumorgen synth --images ct/ --masks livers/ --jobs 8
-  tumorgen synth --recipe turing --without mass-effect --without capsule
+  tumorgen synth --per-scan 20                             # the scans of manifests/scans.csv
+  tumorgen synth --images ct/ --masks livers/ --jobs 8 --sizes tiny,small
+  tumorgen synth --recipe turing --without capsule         # the paper's tumours, of all steps but one
   tumorgen synth --pattern satellite --intensity portal --dataset-id 502 --name SynthSevere
   tumorgen synth --settings settings.toml --seed 7
   tumorgen synth --per-scan 1000 --estimate                # how long, how much?
