@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import scipy
 from click.testing import CliRunner
+from examples import BALL
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from tumorgen.dataset.provenance import finish_provenance
 from tumorgen.dataset.raw import Dataset, write_description, write_sums
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.overview import draw_overview, order_classes
-from tumorgen.figures.page import DPI, SIZE_COLORS, WIDTH, color_sizes
+from tumorgen.figures.page import DPI, RANGES, SIZE_COLORS, WIDTH, class_color, color_sizes, kind_of
 from tumorgen.figures.panels import LIVER_COLOR, TUMOR_COLOR, Side
 from tumorgen.figures.preview import preview_dataset, read_sheet
 from tumorgen.figures.sheets import MAX_ROWS, Sheet, draw_sheet, sort_tumors, zoom_mm
@@ -268,6 +269,19 @@ def test_cut_keeps_a_margin_and_stays_inside() -> None:
 
 def test_classes_are_ordered_by_size_and_mix_is_last() -> None:
     assert order_classes(["mix", "zebra", "large", "tiny", "large"]) == ["tiny", "large", "zebra", "mix"]
+    assert order_classes(["real", ">20 mm", "<5 mm", "10-20 mm"]) == ["<5 mm", "10-20 mm", ">20 mm", "real"]
+
+
+def test_tumours_as_real_ones_are_shown_by_their_radius_in_the_colours_of_classes_as_large(base: Scan) -> None:
+    assert [class_color(name) for name in RANGES] == [class_color(name) for name in SIZES]
+    assert len({class_color(name) for name in (*SIZES, "real", "mix")}) == 6
+    record = record_of(base, "small")
+    tumors = [replace(BALL, size_class="real", radius_mm=radius) for radius in (3.0, 5.0, 12.0, 30.0)]
+    real = Record(replace(record.plan, size_class="real", tumors=tuple(tumors)), (None,) * 4, None)
+    assert [kind_of(tumor) for tumor in (*tumors, record.plan.tumors[0])] == [*RANGES, "small"]
+    (classes,) = [axes for axes in draw_overview("D", [real, record], []).axes if axes.get_label() == "classes"]
+    assert [tick.get_text() for tick in classes.get_xticklabels()] == ["small", *RANGES]
+    assert [bar.get_height() for bar in classes.patches][1:] == [1, 1, 1, 1]
 
 
 def test_any_number_of_size_classes_has_colours() -> None:

@@ -24,6 +24,7 @@ from tumorgen.generation.synth import find_outstanding, synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.reading import write_volume
+from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import Settings
 from tumorgen.tables.sources import match_sources
 
@@ -66,6 +67,15 @@ def test_it_says_what_the_run_writes(sources, tmp_path) -> None:
     synthesize_dataset(Run(dataset, sources, SETTINGS, per_scan=4, jobs=1))
     assert found.bytes == pytest.approx(written(dataset.folder), rel=0.05)
     assert found.seconds > 0
+
+
+def test_it_says_what_a_run_of_the_default_recipe_writes(sources, tmp_path) -> None:
+    """Within a tenth: sizes and numbers are as different as real ones, and one sample stands for all."""
+    run = Run(Dataset(tmp_path / "D"), sources, load_recipe(), per_scan=6, jobs=1)
+    found = estimate_run(run)
+    assert [(each.name, each.samples) for each in found.classes] == [("real", 18)]
+    synthesize_dataset(run)
+    assert found.bytes == pytest.approx(written(run.dataset.folder), rel=0.1)
 
 
 def test_only_what_is_missing_counts(sources, tmp_path) -> None:

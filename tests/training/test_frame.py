@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from tumorgen.errors import TumorgenError
+from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import Settings
 from tumorgen.training.frame import Frame, Normalization, share_below_clipping
 
@@ -60,3 +63,11 @@ def test_share_of_tumours_that_clipping_hides():
     above_45, above_0 = Normalization(100, 20, 45.0, 200), Normalization(100, 20, 0.0, 200)
     assert share_below_clipping(Settings(), 100.0, 15.0, above_45) == pytest.approx(0.5, abs=0.05)
     assert share_below_clipping(Settings(), 100.0, 15.0, above_0) == 0
+
+
+def test_the_share_that_clipping_hides_is_that_of_the_tables_of_real_lesions():
+    """Contrasts whose median is -40 HU, in a parenchyma of 100 HU with a noise of 15: half of them lie below 45."""
+    found = replace(load_recipe().real.bins[0], below_mm=200.0, contrast_hu=(-100.0, -40.0, -35.0))
+    settings = replace(load_recipe(), real=replace(load_recipe().real, bins=(found,), shared=0.0, least_visible=0.0))
+    share = share_below_clipping(settings, 100.0, 15.0, Normalization(100, 20, 45.0, 200))
+    assert share == pytest.approx(0.5, abs=0.05)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from examples import BALL, at, plan_of
 from numpy.testing import assert_allclose, assert_array_equal
 from phantoms import ball_scan
 
@@ -87,6 +88,16 @@ def test_voxels_to_look_at_lie_in_tumours():
     )
     relative = np.linalg.norm(away / one.tumors[0].half_axes_mm, axis=1)
     assert relative.mean() == pytest.approx(0.45, abs=0.01)  # 4000 draws of a standard deviation of 0.12
+
+
+def test_voxels_to_look_at_lie_in_ellipsoids_that_are_turned():
+    """Three times as long as wide, and turned by 60 degrees: the core of 0.6 half-axes lies within, to half a voxel."""
+    scan = ball_scan((1.0, 1.0, 1.0))
+    turned = replace(BALL, half_axis_z_mm=6.0, half_axis_y_mm=5.0, half_axis_x_mm=15.0, turn_deg=60.0)
+    tumor = at(scan, turned)
+    _, label = render(scan, plan_of(scan, tumor)).apply(scan)
+    voxels = draw_tumor_voxels(plan_of(scan, tumor), scan.geometry, np.random.default_rng(0), 2000)
+    assert (label[tuple(voxels.T)] == TUMOR).all()
 
 
 def test_no_tumour_gives_no_voxel(scan):

@@ -6,6 +6,7 @@ The dataset here is a stand-in with nnU-Net's `load_case`; `test_trainer` has nn
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -148,7 +149,7 @@ def test_a_cut_is_the_cut_of_the_rendered_case(cases, tmp_path):
     plain, healthy, _, _ = cases.load_case("ball_0")
     whole, label = np.array(data[:]), np.array(seg[:])
     scan = prepare_arrays(CLIPPED.to_hu(plain[0]), healthy[0], SPACING, case="ball_0")
-    expected = [render(scan, draw_variant(scan, SMALL, 0, variant)).apply(scan) for variant in range(2)]
+    expected = [render(scan, draw_variant(scan, SMALL, 0, variant)).apply(scan) for variant in range(6)]
     (image,) = [image for image, truth in expected if np.array_equal(truth, np.maximum(label[0], 0))]
     # Values beyond the clipping have no way back; rounding of float32 in HU is 1e-5, in units of 25 HU less.
     assert_allclose(whole[0], CLIPPED.to_values(image), atol=1e-5)
@@ -226,11 +227,15 @@ def test_workers_of_different_seeds_draw_one_distribution_and_never_the_same(cas
 
 
 def test_validation_has_the_tumours_of_the_first_variants(cases, tmp_path):
+    """Of five at least, as many of each size class: six of two classes, five of one."""
     tumors = with_tumors(cases, tmp_path, fixed_tumors(SMALL, 3))
-    seen = {np.array(tumors.load_case("ball_0")[1][:]).tobytes() for _ in range(12)}
-    again = {np.array(tumors.load_case("ball_0")[1][:]).tobytes() for _ in range(12)}
-    assert seen == again
-    assert len(seen) == len(SMALL.sizes)
+    seeded(0)
+    plans = {tumors.load_case("ball_0")[0]._read.__self__.plan for _ in range(80)}
+    assert sorted(plan.variant for plan in plans) == [0, 1, 2, 3, 4, 5]
+    assert Counter(plan.size_class for plan in plans) == {"tiny": 3, "small": 3}
+    one = fixed_tumors(replace(SMALL, sizes=("real",)), 3)
+    scan = tumors.scan("ball_0", *cases.load_case("ball_0")[:2])
+    assert {one(scan).variant for _ in range(80)} == {0, 1, 2, 3, 4}
 
 
 def test_cases_with_tumours_or_without_a_liver_stay_as_they_are(tmp_path):

@@ -15,7 +15,20 @@ from numpy.typing import NDArray
 from ..method import MIX, SIZES
 from ..tables import Record
 from ..wording import plural
-from .page import FAINT, INK, MARGIN, MUTED, WIDTH, class_color, new_figure, place_axes, shorten, write_text
+from .page import (
+    FAINT,
+    INK,
+    MARGIN,
+    MUTED,
+    RANGES,
+    WIDTH,
+    class_color,
+    kind_of,
+    new_figure,
+    place_axes,
+    shorten,
+    write_text,
+)
 from .panels import Panel, draw_panel, draw_scale_bar
 from .sheets import THUMBNAIL_ASPECT
 
@@ -62,7 +75,7 @@ def _grid_panel(figure: Figure, left: float, top: float, record: Record, panel: 
 
 def _charts(figure: Figure, records: Sequence[Record], top: float, height: float) -> None:
     """Draw histograms of radii, contrasts and tumours per sample, and the number of tumours, each by size class."""
-    kinds = order_classes(t.size_class for r in records for t in r.plan.tumors)
+    kinds = order_classes(kind_of(t) for r in records for t in r.plan.tumors)
     measured = [pair for r in records for pair in _measures(r)]
     indent, gap = 0.4, 0.62
     width = (WIDTH - 2 * MARGIN - indent - 3 * gap) / 4
@@ -79,7 +92,7 @@ def _charts(figure: Figure, records: Sequence[Record], top: float, height: float
 
 def _class_key(figure: Figure, records: Sequence[Record]) -> None:
     """Write a key of the size classes' colours, of tumours and of samples, on one line at the upper right."""
-    tumors = {t.size_class for r in records for t in r.plan.tumors}
+    tumors = {kind_of(t) for r in records for t in r.plan.tumors}
     right = WIDTH - MARGIN
     for name in reversed(order_classes(tumors | {r.plan.size_class for r in records})):
         right -= write_text(figure, right, 0.43, name, color=MUTED, ha="right") + 0.06
@@ -87,17 +100,17 @@ def _class_key(figure: Figure, records: Sequence[Record]) -> None:
 
 
 def _measures(record: Record) -> Iterator[tuple[str, float, float]]:
-    """Size class, radius in mm and contrast in HU of each tumour: as measured, or as planned if it was not measured."""
+    """Kind, radius in mm and contrast in HU of each tumour: as measured, or as planned if it was not measured."""
     for tumor, outcome in zip(record.plan.tumors, record.outcomes, strict=True):
         if outcome is None:
-            yield tumor.size_class, tumor.radius_mm, tumor.mu_t_hu - record.plan.mu_p_hu
+            yield kind_of(tumor), tumor.radius_mm, tumor.mu_t_hu - record.plan.mu_p_hu
         else:
-            yield tumor.size_class, outcome.equivalent_radius_mm, outcome.contrast_hu
+            yield kind_of(tumor), outcome.equivalent_radius_mm, outcome.contrast_hu
 
 
 def order_classes(names: Iterable[str]) -> list[str]:
-    """Names of size classes, each once: those of the size table from small to large, others by name, `mix` last."""
-    rank = {name: number for number, name in enumerate(SIZES)}
+    """Names of size classes and ranges of radii, each once: from small to large, unknown ones by name, `mix` last."""
+    rank = {name: number for number, name in enumerate((*SIZES, *RANGES))}
     return sorted(set(names), key=lambda name: (name == MIX, rank.get(name, len(rank)), name))
 
 

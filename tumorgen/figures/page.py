@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..evaluation import RADIUS_BINS, radius_bin
 from ..imaging import whole_file
-from ..method import MIX, SIZES
+from ..method import MIX, REAL, SIZES, Tumor
 
 DPI = 120
 WIDTH, MARGIN = 13.7, 0.2  # inches
@@ -32,7 +33,8 @@ def color_sizes(names: Iterable[str]) -> dict[str, str]:
     return dict(zip(names, chain(SIZE_COLORS, cycle(OTHER_COLORS)), strict=False))
 
 
-CLASS_COLORS = color_sizes(SIZES) | {MIX: "#8d96a0"}
+RANGES = tuple(f"{name} mm" for name in RADIUS_BINS)  # of radii, that tumours of class `real` are shown by
+CLASS_COLORS = color_sizes(SIZES) | color_sizes(RANGES) | {REAL: "#457b9d", MIX: "#8d96a0"}
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -92,3 +94,10 @@ def shorten(text: str, length: int) -> str:
 def class_color(name: str) -> str:
     """Colour of a size class, the same on every sheet; names that are in no table have one, too."""
     return CLASS_COLORS.get(name) or OTHER_COLORS[sum(name.encode()) % len(OTHER_COLORS)]
+
+
+def kind_of(tumor: Tumor) -> str:
+    """What a tumour is shown as: its size class or, where that is `real`, the range of its radius as planned."""
+    if tumor.size_class != REAL:
+        return tumor.size_class
+    return RANGES[RADIUS_BINS.index(radius_bin(tumor.radius_mm))]

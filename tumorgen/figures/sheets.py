@@ -20,6 +20,7 @@ from .page import (
     TIMES,
     WIDTH,
     class_color,
+    kind_of,
     new_figure,
     place_axes,
     shorten,
@@ -228,7 +229,7 @@ def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None
     else:
         lines.append(f"contrast {whole(tumor.mu_t_hu - mu_p_hu, signed=True)} HU")
     write_text(figure, MARGIN, top + 0.02, f"Tumour {shown.number}", size=10, weight="bold")
-    write_text(figure, MARGIN, top + 0.21, tumor.size_class, color=class_color(tumor.size_class), weight="bold")
+    write_text(figure, MARGIN, top + 0.21, tumor.size_class, color=class_color(kind_of(tumor)), weight="bold")
     for number, line in enumerate(line for line in lines if line):
         write_text(figure, MARGIN, top + 0.43 + 0.18 * number, line, color=MUTED, parse_math=True)
 

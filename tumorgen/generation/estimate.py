@@ -21,7 +21,7 @@ from .space import free_bytes, nearest_folder, sample_bytes
 from .synth import find_outstanding
 from .worker import Prepared, prepare_for
 
-DRAWN = 5  # plans of a class are drawn; the one with the middling number of tumours is made
+DRAWN = 15  # plans of a class are drawn; the one whose volume of tumours is nearest the mean is made
 REPEATS = 2  # the first also loads what later ones find loaded
 
 
@@ -151,7 +151,8 @@ def _make(prepared: Prepared, batch: Batch, first: int) -> tuple[float, int]:
     """Seconds and bytes of a variant of the class of the first variant."""
     step = len(batch.settings.sizes)
     plans = [draw_variant(prepared.scan, batch.settings, batch.seed, first + step * turn) for turn in range(DRAWN)]
-    typical = sorted(plans, key=lambda plan: len(plan.tumors))[len(plans) // 2]
+    volumes = [sum(tumor.radius_mm**3 for tumor in plan.tumors) for plan in plans]
+    typical = min(zip(plans, volumes, strict=True), key=lambda found: abs(found[1] - mean(volumes)))[0]
     seconds = []
     for _ in range(REPEATS):
         began = time.perf_counter()

@@ -6,7 +6,17 @@ from .plan import Plan, Tumor, sample_name, size_along, spacing_along
 from .real import SampleTraits, fit_to_real
 from .recipes import DEFAULT_RECIPE, RECIPES, find_differences, load_recipe, nearest_recipe
 from .rendering import render
-from .sampling import MuRange, apply_switches, draw_plan, draw_tumor, draw_variant, mu_range, plan_for, variant_class
+from .sampling import (
+    MuRange,
+    apply_switches,
+    draw_drafts,
+    draw_plan,
+    draw_tumor,
+    draw_variant,
+    mu_range,
+    plan_for,
+    variant_class,
+)
 from .scan import Scan, digest_voxels, load_scan, prepare_scan
 from .settings import MIX, REAL, SIZES, Bin, Quantiles, Range, Real, Settings, Size, Vessels, load_settings, override
 
@@ -35,6 +45,7 @@ __all__ = [
     "apply_switches",
     "count_clear",
     "digest_voxels",
+    "draw_drafts",
     "draw_plan",
     "draw_tumor",
     "draw_variant",

@@ -126,18 +126,24 @@ def draw_plan(
         raise TumorgenError(f"unknown size class {size_class!r}; choose from {', '.join(known)}")
     draws, places = rng.spawn(2)
     mu = mu_range(settings, scan.mu_p_hu)
-    drafts = _draw_pattern(settings, size_class, mu, scan.sigma_p_hu, draws)
-    if PUBLISHED in (settings.intensity.model, settings.texture.model):
-        drafts = [fit_to_published(tumor, settings, scan.mu_p_hu, draws) for tumor in drafts]
-    if settings.draws_from_bins:
-        traits = SampleTraits.draw(draws)
-        parenchyma = scan.mu_p_hu, scan.sigma_p_hu
-        drafts = [fit_to_real(tumor, settings, parenchyma, traits, draws) for tumor in drafts]
+    drafts = draw_drafts(settings, size_class, (scan.mu_p_hu, scan.sigma_p_hu), draws)
     tumors, notes = place_tumors(scan, settings, drafts, places, region)
     if mu.lowered:
         notes.add("mu_t_lowered")
     tumors = [apply_switches(tumor, settings) for tumor in tumors]
     return plan_for(scan, settings, mu, size_class, tumors, requested=len(drafts), notes=notes)
+
+
+def draw_drafts(settings: Settings, size_class: str, parenchyma_hu: tuple[float, float], rng: Generator) -> list[Tumor]:
+    """Draw the tumours of a sample without places, as if every step were on; `parenchyma_hu` is mu_p and sigma_p."""
+    mu_p, sigma_p = parenchyma_hu
+    drafts = _draw_pattern(settings, size_class, mu_range(settings, mu_p), sigma_p, rng)
+    if PUBLISHED in (settings.intensity.model, settings.texture.model):
+        drafts = [fit_to_published(tumor, settings, mu_p, rng) for tumor in drafts]
+    if not settings.draws_from_bins:
+        return drafts
+    traits = SampleTraits.draw(rng)
+    return [fit_to_real(tumor, settings, parenchyma_hu, traits, rng) for tumor in drafts]
 
 
 def plan_for(

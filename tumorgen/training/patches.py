@@ -63,6 +63,9 @@ def draw_tumor_voxels(plan: Plan, geometry: Geometry, rng: Generator, count: int
     directions = rng.standard_normal((count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     offsets_mm = directions * np.cbrt(rng.random((count, 1))) * _CORE * axes[picks]
+    _, y, x = offsets_mm.T
+    turns = np.deg2rad([tumor.turn_deg for tumor in plan.tumors])[picks]
+    offsets_mm[:, 1], offsets_mm[:, 2] = np.cos(turns) * y + np.sin(turns) * x, np.cos(turns) * x - np.sin(turns) * y
     voxels = np.rint(centers[picks] + offsets_mm / geometry.spacing_mm).astype(np.int64)
     inside: NDArray[np.int64] = np.clip(voxels, 0, np.array(geometry.shape) - 1)
     return inside

@@ -10,6 +10,7 @@ Nothing here imports nnU-Net: a dataset is anything with `source_folder`, `ident
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,8 @@ from ..method import Block, Plan, Scan, Settings, draw_variant
 from .frame import Frame, Normalization
 from .measuring import describe_source, recall_scan
 from .patches import draw_any_class, draw_tumor_voxels, render_box
+
+_FIXED = 5  # variants of a validation case, at least
 
 
 class _View:
@@ -116,12 +119,17 @@ def _fresh(settings: Settings, scan: Scan) -> Plan:
 
 
 def fixed_tumors(settings: Settings, seed: int) -> Draw:
-    """Draw the tumours of a case's first variants, one for each size class: the same in every epoch and training."""
+    """Draw the tumours of a case's first variants, five or more: the same in every epoch and training.
+
+    There are as many of each size class.
+    """
     return partial(_fixed, settings, seed)
 
 
 def _fixed(settings: Settings, seed: int, scan: Scan) -> Plan:
-    return draw_variant(scan, settings, seed, int(_generator().integers(len(settings.sizes))))
+    classes = len(settings.sizes)
+    variants = classes * math.ceil(_FIXED / classes)
+    return draw_variant(scan, settings, seed, int(_generator().integers(variants)))
 
 
 def _generator() -> np.random.Generator:
