@@ -40,6 +40,7 @@ from tumorgen.generation.worker import forget_scan, run_batch
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.patched_gzip import ChunkedVolume
+from tumorgen.method.measured import measure_for
 from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, load_scan
@@ -130,7 +131,7 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
 
     clock = Clock()
     counts: dict[str, list[int]] = {name: [] for name in effort.classes}
-    scan = load_scan(case.image, case.mask, case=case.name)
+    scan = prepare(case)
     image = to_image(scan.image)
     last: dict[str, Record] = {}
     first = make_records(case, new_dataset(folder / "first"), effort.classes[0], [0])[0]  # and every module is loaded
@@ -140,7 +141,7 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
         place.mkdir()
         make_room(folder, written)
         clock("W", sitk.WriteImage, image, str(place / "whole.nii.gz"), useCompression=True)
-        scan = clock("prepare", load_scan, case.image, case.mask, case=case.name)
+        scan = clock("prepare", prepare, case)
         clock("deflate", deflate, scan)
         datasets = {name: new_dataset(place / name) for name in effort.classes}
         for variant in range(repeat * effort.variants, (repeat + 1) * effort.variants):
@@ -170,6 +171,11 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
         },
         "all_seconds": clock.seconds,
     }
+
+
+def prepare(case: Case) -> Scan:
+    """Load a scan, and measure all in it that its tumours need."""
+    return measure_for(load_scan(case.image, case.mask, case=case.name), Settings())
 
 
 def make_room(folder: Path, size: int) -> None:
@@ -407,7 +413,7 @@ def profile(case: Case, classes: Sequence[str], variants: int = 4) -> dict[str, 
     What it calls outside tumorgen (numpy, scipy, zlib, ...) counts as its own.
     """
     preparing = cProfile.Profile()
-    preparing.runcall(load_scan, case.image, case.mask, case=case.name)
+    preparing.runcall(prepare, case)
     shares = {"prepare": shares_of(preparing)}
     with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder:
         make_records(case, new_dataset(Path(folder) / "first"), classes[0], [0])

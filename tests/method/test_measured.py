@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from phantoms import ball_scan
 
-from tumorgen.method.measured import measured_arrays, measured_from, needed_by
+from tumorgen.method.measured import measure_for, measured_arrays, measured_from, needed_by
 from tumorgen.method.recipes import RECIPES, load_recipe
 from tumorgen.method.scan import MEASURED_LATER
 from tumorgen.method.settings import Settings
@@ -41,3 +41,10 @@ def test_nothing_is_measured_before_it_is_asked_for():
     assert measured_arrays(scan, []) == {}
     assert not set(MEASURED_LATER) & set(vars(scan))
     assert measured_from({"candidates": np.zeros(1)}) == {}
+
+
+def test_all_that_is_needed_is_measured_at_once():
+    scan = ball_scan((4.0, 4.0, 4.0))
+    assert measure_for(scan, load_recipe("lifelike")) is scan
+    assert {"tissue", "sites"} <= set(vars(scan))
+    assert "by_clearance" not in vars(scan)

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import pairwise
 
 from ..dataset import Dataset
-from ..method import Plan, Scan, Settings, Vessels, draw_variant
+from ..method import Plan, Scan, Settings, Vessels, draw_variant, measure_for
 from ..tables import Dial, Source
 
 PREPARATION = 10.0  # samples; what preparing a scan costs, by `make bench`: 0.3 to 0.5 W against 0.03 to 0.1 W
@@ -25,7 +25,7 @@ Sampler = Callable[[Scan, Settings, int], Callable[[int], Plan]]
 
 def ordinary_sampler(scan: Scan, settings: Settings, seed: int) -> Callable[[int], Plan]:
     """How `synth` draws variants of a scan."""
-    return partial(draw_variant, scan, settings, seed)
+    return partial(draw_variant, measure_for(scan, settings), settings, seed)
 
 
 @dataclass(frozen=True, slots=True)

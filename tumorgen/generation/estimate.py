@@ -124,7 +124,9 @@ def _first_usable(sources: Sequence[Source], folder: Path, run: Run) -> tuple[Ba
         batch = Batch(source, Dataset(folder), run.settings.vessels, run.settings, run.seed)
         began = time.perf_counter()
         try:
-            return batch, prepare_for(batch), time.perf_counter() - began
+            prepared = prepare_for(batch)
+            batch.sampler(prepared.scan, batch.settings, batch.seed)
+            return batch, prepared, time.perf_counter() - began
         except TumorgenError as error:
             reasons.append(str(error))
     raise TumorgenError(f"no scan can be used: {reasons[0]}")

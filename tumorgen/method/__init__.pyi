@@ -1,5 +1,5 @@
 from .body import TRUNCATE, occupied_voxels
-from .measured import measured_arrays, measured_from, needed_by
+from .measured import measure_for, measured_arrays, measured_from, needed_by
 from .patch import Block, Outcome, Patch
 from .placement import count_clear, move_to_candidate, reach_mm
 from .plan import Plan, Tumor, sample_name, size_along, spacing_along
@@ -54,6 +54,7 @@ __all__ = [
     "load_recipe",
     "load_scan",
     "load_settings",
+    "measure_for",
     "measured_arrays",
     "measured_from",
     "move_to_candidate",

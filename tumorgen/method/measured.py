@@ -32,6 +32,13 @@ def needed_by(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name, wanted in needed.items() if wanted)
 
 
+def measure_for(scan: Scan, settings: Settings) -> Scan:
+    """Measure all in a scan that tumours of some settings need, so that drawing them costs what they cost."""
+    for name in needed_by(settings):
+        getattr(scan, name)
+    return scan
+
+
 def measured_arrays(scan: Scan, needed: Iterable[str]) -> dict[str, NDArray[Any]]:
     """Arrays, by name, that some of a scan's properties (`needed_by`) consist of; what was not measured is now."""
     arrays: dict[str, NDArray[Any]] = {}

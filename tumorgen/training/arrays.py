@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Box, Geometry, Triple, Volume, paste
-from ..method import Scan, Settings, Vessels, load_recipe, needed_by, prepare_scan, render
+from ..method import Scan, Settings, Vessels, load_recipe, measure_for, prepare_scan, render
 from .patches import draw_any_class, render_box
 
 
@@ -59,10 +59,7 @@ def prepare_arrays(
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
     settings = settings or load_recipe()
     volume = Volume(image, Geometry(shape, spacing))
-    scan = prepare_scan(volume, np.asarray(label) > 0, vessels or settings.vessels, case)
-    for name in needed_by(settings):
-        getattr(scan, name)
-    return scan
+    return measure_for(prepare_scan(volume, np.asarray(label) > 0, vessels or settings.vessels, case), settings)
 
 
 def add_tumors(
