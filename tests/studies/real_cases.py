@@ -19,7 +19,7 @@ from tumorgen.imaging.files import find_volumes
 from tumorgen.imaging.reading import read_volume
 from tumorgen.labels import TUMOR
 from tumorgen.method.scan import Scan
-from tumorgen.method.settings import Vessels
+from tumorgen.method.settings import Settings
 from tumorgen.training.arrays import prepare_arrays
 
 LAYOUTS = (("imagesTr", "labelsTr"), ("images", "labels"))
@@ -115,6 +115,6 @@ def healthy_part(case: Case) -> NDArray[np.bool_]:
     return healthy
 
 
-def host_of(case: Case, vessels: Vessels) -> Scan:
-    """A case made ready for synthetic tumours in the healthy part of its liver."""
-    return prepare_arrays(case.image, healthy_part(case), case.spacing_mm, vessels, case.name)
+def host_of(case: Case, settings: Settings) -> Scan:
+    """A case made ready for the settings' tumours in the healthy part of its liver."""
+    return prepare_arrays(case.image, healthy_part(case), case.spacing_mm, case=case.name, settings=settings)

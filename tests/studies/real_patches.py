@@ -6,9 +6,8 @@ places and what is done to them are drawn in the same way of both. Arrays are (z
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,7 +53,7 @@ class Tumors(Protocol):
         ...
 
     def example(self, number: int) -> Example:
-        """The n-th scan as it stands."""
+        """The n-th scan as it stands; its arrays change when it gets new tumours."""
         ...
 
     def renew(self, number: int) -> None:
@@ -83,9 +82,9 @@ def real_example(case: Case) -> Example:
     return Example(case.image, target_of(case.label), boxes, case.spacing_mm, liver_hu)
 
 
-def target_of(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What is to be learned of a label."""
-    target: NDArray[np.uint8] = TARGETS[label]
+def target_of(label: NDArray[Any]) -> NDArray[np.uint8]:
+    """What is to be learned of a label, or of a mask of the liver."""
+    target: NDArray[np.uint8] = TARGETS[label.view(np.uint8)]
     return target
 
 
@@ -97,13 +96,13 @@ class SyntheticTumors:
     patients: Sequence[str]
     settings: Settings
     rng: Generator
-    seconds: float = 0.0  # of drawing and rendering, so far
     _examples: dict[int, Example] = field(default_factory=dict)
+    _changed: dict[int, list[Box]] = field(default_factory=dict)
 
     @classmethod
     def in_cases(cls, cases: Sequence[Case], settings: Settings, rng: Generator) -> SyntheticTumors:
         """Take the real tumours out of cases, as `real_cases.healthy_part` does."""
-        hosts = [host_of(case, settings.vessels) for case in cases]
+        hosts = [host_of(case, settings) for case in cases]
         return cls(hosts, [case.patient for case in cases], settings, rng)
 
     def example(self, number: int) -> Example:
@@ -112,13 +111,22 @@ class SyntheticTumors:
         return self._examples[number]
 
     def renew(self, number: int) -> None:
-        began = time.process_time()
+        """Only what changes is written: a copy of the whole scan would take longer than its tumours."""
         scan = self.hosts[number]
+        example = self._examples.get(number) or healthy_example(scan)
+        for box in self._changed.get(number, []):
+            example.image[box], example.target[box] = scan.hu[box], target_of(scan.inside[box])
         patch = render(scan, draw_any_class(scan, self.settings, self.rng))
-        image, label = patch.apply(scan)
+        for block in patch.blocks:
+            example.image[block.box], example.target[block.box] = block.image, target_of(block.label)
+        self._changed[number] = [block.box for block in patch.blocks]
         boxes = [outcome.box for outcome in patch.outcomes if outcome.volume_mm3 > 0]
-        self._examples[number] = Example(image, target_of(label), boxes, scan.geometry.spacing_mm, scan.mu_p_hu)
-        self.seconds += time.process_time() - began
+        self._examples[number] = replace(example, tumors=boxes)
+
+
+def healthy_example(scan: Scan) -> Example:
+    """A host without tumours, in arrays of its own."""
+    return Example(scan.image.array.copy(), target_of(scan.liver), [], scan.geometry.spacing_mm, scan.mu_p_hu)
 
 
 def normalized(hu: NDArray[Any]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score
 from tumorgen.evaluation.lesions import find_components, find_lesions, radius_of
 from tumorgen.evaluation.overlap import dsc
 
-THRESHOLDS = np.linspace(0.05, 0.95, 19)
+THRESHOLDS = np.linspace(0.05, 0.95, 19).round(2)
 SLICES_FOR_THRESHOLD = 32  # of each training scan, evenly spaced: enough to place a threshold, and quick
 LEAST_RADIUS_MM = 2.0  # what is predicted and smaller than the ball of this radius is dropped, as REALISM's lesions
 STEP = 16  # sides of what the network sees are multiples of this: it halves them four times

@@ -38,7 +38,7 @@ MARKER = "real study"
 class Setting:
     """What is trained; the defaults take two CPU cores an hour for two seeds and four patients."""
 
-    steps: int = 1500
+    steps: int = 1200
     batch: int = 8
     patch: int = 96
     features: tuple[int, ...] = (16, 32, 64, 128, 128)

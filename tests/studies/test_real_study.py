@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -17,7 +18,17 @@ from click import ClickException
 from click.testing import CliRunner
 from phantoms import ball_volume
 from real_cases import AIR_HU, folds_of, healthy_part, patients_of, read_cases
-from real_patches import HEALTHY, IGNORED, ILL, SyntheticTumors, cut_patch, draw_batches, draw_place, real_example
+from real_patches import (
+    HEALTHY,
+    IGNORED,
+    ILL,
+    TARGETS,
+    SyntheticTumors,
+    cut_patch,
+    draw_batches,
+    draw_place,
+    real_example,
+)
 from real_scores import Prediction, best_threshold, judge_case, predict_example
 from real_study import REAL, Setting, units_of
 from sklearn.metrics import average_precision_score
@@ -25,7 +36,9 @@ from sklearn.metrics import average_precision_score
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.labels import TUMOR
+from tumorgen.method.rendering import render
 from tumorgen.method.settings import Capsule, Intensity, Settings
+from tumorgen.training.patches import draw_any_class
 
 DARKER_HU = 80.0
 CENTERS_MM = ((0.0, 0.0, 20.0), (10.0, -25.0, 0.0), (-20.0, 15.0, -15.0))  # (z, y, x) from the middle
@@ -145,13 +158,24 @@ def test_neighbouring_slices_are_seen_in_order(cases):
 
 def test_synthetic_tumours_lie_in_the_healthy_part_and_are_new_each_time(cases):
     tumors = SyntheticTumors.in_cases(cases[:1], OBVIOUS, np.random.default_rng(0))
-    first = tumors.example(0)
-    healthy = healthy_part(cases[0])
-    assert (first.target == ILL).any()
-    np.testing.assert_array_equal(first.target == IGNORED, ~healthy)
-    assert tumors.example(0) is first
+    first = tumors.example(0).target.copy()
+    assert (first == ILL).any()
+    np.testing.assert_array_equal(first == IGNORED, ~healthy_part(cases[0]))
+    np.testing.assert_array_equal(tumors.example(0).target, first)
     tumors.renew(0)
-    assert not np.array_equal(tumors.example(0).target, first.target)
+    assert not np.array_equal(tumors.example(0).target, first)
+
+
+def test_new_tumours_leave_no_trace_of_those_before(cases):
+    rng = np.random.default_rng(0)
+    tumors = SyntheticTumors.in_cases(cases[:1], OBVIOUS, rng)
+    for _ in range(3):
+        tumors.renew(0)
+    scan = tumors.hosts[0]
+    image, label = render(scan, draw_any_class(scan, OBVIOUS, copy.deepcopy(rng))).apply(scan)
+    tumors.renew(0)
+    np.testing.assert_array_equal(tumors.example(0).image, image)
+    np.testing.assert_array_equal(tumors.example(0).target, TARGETS[label])
 
 
 def test_scans_of_one_patient_are_seen_as_often_as_one(cases, monkeypatch):
