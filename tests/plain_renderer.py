@@ -199,9 +199,9 @@ def texture(tumor: Tumor, reach: Sequence[int], spacing_mm: Sequence[float]) -> 
 
 
 def smooth_noise(seed: int, grain_mm: float, shape: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
-    """Noise of this grain around the middle voxel, on nodes half a grain apart."""
+    """Noise of this grain around the middle voxel, on nodes a grain apart."""
     reach, grains = [n // 2 for n in shape], [grain_mm / s for s in spacing_mm]
-    steps = [max(1.0, round(grain / 2, 2)) for grain in grains]
+    steps = [max(1.0, round(grain, 2)) for grain in grains]
     far = [int((n + 8 * grain) / step) + 12 for n, grain, step in zip(reach, grains, steps, strict=True)]
     filters = [
         noise_filter(range(-n, n + 1), nodes, step, grain)
@@ -459,7 +459,7 @@ def shifts_to_borrow_by(
             _, y, x = spacing_mm
             shifts.append((0, round(distance * np.sin(angle) / y), round(distance * np.cos(angle) / x)))
     places = np.argwhere(wanted)
-    places = places[:: max(1, len(places) // 400)]
+    places = places[:: max(1, len(places) // 200)]
     shares = [np.mean([at(parenchyma, place + shift) for place in places]) if len(places) else 0 for shift in shifts]
     for number, share in enumerate(shares):
         if share >= 0.98:

@@ -45,9 +45,11 @@ class Pull:
     @classmethod
     def of(cls, tumor: Tumor, geometry: Geometry) -> Pull:
         """Make the pull map of a tumour. Eq. 5, as printed, says where a voxel is read from."""
+        gamma_max = tumor.gamma_max_mm
+        if not (gamma_max and tumor.mass_effect_percent):
+            return cls(EMPTY, np.zeros((0, 0, 0), bool), np.empty((3, 0), np.float32))
         center, spacing = geometry.to_index(tumor.center_mm), geometry.spacing_mm
-        gamma_max = tumor.gamma_max_mm if tumor.mass_effect_percent else 0.0
-        box = _box_of_ball(center, [gamma_max / s for s in spacing], geometry.shape) if gamma_max else EMPTY
+        box = _box_of_ball(center, [gamma_max / s for s in spacing], geometry.shape)
         offsets = [np.arange(b.start, b.stop) - c for b, c in zip(box, center, strict=True)]
         along = [(o * s).astype(np.float32) for o, s in zip(offsets, spacing, strict=True)]
         gamma2 = squared_distance(along)
@@ -87,6 +89,8 @@ class Pull:
         Interpolating the noise would blur it, which shows as a halo around the tumour (measured: linear interpolation
         keeps 63 % of its standard deviation).
         """
+        if not hu.size:
+            return
         noise = noise_of(hu, noise_sd)
         seen = np.flatnonzero(visible[self.moving])
         anatomy = trilinear(hu - noise, self.source.take(seen, axis=1))

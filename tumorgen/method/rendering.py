@@ -67,6 +67,8 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     body, pull = Body.of(tumor, scan.geometry, plan.mu_p_hu), _pull_of(scan, tumor)
     box = hull(hull(body.box, pull.box), _center_box(tumor, scan.geometry))
     here, around = window(box, body.box), window(box, pull.box)
+    surroundings = grow(box, _surface_radii(scan.geometry), scan.geometry.shape)
+    blocks = [block for block in blocks if overlap(surroundings, block.box)]
     before, label_before = _current_hu(scan, blocks, box), _current_label(scan, blocks, box)
 
     label = label_before.copy()
@@ -80,7 +82,10 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
         visible[here] = alpha < 1
     pull.move_hu(tissue[around], plan.sigma_p_hu, visible[around])
     if tumor.texture_model == SCAN:
-        add_to_scan(scan, body, tissue[here], alpha, liver)
+        if blocks or pull.moving.any():
+            bring_back(scan, body.box, tissue[here], alpha)
+        clear_foreign(scan, body.box, tissue[here], alpha, liver)
+        tissue[here] += alpha * body.texture
     elif tumor.texture_model == PUBLISHED:
         tissue[here] += alpha * body.texture
     else:
@@ -144,13 +149,17 @@ def liver_under(scan: Scan, blocks: Sequence[Block], tumor: Tumor, box: Box, lab
     if tumor.texture_model != SCAN or tumor.mass_effect_percent:
         return whole
     spacing = scan.geometry.spacing_mm
-    sigmas = [SURFACE_MM / s for s in spacing]
-    radii = [math.ceil(TRUNCATE * sigma) for sigma in sigmas]
+    sigmas, radii = [SURFACE_MM / s for s in spacing], _surface_radii(scan.geometry)
     around = grow(box, radii, scan.geometry.shape)
     inside = _current_label(scan, blocks, around) > 0
     if inside.all():
         return whole
     return blur_mirrored(inside.astype(np.float32), sigmas, radii)[window(around, box)]
+
+
+def _surface_radii(geometry: Geometry) -> list[int]:
+    """How far the smoothing of the liver's edge reaches, in voxels (z, y, x)."""
+    return [math.ceil(TRUNCATE * SURFACE_MM / s) for s in geometry.spacing_mm]
 
 
 def steepened(liver: NDArray[Any]) -> NDArray[Any]:
@@ -166,15 +175,12 @@ def blend(f: Floats, alpha: Floats, t: Floats) -> Floats:
     return (1 - alpha) * f + alpha * t
 
 
-def add_to_scan(scan: Scan, body: Body, tissue: Floats, alpha: Floats, liver: NDArray[Any]) -> None:
-    """Blend tissue, in place, with what is a texture of its own: the scan, what is foreign cleared, and what is added.
+def bring_back(scan: Scan, box: Box, tissue: Floats, alpha: Floats) -> None:
+    """Blend tissue, in place, with the scan by t'', as Eq. 4 does with a texture.
 
-    So what earlier tumours have added, and what the mass effect has moved, gives way to the tumour as in Eq. 4; where
-    there is no such thing, f' = f + t'' times what is added, and the noise is the scan's.
+    So what earlier tumours have added, and what the mass effect has moved, gives way to a tumour that adds to the scan.
     """
-    tissue += alpha * (scan.hu[body.box].astype(np.float32) - tissue)
-    clear_foreign(scan, body.box, tissue, alpha, liver)
-    tissue += alpha * body.texture
+    tissue += alpha * (scan.hu[box].astype(np.float32) - tissue)
 
 
 def cast_to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cc3d
@@ -192,16 +193,21 @@ def _between_cells(voxels: slice, cell: int, cells: int) -> tuple[Operator, slic
 
     Beyond the last centres it is their value.
     """
-    place = (np.arange(voxels.start, voxels.stop) - (cell - 1) / 2) / cell
-    place = np.clip(place, 0, cells - 1)
-    low = np.minimum(place.astype(np.int32), max(cells - 2, 0))
-    high = np.minimum(low + 1, cells - 1)
-    share = (place - low).astype(np.float32)
-    values = np.stack([1 - share, share], axis=1).ravel()
-    used = slice(int(low[0]), int(high[-1]) + 1)
-    columns = np.stack([low, high], axis=1).astype(np.int32).ravel() - np.int32(used.start)
+    known_columns, known_shares = _interpolation(cell, cells)
+    inside = np.arange(voxels.start, voxels.stop).clip(0, cell * cells - 1)
+    columns = known_columns[inside].ravel()
+    used = slice(int(columns[0]), int(columns[-1]) + 1)
     starts = np.arange(0, columns.size + 1, 2, dtype=np.int32)
-    return Operator(values, columns, starts, used.stop - used.start), used
+    return Operator(known_shares[inside].ravel(), columns - columns[0], starts, used.stop - used.start), used
+
+
+@lru_cache(maxsize=64)
+def _interpolation(cell: int, cells: int) -> tuple[NDArray[np.int32], Floats]:
+    """Which two cells every voxel of a row lies between, (n, 2), and their shares."""
+    place = ((np.arange(cell * cells) - (cell - 1) / 2) / cell).clip(0, cells - 1)
+    low = np.minimum(place.astype(np.int32), max(cells - 2, 0))
+    share = (place - low).astype(np.float32)
+    return np.stack([low, np.minimum(low + 1, cells - 1)], axis=1), np.stack([1 - share, share], axis=1)
 
 
 def _within(values: Floats, middle: float, far: float) -> NDArray[np.bool_]:
