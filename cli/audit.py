@@ -66,7 +66,7 @@ def audit(
         for name, folder in (("real", real), ("synthetic", dataset))
     )
     if patients:
-        refuse_unused(named, patients, known, drawn)
+        refuse_unused(named, patients, known.names | drawn.names)
     found = audit_sets(known, drawn, seed=seed, network=network, jobs=jobs, start=progress("network", "fold"))
     write_audit(found, known, drawn, output)
     _print_audit(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,10 @@ from tumorgen.wording import plural
 from .common import progress, report_failures
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FILE
 from .options import jobs_option
+
+if TYPE_CHECKING:
+    from tumorgen.errors import Failure
+    from tumorgen.realism import MeasuredLabels, MeasuredSet
 
 
 @click.command(
@@ -61,30 +66,45 @@ def fit(
     and the rest of the recipe lifelike: one half for eight lesions, 0.93 for thirty. Values are held within limits that
     the file states. Several scans of a patient weigh as one.
     """
-    from tumorgen.evaluation import read_listings
     from tumorgen.method import load_recipe
-    from tumorgen.realism import find_layout, fit_recipe, measure_label_maps, measure_looks, no_looks, write_recipe
+    from tumorgen.realism import draw_fit, fit_recipe, lesion_frame, no_looks, write_recipe
 
     if not (real or labels):
         raise click.UsageError("Give REAL, a folder of images and labels, or --labels, or both.")
-    known = {name: each.patient for name, each in read_listings(patients).items()} if patients else {}
-    looks, failed = measure_looks(real, known, jobs=jobs, start=progress("looks", "scan")) if real else no_looks()
-    folder = labels or find_layout(Path(real or ""))[1]
-    measured, failures = measure_label_maps(folder, known, jobs=jobs, start=progress("shapes", "label map"))
+    seen, measured, failures = _measure(real, labels, patients, jobs)
     found = fit_recipe(
-        measured, looks, load_recipe("lifelike"), alone=alone, jobs=jobs, start=progress("tables", "bin")
+        measured,
+        lesion_frame(seen) if seen else no_looks(),
+        load_recipe("lifelike"),
+        alone=alone,
+        jobs=jobs,
+        start=progress("tables", "bin"),
     )
     write_recipe(found, output, _command(real, output, labels, patients, alone))
+    if plot:
+        draw_fit(found, plot)
     click.echo(
         f"{output}: sizes, numbers, places and shapes of {plural(len(found.shapes), 'lesion')} in"
         f" {plural(len(found.counts), 'label map')}; contrast, edge and heterogeneity of"
         f" {plural(len(found.looks), 'lesion')}"
     )
-    if plot:
-        from tumorgen.realism import draw_fit
+    report_failures([*(seen.failures if seen else ()), *failures])
 
-        draw_fit(found, plot)
-    report_failures([*failed, *failures])
+
+def _measure(
+    real: Path | None, labels: Path | None, patients: Path | None, jobs: int
+) -> tuple[MeasuredSet | None, tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
+    """Measure the set, if there is one, and the label maps; with what of these could not be."""
+    from tumorgen.evaluation import read_listings
+    from tumorgen.realism import find_layout, measure_folder, measure_label_maps, refuse_unused
+
+    named = {sample: each.patient for sample, each in read_listings(patients).items()} if patients else {}
+    seen = measure_folder("real", real, named, jobs=jobs, start=progress("looks", "scan")) if real else None
+    folder = labels or find_layout(Path(real or ""))[1]
+    measured, failures = measure_label_maps(folder, named, jobs=jobs, start=progress("shapes", "label map"))
+    if patients:
+        refuse_unused(named, patients, {each.case for each in measured} | (seen.names if seen else set()))
+    return seen, measured, failures
 
 
 def _command(*given: object) -> str:

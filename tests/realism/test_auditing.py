@@ -15,7 +15,8 @@ from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging import Geometry, Volume, read_volume, write_volume
 from tumorgen.realism import find_lesions, measure_appearance, measure_folder, telling
-from tumorgen.realism.auditing import RULES, refuse_unused
+from tumorgen.realism.auditing import RULES
+from tumorgen.realism.scans import refuse_unused
 from tumorgen.realism.telling import FORESTS
 
 
@@ -161,8 +162,8 @@ def test_what_is_no_set_is_one_clear_line(sets, tmp_path):
 def test_table_of_other_data_is_refused(sets, tmp_path):
     found = measure_folder("real", sets / "real", {}, jobs=1)
     with pytest.raises(TumorgenError, match=r"t.csv: names none of the scans \(such as p0\); is it of other data\?"):
-        refuse_unused({"x": "y"}, Path("t.csv"), found)
-    refuse_unused({"p1": "y"}, Path("t.csv"), found)
+        refuse_unused({"x": "y"}, Path("t.csv"), found.names)
+    refuse_unused({"p1": "y"}, Path("t.csv"), found.names)
 
 
 def test_scans_that_cannot_be_measured_are_listed_and_cost_no_other(sets, tmp_path):

@@ -52,7 +52,7 @@ def looks(count: int, rng: np.random.Generator, radius_mm: float = 8.0) -> pd.Da
     """Lesions with contrasts N(-40, 6), edges of 1.2 mm, and a field of 6 HU in noise of 8 HU; ten a patient."""
     contrast = rng.normal(-40, 6, count)
     return (
-        no_looks()[0]
+        no_looks()
         .reindex(range(count))
         .assign(
             scan=[f"s{i // 10}" for i in range(count)],
@@ -149,7 +149,7 @@ def test_scatter_of_measuring_is_taken_out_of_the_spread():
 def test_scans_of_a_patient_weigh_as_one(shapes_as_they_were):
     once = [label_map("a", np.linspace(3, 4, 9)), label_map("b", np.linspace(5, 9, 9))]
     twice = [*once, label_map("b2", np.linspace(5, 9, 9), patient="b")]
-    first, second = (fit_recipe(each, no_looks()[0], LIFELIKE, jobs=1) for each in (once, twice))
+    first, second = (fit_recipe(each, no_looks(), LIFELIKE, jobs=1) for each in (once, twice))
     assert second.settings.real.radius_mm == pytest.approx(first.settings.real.radius_mm, rel=0.04)  # half a rank
     assert [each.count("depth") for each in second.bins] == [each.count("depth") for each in first.bins]
 
@@ -157,7 +157,7 @@ def test_scans_of_a_patient_weigh_as_one(shapes_as_they_were):
 def test_scans_without_lesions_count_in_no_number(shapes_as_they_were):
     measured = [label_map(f"s{i}", np.full(3, 6.0)) for i in range(40)]
     healthy = [label_map(f"h{i}", np.array([])) for i in range(40)]
-    first, second = (fit_recipe(each, no_looks()[0], LIFELIKE, jobs=1) for each in (measured, [*measured, *healthy]))
+    first, second = (fit_recipe(each, no_looks(), LIFELIKE, jobs=1) for each in (measured, [*measured, *healthy]))
     assert first.settings == second.settings
     assert "40 scans without lesions count in no number" in " ".join(format_recipe(second, "c").split("\n# "))
 
@@ -230,6 +230,12 @@ class TestCommand:
         words = ("--patients", tmp_path / "patients.csv", "--output", tmp_path / "mine.toml")
         assert run(real, *words).exit_code == 0
         assert "24 lesions, 3 scans, 2 patients" in (tmp_path / "mine.toml").read_text()
+
+    def test_table_of_other_patients_is_refused(self, real, tmp_path):
+        (tmp_path / "patients.csv").write_text("sample,case\nq0,ann\n")
+        refused = run(real, "--patients", tmp_path / "patients.csv", "--output", tmp_path / "mine.toml")
+        assert refused.exit_code == 1
+        assert "names none of the scans (such as p0)" in refused.output
 
     def test_wrong_input_gets_one_line(self, real, tmp_path):
         output = ("--output", tmp_path / "mine.toml")

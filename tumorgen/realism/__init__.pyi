@@ -1,13 +1,14 @@
 from .appearance import PROFILE_MM, Appearance, measure_appearance, quantize_grey, signed_distance_mm
 from .audit_files import AUDIT_PAGE, refuse_case_folder, write_audit
-from .auditing import Audit, audit_sets, measure_folder, refuse_unused
-from .comparing import STATISTIC_NAMES
+from .auditing import Audit, audit_sets, measure_folder
+from .comparing import STATISTIC_NAMES, lesion_frame
 from .fit_chart import draw_fit
-from .fitting import Fit, fit_recipe, measure_looks, no_looks
+from .fitting import Fit, fit_recipe, no_looks
 from .label_maps import MeasuredLabels, measure_label_maps
 from .lesions import LEAST_RADIUS_MM, LEAST_VOXELS, FoundLesions, Lesion, find_lesions
+from .measuring import MeasuredSet
 from .recipe_files import write_recipe
-from .scans import find_layout
+from .scans import find_layout, refuse_unused
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
 __all__ = [
@@ -23,17 +24,18 @@ __all__ = [
     "Lesion",
     "LesionShape",
     "MeasuredLabels",
+    "MeasuredSet",
     "TumorBurden",
     "audit_sets",
     "draw_fit",
     "find_layout",
     "find_lesions",
     "fit_recipe",
+    "lesion_frame",
     "measure_appearance",
     "measure_burden",
     "measure_folder",
     "measure_label_maps",
-    "measure_looks",
     "measure_shapes",
     "no_looks",
     "quantize_grey",

@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import fmean
 
 from .. import __version__
-from ..errors import TumorgenError
 from ..parallel import Start, count_jobs, no_progress
 from ..wording import plural
 from .comparing import (
@@ -151,19 +150,6 @@ def measure_folder(
     scans, unmatched = find_labelled(folder, patients)
     found = measure_set(name, folder, scans, jobs=jobs, start=start)
     return replace(found, failures=(*unmatched, *found.failures))
-
-
-def refuse_unused(patients: Mapping[str, str], table: Path, *sets: MeasuredSet) -> None:
-    """Refuse a table of patients that names no scan of the sets, and no host of one.
-
-    Raises
-    ------
-    TumorgenError
-        It names none.
-    """
-    known = {name for found in sets for each in found.scans for name in (each.scan.case, each.scan.host)}
-    if patients and not known & patients.keys():
-        raise TumorgenError(f"{table}: names none of the scans (such as {min(known)}); is it of other data?")
 
 
 def audit_sets(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..errors import Failure, TumorgenError
+from ..errors import TumorgenError
 from ..fields import columns
 from ..method import Bin, Real, Settings
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
@@ -30,10 +29,7 @@ from .bin_tables import (
     table_of,
     with_drawn,
 )
-from .comparing import lesion_frame
 from .label_maps import MeasuredLabels
-from .measuring import measure_set
-from .scans import find_labelled
 from .weighting import weigh_patients
 
 MANY_STEPS = 20  # of probability in the tables of sizes and numbers
@@ -67,27 +63,10 @@ class Fit:
     looks: pd.DataFrame
 
 
-def measure_looks(
-    folder: Path, patients: Mapping[str, str], *, jobs: int = -1, start: Start = no_progress
-) -> tuple[pd.DataFrame, tuple[Failure, ...]]:
-    """Measure the lesions of a set of images and labels: a row for each, and what could not be measured.
-
-    `patients` says which patient a case is of; a case that it does not name is a patient of its own.
-
-    Raises
-    ------
-    TumorgenError
-        The folder is no such set, or none of its scans could be measured, or none has a lesion.
-    """
-    scans, unmatched = find_labelled(folder, patients)
-    measured = measure_set("real", folder, scans, jobs=jobs, start=start)
-    return lesion_frame(measured), (*unmatched, *measured.failures)
-
-
-def no_looks() -> tuple[pd.DataFrame, tuple[Failure, ...]]:
-    """What `measure_looks` gives where there are no images."""
+def no_looks() -> pd.DataFrame:
+    """A frame like that of `lesion_frame`, without lesions: where there are no images."""
     names = ["scan", "patient", "weight", "radius_mm", *columns(Appearance)]
-    return pd.DataFrame({name: pd.Series(dtype=object if name in names[:2] else float) for name in names}), ()
+    return pd.DataFrame({name: pd.Series(dtype=object if name in names[:2] else float) for name in names})
 
 
 def shape_frame(measured: Sequence[MeasuredLabels]) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from ..imaging import Geometry, Volume, read_volume
 from ..labels import LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .appearance import GREY_HIGH_HU, GREY_LEVELS, GREY_LOW_HU, GREY_STEP_HU, Appearance, measure_appearance
+from .label_maps import read_labels
 from .lesions import Lesion, find_lesions
 from .scans import LabelledScan
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
@@ -34,7 +35,6 @@ COARSE = 1.2  # a scan's steps over those of the grid: from here on it is called
 VIEW_SLICES = 3
 VIEW_PIXELS = 48  # at least, along each side
 VIEW_MM, VIEW_RADII = 40.0, 4.2  # side of a view at least, and over the lesion's radius
-_NAMED = 5  # unknown labels that a message names
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +104,11 @@ class MeasuredSet:
     failures: tuple[Failure, ...]
 
     @property
+    def names(self) -> set[str]:
+        """What its scans are called, and those that they were made from."""
+        return {name for each in self.scans for name in (each.scan.case, each.scan.host)}
+
+    @property
     def lesions(self) -> tuple[MeasuredLesion, ...]:
         """The lesions of all scans."""
         return tuple(lesion for scan in self.scans for lesion in scan.lesions)
@@ -158,7 +163,7 @@ def measure_scan(name: str, folder: Path, scan: LabelledScan) -> MeasuredScan:
 
 def _read(image_file: Path, label_file: Path) -> tuple[Volume, NDArray[np.uint8]]:
     """Read image and labels, turned so that axial slices lie along the first axis."""
-    image, labels = read_volume(image_file), read_volume(label_file)
+    image, labels = to_lps(read_volume(image_file)), read_labels(label_file)
     if difference := image.geometry.difference(labels.geometry):
         raise TumorgenError(f"{label_file}: is not on the grid of {image_file}: {difference}")
     highest = float(image.array.max())
@@ -166,22 +171,7 @@ def _read(image_file: Path, label_file: Path) -> tuple[Volume, NDArray[np.uint8]
         raise TumorgenError(
             f"{image_file}: not a CT in HU: its highest value is {highest:g}, so there is no tissue in it"
         )
-    values = np.unique(labels.array)
-    unknown = values[~np.isin(values, (0, LIVER, TUMOR))]
-    if unknown.size:
-        named = ", ".join(f"{value:g}" for value in unknown[:_NAMED]) + (", ..." if unknown.size > _NAMED else "")
-        raise TumorgenError(
-            f"{label_file}: holds the labels {named}; only 0, {LIVER} (liver) and {TUMOR} (tumour) are known"
-        )
-    if LIVER not in values:
-        raise TumorgenError(
-            f"{label_file}: no liver (label {LIVER}) in it, so there is nothing to compare a tumour with"
-        )
-    turned = to_lps(image)
-    return (
-        Volume(np.ascontiguousarray(turned.array), turned.geometry),
-        np.ascontiguousarray(to_lps(labels).array, np.uint8),
-    )
+    return Volume(np.ascontiguousarray(image.array), image.geometry), labels.array
 
 
 def _place(name: str, scan: LabelledScan, lesion: Lesion, geometry: Geometry) -> LesionPlace:

@@ -6,7 +6,7 @@ A set is nnU-Net's raw folder (`imagesTr` and `labelsTr`, or `imagesTs` and `lab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,3 +95,15 @@ def find_layout(folder: Path) -> tuple[Path, Path]:
             return folder / images, folder / labels
     pairs = ", ".join(f"{images} and {labels}" for images, labels in LAYOUTS)
     raise TumorgenError(f"{folder}: not a set of images and labels; one of these pairs of folders is needed: {pairs}")
+
+
+def refuse_unused(patients: Mapping[str, str], table: Path, names: Collection[str]) -> None:
+    """Refuse a table of patients that names none of some scans.
+
+    Raises
+    ------
+    TumorgenError
+        It names none.
+    """
+    if patients and patients.keys().isdisjoint(names):
+        raise TumorgenError(f"{table}: names none of the scans (such as {min(names)}); is it of other data?")
