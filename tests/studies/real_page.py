@@ -16,6 +16,7 @@ from scipy import stats
 
 from tumorgen.evaluation.intervals import CONFIDENCE, proportion_interval
 from tumorgen.evaluation.scores import RADIUS_BINS, radius_bin
+from tumorgen.wording import plural
 
 FIGURE = Path("images/real-study.png")  # beside the page
 FIGURES = {
@@ -109,7 +110,7 @@ def patient_lines(results: Results) -> list[str]:
         rows.append([named(kind), *(cell(means.get(patient, math.nan), math.nan, math.nan) for patient in patients)])
     lesions = {case["case"]: case for result in results for case in result["cases"]}
     counts = [sum(len(c["lesions"]) for c in lesions.values() if c["patient"] == patient) for patient in patients]
-    heads = [f"{patient} ({count} lesions)" for patient, count in zip(patients, counts, strict=True)]
+    heads = [f"{patient} ({plural(count, 'lesion')})" for patient, count in zip(patients, counts, strict=True)]
     by_chance = by_patient(results, "tumor_share")
     rows.append(["a guess (share of tumour voxels)", *(f"{by_chance[patient]:.4f}" for patient in patients)])
     return table(["trained on", *heads], rows)
