@@ -266,11 +266,11 @@ def noise_filter(voxels: Sequence[int], far: int, eta: float, sigma: float) -> n
 
 def coins(tumor: Tumor, places_mm: Sequence[np.ndarray]) -> np.ndarray:
     """Coins of 1 mm, drawn by the cube, blurred, over the mean of what is above 0.12; places from the centre."""
-    blur = max(tumor.grain_mm, 1.0)
+    blur = max(tumor.grain_mm, 2.0)
     edge = blur / 2
     far = [int(np.abs(mm).max() / edge) + 8 for mm in places_mm]
     cubes = [np.arange(-n, n + 1) for n in far]
-    clump = max(tumor.clump_mm, 1.0) / edge
+    clump = max(tumor.clump_mm, 2.0) / edge
     nodes = [int(n / clump) + 5 for n in far]
     clumps = [gaussians(c / clump, n, 1.0, "norm") for c, n in zip(cubes, nodes, strict=True)]
     low, span = tumor.least_chance, tumor.chance_span
@@ -279,7 +279,7 @@ def coins(tumor: Tumor, places_mm: Sequence[np.ndarray]) -> np.ndarray:
     heads = white_noise(tumor.texture_seed ^ 1, far) * np.sqrt(chance * (1 - chance) * F(edge**-3)) + chance
     texture = applied([gaussians(mm / edge, n, 2.0, "sum") for mm, n in zip(places_mm, far, strict=True)], heads)
     # A normal number's mean above 0.12; its variance: the blurred chance's, and the blurred coins' about it.
-    mean, chance_sd, clump_mm = low + span / 2, span / 8, max(tumor.clump_mm, 1.0)
+    mean, chance_sd, clump_mm = low + span / 2, span / 8, max(tumor.clump_mm, 2.0)
     variance = chance_sd**2 * (clump_mm**2 / (clump_mm**2 + blur**2)) ** 1.5
     variance += (mean * (1 - mean) - chance_sd**2) / (8 * np.pi**1.5 * blur**3)
     below = (0.12 - mean) / np.sqrt(variance)

@@ -25,7 +25,7 @@ from .texture import white_noise
 COUNTED_ABOVE = 0.12  # the level is the mean of the blurred coins that are above
 NOISE_SD = 4.0  # blurred noise in a volume like a scan's reaches 3.7 to 4.9 standard deviations from its mean
 CUBE = 0.5  # edge of the cubes, over the coins' blur
-_LEAST_MM = 1.0  # of both blurs
+_LEAST_MM = 2.0  # of both blurs: no row may ask for more cubes than the tumour has cubic mm
 _TRUNCATE = 3.0
 _ONE = 2**24  # float32 adds up shares of this many parts without rounding
 

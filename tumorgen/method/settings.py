@@ -145,11 +145,11 @@ class Published:
         Range, About("what is taken off the scan where the texture is 1; intensity `published`", "HU", 0, 1000)
     ] = (65.0, 145.0)
     level: Annotated[Range, replace(TEXTURE_LEVEL, low=0.01)] = (0.50, 0.55)
-    clump_mm: Annotated[Range, CLUMP] = (3.0, 15.0)
+    clump_mm: Annotated[Range, replace(CLUMP, low=2)] = (3.0, 15.0)
     least_chance: Annotated[Range, LEAST_CHANCE] = (0.04, 0.06)
     chance_span: Annotated[Range, CHANCE_SPAN] = (0.19, 0.21)
-    blur_mm: Annotated[Range, About("blur (sigma) of the coins", "mm", 0.5, 20)] = (3.0, 5.0)
-    wide_blur_mm: Annotated[Range, About("the same of the part that has a wide one", "mm", 0.5, 20)] = (5.0, 8.0)
+    blur_mm: Annotated[Range, About("blur (sigma) of the coins", "mm", 2, 20)] = (3.0, 5.0)
+    wide_blur_mm: Annotated[Range, About("the same of the part that has a wide one", "mm", 2, 20)] = (5.0, 8.0)
     wide_share: Annotated[float, About("part of the tumours whose coins have a wide blur", "", 0, 1)] = 0.3
 
 
