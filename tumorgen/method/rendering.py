@@ -22,7 +22,7 @@ from .operators import Floats, blur_mirrored
 from .patch import Block, Outcome, Patch
 from .plan import Plan, Tumor
 from .scan import Scan
-from .settings import PUBLISHED, SCAN
+from .settings import PAPER, PUBLISHED, SCAN
 from .walls import freedom_beside_bone
 
 SURFACE_MM = 1.5  # width (sigma) of the blur that smooths the liver's edge under a tumour
@@ -82,14 +82,11 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
         visible[here] = alpha < 1
     pull.move_hu(tissue[around], plan.sigma_p_hu, visible[around])
     if tumor.texture_model == SCAN:
-        if blocks or pull.moving.any():
-            bring_back(scan, body.box, tissue[here], alpha)
-        clear_foreign(scan, body.box, tissue[here], alpha, liver)
-        tissue[here] += alpha * body.texture
-    elif tumor.texture_model == PUBLISHED:
-        tissue[here] += alpha * body.texture
-    else:
+        make_way(scan, body.box, tissue[here], alpha, liver, disturbed=bool(blocks) or bool(pull.moving.any()))
+    if tumor.texture_model == PAPER:
         tissue[here] = blend(tissue[here], alpha, body.texture)  # Eq. 4
+    else:
+        tissue[here] += alpha * body.texture
     tissue[here] += np.float32(tumor.capsule_hu) * rim  # Eq. 8, with the blurred edge e'
     image = cast_to_type(tissue, before.dtype)
     if not _survives_float32(before.dtype):
@@ -175,12 +172,25 @@ def blend(f: Floats, alpha: Floats, t: Floats) -> Floats:
     return (1 - alpha) * f + alpha * t
 
 
-def bring_back(scan: Scan, box: Box, tissue: Floats, alpha: Floats) -> None:
-    """Blend tissue, in place, with the scan by t'', as Eq. 4 does with a texture.
+def make_way(scan: Scan, box: Box, tissue: Floats, alpha: Floats, liver: NDArray[Any], *, disturbed: bool) -> None:
+    """Make tissue, in place, what a tumour is added to: the scan as far as t'' says, less what is foreign there.
 
-    So what earlier tumours have added, and what the mass effect has moved, gives way to a tumour that adds to the scan.
+    So what earlier tumours have added, and what the mass effect has moved, gives way, as in Eq. 4.
+
+    Parameters
+    ----------
+    scan, box
+        The scan, and the voxels that the other arrays cover.
+    tissue
+        What has become of the scan there, HU.
+    alpha, liver
+        t'' and the share of liver.
+    disturbed
+        Whether anything has become of it.
     """
-    tissue += alpha * (scan.hu[box].astype(np.float32) - tissue)
+    if disturbed:
+        tissue += alpha * (scan.hu[box].astype(np.float32) - tissue)
+    clear_foreign(scan, box, tissue, alpha, liver)
 
 
 def cast_to_type(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
