@@ -19,7 +19,7 @@ from tumorgen.method.recipes import load_recipe
 from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, prepare_scan
-from tumorgen.method.settings import SCAN, SIZES, STEPS, Settings, Size, Vessels, override
+from tumorgen.method.settings import SCAN, SIZES, STEPS, Settings, Size, Texture, Vessels, override
 
 # Rendering takes milliseconds, but the first example of a run compiles and imports.
 QUICK = limits(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -166,7 +166,7 @@ def test_any_liver_gets_tumours_of_the_default_recipe(scan, seed, variant):
 @QUICK
 @given(scans(), st.integers(0, 1000), st.sampled_from(["single", "classes"]))
 def test_places_in_parenchyma_are_as_the_settings_ask_for(scan, seed, pattern):
-    lifelike = replace(load_recipe("lifelike"), pattern=pattern)
+    lifelike = replace(load_recipe("lifelike"), pattern=pattern, texture=Texture(model="paper"))  # a staircase's edge
     plan = draw_variant(scan, lifelike, seed, 0)
     patch = render(scan, plan)
     for tumor, outcome in zip(plan.tumors, patch.outcomes, strict=True):

@@ -5,6 +5,7 @@ Arrays and spacings are (z, y, x).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import ceil, floor
@@ -18,7 +19,7 @@ from .reach import Outline
 from .shape import FINE_MM, Form, extent_mm, level
 from .sites import OTHER, OUTSIDE
 
-_PER_AXIS = 16  # voxels along an axis that are looked at, of a tumour that covers more
+_LOOKED_AT = 2048  # voxels of a tumour's box that are looked at, give or take rounding, where there are more
 _FEW = 2**14  # voxels under a tumour at some places, below which it is no matter how many are looked at
 _ROUGHLY = 8  # of more than these, every so many-th is looked at before all are
 _ROUGH_DOUBT = 0.15  # how far off a share of these may be
@@ -90,7 +91,8 @@ class Footprint:
 @lru_cache(maxsize=64)
 def _footprint(form: Form, spacing_mm: Triple) -> Footprint:
     low, high, _ = extent_mm(form)
-    z, y, x = (max(1, ceil((b - a) / s / _PER_AXIS)) for a, b, s in zip(low, high, spacing_mm, strict=True))
+    step_mm = (math.prod(b - a for a, b in zip(low, high, strict=True)) / _LOOKED_AT) ** (1 / 3)
+    z, y, x = (max(1, round(step_mm / s)) for s in spacing_mm)
     steps = (z, y, x)
     parts = [ceil(s / FINE_MM - 1e-6) // 2 * 2 + 1 if k == 1 else 1 for s, k in zip(spacing_mm, steps, strict=True)]
     rows = [
