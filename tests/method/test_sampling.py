@@ -13,7 +13,8 @@ from scipy import stats
 
 from tumorgen.errors import TumorgenError
 from tumorgen.method.plan import sample_name
-from tumorgen.method.sampling import draw_plan, draw_variant, mu_range, variant_class
+from tumorgen.method.recipes import load_recipe
+from tumorgen.method.sampling import draw_drafts, draw_plan, draw_variant, mu_range, variant_class
 from tumorgen.method.scan import prepare_scan
 from tumorgen.method.settings import Capsule, Intensity, Satellite, Settings, Size, Texture, Vessels, override
 
@@ -192,6 +193,21 @@ def test_satellites_lie_around_the_main_tumour():
             assert other.gamma_max_mm == pytest.approx(1.3 * other.radius_mm, abs=2e-4)
             assert all(0.75 - 1e-3 <= h / other.radius_mm <= 1.25 + 1e-3 for h in other.half_axes_mm)
             assert 3 / 16 - 1e-3 <= other.sigma_e_mm / other.radius_mm <= 6 / 16 + 1e-3
+
+
+@pytest.mark.parametrize("size_class", ["large", "real"])
+def test_satellites_of_fitted_shapes_are_scaled_to_their_main_tumour_and_that_is_irregular(size_class):
+    """Satellites have 0.1 to 0.3 of the main radius, whatever `real` draws; the main one has a stronger sigma_e."""
+    settings = override(load_recipe(), pattern="satellite", sizes=size_class)
+    plain = replace(settings, satellite=replace(settings.satellite, sigma_e_factor=1.0))
+    for seed in range(10):
+        main, *others = draw_drafts(settings, size_class, (100.0, 12.0), np.random.default_rng(seed))
+        assert others
+        assert all(0.0999 <= tumor.radius_mm / main.radius_mm <= 0.3001 for tumor in others)
+        regular, *same = draw_drafts(plain, size_class, (100.0, 12.0), np.random.default_rng(seed))
+        assert main.sigma_e_mm == pytest.approx(1.25 * regular.sigma_e_mm, abs=1e-4)
+        assert main.deform_points == 7
+        assert others == same
 
 
 def test_no_satellites_leave_the_main_tumour(quiet):

@@ -52,11 +52,15 @@ def _published(about: About) -> About:
 class Tumor:
     """One tumour, as drawn: all that rendering uses of it."""
 
-    size_class: Annotated[str, About("row of the size table that it was drawn from; of a benchmark, the dimension")]
+    size_class: Annotated[
+        str, About("row of the size table that it was drawn from, or `real`; of a benchmark, the dimension")
+    ]
     center_x_mm: Annotated[float, _center_along("x")]
     center_y_mm: Annotated[float, _center_along("y")]
     center_z_mm: Annotated[float, _center_along("z")]
-    radius_mm: Annotated[float, About("radius of the size class", "mm", 0.001, 100, symbol="r")]
+    radius_mm: Annotated[
+        float, About("radius, of the size class or as real lesions have it", "mm", 0.001, 100, symbol="r")
+    ]
     half_axis_z_mm: Annotated[float, _half_axis_along("z")]
     half_axis_y_mm: Annotated[float, _half_axis_along("y")]
     half_axis_x_mm: Annotated[float, _half_axis_along("x")]
@@ -155,7 +159,7 @@ class Plan:
         str, About(", ".join(f"`{one}`" for one in settings.PATTERNS[:-1]) + f" or `{settings.PATTERNS[-1]}`")
     ]
     size_class: Annotated[
-        str, About("size class of the sample: a row of the size table, or `mix`; of a benchmark, the dimension")
+        str, About("size class of the sample: a row of the size table, `mix` or `real`; of a benchmark, the dimension")
     ]
     seed: Annotated[int, About("seed of the run; with case and variant it decides every draw", "", *_SEED)]
     source_image_sha256: Annotated[

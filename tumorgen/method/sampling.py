@@ -21,7 +21,7 @@ from .plan import Plan, Tumor, rounded, sample_name
 from .published import fit_to_published
 from .real import SampleTraits, draw_count, draw_real_sizes, fit_to_real
 from .scan import Scan
-from .settings import CONTRASTS, FITTED, MIX, PUBLISHED, REAL, Count, Range, Settings, Size
+from .settings import CONTRASTS, FITTED, MIX, PUBLISHED, REAL, Count, Range, Satellite, Settings, Size
 
 _ETA_DECIMALS = 2  # few enough etas that rendering keeps the filters of all
 _SEED_BITS = 32  # spreadsheets round integers of more than 15 digits
@@ -140,10 +140,12 @@ def draw_drafts(settings: Settings, size_class: str, parenchyma_hu: tuple[float,
     drafts = _draw_pattern(settings, size_class, mu_range(settings, mu_p), sigma_p, rng)
     if PUBLISHED in (settings.intensity.model, settings.texture.model):
         drafts = [fit_to_published(tumor, settings, mu_p, rng) for tumor in drafts]
-    if not settings.draws_from_bins:
-        return drafts
-    traits = SampleTraits.draw(rng)
-    return [fit_to_real(tumor, settings, parenchyma_hu, traits, rng) for tumor in drafts]
+    if settings.draws_from_bins:
+        traits = SampleTraits.draw(rng)
+        drafts = [fit_to_real(tumor, settings, parenchyma_hu, traits, rng) for tumor in drafts]
+    if settings.pattern == "satellite":
+        drafts[0] = _irregular(drafts[0], settings.satellite)
+    return drafts
 
 
 def plan_for(
@@ -223,12 +225,15 @@ def _one_class(settings: Settings, size_class: str, rng: Generator) -> str:
 
 
 def _draw_satellites(settings: Settings, main: Tumor, others: list[Tumor], rng: Generator) -> list[Tumor]:
-    """Make the main tumour irregular, and scale the others of its class down to its satellites (section 3.2)."""
-    pattern = settings.satellite
-    irregular = replace(
-        main, sigma_e_mm=rounded(main.sigma_e_mm * pattern.sigma_e_factor), deform_points=pattern.deform_points
-    )
-    return [irregular, *(_scaled(tumor, _uniform(pattern.radius, rng)) for tumor in others)]
+    """The main tumour, and the others of its class scaled down to its satellites (section 3.2)."""
+    fractions = [_uniform(settings.satellite.radius, rng) * main.radius_mm for _ in others]
+    return [main, *(_scaled(tumor, r / tumor.radius_mm) for tumor, r in zip(others, fractions, strict=True))]
+
+
+def _irregular(main: Tumor, pattern: Satellite) -> Tumor:
+    """A main tumour that satellites lie around: more irregular than others of its size (section 3.2)."""
+    sigma_e = rounded(main.sigma_e_mm * pattern.sigma_e_factor)
+    return replace(main, sigma_e_mm=sigma_e, deform_points=pattern.deform_points)
 
 
 def _scaled(tumor: Tumor, factor: float) -> Tumor:

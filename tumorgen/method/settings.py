@@ -355,7 +355,9 @@ class Settings:
 
     pattern: Annotated[
         str,
-        About("how the tumours of a sample are laid out; `classes` follows the paper's size table", choices=PATTERNS),
+        About(
+            "how the tumours of a sample are laid out; `classes` has as many as the size class says", choices=PATTERNS
+        ),
     ] = "classes"
     sizes: Annotated[
         tuple[str, ...],
