@@ -66,6 +66,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         # joblib's advice where a run ends early with work under way: it would come after the one line that says why.
         warnings.filterwarnings("ignore", ".* could benefit from adjusting the input task iterator", UserWarning)
+        # It replaces a worker process whose memory has grown, as it does where a network learns; nothing is lost.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
         try:
             with _goodbye():
                 return super().invoke(ctx)

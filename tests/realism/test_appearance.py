@@ -75,6 +75,16 @@ def test_label_inside_the_edge_moves_its_middle_outwards():
     assert measure(hu, labels).edge_middle_mm == pytest.approx(1, abs=0.2)
 
 
+def test_an_outline_that_is_moved_to_the_edge_measures_what_an_exact_label_does(spacing_mm):
+    hu, exact = disc(spacing_mm, radius_mm=10.0, noise_sd=8.0)
+    _, inside = disc(spacing_mm, radius_mm=9.0)
+    (lesion,) = find_lesions(inside, spacing_mm).lesions
+    moved, straight = measure_appearance(hu, inside, lesion, spacing_mm, outward_mm=1.0), measure(hu, exact, spacing_mm)
+    assert moved.edge_middle_mm == pytest.approx(straight.edge_middle_mm, abs=0.3)
+    assert moved.contrast_hu == pytest.approx(straight.contrast_hu, abs=2)
+    assert moved.outside_hu == pytest.approx(straight.outside_hu, abs=3)  # 15 HU a mm, of outlines between voxels
+
+
 def test_disc_without_a_rim_has_none_and_a_bright_ring_is_one(spacing_mm):
     hu, labels = disc(spacing_mm)
     distance = signed_distance_mm(labels == 2, spacing_mm)

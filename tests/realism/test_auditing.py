@@ -7,9 +7,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from discs import disc_scan, write_discs, write_scan
+from scipy import ndimage
 
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
@@ -66,6 +68,19 @@ def test_rims_are_found_and_named_first(done):
     assert rim["synthetic_median"] - rim["real_median"] > 20
     assert record["within_scans"]
     assert record["rules"] == dict(RULES)
+
+
+def test_the_annotators_part_is_told(sets, tmp_path):
+    for number in range(3):
+        hu, labels = disc_scan(number + 50, scan_seed=number)
+        eroded = np.where((labels == 2) & ~ndimage.binary_erosion(labels == 2, np.ones((1, 3, 3))), 1, labels)
+        write_scan(tmp_path / "tight", f"p{number}", hu, eroded.astype(np.uint8))
+    result = audit(tmp_path / "tight", "--real", sets / "real", "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
+    found = {each["classifier"]: each["auc"]["value"] for each in record["verdicts"]}
+    assert found["forest on appearance"] > 0.9
+    assert found["forest on appearance, outlines aligned"] < 0.75
 
 
 def test_command_tells_the_main_figures(done):

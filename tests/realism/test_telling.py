@@ -14,7 +14,7 @@ from tumorgen.realism.comparing import APPEARANCE
 from tumorgen.realism.matching import Contest, arrange_contest
 from tumorgen.realism.telling import FORESTS, Verdict, judge_by_forest, weighted_auc
 
-LOOKS, PLACES = FORESTS
+LOOKS, PLACES, _ = FORESTS
 
 
 @pytest.fixture(autouse=True)

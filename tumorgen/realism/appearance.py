@@ -109,7 +109,7 @@ class _Surroundings:
 
     def inside(self, depth_mm: float) -> Mask:
         """Voxels of the lesion at least so deep."""
-        return self.distance_mm <= -depth_mm
+        return self.usable & (self.distance_mm <= -depth_mm)
 
 
 def quantize_grey(hu: NDArray[Any]) -> Numbers:
@@ -118,7 +118,9 @@ def quantize_grey(hu: NDArray[Any]) -> Numbers:
     return np.clip(steps, 0, GREY_LEVELS - 1) * GREY_STEP_HU + GREY_LOW_HU
 
 
-def measure_appearance(hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, spacing_mm: Triple) -> Appearance:
+def measure_appearance(
+    hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, spacing_mm: Triple, *, outward_mm: float = 0.0
+) -> Appearance:
     """Measure how a lesion of a label map looks in its scan.
 
     Parameters
@@ -129,12 +131,16 @@ def measure_appearance(hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, s
         One that `find_lesions` has found in the label map.
     spacing_mm
         Of the voxels (z, y, x).
+    outward_mm
+        How far outside the label's outline the outline is taken to lie, everywhere; negative inside.
     """
-    around = _surroundings(hu, labels, lesion, spacing_mm)
+    around = _surroundings(hu, labels, lesion, spacing_mm, outward_mm)
     ring = around.hu[around.ring]
     if ring.size < LEAST_RING:
         return Appearance(reason=f"{ring.size} voxels of parenchyma around it, {LEAST_RING} are needed")
     label = around.hu[around.inside(0)]
+    if label.size < LEAST_CORE:
+        return Appearance(reason=f"{label.size} voxels in it, {LEAST_CORE} are needed")
     if max(_share_at_limits(label), _share_at_limits(ring)) > MOST_AT_LIMIT:
         return Appearance(reason=f"clipped at {GREY_LOW_HU:g} or {GREY_HIGH_HU:g} HU")
     mean, sd = float(ring.mean()), float(ring.std())
@@ -162,7 +168,9 @@ def measure_appearance(hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, s
     )
 
 
-def _surroundings(hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, spacing_mm: Triple) -> _Surroundings:
+def _surroundings(
+    hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, spacing_mm: Triple, outward_mm: float
+) -> _Surroundings:
     """Crop a window around the lesion's main slices and measure distances in it."""
     slices = lesion.main_slices
     first, last = int(slices[0]), int(slices[-1]) + 1
@@ -177,7 +185,7 @@ def _surroundings(hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, spacin
     others = (near == TUMOR) & ~own
     apart = _distance_to(others, spacing_mm) > OTHERS_MM
     own, liver, apart = own[kept], near[kept] >= LIVER, apart[kept]
-    distance = signed_distance_mm(own, spacing_mm)
+    distance = signed_distance_mm(own, spacing_mm) - outward_mm
     usable = own | (liver & apart)
     deep = _distance_to(~liver, (_FLAT_MM, *spacing_mm[1:])) > LIVER_EDGE_MM
     grey = quantize_grey(hu[window][kept])

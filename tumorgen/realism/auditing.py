@@ -29,7 +29,7 @@ from .comparing import (
 from .matching import CALIPER, MATCHES, Contest, arrange_contest
 from .measuring import MeasuredSet, measure_set
 from .scans import find_labelled
-from .telling import FORESTS, NETWORK, Verdict, judge_by_forest, judge_by_network
+from .telling import ALIGNED, FORESTS, NETWORK, Verdict, judge_by_forest, judge_by_network
 from .weighting import RESAMPLES
 
 GOOD_SHARE = 0.8  # of the synthetic lesions inside a band that holds 90 % of the real ones
@@ -64,6 +64,8 @@ RULES: Mapping[str, str] = {
     " patient; 0.5: cannot be told, 1: never wrong",
     "auc_by_lesion": "the same, lesions being left out instead of patients: too strict where it learns a patient's"
     " lesions by heart, but the better guide where patients are few",
+    "aligned": "appearance measured anew with each outline moved, by up to 2 mm, to the middle of its edge; by how much"
+    " this AUC is below that of the labels' own outlines is the annotator's part: how far off the edge they draw",
     "giveaways": "alone: AUC of a statistic by itself; importance: by how much the forest's AUC falls where it is"
     " shuffled among the lesions left out; ordered by the larger of importance and |alone - 0.5|",
 }
@@ -179,7 +181,11 @@ def audit_sets(
     verdicts = []
     if contest.real_count:
         count = count_jobs(jobs)
-        verdicts = [judge_by_forest(each, *frames, contest, seed=seed, jobs=count) for each in FORESTS]
+        aligned = lesion_frame(real, aligned=True), lesion_frame(synthetic, aligned=True)
+        verdicts = [
+            judge_by_forest(each, *(aligned if each == ALIGNED else frames), contest, seed=seed, jobs=count)
+            for each in FORESTS
+        ]
         if network:
             verdicts.append(judge_by_network(real, synthetic, contest, seed=seed, jobs=jobs, start=start))
     comparisons = compare_sets(real, synthetic, seed)

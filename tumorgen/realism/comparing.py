@@ -110,10 +110,13 @@ class ShareComparison:
     synthetic_to: Annotated[float, About("upper limit of the same")]
 
 
-def lesion_frame(found: MeasuredSet) -> pd.DataFrame:
-    """A row for each lesion of a set: its place, shape, look, and its `weight`; in the order of the set."""
+def lesion_frame(found: MeasuredSet, *, aligned: bool = False) -> pd.DataFrame:
+    """A row for each lesion of a set: its place, shape, look, and its `weight`; in the order of the set.
+
+    `aligned` says whether it is the look with the outline moved to the middle of the edge.
+    """
     kinds = (LesionPlace, LesionShape, Appearance)
-    parts = [(lesion.place, lesion.shape, lesion.appearance) for lesion in found.lesions]
+    parts = [(lesion.place, lesion.shape, lesion.aligned if aligned else lesion.appearance) for lesion in found.lesions]
     named = {name: number for number, kind in enumerate(kinds) for name in columns(kind)}
     frame = pd.DataFrame({name: [getattr(part[number], name) for part in parts] for name, number in named.items()})
     return _weigh(frame, found)

@@ -7,6 +7,7 @@ out of the statistic that it belongs to and of no other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from ..errors import Failure, TumorgenError
 from ..evaluation import RADIUS_BINS, radius_bin
 from ..fields import About
 from ..figures import to_lps
-from ..imaging import Geometry, Volume, read_volume
+from ..imaging import Geometry, Triple, Volume, read_volume
 from ..labels import LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .appearance import GREY_HIGH_HU, GREY_LEVELS, GREY_LOW_HU, GREY_STEP_HU, Appearance, measure_appearance
@@ -32,6 +33,7 @@ from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 SETS = ("real", "synthetic")
 TISSUE_ABOVE_HU = 50.0
 COARSE = 1.2  # a scan's steps over those of the grid: from here on it is called coarse
+FARTHEST_MM = 2.0  # that an outline is moved
 VIEW_SLICES = 3
 VIEW_PIXELS = 48  # at least, along each side
 VIEW_MM, VIEW_RADII = 40.0, 4.2  # side of a view at least, and over the lesion's radius
@@ -76,11 +78,16 @@ class LesionPlace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredLesion:
-    """A lesion with all that is measured of it."""
+    """A lesion with all that is measured of it.
+
+    `aligned` is what it looks like with its outline moved to the middle of its edge: how far outside or inside of it
+    the annotator draws plays no part then.
+    """
 
     place: LesionPlace
     shape: LesionShape
     appearance: Appearance
+    aligned: Appearance
     view: View
 
 
@@ -153,7 +160,7 @@ def measure_scan(name: str, folder: Path, scan: LabelledScan) -> MeasuredScan:
         MeasuredLesion(
             _place(name, scan, lesion, image.geometry),
             shape,
-            measure_appearance(hu, labels, lesion, spacing),
+            *_measure_looks(hu, labels, lesion, spacing),
             cut_view(hu, labels, lesion, (spacing[1], spacing[2])),
         )
         for lesion, shape in zip(found.lesions, shapes, strict=True)
@@ -172,6 +179,18 @@ def _read(image_file: Path, label_file: Path) -> tuple[Volume, NDArray[np.uint8]
             f"{image_file}: not a CT in HU: its highest value is {highest:g}, so there is no tissue in it"
         )
     return Volume(np.ascontiguousarray(image.array), image.geometry), labels.array
+
+
+def _measure_looks(
+    hu: NDArray[Any], labels: NDArray[Any], lesion: Lesion, spacing_mm: Triple
+) -> tuple[Appearance, Appearance]:
+    """What a lesion looks like by its label, and with its outline moved to the middle of its edge, if that is known."""
+    labelled = measure_appearance(hu, labels, lesion, spacing_mm)
+    middle_mm = labelled.edge_middle_mm
+    if math.isnan(middle_mm):
+        return labelled, labelled
+    outward_mm = min(max(middle_mm, -FARTHEST_MM), FARTHEST_MM)
+    return labelled, measure_appearance(hu, labels, lesion, spacing_mm, outward_mm=outward_mm)
 
 
 def _place(name: str, scan: LabelledScan, lesion: Lesion, geometry: Geometry) -> LesionPlace:

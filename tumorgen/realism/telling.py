@@ -27,9 +27,11 @@ from .weighting import RESAMPLES, interval_of
 
 TREES, LEAST_LEAF = 120, 2
 SHUFFLES = 10
+ALIGNED = "forest on appearance, outlines aligned"  # by `lesion_frame` of that kind
 FORESTS: Mapping[str, Sequence[str]] = {
     "forest on appearance": tuple(APPEARANCE),
     "forest on shape and place": tuple(SHAPE),
+    ALIGNED: tuple(name for name in APPEARANCE if name != "edge_middle_mm"),
 }
 NETWORK = "network on pictures"
 
