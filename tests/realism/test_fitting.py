@@ -113,6 +113,7 @@ def test_alone_blends_with_lesions_of_all_sizes(shapes_as_they_were):
     assert fit.settings.real.bins[2].contrast_hu[5] == pytest.approx(-40, abs=0.01)  # half of eight, half of all
     assert set(fit.settings.real.bins[3].contrast_hu[2:]) == {-30.0}
     assert fit.settings.real.bins[3].depth == pytest.approx([2.8] * 11)
+    assert fit.settings.real.radius_mm == (8.0,) * 21
 
 
 def test_part_of_a_table_is_a_half_for_eight_lesions():

@@ -117,7 +117,8 @@ def fit_recipe(
     prior
         The recipe that all else is taken from, and that bins of few lesions are blended with.
     alone
-        Whether such bins are blended with the tables of the lesions of all sizes instead.
+        Whether such bins are blended with the tables of the lesions of all sizes instead, and sizes and numbers not at
+        all.
 
     """
     shapes, counts, looks = shape_frame(measured), count_frame(measured), _with_drawn(looks, prior.real)
@@ -127,8 +128,8 @@ def fit_recipe(
     fitted = _fit_bins([*bins, everything] if alone else bins, prior, jobs, start)
     real = dataclasses.replace(
         prior.real,
-        radius_mm=_sizes(shapes, "radius_mm", prior.real),
-        count=_sizes(ill, "count", prior.real),
+        radius_mm=_sizes(shapes, "radius_mm", None if alone else prior.real),
+        count=_sizes(ill, "count", None if alone else prior.real),
         shared=share_of_patients(looks, prior.real.shared),
         bins=tuple(
             _blended(own, found, fitted[-1] if alone else None) for own, found in zip(bins, fitted, strict=False)
@@ -167,10 +168,10 @@ def _blended(own: BinLesions, fitted: Bin, everything: Bin | None) -> Bin:
     return blend_bin(fitted, prior, own)
 
 
-def _sizes(frame: pd.DataFrame, name: str, prior: Real) -> tuple[float, ...]:
-    """The table of sizes or of numbers."""
+def _sizes(frame: pd.DataFrame, name: str, prior: Real | None) -> tuple[float, ...]:
+    """The table of sizes or of numbers, blended with a prior's if there is one."""
     fitted = table_of(frame, name, name, MANY_STEPS)
-    return blend(fitted, getattr(prior, name), float(frame["weight"].sum()))
+    return blend(fitted, getattr(prior, name), float(frame["weight"].sum())) if prior else fitted
 
 
 def share_of_patients(looks: pd.DataFrame, prior: float) -> float:

@@ -48,7 +48,11 @@ def _comment(*paragraphs: str) -> str:
 def _describe(fit: Fit) -> Sequence[str]:
     healthy = int((fit.counts["count"] == 0).sum())
     shapes, looks = _describe_frame(fit.shapes, fit.counts), _describe_frame(fit.looks, fit.looks)
-    other = "the tables of lesions of all sizes" if fit.alone else "the tables of the recipe lifelike"
+    rest = (
+        "The rest of a bin's is of the tables of lesions of all sizes. From the recipe lifelike are"
+        if fit.alone
+        else "The rest, also of radius_mm (n lesions) and count (n scans), is of the recipe lifelike. So are"
+    )
     kept = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in LIMITS.items() if name != "grain_mm")
     return (
         f"Sizes, numbers, places and shapes are those of {shapes}"
@@ -57,8 +61,7 @@ def _describe(fit: Fit) -> Sequence[str]:
         "Tables hold quantiles at equal steps of probability, from the least value to the greatest. Several scans of a"
         " patient weigh as one.",
         f"A table of n lesions is n2 / (n2 + {HALF**2:g}) of what was measured, n2 being n times n: one half for"
-        f" {HALF:g}. The rest of a bin's is of {other}; the rest of radius_mm (n lesions) and count (n scans) is of the"
-        " recipe lifelike. So is all of grain_mm, and every setting outside [real].",
+        f" {HALF:g}. {rest} grain_mm, least_visible and every setting outside [real].",
         f"Values are held within {kept}.",
         "How what is measured becomes what is drawn: docs/fit.md.",
     )

@@ -45,16 +45,20 @@ _MOST_PIXELS = 10.0  # over a radius; beyond that, finer voxels change no measur
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure that a table decides: what is added to the table for each unit that the measure is too low."""
+    """A measure that a table decides: what is added to the table for each unit that the measure is too low.
+
+    `start` is the table's ends at the beginning; None where it begins with the measure's own quantiles.
+    """
 
     name: str
     gain: float
+    start: tuple[float, float] | None = None
 
 
 MEASURES: Mapping[str, Measure] = {
     "axis_ratio": Measure("axis_ratio", 1.0),
     "elongation": Measure("z_extent", 1.0),
-    "irregularity": Measure("circularity", -0.6),  # the stronger the deformation, the less circular
+    "irregularity": Measure("circularity", -0.6, (0.05, 0.25)),  # the stronger the deformation, the less circular
 }
 
 
@@ -87,7 +91,7 @@ def fit_shapes(real: RealShapes, start: Bin, limits: Mapping[str, tuple[float, f
     real
         The lesions.
     start
-        Tables to begin with; as many quantiles are found as they have.
+        The bin whose tables these become; as many quantiles are found as it has of each.
     limits
         Least and greatest value of each table.
     settings
@@ -96,7 +100,7 @@ def fit_shapes(real: RealShapes, start: Bin, limits: Mapping[str, tuple[float, f
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(real.radius_mm), DRAWN, p=real.weights / real.weights.sum())
     seeds = rng.integers(2**32, size=DRAWN).tolist()
-    found = start
+    found = dataclasses.replace(start, **_first_tables(real, start, limits))
     for _ in range(ROUNDS):
         trial = dataclasses.replace(settings, real=dataclasses.replace(settings.real, bins=(found,)))
         drawn = [
@@ -110,6 +114,16 @@ def fit_shapes(real: RealShapes, start: Bin, limits: Mapping[str, tuple[float, f
         }
         found = dataclasses.replace(found, **tables)
     return found
+
+
+def _first_tables(real: RealShapes, start: Bin, limits: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    """Tables to begin with, the same whatever a recipe has, so that a fit can be repeated."""
+    tables = {}
+    for table, measure in MEASURES.items():
+        shares = np.linspace(0, 1, len(getattr(start, table))).tolist()
+        begun = np.interp(shares, (0, 1), measure.start) if measure.start else real.quantiles(measure.name, shares)
+        tables[table] = rising(np.clip(begun, *limits[table]))
+    return tables
 
 
 def correct(
