@@ -420,7 +420,7 @@ def cleared(scan: Scan, hu: np.ndarray, weight: np.ndarray, liver: np.ndarray) -
     for axis in (1, 2):
         for step in (-1, 1):
             wide |= shifted(foreign, [step if i == axis else 0 for i in range(3)])
-    clear = wide & known & (weight > 0) & ((liver >= F(0.95)) | (smooth > background))
+    clear = wide & known & (weight > F(0.02)) & ((liver >= F(0.95)) | (smooth > background))
     change = (background - smooth) * weight
     borrowed = clear & (weight > 0.5)
     own, noise = original - smooth, original - smooth

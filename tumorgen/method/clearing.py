@@ -19,6 +19,7 @@ from .operators import Floats, blur_mirrored
 from .scan import Scan
 from .tissue import SMOOTH_MM, near_mu_p
 
+_NOTICED = 0.02  # weight up to which what is foreign stays: a vessel would change by a HU
 _SWITCH = 0.5  # weight from which on a voxel's noise is borrowed
 _DEEP = 0.95  # share of liver around a voxel from which on what is dark there is no edge
 _RADII = 3.0  # of the blur that parts what is foreign from noise, in its standard deviations
@@ -49,7 +50,7 @@ def clear_foreign(scan: Scan, box: Box, hu: Floats, weight: Floats, liver: NDArr
     if windows is None:
         return
     here, there = windows
-    foreign = _widened(scan, there) & (weight[here] > 0)
+    foreign = _widened(scan, there) & (weight[here] > np.float32(_NOTICED))
     if not foreign.any():
         return
     inner = bounding_box(foreign)
