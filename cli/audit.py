@@ -56,10 +56,20 @@ def audit(
     with names and once blind.
     """
     from tumorgen.evaluation import read_listings
-    from tumorgen.realism import AUDIT_PAGE, audit_sets, measure_folder, refuse_case_folder, refuse_unused, write_audit
+    from tumorgen.realism import (
+        AUDIT_PAGE,
+        audit_sets,
+        find_layout,
+        measure_folder,
+        refuse_case_folder,
+        refuse_unused,
+        write_audit,
+    )
 
     output = output or dataset / "audit"
     refuse_case_folder(output)
+    for folder in (real, dataset):  # before minutes are spent on the other
+        find_layout(folder)
     named = {sample: listing.patient for sample, listing in read_listings(patients).items()} if patients else {}
     known, drawn = (
         measure_folder(name, folder, named, jobs=jobs, start=progress(name, "scan"))
