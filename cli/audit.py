@@ -14,7 +14,7 @@ from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import jobs_option
 
 if TYPE_CHECKING:
-    from tumorgen.realism import Audit
+    from tumorgen.realism import Audit, Verdict
 
 GIVEAWAYS = 3  # that are printed of each classifier
 
@@ -85,7 +85,7 @@ def audit(
 
 
 def _print_audit(found: Audit) -> None:
-    """Print how the sets compare, what tells them apart, and what to keep in mind."""
+    """Print what the sets hold, how they compare, what tells them apart, and what to keep in mind."""
     from tumorgen.realism import STATISTIC_NAMES
 
     for name, facts in (("real", found.real), ("synthetic", found.synthetic)):
@@ -102,14 +102,24 @@ def _print_audit(found: Audit) -> None:
         click.echo(f"{name:<38}{row.real_median:>8.2f}{band:>18}{row.synthetic_median:>11.2f}{row.inside:>8.2f}{mark}")
     conclusive = sum(row.conclusive for row in found.comparisons)
     click.echo(f"{len(found.outside)} of {conclusive} medians, all and by radius, lie outside the real band")
+    for statistic in dict.fromkeys(row.statistic for row in found.outside):
+        radii = ", ".join(row.radius_bin for row in found.outside if row.statistic == statistic)
+        click.echo(f"  {STATISTIC_NAMES[statistic]}: {radii}")
     for verdict in found.verdicts:
-        limits = f"{verdict.auc.low:.2f} to {verdict.auc.high:.2f}" if verdict.auc.limited else "no interval"
-        told = f"AUC {verdict.auc.value:.2f} ({limits})" if verdict.auc.defined else "no AUC over patients"
-        by_lesion = f", {verdict.auc_by_lesion:.2f} with lesions left out" if verdict.auc_by_lesion >= 0 else ""
-        click.echo(f"\n{verdict.classifier}: {told}{by_lesion}")
-        for each in verdict.giveaways[:GIVEAWAYS]:
-            medians = f"{each.synthetic_median:.2f} against {each.real_median:.2f}"
-            click.echo(f"  {STATISTIC_NAMES[each.statistic]}: {medians}, AUC {each.alone:.2f} alone")
+        _print_verdict(verdict)
     click.echo()
     for note in found.notes:
         click.echo(f"note: {note}")
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    """Print how well a classifier tells the sets apart, and the first few things that it goes by."""
+    from tumorgen.realism import STATISTIC_NAMES
+
+    limits = f"{verdict.auc.low:.2f} to {verdict.auc.high:.2f}" if verdict.auc.limited else "no interval"
+    told = f"AUC {verdict.auc.value:.2f} ({limits})" if verdict.auc.defined else "no AUC over patients"
+    by_lesion = f", {verdict.auc_by_lesion:.2f} with lesions left out" if verdict.auc_by_lesion >= 0 else ""
+    click.echo(f"\n{verdict.classifier}: {told}{by_lesion}")
+    for each in verdict.giveaways[:GIVEAWAYS]:
+        medians = f"{each.synthetic_median:.2f} against {each.real_median:.2f}"
+        click.echo(f"  {STATISTIC_NAMES[each.statistic]}: {medians}, AUC {each.alone:.2f} alone")

@@ -89,6 +89,7 @@ def test_command_tells_the_main_figures(done):
     assert "rim, HU" in output
     assert "forest on appearance: AUC 1.00" in output
     assert "note: no network was asked" in output
+    assert "\n  rim, HU: 5-10, all\n" in output or "\n  rim, HU: <5, 5-10, all\n" in output
 
 
 def test_every_file_is_there(done):

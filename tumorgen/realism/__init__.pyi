@@ -10,6 +10,7 @@ from .measuring import MeasuredSet
 from .recipe_files import write_recipe
 from .scans import find_layout, refuse_unused
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
+from .telling import Verdict
 
 __all__ = [
     "AUDIT_PAGE",
@@ -26,6 +27,7 @@ __all__ = [
     "MeasuredLabels",
     "MeasuredSet",
     "TumorBurden",
+    "Verdict",
     "audit_sets",
     "draw_fit",
     "find_layout",
