@@ -11,18 +11,19 @@ from pathlib import Path
 
 import edt
 import numpy as np
-from click import ClickException
 from numpy.typing import NDArray
 
+from tumorgen.errors import TumorgenError
+from tumorgen.evaluation import read_listings
 from tumorgen.imaging.boxes import bounding_box, grow
-from tumorgen.imaging.files import find_volumes
 from tumorgen.imaging.reading import read_volume
 from tumorgen.labels import TUMOR
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Settings
+from tumorgen.realism.scans import find_labelled, refuse_unused
 from tumorgen.training.arrays import prepare_arrays
+from tumorgen.wording import plural
 
-LAYOUTS = (("imagesTr", "labelsTr"), ("images", "labels"))
 MARGIN_MM = 20.0  # kept around the liver
 AROUND_TUMORS_MM = 6.0  # no synthetic tumour where a real one may still darken the liver
 CLIPPED_ABOVE_HU = -500.0  # a scan whose least value is higher is clipped, and its air with it
@@ -40,30 +41,15 @@ class Case:
     spacing_mm: tuple[float, float, float]
 
 
-def read_cases(folder: Path, same_patient: Sequence[str]) -> list[Case]:
-    """Read every case that has an image and a label; names of scans of one patient are given as `a,b`."""
-    for pair in LAYOUTS:
-        if (folder / pair[0]).is_dir() and (folder / pair[1]).is_dir():
-            images, labels = (find_volumes(folder / name) for name in pair)
-            break
-    else:
-        raise ClickException(f"{folder}: has neither imagesTr and labelsTr nor images and labels in it")
-    patients = patients_of(sorted(images.keys() & labels.keys()), same_patient)
-    if len(set(patients.values())) < 2:
-        raise ClickException(f"{folder}: {len(patients)} cases of fewer than two patients; there is none to test on")
-    return [read_case(images[name], labels[name], name, patient) for name, patient in patients.items()]
-
-
-def patients_of(cases: Sequence[str], same_patient: Sequence[str]) -> dict[str, str]:
-    """Patient of each case: its own name, or that of the first case of the group that it is in."""
-    patients = {case: case for case in cases}
-    for group in same_patient:
-        names = [name.strip() for name in group.split(",")]
-        unknown = [name for name in names if name not in patients]
-        if unknown:
-            raise ClickException(f"--same-patient {group}: there is no case {', '.join(unknown)}")
-        patients |= dict.fromkeys(names, names[0])
-    return patients
+def read_cases(folder: Path, patients: Path | None = None) -> list[Case]:
+    """Read every case that has an image and a label; a table says whose scans they are, as in `audit`."""
+    named = {sample: listing.patient for sample, listing in read_listings(patients).items()} if patients else {}
+    scans, _ = find_labelled(folder, named)
+    if patients:
+        refuse_unused(named, patients, [scan.case for scan in scans])
+    if len({scan.patient for scan in scans}) < 2:
+        raise TumorgenError(f"{folder}: {plural(len(scans), 'scan')} of a single patient; there is none to test on")
+    return [read_case(scan.image, scan.label, scan.case, scan.patient) for scan in scans]
 
 
 def read_case(image: Path, label: Path, name: str, patient: str) -> Case:
@@ -71,7 +57,7 @@ def read_case(image: Path, label: Path, name: str, patient: str) -> Case:
     scan, given = read_volume(image), read_volume(label)
     difference = scan.geometry.difference(given.geometry)
     if difference:
-        raise ClickException(f"{label}: does not fit {image}: {difference}")
+        raise TumorgenError(f"{label}: does not fit {image}: {difference}")
     spacing = scan.geometry.spacing_mm
     margin = [round(MARGIN_MM / mm) for mm in spacing]
     box = grow(bounding_box(given.array > 0), margin, scan.geometry.shape)

@@ -27,6 +27,7 @@ from real_patches import IGNORED, SLICES, RealTumors, SyntheticTumors, Tumors, d
 from real_scores import SLICES_FOR_THRESHOLD, best_threshold, judge_case, predict_example
 from study import PAGE, write_between_markers
 
+from tumorgen.errors import TumorgenError
 from tumorgen.fields import to_plain
 from tumorgen.method.recipes import RECIPES, load_recipe
 
@@ -154,7 +155,11 @@ def append_line(path: Path, result: dict[str, Any]) -> None:
 @click.option(
     "--real", type=click.Path(path_type=Path, exists=True), required=True, help="Scans with tumours (label 2)."
 )
-@click.option("--same-patient", multiple=True, metavar="A,B", help="Cases that are scans of one patient.")
+@click.option(
+    "--patients",
+    type=click.Path(path_type=Path, exists=True),
+    help="Table that says which patient (`case`) a scan (`sample`) is of; without it each is a patient of its own.",
+)
 @click.option("--kinds", default=",".join((REAL, *RECIPES)), show_default=True, help="Recipes, and real tumours.")
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Trainings of each.")
 @click.option("--steps", type=click.IntRange(1), default=Setting.steps, show_default=True)
@@ -162,10 +167,13 @@ def append_line(path: Path, result: dict[str, Any]) -> None:
 @click.option("--results", type=click.Path(path_type=Path), default=Path("real-study.jsonl"), show_default=True)
 @click.option("--write", is_flag=True, help="Also write the tables and the figure into docs/study.md.")
 def main(
-    real: Path, same_patient: tuple[str, ...], kinds: str, seeds: int, steps: int, jobs: int, results: Path, write: bool
+    real: Path, patients: Path | None, kinds: str, seeds: int, steps: int, jobs: int, results: Path, write: bool
 ) -> None:
     setting, names = Setting(steps=steps), kinds.split(",")
-    cases = read_cases(real, same_patient)
+    try:
+        cases = read_cases(real, patients)
+    except TumorgenError as error:
+        raise click.ClickException(str(error)) from error
     units = units_of(names, seeds, cases)
     digests = {kind: digest_of(kind, setting, cases) for kind in names}
     wanted = {unit.key for unit in units}

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 import real_page
 import real_study
-from click import ClickException
 from click.testing import CliRunner
 from phantoms import ball_volume
-from real_cases import AIR_HU, folds_of, healthy_part, patients_of, read_cases
+from real_cases import AIR_HU, folds_of, healthy_part, read_cases
 from real_patches import (
     HEALTHY,
     IGNORED,
@@ -72,12 +71,13 @@ def folder(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("annotated")
     for seed, (name, count) in enumerate({"a": 3, "a_later": 2, "b": 3, "healthy": 0}.items()):
         write_annotated(root, name, seed, count)
+    (root / "patients.csv").write_text("sample,case\na,a\na_later,a\n")
     return root
 
 
 @pytest.fixture(scope="module")
 def cases(folder):
-    return read_cases(folder, ["a,a_later"])
+    return read_cases(folder, folder / "patients.csv")
 
 
 def test_folds_never_mix_a_patient(cases):
@@ -91,20 +91,25 @@ def test_folds_never_mix_a_patient(cases):
     assert [case.name for case in folds[0].tested] == ["a", "a_later"]
 
 
-def test_cases_are_their_own_patients_unless_it_is_said():
-    assert patients_of(["a", "b", "c"], []) == {"a": "a", "b": "b", "c": "c"}
-    assert patients_of(["a", "b", "c"], ["a, c"]) == {"a": "a", "b": "b", "c": "a"}
-    with pytest.raises(ClickException, match="there is no case d"):
-        patients_of(["a", "b"], ["a,d"])
+def test_cases_are_their_own_patients_unless_a_table_says_whose_they_are(folder, cases):
+    assert [case.patient for case in cases] == ["a", "a", "b", "healthy"]
+    assert [case.patient for case in read_cases(folder)] == ["a", "a_later", "b", "healthy"]
 
 
 def test_data_that_cannot_be_studied_is_refused(tmp_path):
-    with pytest.raises(ClickException, match="neither imagesTr and labelsTr nor images and labels"):
-        read_cases(tmp_path, [])
+    def refusal(*more):
+        done = CliRunner().invoke(real_study.main, ["--real", str(tmp_path), *map(str, more)])
+        assert done.exit_code == 1
+        return done.stderr
+
+    assert "not a set of images and labels" in refusal()
     write_annotated(tmp_path, "a", 0)
     write_annotated(tmp_path, "b", 1)
-    with pytest.raises(ClickException, match="fewer than two patients"):
-        read_cases(tmp_path, ["a,b"])
+    table = tmp_path / "patients.csv"
+    table.write_text("sample,case\na,a\nb,a\n")
+    assert "2 scans of a single patient; there is none to test on" in refusal("--patients", table)
+    table.write_text("sample,case\nc,c\n")
+    assert "names none of the scans" in refusal("--patients", table)
 
 
 def test_clipped_air_is_air_again(tmp_path):
@@ -113,7 +118,7 @@ def test_clipped_air_is_air_again(tmp_path):
     volume, liver = ball_volume((5.0, 3.0, 3.0))
     write_volume(Volume(np.clip(volume.array, -160, 240), volume.geometry), tmp_path / "imagesTr" / "clipped.nii.gz")
     write_volume(Volume(liver.astype(np.uint8), volume.geometry), tmp_path / "labelsTr" / "clipped.nii.gz")
-    clipped, whole = read_cases(tmp_path, [])
+    clipped, whole = read_cases(tmp_path)
     assert clipped.image.min() == AIR_HU
     assert np.unique(clipped.image)[1] > -160
     assert np.unique(whole.image).size > 100
@@ -303,7 +308,16 @@ def test_the_same_command_does_what_is_missing(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(real_study, "run_unit", run)
     lines = tmp_path / "results.jsonl"
-    command = ["--real", folder, "--same-patient", "a,a_later", "--kinds", "real,turing", "--results", lines]
+    command = [
+        "--real",
+        folder,
+        "--patients",
+        str(folder / "patients.csv"),
+        "--kinds",
+        "real,turing",
+        "--results",
+        lines,
+    ]
 
     def call(*more):
         done.clear()
@@ -331,7 +345,18 @@ def test_the_same_command_does_what_is_missing(folder, tmp_path, monkeypatch):
 def test_the_command_trains_two_at_a_time(folder, tmp_path):
     """With the real network and recipes that are at hand, for two steps."""
     script, tests = real_study.__file__, str(Path(real_study.__file__).parents[1])
-    options = ["--same-patient", "a,a_later", "--kinds", "real,lifelike", "--seeds", "1", "--steps", "2", "--jobs", "2"]
+    options = [
+        "--patients",
+        str(folder / "patients.csv"),
+        "--kinds",
+        "real,lifelike",
+        "--seeds",
+        "1",
+        "--steps",
+        "2",
+        "--jobs",
+        "2",
+    ]
     command = [sys.executable, "-W", "ignore", script, "--real", str(folder), *options]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": tests}, capture_output=True, text=True
