@@ -137,10 +137,10 @@ def measure_appearance(
     around = _surroundings(hu, labels, lesion, spacing_mm, outward_mm)
     ring = around.hu[around.ring]
     if ring.size < LEAST_RING:
-        return Appearance(reason=f"{ring.size} voxels of parenchyma around it, {LEAST_RING} are needed")
+        return Appearance(reason=f"fewer than {LEAST_RING} voxels of parenchyma around it")
     label = around.hu[around.inside(0)]
     if label.size < LEAST_CORE:
-        return Appearance(reason=f"{label.size} voxels in it, {LEAST_CORE} are needed")
+        return Appearance(reason=f"fewer than {LEAST_CORE} voxels in it")
     if max(_share_at_limits(label), _share_at_limits(ring)) > MOST_AT_LIMIT:
         return Appearance(reason=f"clipped at {GREY_LOW_HU:g} or {GREY_HIGH_HU:g} HU")
     mean, sd = float(ring.mean()), float(ring.std())
@@ -297,7 +297,7 @@ def _measure_noise(around: _Surroundings, radius_mm: float) -> tuple[dict[str, f
     """The fields that say what the noise inside is like beside that of the ring, or why there are none."""
     inside = around.inside(INSIDE_TINY_MM if radius_mm < TINY_MM else INSIDE_MM)
     if np.count_nonzero(inside) < LEAST_INSIDE:
-        return {}, f"{np.count_nonzero(inside)} voxels well inside, {LEAST_INSIDE} are needed"
+        return {}, f"fewer than {LEAST_INSIDE} voxels well inside"
     parts = [(around.hu, _smooth_within(around.hu, mask, around.spacing_mm), mask) for mask in (inside, around.ring)]
     whole, low, high = (
         [float(values[mask].std()) for values, mask in each]
