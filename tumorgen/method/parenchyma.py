@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from math import ceil
 
 import numpy as np
 from numpy.random import Generator
@@ -29,8 +28,8 @@ LARGE_MM = 10.0  # radius from which on more of what lies under a tumour may be 
 _WIDTH_MM = 1.0  # of the range of depths that is looked at first, to either side; then twice that, and so on
 _TRIES = 128  # sites drawn from a range of depths before it is widened
 _LOOKED_AT = (2, 16)  # of them, how many are looked at before the next ones are
-_LAST_TRIES, _ENOUGH = 1024, 32  # sites drawn from the whole liver in the end; so many of them are to be allowed ones
-_MOST = 2**15  # sites that are asked whether they are allowed, where hardly any is
+_LAST_TRIES, _ENOUGH = 512, 32  # sites drawn from the whole liver in the end; so many of them are to be allowed ones
+_MOST = 2**14  # sites that are asked whether they are allowed, where hardly any is
 _CHECKED = 16  # sites whose surroundings are looked at before others are drawn
 _FOREIGN_STEP = 0.1  # by which more may be no parenchyma where it cannot be had otherwise
 _LEVEL_MM = (1.0, 2.0, 3.0)  # widths (sigma) of the filters, besides that of Eq. 1, that a centre must stand
@@ -49,15 +48,12 @@ class Demand:
         How deep its centre is to lie.
     most_outside, most_other
         Largest part of it that may lie outside the liver, and on liver that is no parenchyma.
-    keep
-        Tells which positions are allowed.
     """
 
     footprint: Footprint
     depth_mm: float
     most_outside: float
     most_other: float
-    keep: Keep
 
 
 class InParenchyma:
@@ -78,12 +74,8 @@ class InParenchyma:
         places, r = self.settings.places, draft.radius_mm
         depth_mm = r * draw_from(self.settings.real.bin_of(r).depth, self.depths)
         other = places.most_foreign[r >= LARGE_MM] if self.settings.vessels.avoid else 1.0
-        for keep in keeps:
-            demand = Demand(self._footprint(draft), depth_mm, places.most_clipped, other, keep)
-            voxel, clear = draw_site(self.scan, demand, self.rng)
-            if voxel is not None:
-                return voxel, clear
-        return None, False
+        demand = Demand(self._footprint(draft), depth_mm, places.most_clipped, other)
+        return draw_site(self.scan, demand, keeps, self.rng)
 
     def at(self, draft: Tumor, position_mm: Triple) -> Placed:
         """A tumour at its place."""
@@ -93,7 +85,7 @@ class InParenchyma:
         return Footprint.of(draft, self.scan.geometry.spacing_mm)
 
 
-def draw_site(scan: Scan, demand: Demand, rng: Generator) -> tuple[Index | None, bool]:
+def draw_site(scan: Scan, demand: Demand, keeps: Sequence[Keep], rng: Generator) -> tuple[Index | None, bool]:
     """Draw the voxel of a scan that a tumour is centred on.
 
     Parameters
@@ -102,6 +94,8 @@ def draw_site(scan: Scan, demand: Demand, rng: Generator) -> tuple[Index | None,
         The scan.
     demand
         What is asked of the place.
+    keeps
+        Tell which positions are allowed, the strictest first; where that leaves no place, the last one counts.
     rng
         Generator of places.
 
@@ -113,10 +107,10 @@ def draw_site(scan: Scan, demand: Demand, rng: Generator) -> tuple[Index | None,
         Whether no more of what lies under the tumour is other than parenchyma than may be.
     """
     for numbers in _nearby(scan, demand.depth_mm, rng):
-        for voxel in islice(_admissible(scan, demand, numbers), _CHECKED):
+        for voxel in islice(_admissible(scan, demand, keeps[0], numbers), _CHECKED):
             if is_level(scan, voxel):
                 return voxel, True
-    return _draw_anywhere(scan, demand, rng)
+    return _draw_anywhere(scan, demand, keeps[-1], rng)
 
 
 def _nearby(scan: Scan, depth_mm: float, rng: Generator) -> Iterator[NDArray[np.int64]]:
@@ -131,19 +125,19 @@ def _nearby(scan: Scan, depth_mm: float, rng: Generator) -> Iterator[NDArray[np.
         width_mm *= 2
 
 
-def _admissible(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> Iterator[Index]:
+def _admissible(scan: Scan, demand: Demand, keep: Keep, numbers: NDArray[np.int64]) -> Iterator[Index]:
     """Those of some sites where the tumour would lie as it is asked for, as indices in the whole image."""
     for some in np.split(numbers, _LOOKED_AT):
-        allowed = _allowed(scan, demand, some)
+        allowed = _allowed(scan, keep, some)
         outside, other = _shares(scan, demand, allowed)
         fits = (outside <= demand.most_outside) & (other <= demand.most_other)
         yield from (_voxel(scan, number) for number in allowed[fits])
 
 
-def _allowed(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+def _allowed(scan: Scan, keep: Keep, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Those of some sites whose positions are allowed."""
     first = [s.start for s in scan.roi]
-    return numbers[demand.keep((scan.sites.indices(numbers) + first) * scan.geometry.spacing_mm)]
+    return numbers[keep((scan.sites.indices(numbers) + first) * scan.geometry.spacing_mm)]
 
 
 def _shares(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -152,12 +146,12 @@ def _shares(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> tuple[NDA
     return demand.footprint.shares(scan.sites.kinds, centers, most_outside=demand.most_outside)
 
 
-def _draw_anywhere(scan: Scan, demand: Demand, rng: Generator) -> tuple[Index | None, bool]:
+def _draw_anywhere(scan: Scan, demand: Demand, keep: Keep, rng: Generator) -> tuple[Index | None, bool]:
     """Draw a site from the whole liver: with as little other tissue under the tumour as can be had, in steps.
 
     Of those alike the one nearest to the depth that is asked for is taken.
     """
-    numbers = _spread(scan, demand, rng)
+    numbers = _spread(scan, keep, rng)
     outside, other = _shares(scan, demand, numbers)
     inside = outside <= demand.most_outside
     numbers, other = numbers[inside], other[inside]
@@ -170,15 +164,15 @@ def _draw_anywhere(scan: Scan, demand: Demand, rng: Generator) -> tuple[Index | 
     return None, False
 
 
-def _spread(scan: Scan, demand: Demand, rng: Generator) -> NDArray[np.int64]:
+def _spread(scan: Scan, keep: Keep, rng: Generator) -> NDArray[np.int64]:
     """Draw some of the allowed sites of the whole liver: all of them, where there are few."""
     total = scan.sites.voxels.size
     if not total:
         return np.empty(0, np.int64)
-    found = _allowed(scan, demand, rng.integers(total, size=_LAST_TRIES))
+    found = _allowed(scan, keep, rng.integers(total, size=_LAST_TRIES))
     if found.size < _ENOUGH:
         step = -(-total // _MOST)
-        found = _allowed(scan, demand, np.arange(rng.integers(step), total, step))
+        found = _allowed(scan, keep, np.arange(rng.integers(step), total, step))
         found = rng.permutation(found)[:_LAST_TRIES]
     return found
 
@@ -193,28 +187,27 @@ def _voxel(scan: Scan, number: int) -> Index:
 def is_level(scan: Scan, voxel: Index) -> bool:
     """Whether the scan around a voxel is parenchyma: smoothed by any filter, within 2 sigma_p of mu_p.
 
-    The filters are that of Eq. 1 and Gaussians of 1, 2 and 3 mm; what lies beyond the liver's edge counts, so that a
-    place is refused where the mask leaks.
+    The filters are that of Eq. 1 and Gaussians of 1, 2 and 3 mm. What lies beyond the liver's edge counts, so that a
+    place is refused where the mask leaks; beyond the scan's end there is nothing.
     """
     spacing = np.array(scan.geometry.spacing_mm)
     filters = [smoothing_sigma(scan.sigma_a, scan.geometry), *(mm / spacing for mm in _LEVEL_MM)]
-    limit = _LEVEL_SD * scan.sigma_p_hu
-    return all(abs(_mean_around(scan, voxel, sigmas) - scan.mu_p_hu) <= limit for sigmas in filters)
-
-
-def _mean_around(scan: Scan, voxel: Index, sigmas: NDArray[np.float64]) -> float:
-    """Gaussian-weighted mean in HU around a voxel, with widths in voxels; beyond the scan's end there is nothing."""
-    weights = _gaussian(*sigmas.tolist())
-    z, y, x = (slice(i - n // 2, i + n // 2 + 1) for i, n in zip(voxel, weights.shape, strict=True))
+    weights = _gaussians(tuple(tuple(sigmas.tolist()) for sigmas in filters))
+    z, y, x = (slice(i - n // 2, i + n // 2 + 1) for i, n in zip(voxel, weights.shape[1:], strict=True))
     depth, height, width = (slice(0, n) for n in scan.geometry.shape)
-    here, there = overlap((depth, height, width), (z, y, x)) or (EMPTY, EMPTY)
-    weights = weights[there]
-    return float(np.einsum("zyx,zyx", scan.hu[here].astype(np.float32), weights) / weights.sum())
+    here, (k, j, i) = overlap((depth, height, width), (z, y, x)) or (EMPTY, EMPTY)
+    weights = weights[:, k, j, i]
+    sums = np.einsum("zyx,fzyx->f", scan.hu[here].astype(np.float32) - np.float32(scan.mu_p_hu), weights)
+    limit = _LEVEL_SD * scan.sigma_p_hu
+    return bool((np.abs(sums) <= limit * weights.sum(axis=(1, 2, 3))).all())
 
 
-@lru_cache(maxsize=32)
-def _gaussian(*sigmas: float) -> NDArray[np.float32]:
-    """Weights of a Gaussian filter with widths in voxels (z, y, x)."""
-    axes = [np.arange(-ceil(FILTER_TRUNCATE * s), ceil(FILTER_TRUNCATE * s) + 1) / s for s in sigmas]
-    weights: NDArray[np.float32] = np.exp(-0.5 * squared_distance(axes)).astype(np.float32)
-    return weights
+@lru_cache(maxsize=8)
+def _gaussians(filters: tuple[tuple[float, ...], ...]) -> NDArray[np.float32]:
+    """Weights (f, z, y, x) of Gaussian filters with widths in voxels (z, y, x): the same for all tumours of a scan."""
+    reach = np.ceil(FILTER_TRUNCATE * np.max(filters, axis=0)).astype(int)
+    weights = []
+    for sigmas in filters:
+        steps = [np.arange(-n, n + 1) / s for n, s in zip(reach, sigmas, strict=True)]
+        weights.append(np.exp(-0.5 * squared_distance(steps)).astype(np.float32))
+    return np.stack(weights)

@@ -43,6 +43,12 @@ class Outline:
         return reach
 
     @cached_property
+    def bounds_mm(self) -> tuple[float, float]:
+        """What `along` is at least and at most, whatever the direction."""
+        along = self.along(_directions())
+        return float(along.min()) / _BETWEEN, float(along.max()) * _BETWEEN
+
+    @cached_property
     def _extremes_mm(self) -> NDArray[np.float64]:
         """Those of its points that are the farthest in one of many directions."""
         extremes: NDArray[np.float64] = self.points_mm[np.unique(_dot(_directions(), self.points_mm).argmax(axis=1))]
@@ -60,12 +66,21 @@ class Placed:
     reach_mm
         The farthest it reaches from there in any direction.
     outline
-        How far in each, where that is asked for.
+        How far it reaches in each; of a ball, unless it is given.
     """
 
     position_mm: Triple
     reach_mm: float
     outline: Outline | None = None
+
+    def along(self, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far it reaches along some unit vectors (n, 3), in mm."""
+        return self.outline.along(directions) if self.outline else np.full(len(directions), self.reach_mm)
+
+    @property
+    def bounds_mm(self) -> tuple[float, float]:
+        """What `along` is at least and at most."""
+        return self.outline.bounds_mm if self.outline else (self.reach_mm, self.reach_mm)
 
 
 def apart_as_balls(placed: Sequence[Placed], reach_mm: float, gap_mm: float = 0.0) -> Keep:
@@ -90,14 +105,21 @@ def apart_as_shapes(placed: Sequence[Placed], outline: Outline, gap_mm: float) -
         apart = np.ones(len(positions), bool)
         for other in placed:
             here = np.flatnonzero(apart)
-            offsets = other.position_mm - positions[here]
-            distance = np.sqrt(np.square(offsets).sum(axis=1))
-            ahead = offsets / np.maximum(distance, 1e-6)[:, None]
-            beyond = other.outline.along(-ahead) if other.outline else other.reach_mm
-            apart[here] = distance >= outline.along(ahead) + beyond + gap_mm
+            apart[here] = _is_apart(other, other.position_mm - positions[here], outline, gap_mm)
         return apart
 
     return keep
+
+
+def _is_apart(placed: Placed, offsets: NDArray[np.float64], outline: Outline, gap_mm: float) -> NDArray[np.bool_]:
+    """Whether a shape keeps a gap to a placed one that lies at some offsets (n, 3) from it."""
+    distance = np.sqrt(np.square(offsets).sum(axis=1))
+    near, far = (a + b + gap_mm for a, b in zip(outline.bounds_mm, placed.bounds_mm, strict=True))
+    apart: NDArray[np.bool_] = distance >= far
+    unsure = np.flatnonzero(~apart & (distance >= near))
+    ahead = offsets[unsure] / distance[unsure, None]
+    apart[unsure] = distance[unsure] >= outline.along(ahead) + placed.along(-ahead) + gap_mm
+    return apart
 
 
 def _dot(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
