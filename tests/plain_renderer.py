@@ -36,7 +36,7 @@ def add(scan: Scan, tumor: Tumor, plan: Plan, image: np.ndarray, label: np.ndarr
     moving, tissue, label = pushed(scan, tumor, plan.sigma_p_hu, image, label)
     liver = (label > 0).astype(F)
     if tumor.texture_model == "scan" and not tumor.mass_effect_percent:
-        liver = blurred_mirrored(liver, 1.5, scan.geometry.spacing_mm)
+        liver = blurred_mirrored(liver, 1.5, 3.0, scan.geometry.spacing_mm)
     inside = np.clip(2 * (liver - F(0.5)) + F(0.5), 0, 1)
     alpha, rim = body.alpha * inside, body.rim * inside
     if tumor.texture_model != "published":
@@ -415,7 +415,7 @@ def cleared(scan: Scan, hu: np.ndarray, weight: np.ndarray, liver: np.ndarray) -
     foreign, parenchyma, background, known = (np.zeros(hu.shape, kind) for kind in (bool, bool, F, bool))
     foreign[scan.roi], parenchyma[scan.roi], known[scan.roi] = scan.tissue.foreign, scan.tissue.parenchyma, True
     background[scan.roi] = between_cells(scan)
-    smooth = blurred_mirrored(near, 1.2, spacing)
+    smooth = blurred_mirrored(near, 1.2, 3.0 * 1.2, spacing)
     wide = foreign.copy()
     for axis in (1, 2):
         for step in (-1, 1):
@@ -504,11 +504,11 @@ def blurred(values: np.ndarray, sigmas_mm: Sequence[float], spacing_mm: Sequence
     return values
 
 
-def blurred_mirrored(values: np.ndarray, sigma_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Gaussian blur, cut off at 3 sigma or beyond; the image is mirrored at its ends."""
+def blurred_mirrored(values: np.ndarray, sigma_mm: float, reach_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Gaussian blur, cut off where it has reached so far; the image is mirrored at its ends."""
     for axis in (2, 1, 0):
         sigma = sigma_mm / spacing_mm[axis]
-        radius = int(np.ceil(3 * sigma))
+        radius = int(np.ceil(reach_mm / spacing_mm[axis]))
         padded = np.pad(values, [(radius, radius) if i == axis else (0, 0) for i in range(3)], mode="symmetric")
         values = applied_along(band(gaussian_taps(sigma, radius), values.shape[axis]), padded, axis)
     return values

@@ -118,9 +118,9 @@ def check(scan: Scan, plan: Plan) -> None:
 
     still = all(t.mass_effect_percent == 0 for t in plan.tumors)
     if still:
-        # On the scan's own noise the liver's edge is smoothed (a Gaussian of 1.5 mm that ends at 3 sigma).
+        # On the scan's own noise the liver's edge is smoothed (a Gaussian of 1.5 mm that ends at 3 mm).
         smooth = any(t.texture_model == SCAN for t in plan.tumors)
-        near = surroundings(scan, 4.5) if smooth else scan.liver
+        near = surroundings(scan, 3.0) if smooth else scan.liver
         assert (near[label == 2]).all()
         np.testing.assert_array_equal(label[~near], 0)
         assert (label[scan.liver] > 0).all()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import TumorgenError
 from ..imaging import Box, Geometry, bounding_box, grow, hull, overlap, part_of, paste, window
 from ..labels import TUMOR
-from .body import TRUNCATE, Body
+from .body import Body
 from .clearing import clear_foreign
 from .mass_effect import Pull
 from .operators import Floats, blur_mirrored
@@ -26,6 +26,7 @@ from .settings import PAPER, PUBLISHED, SCAN
 from .walls import freedom_beside_bone
 
 SURFACE_MM = 1.5  # width (sigma) of the blur that smooths the liver's edge under a tumour
+_SURFACE_REACH_MM = 3.0  # of that blur; shares below a quarter and above three count as none and all
 _STEEPER = 2.0  # than that blur leaves it is the edge of what is liver: about as steep as scanners show it
 
 
@@ -156,7 +157,7 @@ def liver_under(scan: Scan, blocks: Sequence[Block], tumor: Tumor, box: Box, lab
 
 def _surface_radii(geometry: Geometry) -> list[int]:
     """How far the smoothing of the liver's edge reaches, in voxels (z, y, x)."""
-    return [math.ceil(TRUNCATE * SURFACE_MM / s) for s in geometry.spacing_mm]
+    return [math.ceil(_SURFACE_REACH_MM / s) for s in geometry.spacing_mm]
 
 
 def steepened(liver: NDArray[Any]) -> NDArray[Any]:
