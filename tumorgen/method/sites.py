@@ -80,7 +80,12 @@ def depth_below_surface(liver: NDArray[np.bool_], spacing_mm: Triple) -> NDArray
 
     What lies beyond the array is outside.
     """
-    parts = cc3d.connected_components(np.pad(~liver, 1, constant_values=True), connectivity=6)
-    filled = parts != parts[0, 0, 0]
-    depth: NDArray[np.float32] = edt.edt(filled, anisotropy=spacing_mm, parallel=1)[1:-1, 1:-1, 1:-1]
+    depth: NDArray[np.float32] = edt.edt(_filled(liver), anisotropy=spacing_mm, parallel=1)[1:-1, 1:-1, 1:-1]
     return depth
+
+
+def _filled(liver: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A liver without holes, with a margin of one voxel that is outside."""
+    parts = cc3d.connected_components(np.pad(~liver, 1, constant_values=True), connectivity=6)
+    filled: NDArray[np.bool_] = parts != parts[0, 0, 0]
+    return filled
