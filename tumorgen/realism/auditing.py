@@ -6,6 +6,7 @@ lesions away, stands side by side.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -135,8 +136,9 @@ class Audit:
 
     @property
     def inside(self) -> float:
-        """Mean over the statistics of the share of synthetic lesions inside the real band, all sizes together."""
-        return fmean(row.inside for row in self.overall)
+        """Mean over the statistics of the share of synthetic lesions inside the band, all sizes; nan without any."""
+        known = [row.inside for row in self.overall if not math.isnan(row.inside)]
+        return fmean(known) if known else math.nan
 
 
 def measure_folder(
