@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tumorgen.fields import check_domains
+from tumorgen.realism.label_maps import measure_label_maps
 from tumorgen.realism.lesions import find_lesions
 from tumorgen.realism.shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
@@ -132,3 +133,31 @@ def test_burden_of_a_liver():
     assert burden.tumor_ml == pytest.approx(4 / 3 * math.pi * (6**3 + 9**3) / 1000, rel=0.02)
     assert burden.tumor_share == burden.tumor_ml / burden.liver_ml
     assert math.isnan(TumorBurden(0, 0, 0.0, 0.0).tumor_share)
+
+
+@pytest.mark.slow  # a minute
+def test_real_lesions_measure_as_they_are_known_to(data):
+    """Published for 837 lesions of 131 label maps, of which 122 may be here: share of lesions, edge share, depth."""
+    folder = data / "msd_labels"
+    if not folder.is_dir():
+        pytest.skip(f"no label maps in {folder}")
+    measured, failures = measure_label_maps(folder, {}, jobs=1)
+    shapes = [shape for each in measured for shape in each.shapes]
+    assert failures == ()
+    assert len(shapes) > 700
+    known = {
+        (0, 5): (0.42, 0.20, 2.5),
+        (5, 10): (0.33, 0.31, 1.2),
+        (10, 20): (0.19, 0.43, 0.87),
+        (20, 99): (0.06, 0.61, 0.68),
+    }
+    for (low, high), (part, at_edge, depth) in known.items():
+        here = [shape for shape in shapes if low <= shape.radius_mm < high]
+        assert len(here) / len(shapes) == pytest.approx(part, abs=0.02)
+        assert np.mean([shape.edge_share > 0.05 for shape in here]) == pytest.approx(
+            at_edge, abs=0.06
+        )  # nine maps less
+        assert np.median([shape.depth for shape in here]) == pytest.approx(depth, rel=0.06)
+    for name, (low, middle, high) in {"solidity": (0.81, 0.94, 0.98), "circularity": (0.53, 0.90, 1.0)}.items():
+        quantiles = np.quantile([getattr(shape, name) for shape in shapes], (0.05, 0.5, 0.95))
+        assert quantiles == pytest.approx([low, middle, high], abs=0.02)

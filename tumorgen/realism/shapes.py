@@ -157,7 +157,7 @@ def _edge_share(mask: Mask, outside: Mask, spacing_mm: Triple) -> float:
             beside = np.roll(padded, step, axis)  # its margin is empty, so that nothing comes round
             whole += np.count_nonzero(beside & ~padded) * length_mm
             edge += np.count_nonzero(beside & outside) * length_mm
-    return edge / whole
+    return float(edge / whole)
 
 
 def _axis_ratio(mask: Mask, spacing_mm: Sequence[float]) -> float:
