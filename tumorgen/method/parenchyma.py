@@ -28,8 +28,8 @@ LARGE_MM = 10.0  # radius from which on more of what lies under a tumour may be 
 _WIDTH_MM = 1.0  # of the range of depths that is looked at first, to either side; then twice that, and so on
 _TRIES = 128  # sites drawn from a range of depths before it is widened
 _LOOKED_AT = (2, 16)  # of them, how many are looked at before the next ones are
-_LAST_TRIES, _ENOUGH = 512, 32  # sites drawn from the whole liver in the end; so many of them are to be allowed ones
-_MOST = 2**14  # sites that are asked whether they are allowed, where hardly any is
+_LAST_TRIES, _MOST = 512, 2**14  # sites drawn from the whole liver in the end, and where none of these will do
+_MOST_LOOKED_AT = 2048  # of those that are allowed
 _CHECKED = 16  # sites whose surroundings are looked at before others are drawn
 _FOREIGN_STEP = 0.1  # by which more may be no parenchyma where it cannot be had otherwise
 _LEVEL_MM = (1.0, 2.0, 3.0)  # widths (sigma) of the filters, besides that of Eq. 1, that a centre must stand
@@ -151,30 +151,27 @@ def _draw_anywhere(scan: Scan, demand: Demand, keep: Keep, rng: Generator) -> tu
 
     Of those alike the one nearest to the depth that is asked for is taken.
     """
-    numbers = _spread(scan, keep, rng)
-    outside, other = _shares(scan, demand, numbers)
-    inside = outside <= demand.most_outside
-    numbers, other = numbers[inside], other[inside]
-    steps = np.maximum(0, np.ceil((other - demand.most_other) / _FOREIGN_STEP))
-    off_mm = np.abs(scan.sites.depth_mm(numbers) - demand.depth_mm)
-    for pick in np.lexsort((off_mm, steps))[:_CHECKED]:
-        voxel = _voxel(scan, numbers[pick])
-        if is_level(scan, voxel):
-            return voxel, bool(steps[pick] == 0)
+    for numbers in _spread(scan, rng):
+        numbers = _allowed(scan, keep, numbers)[:_MOST_LOOKED_AT]
+        outside, other = _shares(scan, demand, numbers)
+        inside = outside <= demand.most_outside
+        numbers, other = numbers[inside], other[inside]
+        steps = np.maximum(0, np.ceil((other - demand.most_other) / _FOREIGN_STEP))
+        off_mm = np.abs(scan.sites.depth_mm(numbers) - demand.depth_mm)
+        for pick in np.lexsort((off_mm, steps))[:_CHECKED]:
+            voxel = _voxel(scan, numbers[pick])
+            if is_level(scan, voxel):
+                return voxel, bool(steps[pick] == 0)
     return None, False
 
 
-def _spread(scan: Scan, keep: Keep, rng: Generator) -> NDArray[np.int64]:
-    """Draw some of the allowed sites of the whole liver: all of them, where there are few."""
+def _spread(scan: Scan, rng: Generator) -> Iterator[NDArray[np.int64]]:
+    """Draw numbers of sites from the whole liver: first some, then far more of them, evenly spread and in no order."""
     total = scan.sites.voxels.size
-    if not total:
-        return np.empty(0, np.int64)
-    found = _allowed(scan, keep, rng.integers(total, size=_LAST_TRIES))
-    if found.size < _ENOUGH:
+    if total:
+        yield rng.integers(total, size=_LAST_TRIES)
         step = -(-total // _MOST)
-        found = _allowed(scan, keep, np.arange(rng.integers(step), total, step))
-        found = rng.permutation(found)[:_LAST_TRIES]
-    return found
+        yield rng.permutation(np.arange(rng.integers(step), total, step))
 
 
 def _voxel(scan: Scan, number: int) -> Index:
