@@ -18,7 +18,7 @@ export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install locked demo test quick bench bench-patches bench-writer study corpus liver-model check lint format-check types imports format schema \
+.PHONY: help install locked demo test quick bench bench-patches bench-writer study realism corpus liver-model check lint format-check types imports format schema \
   lock lowest clean distclean
 
 help:  ## List these targets
@@ -73,6 +73,9 @@ bench-writer: $(READY)  ## Measure what the writer alone costs, by box and size 
 # With --real it is the study on real tumours; `make study ARGS="--real . --help"` tells its options.
 study: $(READY)  ## Train on few and many variants and on the fly, or compare recipes on real tumours: docs/study.md (ARGS="--real ...")
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -W ignore tests/studies/$(if $(findstring --real,$(ARGS)),real_study,study).py $(ARGS)
+
+realism: $(READY)  ## Audit the tumours of every recipe beside real ones: docs/realism.md (ARGS="--real FOLDER --labels FOLDER --write")
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -W ignore tests/studies/realism.py $(ARGS)
 
 SETTING ?= full
 RECIPE ?= build

@@ -248,8 +248,8 @@ class TestMake:
     def test_help_is_the_default_and_lists_the_targets(self) -> None:
         listed = shell(["make"], cwd=ROOT).stdout
         assert re.findall(r"^  make ([a-z]+) ", listed, re.MULTILINE) == [
-            *("help", "install", "locked", "demo", "test", "quick", "bench", "corpus", "study", "check", "format"),
-            *("schema", "lock", "lowest", "clean", "distclean"),
+            *("help", "install", "locked", "demo", "test", "quick", "bench", "corpus", "study", "realism"),
+            *("check", "format", "schema", "lock", "lowest", "clean", "distclean"),
         ]
 
     def test_a_python_too_old_is_refused_in_one_line(self, tmp_path: Path) -> None:
