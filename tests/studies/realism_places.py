@@ -53,7 +53,7 @@ def read_label_maps(
         host = hosts.get(each.case, each.case)
         scan = LabelledScan(each.case, host, patients.get(host, host), folder, folder)
         lesions = [
-            MeasuredLesion(_place(name, scan, number, shape.radius_mm), shape, Appearance(), _UNSEEN)
+            MeasuredLesion(_place(name, scan, number, shape.radius_mm), shape, Appearance(), Appearance(), _UNSEEN)
             for number, shape in enumerate(each.shapes, 1)
         ]
         scans.append(MeasuredScan(scan, each.burden, tuple(lesions), ""))

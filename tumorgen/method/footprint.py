@@ -23,7 +23,10 @@ _LOOKED_AT = 2048  # voxels of a tumour's box that are looked at, give or take r
 _FEW = 2**14  # voxels under a tumour at some places, below which it is no matter how many are looked at
 _ROUGHLY = 8  # of more than these, every so many-th is looked at before all are
 _ROUGH_DOUBT = 0.15  # how far off a share of these may be
-_DOUBT = 0.01  # how far off a share may be where not all voxels are looked at
+_DOUBT = (
+    0.01  # how far off a share may be where not all voxels are looked at; by up to _CLOSE in a few of 10,000 livers
+)
+_CLOSE = 0.05  # to the most that may lie outside: there all voxels are looked at
 
 Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -40,11 +43,14 @@ class Footprint:
         Size of a voxel.
     steps
         Of how many voxels along each axis one is looked at.
+    form
+        What the tumour's shape depends on.
     """
 
     offsets: NDArray[np.int64]
     spacing_mm: Triple
     steps: tuple[int, int, int]
+    form: Form
 
     @staticmethod
     def of(tumor: Tumor, spacing_mm: Triple) -> Footprint:
@@ -87,13 +93,33 @@ class Footprint:
             outside[wanted], other[wanted] = _shares(kinds, centers[wanted], self.offsets)
         return outside + self.doubt, other
 
+    def fits(self, kinds: NDArray[np.uint8], center: NDArray[np.int64], outside: float, most_outside: float) -> bool:
+        """Whether no more of the tumour than may lies outside the liver at a place (3,), where about `outside` does.
+
+        Where it is close and not all voxels were looked at, all are.
+        """
+        if max(self.steps) > 1 and most_outside - _CLOSE < outside <= most_outside:
+            outside = float(_shares(kinds, center[None], _all_offsets(self.form, self.spacing_mm))[0][0])
+        return outside <= most_outside
+
+
+@lru_cache(maxsize=2)
+def _all_offsets(form: Form, spacing_mm: Triple) -> NDArray[np.int64]:
+    """Offsets of all voxels of a tumour: up to some millions, so few are kept."""
+    return _looked_at(form, spacing_mm, (1, 1, 1))
+
 
 @lru_cache(maxsize=64)
 def _footprint(form: Form, spacing_mm: Triple) -> Footprint:
     low, high, _ = extent_mm(form)
     step_mm = (math.prod(b - a for a, b in zip(low, high, strict=True)) / _LOOKED_AT) ** (1 / 3)
     z, y, x = (max(1, round(step_mm / s)) for s in spacing_mm)
-    steps = (z, y, x)
+    return Footprint(_looked_at(form, spacing_mm, (z, y, x)), spacing_mm, (z, y, x), form)
+
+
+def _looked_at(form: Form, spacing_mm: Triple, steps: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Offsets (m, 3) of a tumour's voxels, of so many along each axis one; that of the centre, if there is none."""
+    low, high, _ = extent_mm(form)
     parts = [ceil(s / FINE_MM - 1e-6) // 2 * 2 + 1 if k == 1 else 1 for s, k in zip(spacing_mm, steps, strict=True)]
     rows = [
         np.arange(floor(a / (s * k)), ceil(b / (s * k)) + 1) * k
@@ -101,7 +127,7 @@ def _footprint(form: Form, spacing_mm: Triple) -> Footprint:
     ]
     covered = _covered(form, rows, parts, spacing_mm)
     offsets = np.stack([row[i] for row, i in zip(rows, np.nonzero(covered), strict=True)], axis=1)
-    return Footprint(offsets if len(offsets) else np.zeros((1, 3), np.int64), spacing_mm, steps)
+    return offsets if len(offsets) else np.zeros((1, 3), np.int64)
 
 
 def _covered(form: Form, rows: list[NDArray[np.int64]], parts: list[int], spacing_mm: Triple) -> NDArray[np.bool_]:

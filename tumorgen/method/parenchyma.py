@@ -130,8 +130,9 @@ def _admissible(scan: Scan, demand: Demand, keep: Keep, numbers: NDArray[np.int6
     for some in np.split(numbers, _LOOKED_AT):
         allowed = _allowed(scan, keep, some)
         outside, other = _shares(scan, demand, allowed)
-        fits = (outside <= demand.most_outside) & (other <= demand.most_other)
-        yield from (_voxel(scan, number) for number in allowed[fits])
+        for pick in np.flatnonzero((outside <= demand.most_outside) & (other <= demand.most_other)):
+            if _fits(scan, demand, allowed[pick], outside[pick]):
+                yield _voxel(scan, allowed[pick])
 
 
 def _allowed(scan: Scan, keep: Keep, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -146,6 +147,12 @@ def _shares(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> tuple[NDA
     return demand.footprint.shares(scan.sites.kinds, centers, most_outside=demand.most_outside)
 
 
+def _fits(scan: Scan, demand: Demand, number: int, outside: float) -> bool:
+    """Whether no more of the tumour than may lies outside the liver at a site, where about `outside` does."""
+    center = scan.sites.indices(np.array([number]))[0]
+    return demand.footprint.fits(scan.sites.kinds, center, outside, demand.most_outside)
+
+
 def _draw_anywhere(scan: Scan, demand: Demand, keep: Keep, rng: Generator) -> tuple[Index | None, bool]:
     """Draw a site from the whole liver: with as little other tissue under the tumour as can be had, in steps.
 
@@ -155,12 +162,12 @@ def _draw_anywhere(scan: Scan, demand: Demand, keep: Keep, rng: Generator) -> tu
         numbers = _allowed(scan, keep, numbers)[:_MOST_LOOKED_AT]
         outside, other = _shares(scan, demand, numbers)
         inside = outside <= demand.most_outside
-        numbers, other = numbers[inside], other[inside]
+        numbers, outside, other = numbers[inside], outside[inside], other[inside]
         steps = np.maximum(0, np.ceil((other - demand.most_other) / _FOREIGN_STEP))
         off_mm = np.abs(scan.sites.depth_mm(numbers) - demand.depth_mm)
         for pick in np.lexsort((off_mm, steps))[:_CHECKED]:
             voxel = _voxel(scan, numbers[pick])
-            if is_level(scan, voxel):
+            if _fits(scan, demand, numbers[pick], outside[pick]) and is_level(scan, voxel):
                 return voxel, bool(steps[pick] == 0)
     return None, False
 
