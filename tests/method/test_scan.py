@@ -13,11 +13,11 @@ from scipy import ndimage
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import write_volume
+from tumorgen.method.bulk import median_and_robust_sd
 from tumorgen.method.placement import count_clear
 from tumorgen.method.scan import (
     digest_voxels,
     load_scan,
-    median_and_robust_sd,
     prepare_scan,
     smoothing_sigma,
     sort_by_clearance,

@@ -1,4 +1,5 @@
 from .body import TRUNCATE, occupied_voxels
+from .bulk import median_and_robust_sd
 from .measured import measure_for, measured_arrays, measured_from, needed_by
 from .patch import Block, Outcome, Patch
 from .placement import count_clear, move_to_candidate, reach_mm
@@ -57,6 +58,7 @@ __all__ = [
     "measure_for",
     "measured_arrays",
     "measured_from",
+    "median_and_robust_sd",
     "move_to_candidate",
     "mu_range",
     "nearest_recipe",

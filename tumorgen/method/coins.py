@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .operators import Floats, Operator, apply_separable
+from .operators import ONE, Floats, Operator, apply_separable
 from .plan import Tumor, rounded
 from .shape import Grid
 from .texture import white_noise
@@ -27,7 +27,6 @@ NOISE_SD = 4.0  # blurred noise in a volume like a scan's reaches 3.7 to 4.9 sta
 CUBE = 0.5  # edge of the cubes, over the coins' blur
 _LEAST_MM = 2.0  # of both blurs: no row may ask for more cubes than the tumour has cubic mm
 _TRUNCATE = 3.0
-_ONE = 2**24  # float32 adds up shares of this many parts without rounding
 
 
 def coins_hu(tumor: Tumor, grid: Grid, mu_p: float) -> Floats:
@@ -98,7 +97,7 @@ def gaussian_rows(places: NDArray[np.floating[Any]], sigma: float, order: int) -
     around = np.arange(-radius, radius + 1, dtype=np.int32)
     points: NDArray[np.int32] = np.rint(places).astype(np.int32)[:, None] + around
     weights = np.exp(-0.5 * ((points - places[:, None]) / sigma) ** 2)
-    weights = np.rint(weights / np.linalg.norm(weights, order, axis=1, keepdims=True) * _ONE) / _ONE
+    weights = np.rint(weights / np.linalg.norm(weights, order, axis=1, keepdims=True) * ONE) / ONE
     first, last = int(points.min()), int(points.max())
     starts = np.arange(0, points.size + 1, 2 * radius + 1, dtype=np.int32)
     operator = Operator(weights.astype(np.float32).ravel(), (points - first).ravel(), starts, last - first + 1)

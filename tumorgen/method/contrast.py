@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging import Triple
-from .operators import Floats, Operator, apply_separable
+from .operators import ONE, Floats, Operator, apply_separable
 from .plan import Tumor, rounded
 from .shape import Grid
 from .texture import upscaling, white_noise
@@ -20,7 +20,6 @@ CORE_MM = 2.0  # how far inside the outline the core begins, in plane, or half a
 _LEAST_MEAN = 0.1  # of t'' over the core: what is smaller than the scan resolves fades, as it does in a scanner
 _TOUCH_MM = 1e-3  # a voxel just as deep as the core counts, up to the rounding of float32 distances
 _NO_WIDTH = 1e-6  # mm
-_ONE = 2**24  # float32 adds up shares of this many parts without rounding
 
 
 def added_hu(tumor: Tumor, grid: Grid, occupied: NDArray[np.bool_], alpha: Floats, mu_p: float) -> Floats:
@@ -124,5 +123,5 @@ def _middle(tumor: Tumor, grid: Grid) -> Floats:
 def _hill(axis: Floats, width_mm: float) -> Floats:
     """A Gaussian along an axis, in whole 2^-24ths, so that it is the same on every machine."""
     width = max(width_mm, _NO_WIDTH)
-    heights = [round(math.exp(-0.5 * (float(a) / width) ** 2) * _ONE) / _ONE for a in axis]
+    heights = [round(math.exp(-0.5 * (float(a) / width) ** 2) * ONE) / ONE for a in axis]
     return np.array(heights, np.float32)

@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 # Not scipy's public interface: its checks take longer than the product for a small tumour.
 _csr_matvecs: Any = getattr(getattr(sparse, "_sparsetools", None), "csr_matvecs", None)
 _NO_BLUR = 1e-15  # voxels
-_ONE = 2**24  # float32 adds up shares of this many parts without rounding
+ONE = 2**24  # float32 adds up shares of this many parts without rounding
 _CACHED = 2**16  # float32 numbers, half of a small second-level cache
 
 
@@ -135,6 +135,17 @@ def _applied(operator: Operator, values: Floats) -> Floats:
     return applied.reshape(-1, *values.shape[1:])
 
 
+def linear_shares(places: NDArray[np.floating[Any]], nodes: int) -> tuple[NDArray[np.int32], Floats]:
+    """Which two nodes of a row each place lies between, (n, 2), and their shares; beyond the last ones their value.
+
+    Places are counted in nodes from the first one.
+    """
+    places = places.clip(0, nodes - 1)
+    low = np.minimum(places.astype(np.int32), max(nodes - 2, 0))
+    share = (places - low).astype(np.float32)
+    return np.stack([low, np.minimum(low + 1, nodes - 1)], axis=1), np.stack([1 - share, share], axis=1)
+
+
 def blur_mirrored(values: Floats, sigmas: Sequence[float], radii: Sequence[int]) -> Floats:
     """Gaussian blur of values that are mirrored at their ends, the last ones doubled: scipy's "reflect".
 
@@ -164,8 +175,8 @@ def _kernel(sigma: float, radius: int) -> Floats:
     """Weights of a Gaussian, in whole 2^-24ths that add up to 1: where all voxels are 1 they stay exactly that."""
     side = [exp(-0.5 * (step / max(sigma, _NO_BLUR)) ** 2) for step in range(radius, 0, -1)]
     whole = 2 * sum(side) + 1
-    side = [round(weight / whole * _ONE) for weight in side]
-    return np.array([*side, _ONE - 2 * sum(side), *side[::-1]], np.float32) / np.float32(_ONE)
+    side = [round(weight / whole * ONE) for weight in side]
+    return np.array([*side, ONE - 2 * sum(side), *side[::-1]], np.float32) / np.float32(ONE)
 
 
 @lru_cache(maxsize=256)

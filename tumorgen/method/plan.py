@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+from numpy.random import Generator
+
 from ..errors import TumorgenError
 from ..fields import FINITE, About, check_domains
 from ..imaging import LONGEST_SAMPLE, Geometry, Triple, refuse_unsafe_name
@@ -244,3 +246,8 @@ def sample_name(case: str, variant: int) -> str:
 def rounded(value: float) -> float:
     """A drawn number as it is written and rendered: 0.1 um, and few enough digits to survive a spreadsheet."""
     return round(float(value), _DECIMALS)
+
+
+def draw_uniform(bounds: settings.Range, rng: Generator) -> float:
+    """Draw a number from a range."""
+    return float(rng.uniform(*bounds))

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from numpy.random import Generator
 
-from .plan import Tumor, rounded
-from .settings import PUBLISHED, Range, Settings
+from .plan import Tumor, draw_uniform, rounded
+from .settings import PUBLISHED, Settings
 
 _BLUR_DECIMALS = 1  # few enough widths that rendering keeps the filters of all
 
@@ -21,9 +21,9 @@ def fit_to_published(tumor: Tumor, settings: Settings, mu_p: float, rng: Generat
     Every draw is made whatever the settings ask for, so that two runs that differ in a model differ in that alone.
     """
     drawn = settings.published
-    drop, level = _uniform(drawn.drop_hu, rng), _uniform(drawn.level, rng)
-    clump, least, span = (_uniform(each, rng) for each in (drawn.clump_mm, drawn.least_chance, drawn.chance_span))
-    blur, wide = _uniform(drawn.blur_mm, rng), _uniform(drawn.wide_blur_mm, rng)
+    drop, level = draw_uniform(drawn.drop_hu, rng), draw_uniform(drawn.level, rng)
+    clump, least, span = (draw_uniform(each, rng) for each in (drawn.clump_mm, drawn.least_chance, drawn.chance_span))
+    blur, wide = draw_uniform(drawn.blur_mm, rng), draw_uniform(drawn.wide_blur_mm, rng)
     blur = wide if rng.random() < drawn.wide_share else blur
     if settings.intensity.model == PUBLISHED:
         tumor = replace(tumor, mu_t_hu=rounded(mu_p - drop * level))
@@ -38,7 +38,3 @@ def fit_to_published(tumor: Tumor, settings: Settings, mu_p: float, rng: Generat
         chance_span=rounded(span),
         texture_level=rounded(level),
     )
-
-
-def _uniform(bounds: Range, rng: Generator) -> float:
-    return float(rng.uniform(*bounds))

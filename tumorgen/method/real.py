@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.random import Generator
 
-from .plan import Tumor, rounded
+from .plan import Tumor, draw_uniform, rounded
 from .settings import FITTED, SCAN, Bin, Quantiles, Real, Settings, Size, Texture
 
 _LEAST_RADIUS_MM = 0.5  # of a size
@@ -113,7 +113,7 @@ def _with_shape(tumor: Tumor, found: Bin, rng: Generator) -> Tumor:
 def _with_inside(tumor: Tumor, texture: Texture, found: Bin, contrast_hu: float, rng: Generator) -> Tumor:
     """The tumour with the scan's noise, a smooth field on it and, where it is large enough, a darker middle."""
     heterogeneity, grain = draw_from(found.heterogeneity, rng), draw_from(found.grain_mm, rng)
-    necrosis, extent = float(rng.uniform(*texture.necrosis)), float(rng.uniform(*texture.necrosis_extent))
+    necrosis, extent = draw_uniform(texture.necrosis, rng), draw_uniform(texture.necrosis_extent, rng)
     darker = necrosis > 0 and tumor.radius_mm >= texture.necrosis_above_mm
     return replace(
         tumor,

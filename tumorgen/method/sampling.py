@@ -17,11 +17,11 @@ from ..errors import TumorgenError
 from ..imaging import Box
 from ..seeds import stable_rng
 from .placement import place_tumors
-from .plan import Plan, Tumor, rounded, sample_name
+from .plan import Plan, Tumor, draw_uniform, rounded, sample_name
 from .published import fit_to_published
 from .real import SampleTraits, draw_count, draw_real_sizes, fit_to_real
 from .scan import Scan
-from .settings import CONTRASTS, FITTED, MIX, PUBLISHED, REAL, Count, Range, Satellite, Settings, Size
+from .settings import CONTRASTS, FITTED, MIX, PUBLISHED, REAL, Count, Satellite, Settings, Size
 
 _ETA_DECIMALS = 2  # few enough etas that rendering keeps the filters of all
 _SEED_BITS = 32  # spreadsheets round integers of more than 15 digits
@@ -226,7 +226,7 @@ def _one_class(settings: Settings, size_class: str, rng: Generator) -> str:
 
 def _draw_satellites(settings: Settings, main: Tumor, others: list[Tumor], rng: Generator) -> list[Tumor]:
     """The main tumour, and the others of its class scaled down to its satellites (section 3.2)."""
-    fractions = [_uniform(settings.satellite.radius, rng) * main.radius_mm for _ in others]
+    fractions = [draw_uniform(settings.satellite.radius, rng) * main.radius_mm for _ in others]
     return [main, *(_scaled(tumor, r / tumor.radius_mm) for tumor, r in zip(others, fractions, strict=True))]
 
 
@@ -247,8 +247,8 @@ def draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p: 
     """Draw a tumour without a place (Table 1, size table), with the same numbers of `rng` whichever steps are on."""
     r = size.radius_mm
     half_axes = rng.uniform(*settings.shape.half_axes, size=3) * r
-    sigma_e, sigma_c = _uniform(size.sigma_e_mm, rng), _uniform(settings.edge.sigma_c_mm, rng)
-    eta = _uniform(settings.texture.eta, rng)
+    sigma_e, sigma_c = draw_uniform(size.sigma_e_mm, rng), draw_uniform(settings.edge.sigma_c_mm, rng)
+    eta = draw_uniform(settings.texture.eta, rng)
     shape_seed, texture_seed = (int(s) for s in rng.integers(2**_SEED_BITS, size=2))
     mass, capsule = settings.mass_effect, settings.capsule
     return Tumor(
@@ -295,7 +295,3 @@ def apply_switches(tumor: Tumor, settings: Settings) -> Tumor:
         mass_effect_percent=tumor.mass_effect_percent if settings.mass_effect.enabled else 0.0,
         capsule_hu=tumor.capsule_hu if has_capsule else 0.0,
     )
-
-
-def _uniform(bounds: Range, rng: Generator) -> float:
-    return float(rng.uniform(*bounds))

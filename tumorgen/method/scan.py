@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from ..errors import TumorgenError
 from ..imaging import Box, Boxed, Geometry, Index, Volume, bounding_box, case_name, grow, read_ct, read_mask, shape_of
+from .bulk import median_and_robust_sd
 from .settings import Vessels
 from .sites import Sites
 from .tissue import Tissue
@@ -221,12 +222,6 @@ def smoothing_sigma(sigma_a: float, geometry: Geometry) -> NDArray[np.float64]:
     would not smooth a scan with thick slices at all, and a tenth of such a liver would pass for vessels.
     """
     return np.maximum(sigma_a / np.array(geometry.spacing_mm), sigma_a)
-
-
-def median_and_robust_sd(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Median and standard deviation of the bulk of a sample: 1.4826 times the median absolute deviation."""
-    median = np.median(values)
-    return float(median), float(1.4826 * np.median(np.abs(values - median)))
 
 
 def estimate_liver_hu(hu: NDArray[Any]) -> tuple[float, float]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..imaging import Box, Triple
-from .operators import Floats, Operator, apply_separable, separable_slabs
+from .bulk import median_and_robust_sd
+from .operators import Floats, Operator, apply_separable, linear_shares, separable_slabs
 
 BACKGROUND_MM = 9.0  # width (sigma) of the mean that is called background
 SMOOTH_MM = 1.2  # width (sigma) of the filter that vessels stand out of the noise after
@@ -204,10 +205,7 @@ def _between_cells(voxels: slice, cell: int, cells: int) -> tuple[Operator, slic
 @lru_cache(maxsize=64)
 def _interpolation(cell: int, cells: int) -> tuple[NDArray[np.int32], Floats]:
     """Which two cells every voxel of a row lies between, (n, 2), and their shares."""
-    place = ((np.arange(cell * cells) - (cell - 1) / 2) / cell).clip(0, cells - 1)
-    low = np.minimum(place.astype(np.int32), max(cells - 2, 0))
-    share = (place - low).astype(np.float32)
-    return np.stack([low, np.minimum(low + 1, cells - 1)], axis=1), np.stack([1 - share, share], axis=1)
+    return linear_shares((np.arange(cell * cells) - (cell - 1) / 2) / cell, cells)
 
 
 def _within(values: Floats, middle: float, far: float) -> NDArray[np.bool_]:
@@ -218,11 +216,10 @@ def _within(values: Floats, middle: float, far: float) -> NDArray[np.bool_]:
 
 
 def _median_and_sd(values: Floats, where: NDArray[np.bool_]) -> tuple[float, float]:
-    """Median and robust standard deviation, 1.4826 times the median absolute deviation, of values in a mask.
+    """Median and robust standard deviation of values in a mask.
 
     Of so many of them, evenly spread, that the rest would change neither by a hundredth of the deviation.
     """
     voxels = np.flatnonzero(where)
     sample = values.reshape(-1)[voxels[:: max(1, voxels.size // _SAMPLED)]].astype(np.float64)
-    median = float(np.median(sample))
-    return median, float(1.4826 * np.median(np.abs(sample - median)))
+    return median_and_robust_sd(sample)

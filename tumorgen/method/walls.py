@@ -14,7 +14,7 @@ import edt
 import numpy as np
 
 from ..imaging import Box
-from .operators import Floats, Operator, apply_separable
+from .operators import Floats, Operator, apply_separable, linear_shares
 from .scan import Scan
 
 STAYS_MM, FREE_MM = 2.0, 10.0  # from bone: up to where all stays, and from where on all moves as without it
@@ -67,9 +67,6 @@ def _looks(voxels: slice, size: int, step: int, spacing_mm: float) -> range:
 def _between(voxels: slice, looks: Sequence[int]) -> Operator:
     """Operator (voxels, looks) of linear interpolation; beyond the last look its value."""
     places = (np.arange(voxels.start, voxels.stop) - looks[0]) / (looks[1] - looks[0] if len(looks) > 1 else 1)
-    places = np.minimum(places, len(looks) - 1)
-    low = np.minimum(places.astype(np.int32), max(len(looks) - 2, 0))
-    share = (places - low).astype(np.float32)
-    columns = np.stack([low, np.minimum(low + 1, len(looks) - 1)], axis=1, dtype=np.int32)
+    columns, shares = linear_shares(places, len(looks))
     starts = np.arange(0, columns.size + 1, 2, dtype=np.int32)
-    return Operator(np.stack([1 - share, share], axis=1).ravel(), columns.ravel(), starts, len(looks))
+    return Operator(shares.ravel(), columns.ravel(), starts, len(looks))

@@ -24,6 +24,7 @@ from scipy import ndimage, special
 from ..fields import About
 from ..imaging import Box, Triple, grow
 from ..labels import LIVER, TUMOR
+from ..method import median_and_robust_sd
 from .lesions import Lesion
 
 GREY_LOW_HU, GREY_HIGH_HU, GREY_LEVELS = -160.0, 240.0, 256
@@ -234,8 +235,7 @@ def _without_outliers(hu: Numbers, mask: Mask) -> Mask:
     """The mask without voxels beyond three robust standard deviations of its median."""
     if not mask.any():
         return mask
-    median = np.median(hu[mask])
-    robust_sd = 1.4826 * np.median(np.abs(hu[mask] - median))
+    median, robust_sd = median_and_robust_sd(hu[mask])
     near: Mask = np.abs(hu - median) <= OUTLIER_SD * max(robust_sd, GREY_STEP_HU)
     return mask & near
 

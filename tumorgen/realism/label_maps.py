@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,13 +75,26 @@ def measure_label_maps(
     cases = [Case((case, path), case, about=(str(path),)) for case, path in find_volumes(folder).items()]
     work = partial(_measure, patients, Path.cwd())  # worker processes may have another working directory
     measured, failures = split_failures(map_cases(work, cases, jobs, start=start))
-    if not measured:
-        raise TumorgenError(f"{folder}: none of its label maps could be measured; the first: {failures[0].reason}")
-    if not any(each.shapes for each in measured):
-        small = sum(each.burden.too_small for each in measured)
-        also = f" ({small} too small to be measured)" if small else ""
-        raise TumorgenError(f"{folder}: no lesions (label {TUMOR}) in any of its label maps{also}")
+    refuse_without_lesions(folder, "label maps", [each.burden for each in measured], failures)
     return tuple(measured), failures
+
+
+def refuse_without_lesions(
+    folder: Path, what: str, burdens: Sequence[TumorBurden], failures: Sequence[Failure]
+) -> None:
+    """Refuse a folder of which nothing could be measured, or whose scans or label maps (`what`) have no lesion.
+
+    Raises
+    ------
+    TumorgenError
+        It says which of both.
+    """
+    if not burdens:
+        raise TumorgenError(f"{folder}: none of its {what} could be measured; the first: {failures[0].reason}")
+    if not any(burden.lesions for burden in burdens):
+        small = sum(burden.too_small for burden in burdens)
+        also = f" ({small} too small to be measured)" if small else ""
+        raise TumorgenError(f"{folder}: no lesions (label {TUMOR}) in any of its {what}{also}")
 
 
 def _measure(patients: Mapping[str, str], folder: Path, named: tuple[str, Path]) -> MeasuredLabels:

@@ -22,10 +22,10 @@ from ..evaluation import RADIUS_BINS, radius_bin
 from ..fields import About
 from ..figures import to_lps
 from ..imaging import Geometry, Triple, Volume, read_volume
-from ..labels import LIVER, TUMOR
+from ..labels import LIVER
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .appearance import GREY_HIGH_HU, GREY_LEVELS, GREY_LOW_HU, GREY_STEP_HU, Appearance, measure_appearance
-from .label_maps import read_labels
+from .label_maps import read_labels, refuse_without_lesions
 from .lesions import Lesion, find_lesions
 from .scans import LabelledScan
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
@@ -134,14 +134,8 @@ def measure_set(
     work = partial(measure_scan, name, Path.cwd())  # worker processes may have another working directory
     cases = [Case(scan, scan.case, about=(str(scan.image), str(scan.label))) for scan in scans]
     measured, failures = split_failures(map_cases(work, cases, jobs, start=start))
-    if not measured:
-        raise TumorgenError(f"{folder}: none of its scans could be measured; the first: {failures[0].reason}")
-    found = MeasuredSet(name, folder, tuple(measured), failures)
-    if not found.lesions:
-        small = sum(scan.burden.too_small for scan in measured)
-        also = f" ({small} too small to be measured)" if small else ""
-        raise TumorgenError(f"{folder}: no lesions (label {TUMOR}) in any of its scans{also}")
-    return found
+    refuse_without_lesions(folder, "scans", [scan.burden for scan in measured], failures)
+    return MeasuredSet(name, folder, tuple(measured), failures)
 
 
 def measure_scan(name: str, folder: Path, scan: LabelledScan) -> MeasuredScan:
