@@ -499,3 +499,5 @@ def test_planes_that_are_not_held_are_inflated_again(tmp_path, planes):
         np.testing.assert_array_equal(part[box], array[box])
         block = [(box, array[box] + np.int16(1))]
         assert part.write(tmp_path / "part.nii.gz", block) == whole.write(tmp_path / "whole.nii.gz", block)
+    for box in ((slice(2, 9, 2), slice(5, 17, 3), slice(8, 31, 2)), (slice(4, 6, 2), slice(0, 50, 4), slice(0, 60))):
+        np.testing.assert_array_equal(part[box], array[box])

@@ -142,14 +142,14 @@ class ChunkedVolume:
         return self.voxels.dtype
 
     def __getitem__(self, box: Box) -> Voxels:
-        """Voxels of a box (z, y, x) of the volume, in an array of their own."""
+        """Voxels of a box (z, y, x) of the volume, in an array of their own; its slices may have steps."""
         z, y, x = box
         height = self.shape[1]
         if self.first <= z.start and z.stop <= self.first + len(self.voxels):
-            return self.voxels[z.start - self.first : z.stop - self.first, y, x].copy()
-        voxels = np.empty(shape_of(box), self.dtype)
-        for plane, number in zip(voxels, range(z.start, z.stop), strict=True):
-            plane[:] = self._read_rows(number * height + y.start, number * height + y.stop)[:, x]
+            return self.voxels[z.start - self.first : z.stop - self.first : z.step, y, x].copy()
+        voxels = np.empty([len(range(s.start, s.stop, s.step or 1)) for s in box], self.dtype)
+        for plane, number in zip(voxels, range(z.start, z.stop, z.step or 1), strict=True):
+            plane[:] = self._read_rows(number * height + y.start, number * height + y.stop)[:: y.step, x]
         return voxels
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Voxels:

@@ -1,0 +1,44 @@
+"""What a worker keeps of a scan draws and renders as the scan itself does, whatever the recipe reads of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from phantoms import ball_volume
+
+from tumorgen.dataset.raw import Dataset
+from tumorgen.generation.batches import Batch
+from tumorgen.generation.worker import prepare_for
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
+from tumorgen.method.recipes import RECIPES, load_recipe
+from tumorgen.method.rendering import render
+from tumorgen.method.sampling import draw_variant
+from tumorgen.method.scan import load_scan
+from tumorgen.tables.sources import Source
+
+
+@pytest.fixture(scope="module")
+def thin(tmp_path_factory):
+    """A ball of liver in thin slices, half of it inside a shell of bone, and its mask."""
+    folder = tmp_path_factory.mktemp("thin")
+    volume, liver = ball_volume((0.9, 1.2, 1.2))
+    z, y, x = np.ogrid[tuple(slice(0, n) for n in liver.shape)]
+    far = np.sqrt(sum((s * (i - n // 2)) ** 2 for s, i, n in zip((0.9, 1.2, 1.2), (z, y, x), liver.shape, strict=True)))
+    hu = np.where((far > 61) & (far <= 68) & (x > liver.shape[2] // 2), np.int16(600), volume.array)
+    write_volume(Volume(hu, volume.geometry), folder / "thin.nii.gz")
+    write_volume(Volume(liver, volume.geometry), folder / "mask.nii.gz")
+    return Source("thin", folder / "thin.nii.gz", folder / "mask.nii.gz")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_kept_scan_renders_like_the_scan(recipe, thin, tmp_path):
+    settings = load_recipe(recipe)
+    whole = load_scan(thin.image, thin.mask, settings.vessels)
+    kept = prepare_for(Batch(thin, Dataset(tmp_path), settings.vessels, settings, 0)).scan
+    for variant in range(len(settings.sizes)):
+        plan = draw_variant(whole, settings, 0, variant)
+        assert draw_variant(kept, settings, 0, variant) == plan
+        for one, other in zip(render(kept, plan).blocks, render(whole, plan).blocks, strict=True):
+            np.testing.assert_array_equal(one.image, other.image)
+            np.testing.assert_array_equal(one.label, other.label)
