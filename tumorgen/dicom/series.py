@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 from ..errors import TumorgenError, printable
 from ..imaging import EXTENSIONS, LONGEST_CASE, Geometry, Volume, limit_bytes, list_volumes, safe_name, write_volume
 from ..wording import plural
+from .acquisitions import differing, find_acquisitions
 from .sandbox import decompress_slices
 from .slices import ALIKE, DAMAGED, NO_UID, Slice, find_slices, to_hu
 
 LEAST_SLICES = 10  # fewer are a localizer, a bolus track or a biopsy; a liver of 15 cm has 15 slices of 10 mm
+SAME_PLACE_MM = 1e-3  # apart, at most, are slices at one place
 OFF_GRID_MM = 0.1  # of a slice from where a regular series has it: positions are often rounded to 0.1 mm
 AXIAL = np.cos(np.radians(30))  # of a slice's normal along the body: what is farther off is a reformat
 _UID = re.compile(r"[0-9]+(\.[0-9]+){5,}")  # in the name of a folder, which many archives call so
@@ -40,6 +42,7 @@ SERIES_FLAGS = {
     "damaged_beside": "damaged DICOM files lie in its folder",
     "derived": "not an original, but derived from other images",
     "lossy": "its voxels were compressed with loss",
+    "acquisitions": "it may be of several acquisitions behind one another",
     "no_uid": "its UID was taken out, so that all of its folder is taken for it",
 }
 
@@ -61,7 +64,7 @@ class Series:
     slices
         In the order of the volume.
     copies
-        Files that hold a slice a second time: the slice, and its copy.
+        Files that seem to hold a slice a second time, at its place: the slice, and its copy. Reading compares them.
     geometry
         Where its voxels are; None if there is a problem.
     flags
@@ -187,17 +190,19 @@ def _check_series(series: Series) -> Series:
     first = series.slices[0]
     normal = _normal(first)
     along = [float(np.dot(one.position_mm, normal)) for one in series.slices]
-    ordered = [series.slices[i] for i in np.argsort(along, kind="stable")]
+    ordered = [one for _, one in sorted(zip(along, series.slices, strict=True), key=_in_order)]
     kept, copies = _without_copies(ordered)
     if len(kept) < LEAST_SLICES:
         return replace(series, problem=f"fewer than {LEAST_SLICES} of its slices lie apart")
-    problem = _grid_problem(np.array([one.position_mm for one in kept]), normal)
+    problem, doubt = find_acquisitions(kept)
+    problem = problem or _grid_problem(np.array([one.position_mm for one in kept]), normal)
     copied = f"{plural(len(copies), 'slice')} of the series there twice, with the same voxels"
     flags = {
         "copied_slices": (bool(copies), copied),
         "derived": (_any_has(kept, "derived"), "the series is not an original, but derived from other images"),
         "lossy": (_any_has(kept, "lossy"), "the series was compressed with loss"),
         "no_uid": (first.series.startswith(NO_UID), "the series has no UID, so all of its folder was taken for it"),
+        "acquisitions": (bool(doubt), doubt),
     }
     return replace(
         series,
@@ -234,31 +239,31 @@ def _slices_problem(slices: Sequence[Slice]) -> str:
     return ""
 
 
+def _in_order(placed: tuple[float, Slice]) -> tuple[float, str, float]:
+    """What slices are ordered by: their place, and at one place the acquisition that came first."""
+    along, one = placed
+    return round(along / SAME_PLACE_MM), one.taking.number, one.taking.seconds or 0.0
+
+
 def _without_copies(ordered: Sequence[Slice]) -> tuple[list[Slice], list[tuple[Slice, Slice]]]:
-    """Slices in order without copies, which are those of the same instance at the same place; and the copies."""
-    kept: list[Slice] = []
+    """Slices in order, the first at each place; and those that lie where one of these does."""
+    kept: dict[tuple[int, ...], Slice] = {}
     copies = []
-    known: dict[str, Slice] = {}
     for one in ordered:
-        twin = known.get(one.instance) if one.instance else None
-        if twin is not None and twin.position_mm == one.position_mm:
+        place = tuple(round(value / SAME_PLACE_MM) for value in one.position_mm)
+        twin = kept.setdefault(place, one)
+        if twin is not one:
             copies.append((twin, one))
-            continue
-        known[one.instance] = one
-        kept.append(one)
-    return kept, copies
+    return list(kept.values()), copies
 
 
 def _grid_problem(positions: Array, normal: Array) -> str:
     """Why slices at positions (n, 3) in mm, in order along their normal, are no grid; empty if they are one."""
     along = positions @ normal
     steps = np.diff(along)
-    same = int(np.count_nonzero(steps < 1e-3))
+    same = int(np.count_nonzero(steps < SAME_PLACE_MM))
     if same:
-        return (
-            f"{plural(same, 'slice')} at the place of another one, with other voxels (several phases or reconstructions"
-            " in one series?); split it into series"
-        )
+        return f"{plural(same, 'slice')} beside another one, at one height (several reconstructions?); split it"
     problem = _spacing_problem(steps)
     return problem or _shift_problem(positions, along, normal)
 
@@ -352,11 +357,30 @@ def _read_voxels(series: Series) -> Array:
     with closing(unpacked):  # type: ignore[type-var]  # a generator has a close
         for into, one in zip(hu, slices, strict=True):
             into[:] = to_hu(one) if one.stored else next(unpacked)
+        others = []
         for original, copy in series.copies:
             again = to_hu(copy) if copy.stored else next(unpacked)
             if not np.array_equal(hu[slices.index(original)], again.astype(hu.dtype)):
-                raise TumorgenError(
-                    "two files say that they are the same slice, but their voxels differ; export it again"
-                )
+                others.append((original, copy))
+    _refuse_other_voxels(others)
     small = np.iinfo(np.int16)
     return hu.astype(np.int16) if whole and hu.min() >= small.min and hu.max() <= small.max else hu
+
+
+def _refuse_other_voxels(others: Sequence[tuple[Slice, Slice]]) -> None:
+    """Refuse slices at the place of other ones, whose voxels differ.
+
+    Raises
+    ------
+    TumorgenError
+        There are any; it says what else tells them apart.
+    """
+    if not others:
+        return
+    if any(one.instance and one.instance == other.instance for one, other in others):
+        raise TumorgenError("two files say that they are the same slice, but their voxels differ; export it again")
+    by = differing(*others[0])
+    raise TumorgenError(
+        f"{plural(len(others), 'slice')} at the place of another one, with other voxels (several phases or"
+        f" reconstructions in one series?{f' They differ in {by}' if by else ''}); split it into series"
+    )

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
-from ..errors import TumorgenError
-from ..imaging import extension_of, refuse_irregular
+from ..imaging import extension_of, is_dicom, refuse_irregular
+from .acquisitions import ATTRIBUTES, Taking, read_taking
 
 ALIKE = 1e-4  # of direction cosines, and of spacings in mm, among the slices of a series
 
@@ -47,12 +47,15 @@ _ATTRIBUTES = (
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "LossyImageCompression"),
+    *ATTRIBUTES,
 )
 _STARTS = (1 << 16, 1 << 24)  # bytes before the voxels that are read; the second if the first do not do
 _PIXELS = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF  # the length of what is compressed
 _LARGEST_SIDE = 4096  # pixels of a slice
 _LARGEST_STORED = 1e4, 1e6  # of slope and intercept; within them HU of 16 bits fit into 32
+
+_UNKNOWN = Taking()
 
 Array = NDArray[Any]
 
@@ -83,6 +86,8 @@ class Slice:
         Of stored values.
     flags
         Words of `dicom.series.SERIES_FLAGS`.
+    taking
+        How it was taken.
     """
 
     path: Path
@@ -100,6 +105,7 @@ class Slice:
     bits: int = 16
     signed: bool = False
     flags: frozenset[str] = frozenset()
+    taking: Taking = _UNKNOWN
 
 
 class _DeflatedError(Exception):
@@ -139,23 +145,24 @@ def find_slices(source: Path, skipped: Counter[tuple[Path, str]]) -> Iterator[Sl
 def _read_slice(path: Path) -> Slice | str:
     """A CT slice, or why the file is not one; empty where it is not DICOM at all."""
     named = path.suffix.lower() in (".dcm", ".dicom", ".ima")
+    unreadable = DAMAGED if named else ""
     try:
         refuse_irregular(path)
         with path.open("rb") as file:
             start = file.read(_STARTS[0])
-            if start[128:132] != b"DICM":
-                return DAMAGED if named else ""
+            if not is_dicom(start):
+                return unreadable
+            unreadable = DAMAGED if named or start[128:132] == b"DICM" else ""  # other files may begin alike
             with _silent():
                 header, pixels = _header(start)
                 if pixels is None and len(start) == _STARTS[0]:
                     header, pixels = _header(start + file.read(_STARTS[1] - _STARTS[0]))
-                return _classify(path, header, pixels)
+                found = _classify(path, header, pixels)
+                return unreadable if found == DAMAGED else found
     except _DeflatedError:
         return "deflated DICOM, which is not read"
-    except TumorgenError:
-        return DAMAGED if named else ""
     except Exception:  # pydicom raises anything over what is damaged, and says what is in it
-        return DAMAGED
+        return unreadable
 
 
 def _header(start: bytes) -> tuple[pydicom.Dataset, tuple[int, int] | None]:
@@ -171,7 +178,7 @@ def _header(start: bytes) -> tuple[pydicom.Dataset, tuple[int, int] | None]:
         return tag >= _PIXELS
 
     tags: list[BaseTag | int] = [Tag(name) for name in _ATTRIBUTES]
-    header = read_partial(file, stop, specific_tags=tags)
+    header = read_partial(file, stop, force=True, specific_tags=tags)
     return header, pixels[0] if pixels else None
 
 
@@ -228,11 +235,18 @@ def _fill_slice(bare: Slice, header: Any, offset: int, words: Sequence[str]) -> 
         orientation=tuple(float(value) for value in header.ImageOrientationPatient),
         slope=float(header.RescaleSlope) if "RescaleSlope" in header else np.nan,
         intercept=float(header.RescaleIntercept) if "RescaleIntercept" in header else np.nan,
-        stored=_PLAIN.get(str(header.file_meta.get("TransferSyntaxUID", "")), ""),
+        stored=_PLAIN.get(_syntax_of(header), ""),
         bits=int(header.BitsStored),
         signed=bool(int(header.PixelRepresentation)),
         flags=frozenset(flags),
+        taking=read_taking(header),
     )
+
+
+def _syntax_of(header: Any) -> str:
+    """The transfer syntax; a data set alone, which says none, is plain and little-endian (`imaging.is_dicom`)."""
+    is_alone = header.preamble is None and not header.file_meta
+    return "1.2.840.10008.1.2" if is_alone else str(header.file_meta.get("TransferSyntaxUID", ""))
 
 
 def _find_fault(one: Slice, header: Any, length: int) -> str:
@@ -240,8 +254,9 @@ def _find_fault(one: Slice, header: Any, length: int) -> str:
     rows, columns = one.shape
     size = 2 * rows * columns
     there = one.path.stat().st_size
-    syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
+    syntax = _syntax_of(header)
     cosines = np.array(one.orientation)
+    grey = str(header.get("PhotometricInterpretation", ""))
     numbers = [*one.position_mm, *one.spacing_mm, *cosines]
     faults = {
         "a header that is damaged": len(cosines) != 6 or not np.isfinite(numbers).all(),
@@ -249,8 +264,8 @@ def _find_fault(one: Slice, header: Any, length: int) -> str:
         "a spacing that no CT has": not all(0.01 < spacing < 100 for spacing in one.spacing_mm),
         "a position that no CT has": not all(abs(value) < 1e6 for value in one.position_mm),
         "several frames": int(header.get("NumberOfFrames", None) or 1) != 1,
-        "colours": int(header.get("SamplesPerPixel", 1)) != 1
-        or str(header.get("PhotometricInterpretation", "")) != "MONOCHROME2",
+        "inverted grey values (MONOCHROME1), which are no HU": grey == "MONOCHROME1",
+        "colours": int(header.get("SamplesPerPixel", 1)) != 1 or grey != "MONOCHROME2",
         "voxels not of 16 bits": int(header.BitsAllocated) != 16
         or not 8 <= one.bits <= 16
         or int(header.get("HighBit", one.bits - 1)) != one.bits - 1,

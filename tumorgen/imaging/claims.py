@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import TumorgenError
-from .files import EXTENSIONS, extension_of
+from .files import EXTENSIONS, extension_of, is_dicom
 
 LIMIT = "TUMORGEN_MAX_GIB"
 LIMIT_GIB = 4.0  # of voxels: 2,000 slices of 512 x 512 as float64; a clinical CT has a tenth
@@ -104,7 +104,7 @@ def format_of(file: BinaryIO, path: Path) -> str:
     TumorgenError
         The file is DICOM, or its format is not read.
     """
-    if first_bytes(file, 132, path)[128:] == b"DICM":
+    if is_dicom(first_bytes(file, 132, path)):
         raise TumorgenError(f"{path}: is a DICOM file; give `tumorgen liver-mask` the folder of its series")
     extension = extension_of(path)
     if not extension:

@@ -19,6 +19,7 @@ LONGEST_CASE = 180  # characters; with what samples add, and a suffix, within th
 LONGEST_SAMPLE = 220
 PARTIAL = ".partial-"  # the names of folders with partial files begin so
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # not to wait for a pipe
+_LONGEST_FIRST = 1 << 10  # bytes of the first element of a DICOM data set: a group's length, a character set, a UID
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
 
@@ -110,10 +111,23 @@ def list_volumes(folder: Path) -> dict[str, Path]:
     return found
 
 
+def is_dicom(start: bytes) -> bool:
+    """Whether a file that begins so is DICOM: its prefix, or a data set without one, as planning systems write it.
+
+    Such a data set begins with an element of group 2 or 8, little-endian, of a length that these have (PS3.5 7.1).
+    """
+    if start[128:132] == b"DICM":
+        return True
+    if start[:2] not in (b"\x02\0", b"\x08\0") or len(start) < 132:
+        return False
+    is_explicit = re.fullmatch(rb"[A-Z]{2}", start[4:6]) is not None
+    return is_explicit or int.from_bytes(start[4:8], "little") < _LONGEST_FIRST
+
+
 def _is_dicom(path: Path) -> bool:
     try:
         with open_regular(path) as file:
-            return file.read(132)[128:] == b"DICM"
+            return is_dicom(file.read(132))
     except (OSError, TumorgenError):
         return False
 

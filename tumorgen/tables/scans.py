@@ -45,7 +45,7 @@ class ScanRow:
             "what looks wrong, separated by semicolons: `empty`, `volume_low` (under 500 ml), `volume_high` (over"
             " 4000 ml), `hu_low`, `hu_high`, `cut_by_edge`, `pieces_dropped`; of a DICOM series `copied_slices` (files"
             " twice), `damaged_beside` (damaged files in its folder), `derived` (not an original), `lossy` (compressed"
-            " with loss), `no_uid` (its UID was taken out)"
+            " with loss), `no_uid` (its UID was taken out), `acquisitions` (it may be of several, one behind the other)"
         ),
     ] = ""
     reason: Annotated[str, About("what looks wrong in a sentence, or why the scan failed")] = ""
