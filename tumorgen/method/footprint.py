@@ -146,10 +146,20 @@ def _covered(form: Form, rows: list[NDArray[np.int64]], parts: list[int], spacin
 
 def _shares(kinds: NDArray[np.uint8], centers: NDArray[np.int64], offsets: NDArray[np.int64]) -> Shares:
     """Parts of some offsets that are outside and other tissue, around each centre."""
-    flat = np.zeros((len(centers), len(offsets)), np.int64)
-    for axis, size in enumerate(kinds.shape):
-        flat *= size
-        flat += np.clip(centers[:, axis, None] + offsets[:, axis] + 1, 0, size - 1)
-    found = kinds.ravel()[flat]
+    found = kinds.ravel()[_indices_around(kinds.shape, centers + 1, offsets)]
     outside, other = (np.count_nonzero(found == kind, axis=1) / len(offsets) for kind in (OUTSIDE, OTHER))
     return outside, other
+
+
+def _indices_around(
+    shape: tuple[int, ...], centers: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Flat indices (n, m) of some offsets around each centre; beyond the array, of the voxel nearest to there."""
+    strides = np.array([shape[1] * shape[2], shape[2], 1])
+    flat: NDArray[np.int64] = (centers @ strides)[:, None] + offsets @ strides
+    first, last = centers + offsets.min(axis=0), centers + offsets.max(axis=0)
+    beyond = ((first < 0) | (last >= shape)).any(axis=1)
+    if beyond.any():
+        z, y, x = (center[:, None] + offset for center, offset in zip(centers[beyond].T, offsets.T, strict=True))
+        flat[beyond] = np.ravel_multi_index((z, y, x), shape, mode="clip")
+    return flat

@@ -27,7 +27,7 @@ from .shape import extent_mm, squared_distance
 LARGE_MM = 10.0  # radius from which on more of what lies under a tumour may be no parenchyma
 _WIDTH_MM = 1.0  # of the range of depths that is looked at first, to either side; then twice that, and so on
 _TRIES = 128  # sites drawn from a range of depths before it is widened
-_LOOKED_AT = (2, 16)  # of them, how many are looked at before the next ones are
+_LOOKED_AT = (8, 40)  # of those that are allowed, how many are looked at before the next ones are
 _LAST_TRIES, _MOST = 512, 2**14  # sites drawn from the whole liver in the end, and where none of these will do
 _MOST_LOOKED_AT = 2048  # of those that are allowed
 _CHECKED = 16  # sites whose surroundings are looked at before others are drawn
@@ -127,18 +127,29 @@ def _nearby(scan: Scan, depth_mm: float, rng: Generator) -> Iterator[NDArray[np.
 
 def _admissible(scan: Scan, demand: Demand, keep: Keep, numbers: NDArray[np.int64]) -> Iterator[Index]:
     """Those of some sites where the tumour would lie as it is asked for, as indices in the whole image."""
-    for some in np.split(numbers, _LOOKED_AT):
-        allowed = _allowed(scan, keep, some)
-        outside, other = _shares(scan, demand, allowed)
+    for some in np.split(_allowed(scan, keep, numbers), _LOOKED_AT):
+        if not some.size:
+            return
+        outside, other = _shares(scan, demand, some)
         for pick in np.flatnonzero((outside <= demand.most_outside) & (other <= demand.most_other)):
-            if _fits(scan, demand, allowed[pick], outside[pick]):
-                yield _voxel(scan, allowed[pick])
+            if _fits(scan, demand, some[pick], outside[pick]):
+                yield _voxel(scan, some[pick])
 
 
 def _allowed(scan: Scan, keep: Keep, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Those of some sites whose positions are allowed."""
     first = [s.start for s in scan.roi]
     return numbers[keep((scan.sites.indices(numbers) + first) * scan.geometry.spacing_mm)]
+
+
+def _first_allowed(scan: Scan, keep: Keep, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first of some sites whose positions are allowed, as many as are looked at."""
+    found = np.empty(0, np.int64)
+    for start in range(0, numbers.size, _MOST_LOOKED_AT):
+        found = np.append(found, _allowed(scan, keep, numbers[start : start + _MOST_LOOKED_AT]))
+        if found.size >= _MOST_LOOKED_AT:
+            break
+    return found[:_MOST_LOOKED_AT]
 
 
 def _shares(scan: Scan, demand: Demand, numbers: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -159,7 +170,7 @@ def _draw_anywhere(scan: Scan, demand: Demand, keep: Keep, rng: Generator) -> tu
     Of those alike the one nearest to the depth that is asked for is taken.
     """
     for numbers in _spread(scan, rng):
-        numbers = _allowed(scan, keep, numbers)[:_MOST_LOOKED_AT]
+        numbers = _first_allowed(scan, keep, numbers)
         outside, other = _shares(scan, demand, numbers)
         inside = outside <= demand.most_outside
         numbers, outside, other = numbers[inside], outside[inside], other[inside]

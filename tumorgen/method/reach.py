@@ -125,7 +125,9 @@ def _is_apart(placed: Placed, offsets: NDArray[np.float64], outline: Outline, ga
 def _dot(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Inner products (n, k) of vectors (n, 3) and (k, 3), summed in the same order everywhere."""
     (a, b, c), (u, v, w) = first.T[:, :, None], second.T[:, None]
-    products: NDArray[np.float64] = a * u + b * v + c * w
+    products: NDArray[np.float64] = a * u
+    products += b * v
+    products += c * w
     return products
 
 

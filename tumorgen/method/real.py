@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -86,40 +87,41 @@ def fit_to_real(
     faintest = -settings.real.least_visible * sigma_p
     contrast = draw_sharing(found.contrast_hu, settings.real.shared, traits.contrast, rng, below=faintest)
     sigma_c = draw_sharing(found.sigma_c_mm, settings.real.shared, traits.edge, rng)
-    if settings.intensity.model == FITTED:
-        tumor = replace(tumor, mu_t_hu=rounded(mu_p + contrast))
-    if settings.edge.model == FITTED:
-        tumor = replace(tumor, sigma_c_mm=rounded(sigma_c))
-    shaped = _with_shape(tumor, found, rng)
-    tumor = shaped if settings.shape.model == FITTED else tumor
-    filled = _with_inside(tumor, settings.texture, found, tumor.mu_t_hu - mu_p, rng)
-    tumor = filled if settings.texture.model == SCAN else tumor
-    return replace(tumor, label_inset_mm=settings.annotation.inset_mm, label_jitter_mm=settings.annotation.jitter_mm)
-
-
-def _with_shape(tumor: Tumor, found: Bin, rng: Generator) -> Tumor:
-    """The tumour with half-axes, their turn and a deformation of its own."""
-    r, ratio = tumor.radius_mm, draw_from(found.axis_ratio, rng)
+    mu_t = rounded(mu_p + contrast) if settings.intensity.model == FITTED else tumor.mu_t_hu
+    shape = _draw_shape(tumor.radius_mm, found, rng)
+    inside = _draw_inside(tumor.radius_mm, settings.texture, found, mu_t - mu_p, rng)
     return replace(
         tumor,
-        half_axis_z_mm=rounded(r * draw_from(found.elongation, rng)),
-        half_axis_y_mm=rounded(r * math.sqrt(ratio)),
-        half_axis_x_mm=rounded(r / math.sqrt(ratio)),
-        sigma_e_mm=rounded(r * draw_from(found.irregularity, rng)),
-        turn_deg=rounded(rng.uniform(0, 180)),
+        mu_t_hu=mu_t,
+        sigma_c_mm=rounded(sigma_c) if settings.edge.model == FITTED else tumor.sigma_c_mm,
+        label_inset_mm=settings.annotation.inset_mm,
+        label_jitter_mm=settings.annotation.jitter_mm,
+        **(shape if settings.shape.model == FITTED else {}),
+        **(inside if settings.texture.model == SCAN else {}),
     )
 
 
-def _with_inside(tumor: Tumor, texture: Texture, found: Bin, contrast_hu: float, rng: Generator) -> Tumor:
-    """The tumour with the scan's noise, a smooth field on it and, where it is large enough, a darker middle."""
+def _draw_shape(radius_mm: float, found: Bin, rng: Generator) -> dict[str, Any]:
+    """A tumour's half-axes, their turn and its own deformation, by the names of its columns."""
+    ratio = draw_from(found.axis_ratio, rng)
+    return {
+        "half_axis_z_mm": rounded(radius_mm * draw_from(found.elongation, rng)),
+        "half_axis_y_mm": rounded(radius_mm * math.sqrt(ratio)),
+        "half_axis_x_mm": rounded(radius_mm / math.sqrt(ratio)),
+        "sigma_e_mm": rounded(radius_mm * draw_from(found.irregularity, rng)),
+        "turn_deg": rounded(rng.uniform(0, 180)),
+    }
+
+
+def _draw_inside(radius_mm: float, texture: Texture, found: Bin, contrast_hu: float, rng: Generator) -> dict[str, Any]:
+    """The scan's noise, a smooth field on it and, in a large tumour, a darker middle, by the names of its columns."""
     heterogeneity, grain = draw_from(found.heterogeneity, rng), draw_from(found.grain_mm, rng)
     necrosis, extent = draw_uniform(texture.necrosis, rng), draw_uniform(texture.necrosis_extent, rng)
-    darker = necrosis > 0 and tumor.radius_mm >= texture.necrosis_above_mm
-    return replace(
-        tumor,
-        texture_model=SCAN,
-        heterogeneity_hu=rounded(abs(contrast_hu) * heterogeneity),
-        grain_mm=round(grain, _GRAIN_DECIMALS),
-        necrosis_hu=rounded(contrast_hu * necrosis) if darker else 0.0,
-        necrosis_extent=rounded(extent) if darker else 0.0,
-    )
+    darker = necrosis > 0 and radius_mm >= texture.necrosis_above_mm
+    return {
+        "texture_model": SCAN,
+        "heterogeneity_hu": rounded(abs(contrast_hu) * heterogeneity),
+        "grain_mm": round(grain, _GRAIN_DECIMALS),
+        "necrosis_hu": rounded(contrast_hu * necrosis) if darker else 0.0,
+        "necrosis_extent": rounded(extent) if darker else 0.0,
+    }
