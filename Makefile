@@ -10,10 +10,10 @@ READY := $(VENV)/.installed
 LOWEST := $(VENV)-lowest
 DATASET := demo/nnUNet_raw/Dataset501_SynthLiver
 
-# One thread a process: the fast tests run in JOBS processes already. Figures are drawn to files, never to a screen, and
+# One thread a process: the tests run in JOBS processes already. Slow tests are handed out one by one. Figures are drawn to files, never to a screen, and
 # matplotlib keeps its font cache in the environment instead of in the home folder.
 FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
-SLOW := $(BIN)/pytest -m slow --durations=10
+SLOW := OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(JOBS) --dist load --maxschedchunk 1 --durations=10
 export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
@@ -49,9 +49,14 @@ demo: $(READY)  ## Run everything on two phantoms, afresh: demo/ gets scans, the
 	$(BIN)/tumorgen preview $(DATASET) --output demo/preview
 	@echo "Done. Look at demo/preview; the dataset is $(DATASET)."
 
-test: $(READY)  ## Run all tests, the fast ones first (ARGS=... for pytest)
-	$(FAST) $(ARGS)
-	$(SLOW) $(ARGS)
+# pytest exits with 2 where it was interrupted or cannot begin, which is so for the slow tests, too, and with 5 where
+# ARGS selects none.
+test: $(READY)  ## Run all tests, the fast ones first, and say of both how they ended (ARGS=... for pytest)
+	@told() { case $$1 in 0) echo passed;; 2) echo STOPPED;; 5) echo none;; '') echo not run;; *) echo FAILED;; esac; }; \
+	slow=; $(FAST) $(ARGS); fast=$$?; \
+	[ $$fast = 2 ] || { $(SLOW) $(ARGS); slow=$$?; }; \
+	echo "== fast tests: $$(told $$fast); slow tests: $$(told "$$slow")"; \
+	case $$fast$$slow in 00|05|50) ;; *) exit 1;; esac
 
 quick: $(READY)  ## Run the fast tests only
 	$(FAST) $(ARGS)

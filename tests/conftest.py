@@ -1,4 +1,4 @@
-"""Fixtures: the phantom at isotropic and at clinical spacing, and the way to the real scans."""
+"""For all tests: the phantom at isotropic and at clinical spacing, the way to the real scans, and no clock."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from phantoms import ball_scan
 
 from tumorgen.method.scan import Scan
+
+# A machine that is busy must not fail what the program does not cause: no example is timed.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "tumorgen"
 PACKAGES = sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py"))
 MODULES = sorted([*LIBRARY.rglob("*.py"), *(ROOT / "cli").glob("*.py")])
+TESTS = sorted([*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests").rglob("conftest.py")])
+CLOCKS = {"time", "timeit", "sched"}
 LONGEST_FUNCTION = 40  # lines, the docstring not counted
 PAGE = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
 
@@ -74,3 +76,18 @@ def test_functions_fit_on_a_screen() -> None:
                 if (node.end_lineno or 0) - node.lineno + 1 - described > LONGEST_FUNCTION:
                     long.append(f"{path.relative_to(ROOT)}: {node.name}")
     assert long == []
+
+
+def test_no_test_measures_time() -> None:
+    """Nor sleeps, nor sets a deadline of its own: on a busy machine it would fail what the program does not cause."""
+    timed = []
+    for path in TESTS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            is_deadline = (
+                isinstance(node, ast.keyword) and node.arg == "deadline" and path != ROOT / "tests/conftest.py"
+            )
+            if is_deadline or not CLOCKS.isdisjoint(names):
+                timed.append(f"{path.relative_to(ROOT)}: {getattr(node, 'lineno', '')}")
+    assert timed == []

@@ -13,18 +13,19 @@ from tumorgen.dataset.lock import locked_folder
 from tumorgen.errors import TumorgenError
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from tumorgen.dataset.lock import locked_folder
 with locked_folder(Path(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()  # until it is killed
 """
 
 
 def held(folder: Path, shard: str = "") -> subprocess.Popen[str]:
     """Another process that holds the folder."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), shard], stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), shard], **pipes, text=True)
     assert process.stdout.readline() == "held\n"
     return process
 

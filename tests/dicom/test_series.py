@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
 from dicom_files import CT, ROOT, SECRETS, header, phantom, save, write_series
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nnunet_runs import threshold_model
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
@@ -578,7 +578,6 @@ def sound(tmp_path_factory) -> Path:
     return folder
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_mutated_files_end_in_a_line_that_says_nothing_of_them(tmp_path_factory, sound, data):
     path = sound / "a" / "IM0007.dcm"

@@ -107,7 +107,7 @@ def test_bootstrap_of_many_is_the_normal_interval():
     assert (found.value, found.count) == (pytest.approx(values.mean()), 400)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 64), min_size=2, max_size=12), st.integers(2, 10))
 def test_patients_are_resampled_not_variants(numbers, variants):
     """Copies of each patient's value change nothing; were cases resampled, the interval would shrink.
@@ -156,7 +156,7 @@ def test_of_a_single_patient_nothing_is_known_of_others():
     assert math.isnan(found.high)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from([0.0, 1e-9, 0.1, 1.0, 1000.0]), min_size=2, max_size=60))
 def test_limits_are_numbers_around_the_mean(values):
     """Whatever the skew: an outlier among zeros is what false positives look like."""

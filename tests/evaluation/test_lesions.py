@@ -131,7 +131,7 @@ def by_definition(reference: np.ndarray, prediction: np.ndarray) -> tuple[list[f
     return iou, dice, sum(not row.any() for row in shared)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(masks, masks)
 def test_the_rule_is_followed(reference, prediction):
     iou, dice, made_up = by_definition(reference, prediction)
@@ -141,7 +141,7 @@ def test_the_rule_is_followed(reference, prediction):
     assert len(found) == made_up
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(masks)
 def test_a_prediction_that_is_the_reference_finds_all(mask):
     lesions, made_up = find_lesions(mask, mask)

@@ -134,7 +134,7 @@ def test_a_tolerance_is_a_length(tolerance_mm):
 # properties
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(masks, masks, spacings, st.floats(0, 6))
 def test_both_are_symmetric_and_between_nought_and_one(first, second, spacing_mm, tolerance_mm):
     for there, back in (
@@ -145,13 +145,13 @@ def test_both_are_symmetric_and_between_nought_and_one(first, second, spacing_mm
         assert math.isnan(there) or 0 <= there <= 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(masks.filter(np.any), spacings)
 def test_a_mask_agrees_with_itself(mask, spacing_mm):
     assert dsc(mask, mask) == nsd(mask, mask, spacing_mm, 0.0) == 1.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(masks, masks, spacings, st.tuples(*[st.integers(0, 3)] * 3))
 def test_moving_both_changes_nothing(first, second, spacing_mm, by):
     """Whether they touch the edge of the image or not."""
@@ -160,7 +160,7 @@ def test_moving_both_changes_nothing(first, second, spacing_mm, by):
     assert nsd(*moved, spacing_mm) == pytest.approx(nsd(first, second, spacing_mm), nan_ok=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(masks, masks, spacings, st.permutations(range(3)))
 def test_turning_the_axes_changes_nothing(first, second, spacing_mm, axes):
     turned = [np.transpose(mask, axes) for mask in (first, second)]

@@ -51,7 +51,7 @@ KINDS = (
     ("parent of 2 SIGTERM", 2, signal.SIGTERM),
 )
 PROMISED = {signal.SIGTERM: 143, signal.SIGINT: 130}
-PATIENCE_S = 10.0  # for what a killed parent leaves running: a worker may be importing
+PATIENCE_S = 300.0  # for what a killed parent leaves running: a worker may be importing, on a busy machine
 
 
 def fork(root: Path, jobs: int) -> int:

@@ -33,7 +33,9 @@ from tumorgen.tables.manifest import Files, read_manifest, recover_manifest, tum
 from tumorgen.tables.scans import ScanRow, read_scans, write_scans
 from tumorgen.tables.sources import match_sources
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(
+    max_examples=150, suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture]
+)
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 

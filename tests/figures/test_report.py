@@ -267,7 +267,6 @@ def test_a_browser_shows_plots_pictures_and_links(tmp_path, monkeypatch):
         ],
         capture_output=True,
         text=True,
-        timeout=120,
         check=True,
     ).stdout
     found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', shown, re.DOTALL)[1]))

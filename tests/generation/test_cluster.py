@@ -65,9 +65,12 @@ def at_home(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 @contextmanager
 def workers(count: int) -> Iterator[distributed.LocalCluster]:
     """A scheduler and worker processes, which are started again when they die."""
-    with distributed.LocalCluster(
-        n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-    ) as local:
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "600s"}),  # a busy machine must not fail a test
+        distributed.LocalCluster(
+            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as local,
+    ):
         yield local
 
 
@@ -174,11 +177,14 @@ def test_an_address_that_is_none(address) -> None:
         pass
 
 
-def test_a_scheduler_without_workers() -> None:
+def test_a_scheduler_without_workers(monkeypatch) -> None:
+    """The scheduler may take its time to answer; that no worker comes is known at once."""
+    wait = distributed.Client.wait_for_workers
+    monkeypatch.setattr(distributed.Client, "wait_for_workers", lambda client, n, timeout: wait(client, n, timeout=0.1))
     with (
         workers(0) as local,
         pytest.raises(TumorgenError, match="has no workers; start some: dask worker tcp"),
-        connect_cluster(local.scheduler_address, 1),
+        connect_cluster(local.scheduler_address),
     ):
         pass
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as limits
 from hypothesis import strategies as st
 from nifti_files import PLACE
 from scipy.spatial.transform import Rotation
@@ -28,14 +27,12 @@ def geometries(draw) -> Geometry:
     return Geometry((5, 6, 7), spacing, origin, tuple(direction.ravel().tolist()))
 
 
-@limits(deadline=None)
 @given(geometries(), COORDINATES)
 def test_index_and_point_are_inverse(geometry, index):
     # 2 m away, float64 knows a point to 1e-12 m; divided by the smallest spacing it is still far below 1e-6 voxels.
     np.testing.assert_allclose(geometry.to_index(geometry.to_mm(index)), index, atol=1e-6)
 
 
-@limits(deadline=None)
 @given(geometries(), COORDINATES)
 def test_points_are_itks(geometry, index):
     image = to_image(Volume(np.zeros(geometry.shape, np.uint8), geometry))

@@ -90,7 +90,7 @@ def variants(draw):
 # What is written
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(variants(), st.sampled_from([32, 100, 352, 1000, CHUNK]))
 def test_content_is_what_simpleitk_would_have_written(variant, chunk_bytes):
     source, blocks = variant
@@ -255,7 +255,7 @@ def test_each_chunk_inflates_by_itself(tmp_path):
 # What it costs
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), st.sampled_from([32, 100, 352, 1000]))
 def test_touched_chunks_are_those_that_hold_a_voxel_of_the_box(data, chunk_bytes):
     source = data.draw(volumes())

@@ -32,7 +32,7 @@ def written_by_itk(path, shape, spacing, origin, direction, dtype):
     return path.read_bytes()[:SIZE]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.tuples(*[st.integers(2, 9)] * 3), lengths, places, types)
 def test_headers_are_those_that_itk_writes_and_mean_what_itk_reads(path, shape, spacing, origin, dtype):
     header = written_by_itk(path, shape, spacing, origin, DIRECTION, dtype)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from examples import ball, plan_of
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -21,8 +21,7 @@ from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import SCAN, SIZES, STEPS, Settings, Size, Texture, Vessels, override
 
-# Rendering takes milliseconds, but the first example of a run compiles and imports.
-QUICK = limits(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+QUICK = limits(max_examples=60)
 SPACING = st.sampled_from([0.5, 0.7, 0.8, 0.976, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0])
 
 

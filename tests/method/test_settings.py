@@ -120,7 +120,7 @@ DRAWN = st.builds(
 )
 
 
-@limits(max_examples=80, deadline=None)
+@limits(max_examples=80)
 @given(DRAWN)
 def test_settings_round_trip(settings):
     assert from_plain(Settings, tomllib.loads(dump_toml(settings))) == settings

@@ -84,7 +84,7 @@ PLANS = values_of(Plan, tumors=TUMORS, sample=SAFE, case=SAFE)
 OUTCOMES = values_of(Outcome)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), plan=PLANS, files=values_of(Files))
 def test_row_round_trips(data, plan, files, tmp_path_factory):
     outcomes = tuple(data.draw(st.one_of(st.none(), OUTCOMES)) for _ in plan.tumors)
@@ -94,7 +94,7 @@ def test_row_round_trips(data, plan, files, tmp_path_factory):
     assert read_manifest(path) == [record]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(plan=PLANS)
 def test_cells_are_the_shortest_that_read_back(plan):
     record = Record(plan, (None,) * len(plan.tumors), None)
