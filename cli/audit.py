@@ -9,7 +9,8 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress, report_failures
+from .bars import progress
+from .common import report_failures
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import jobs_option
 

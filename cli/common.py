@@ -1,9 +1,9 @@
-"""What several commands do: the progress bar, and how failures are reported."""
+"""What several commands do: how the command line's faults, what was made and what failed are reported."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,27 +13,6 @@ from tumorgen.wording import plural
 
 if TYPE_CHECKING:
     from tumorgen.errors import Failure
-    from tumorgen.parallel import Start
-
-
-def progress(description: str, unit: str) -> Start:
-    """Return a function that opens a progress bar of a length, and that returns how to move it on."""
-
-    def start(total: int) -> Callable[[int], None]:
-        from tqdm import tqdm
-
-        bar = tqdm(total=total, desc=description, unit=unit, dynamic_ncols=True, disable=not total)
-        if context := click.get_current_context(silent=True):
-            context.call_on_close(bar.close)  # so that what ends the command stands on a line of its own
-
-        def move(step: int) -> None:
-            bar.update(step)
-            if bar.n >= total:
-                bar.close()
-
-        return move
-
-    return start
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress
+from .bars import progress
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import jobs_option
 

@@ -6,7 +6,8 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress, report_failures
+from .bars import progress
+from .common import report_failures
 from .options import NewDataset, Scans, block, jobs_option
 
 

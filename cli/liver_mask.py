@@ -12,7 +12,8 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import as_usage_error, is_debug, made_in, progress, report_failures
+from .bars import progress
+from .common import as_usage_error, is_debug, made_in, report_failures
 from .kinds import EXISTING, FILE, FOLDER, TableChoice
 from .options import SCANS, block, option
 

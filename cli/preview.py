@@ -8,7 +8,8 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress, report_failures
+from .bars import progress
+from .common import report_failures
 from .kinds import EXISTING_FOLDER, FOLDER
 from .options import Folders, block, jobs_option
 

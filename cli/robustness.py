@@ -11,7 +11,8 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import as_usage_error, made_in, progress, report_failures
+from .bars import progress
+from .common import as_usage_error, made_in, report_failures
 from .kinds import EXISTING
 from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option
 

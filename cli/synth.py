@@ -12,7 +12,8 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import as_usage_error, made_in, progress, report_failures
+from .bars import progress
+from .common import as_usage_error, made_in, report_failures
 from .estimate import print_estimate
 from .kinds import EXISTING, EXISTING_FILE, FILE, NATURAL, POSITIVE, TableChoice
 from .options import (

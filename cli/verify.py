@@ -9,7 +9,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress
+from .bars import progress
 from .kinds import EXISTING_FOLDER
 from .options import Folders, block, jobs_option
 

@@ -11,7 +11,8 @@ import click
 
 from tumorgen.wording import plural
 
-from .common import progress, report_failures
+from .bars import progress
+from .common import report_failures
 from .kinds import EXISTING, EXISTING_FILE, EXISTING_FOLDER, FILE, POSITIVE
 from .options import RECIPES, Folders, Method, block, jobs_option, option
 

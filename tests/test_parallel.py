@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,22 @@ def test_results_come_in_order_and_a_failure_costs_no_other(jobs) -> None:
 def test_a_reason_leaves_out_what_is_the_cases_own() -> None:
     (failure,) = map_cases(work, cases_of(2), 1)
     assert failure.kind == "is cut off"
+
+
+def wait_for(fifo: Path | None) -> bool:
+    if fifo is None:
+        return True
+    heard, _, _ = select.select([os.open(fifo, os.O_RDWR)], [], [], 60)
+    return bool(heard)
+
+
+def test_what_is_done_counts_before_its_turn_comes(tmp_path) -> None:
+    """The first case ends only when the second has been counted."""
+    os.mkfifo(tmp_path / "counted")
+    counted = os.open(tmp_path / "counted", os.O_RDWR)
+    cases = [Case(tmp_path / "counted", "slow"), Case(None, "quick")]
+    assert list(map_cases(wait_for, cases, 2, start=lambda total: lambda step: os.write(counted, b"1"))) == [True, True]
+    os.close(counted)
 
 
 def test_nothing_to_do_is_nothing() -> None:

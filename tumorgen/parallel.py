@@ -85,7 +85,7 @@ def map_cases(
     jobs
         Number of processes; -1 is one for each core. A single one is this process.
     start
-        Called with the number of cases; returns what is called with 1 as each is done.
+        Called with the number of cases; returns what is called with 1 as each is done, in whatever order.
     threads
         Threads of each of the thread pools (BLAS, OpenMP) while a case is done; None leaves them as they are.
 
@@ -95,10 +95,15 @@ def map_cases(
         A worker process was killed, or `jobs` is 0.
     """
     progress = start(len(cases))
-    limited = partial(_attempt_limited, work, threads=threads)
-    for result in run_in_processes(limited, cases, count_jobs(jobs)):
-        yield result
+    limited = partial(_attempt_numbered, work, threads=threads)
+    early: dict[int, R | Failure] = {}
+    due = 0
+    for number, result in run_in_processes(limited, list(enumerate(cases)), count_jobs(jobs)):
         progress(1)
+        early[number] = result
+        while due in early:
+            yield early.pop(due)
+            due += 1
 
 
 def split_failures(results: Iterable[R | Failure]) -> tuple[list[R], tuple[Failure, ...]]:
@@ -121,9 +126,12 @@ def attempt(work: Callable[[T], R], case: Case[T]) -> R | Failure:
         return Failure.of(error, case.name, case.samples, case.about)
 
 
-def _attempt_limited(work: Callable[[T], R], case: Case[T], threads: int | None) -> R | Failure:
+def _attempt_numbered(
+    work: Callable[[T], R], numbered: tuple[int, Case[T]], threads: int | None
+) -> tuple[int, R | Failure]:
+    number, case = numbered
     with threadpool_limits(threads):
-        return attempt(work, case)
+        return number, attempt(work, case)
 
 
 def run_in_processes(
@@ -131,11 +139,10 @@ def run_in_processes(
     items: Sequence[T],
     jobs: int,
     *,
-    ordered: bool = True,
     backend: Any = None,
     advice: str = "run the same command again with fewer --jobs",
 ) -> Iterator[R]:
-    """Yield the results of a function for each item; errors of the function are raised.
+    """Yield the results of a function for each item as they are done; errors of the function are raised.
 
     Worker processes end when this one does. They never hear Ctrl-C, which goes to all: this process ends them itself.
 
@@ -145,8 +152,6 @@ def run_in_processes(
         The function, which can be pickled, and what it is called with.
     jobs
         Number of processes, at most one for each item. A single one is this process.
-    ordered
-        Whether results come in the order of the items, or as they are done.
     backend
         joblib's backend, where the work goes elsewhere.
     advice
@@ -166,7 +171,7 @@ def run_in_processes(
     parallel = joblib.Parallel(
         n_jobs=jobs,
         batch_size=1,
-        return_as="generator" if ordered else "generator_unordered",
+        return_as="generator_unordered",
         **(here if backend is None else elsewhere),
     )
     try:

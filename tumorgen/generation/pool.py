@@ -60,7 +60,7 @@ def make_samples(
     work = run_batch if backend is None else run_batch_elsewhere
     advice = "what is finished stays: run the same command again with fewer --jobs"
     try:
-        for results in run_in_processes(work, batches, jobs, ordered=False, backend=backend, advice=advice):
+        for results in run_in_processes(work, batches, jobs, backend=backend, advice=advice):
             for result, seconds in results:
                 _refuse_vanished(dataset, folder)
                 if isinstance(result, Record):
