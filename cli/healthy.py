@@ -8,7 +8,7 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import report_failures
-from .options import NewDataset, Scans, block, jobs_option
+from .options import AnyScans, NewDataset, block, jobs_option
 
 
 @click.command(
@@ -21,10 +21,10 @@ Then train with tumours drawn on the fly:
   export nnUNet_extTrainer=$(tumorgen trainer-path)
   nnUNetv2_plan_and_preprocess -d 502 && nnUNetv2_train 502 3d_fullres 0 -tr nnUNetTrainerTumorgen"""
 )
-@block("scans", Scans)
+@block("scans", AnyScans)
 @block("new", NewDataset, dataset_id=502, name="HealthyLiver")
 @jobs_option
-def healthy(scans: Scans, new: NewDataset, jobs: int) -> None:
+def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:
     """Write healthy scans as an nnU-Net raw dataset for nnUNetTrainerTumorgen, which draws tumours while it trains.
 
     Labels are background, liver and tumor; no voxel is a tumour yet. Folds are grouped by scan. Running the same

@@ -18,6 +18,7 @@ from .kinds import EXISTING, FILE, FOLDER, NATURAL, TableChoice
 if TYPE_CHECKING:
     from tumorgen.dataset import Dataset
     from tumorgen.errors import Failure
+    from tumorgen.imaging import LabelChoice
     from tumorgen.method import Settings
     from tumorgen.tables import Source
 
@@ -31,6 +32,8 @@ METHOD = "tumorgen.method.settings"
 RECIPE = "Whose tumours are drawn (docs/realism.md)."
 RECIPES = "tumorgen.method.recipes"
 SETTINGS = "TOML file with any of the method's parameters; what it does not name is the recipe's."
+LABEL = "Label of the liver, by number or name, where masks are label maps; given several times, they are joined."
+REAL_TUMORS = "Label of tumours that are really there: they stay tumours, and synthetic ones keep clear of them."
 COPIES = Path("manifests")  # folder that gets copies of the manifests
 
 
@@ -95,15 +98,28 @@ class Folders:
 
     images: Path | None = option(None, "Where the scans are now, if not where the manifest says.", type=EXISTING)
     masks: Path | None = option(None, "Where their liver masks are now.", type=EXISTING)
+    label: tuple[str, ...] = option(
+        (), f"{LABEL}  [default: as the manifest says]", multiple=True, metavar="LABEL", show_default=False
+    )
+
+    @property
+    def labels(self) -> LabelChoice:
+        """What the labels of the masks are."""
+        from tumorgen.imaging import LabelChoice
+
+        with as_usage_error():
+            return LabelChoice(self.label)
 
     def sources(self) -> tuple[list[Source], list[Failure]]:
         """The scans in the folders, and what is missing; none where no folders are given."""
         from tumorgen.tables import match_sources
 
         if self.images and self.masks:
-            return match_sources(self.images, self.masks)
+            return match_sources(self.images, self.masks, self.labels)
         if self.images or self.masks:
             raise click.UsageError("--images and --masks go together.")
+        if self.label:
+            raise click.UsageError("--label goes with --images and --masks.")
         return [], []
 
 
@@ -115,6 +131,7 @@ class Scans(Folders):
         None, "Folder of healthy CTs; with --masks, instead of manifests/scans.csv.", type=EXISTING
     )
     masks: Path | None = option(None, "Folder of their liver masks, of the same case names.", type=EXISTING)
+    label: tuple[str, ...] = option((), LABEL, multiple=True, metavar="LABEL")
     scans: Path = option(SCANS, "What liver-mask wrote.", type=FILE)
 
     def sources(self) -> tuple[list[Source], list[Failure]]:
@@ -123,7 +140,22 @@ class Scans(Folders):
 
         if self.images or self.masks:
             return Folders.sources(self)
-        return sources_of_scans(read_scans(self.scans))
+        return sources_of_scans(read_scans(self.scans), self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyScans(Scans):
+    """Healthy scans, and if they are asked for those with tumours that are really there."""
+
+    real_tumors: tuple[str, ...] = option((), REAL_TUMORS, "--real-tumours", multiple=True, metavar="LABEL")
+
+    @property
+    def labels(self) -> LabelChoice:
+        """What the labels of the masks are."""
+        from tumorgen.imaging import LabelChoice
+
+        with as_usage_error():
+            return LabelChoice(self.label, self.real_tumors)
 
 
 @dataclass(frozen=True, slots=True)

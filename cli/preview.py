@@ -47,6 +47,7 @@ def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jo
         count=count,
         images=folders.images,
         masks=folders.masks,
+        liver=folders.label,
         jobs=jobs,
         start=progress("preview", "sheet"),
     )

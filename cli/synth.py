@@ -24,10 +24,10 @@ from .options import (
     RECIPE,
     RECIPES,
     SETTINGS,
+    AnyScans,
     LateDefault,
     Method,
     NewDataset,
-    Scans,
     SettingOption,
     block,
     option,
@@ -105,20 +105,21 @@ Examples:
   tumorgen synth --per-scan 20                             # the scans of manifests/scans.csv
   tumorgen synth --images ct/ --masks livers/ --jobs 8 --sizes tiny,small
   tumorgen synth --recipe turing --without capsule         # the paper's tumours, of all steps but one
+  tumorgen synth --images ct/ --masks segmentations/ --label liver       # masks that are label maps
   tumorgen synth --pattern satellite --intensity portal --dataset-id 502 --name SynthSevere
   tumorgen synth --settings settings.toml --seed 7
   tumorgen synth --per-scan 1000 --estimate                # how long, how much?
   tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst
   tumorgen synth --shard 2/8                               # one of eight jobs; then: tumorgen merge"""
 )
-@block("scans", Scans)
+@block("scans", AnyScans)
 @click.option(
     "--from-manifest", type=EXISTING_FILE, help="Render the samples of this manifest instead, as `worst` writes it."
 )
 @block("new", NewDataset)
 @block("drawing", Drawing)
 @block("work", Work)
-def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Drawing, work: Work) -> None:
+def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing: Drawing, work: Work) -> None:
     """Put synthetic tumours into healthy scans: N variants of each, as an nnU-Net raw dataset with a manifest.
 
     The scans are those that liver-mask has listed, or two folders matched by case name. Running the same command again
@@ -135,7 +136,9 @@ def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Dr
     began = time.monotonic()
     if from_manifest:
         _refuse_drawing()
-        replay = Replay(dataset, from_manifest, images=scans.images, masks=scans.masks, training=True)
+        replay = Replay(
+            dataset, from_manifest, images=scans.images, masks=scans.masks, liver=scans.label, training=True
+        )
         report = replay_manifest(work.of(replay))
         _print_report(report, new, None, time.monotonic() - began)
         report_failures(report.failures)
@@ -164,11 +167,10 @@ def synth(scans: Scans, from_manifest: Path | None, new: NewDataset, drawing: Dr
 def _refuse_drawing() -> None:
     context = click.get_current_context()
     names = [field.name for field in fields(Drawing)]
-    for name in (*names, "scans", "scheduler", "shard", "estimate"):
+    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    for name in (*names, "scans", "real_tumors", "scheduler", "shard", "estimate"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} does not go with --from-manifest, whose rows decide that."
-            )
+            raise click.UsageError(f"{options[name]} does not go with --from-manifest, whose rows decide that.")
 
 
 def _print_report(report: RunReport, new: NewDataset, shard: Shard | None, seconds: float) -> None:
@@ -182,6 +184,12 @@ def _print_report(report: RunReport, new: NewDataset, shard: Shard | None, secon
     if short:
         click.echo(
             f"note: in {plural(short, 'sample')} the liver had no room for every tumour drawn (see manifest.csv)"
+        )
+    real = {record.plan.case: record.files.real_tumor_voxels for record in report.records if record.files}
+    if any(real.values()):
+        click.echo(
+            f"note: in {plural(sum(map(bool, real.values())), 'scan')} tumours are really there, {sum(real.values()):,}"
+            " voxels: they stay labelled 2, and synthetic ones keep clear of them (real_tumor_voxels in manifest.csv)"
         )
     covered = sum("vessels_unavoidable" in record.plan.notes.split() for record in report.records)
     if covered:

@@ -37,6 +37,7 @@ def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
         dataset,
         images=folders.images,
         masks=folders.masks,
+        liver=folders.label,
         replays=replays,
         jobs=jobs,
         start=progress("verify", "sample"),

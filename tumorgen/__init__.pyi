@@ -1,6 +1,7 @@
 from ._version import __version__
 from .errors import TumorgenError
 from .imaging.geometry import Geometry, Volume
+from .imaging.mask_labels import LabelChoice
 from .imaging.reading import read_volume, write_volume
 from .method.patch import Patch
 from .method.plan import Plan, Tumor
@@ -14,6 +15,7 @@ from .training.arrays import add_tumors
 
 __all__ = [
     "Geometry",
+    "LabelChoice",
     "Patch",
     "Plan",
     "Scan",

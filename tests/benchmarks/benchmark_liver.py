@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from tumorgen.evaluation.overlap import dsc
-from tumorgen.imaging.reading import read_mask
+from tumorgen.imaging.mask_labels import read_mask
 from tumorgen.phantom.folder import write_phantoms
 
 SHAPE, SPACING_MM = (200, 512, 512), (1.5, 0.75, 0.75)

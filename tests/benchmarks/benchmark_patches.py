@@ -22,7 +22,8 @@ import click
 import numpy as np
 from nnunet_runs import _plans
 
-from tumorgen.imaging.reading import read_ct, read_mask
+from tumorgen.imaging.mask_labels import read_mask
+from tumorgen.imaging.reading import read_ct
 from tumorgen.method.settings import Settings
 from tumorgen.phantom.folder import write_phantoms
 from tumorgen.training.arrays import add_tumors

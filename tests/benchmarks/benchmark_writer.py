@@ -23,8 +23,9 @@ from benchmark_samples import describe_machine, find_cases, machine, make_room, 
 from tumorgen.imaging.boxes import Box
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.itk import to_image
+from tumorgen.imaging.mask_labels import read_mask
 from tumorgen.imaging.patched_gzip import CHUNK, ChunkedVolume
-from tumorgen.imaging.reading import read_ct, read_mask
+from tumorgen.imaging.reading import read_ct
 
 BOXES = ((0, 0, 0), (20, 20, 20), (30, 60, 60), (55, 110, 110))  # voxels (z, y, x), in the middle of the liver
 CHUNKS = (16, 32, 64, 128)  # KiB

@@ -11,7 +11,8 @@ from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.imaging.geometry import Volume
-from tumorgen.imaging.reading import read_mask, write_volume
+from tumorgen.imaging.mask_labels import read_mask
+from tumorgen.imaging.reading import write_volume
 from tumorgen.tables.scans import read_scans
 
 

@@ -15,7 +15,8 @@ from nnunet_runs import environment, plan_and_preprocess, train
 from tumorgen.cli import main
 from tumorgen.imaging.boxes import bounding_box, grow
 from tumorgen.imaging.geometry import Volume
-from tumorgen.imaging.reading import read_ct, read_mask, write_volume
+from tumorgen.imaging.mask_labels import LabelChoice, read_mask
+from tumorgen.imaging.reading import read_ct, write_volume
 from tumorgen.tables.manifest import read_manifest
 from tumorgen.tables.scans import read_scans
 
@@ -81,7 +82,7 @@ def coarse(image: Path, mask: Path, folder: Path, case: str) -> None:
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     for name, path, interpolator in (("ct", image, sitk.sitkLinear), ("liver", mask, sitk.sitkNearestNeighbor)):
         sitk.WriteImage(resampled(path, interpolator), str(folder / "tmp" / f"{name}.mha"))
-    ct, liver = read_ct(folder / "tmp" / "ct.mha"), read_mask(folder / "tmp" / "liver.mha", label=1)
+    ct, liver = read_ct(folder / "tmp" / "ct.mha"), read_mask(folder / "tmp" / "liver.mha", LabelChoice(("1",)))
     box = grow(bounding_box(liver.array), (6, 6, 6), ct.geometry.shape)
     cropped = sitk.ReadImage(str(folder / "tmp" / "ct.mha"))[box[2], box[1], box[0]]
     sitk.WriteImage(cropped, str(folder / "tmp" / "crop.mha"))

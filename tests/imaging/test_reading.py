@@ -19,8 +19,9 @@ from tumorgen.imaging.claims import refuse_excess
 from tumorgen.imaging.files import EXTENSIONS
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.itk import to_image
+from tumorgen.imaging.mask_labels import read_mask
 from tumorgen.imaging.nifti import DTYPES
-from tumorgen.imaging.reading import read_ct, read_mask, read_volume, write_volume
+from tumorgen.imaging.reading import read_ct, read_volume, write_volume
 
 ARRAY = np.random.default_rng(0).integers(-1000, 1500, PLACE.shape).astype(np.int16)
 
@@ -48,15 +49,6 @@ def test_masks_are_written_as_bytes(tmp_path):
     assert read_volume(tmp_path / "m.nii.gz").array.dtype == np.uint8
     back = read_mask(tmp_path / "m.nii.gz")
     np.testing.assert_array_equal(back.array, mask)
-
-
-def test_one_label_of_many(tmp_path):
-    labels = (ARRAY % 4).astype(np.uint8)
-    write_volume(Volume(labels, PLACE), tmp_path / "l.nii.gz")
-    np.testing.assert_array_equal(read_mask(tmp_path / "l.nii.gz", 3).array, labels == 3)
-    np.testing.assert_array_equal(read_mask(tmp_path / "l.nii.gz").array, labels > 0)
-    with pytest.raises(TumorgenError, match="mask is empty"):
-        read_mask(tmp_path / "l.nii.gz", 9)
 
 
 @pytest.mark.parametrize("values", [(-1000, 400), (-301, 50)])

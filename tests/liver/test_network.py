@@ -30,7 +30,8 @@ from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.itk import to_image
-from tumorgen.imaging.reading import read_mask, read_volume, write_volume
+from tumorgen.imaging.mask_labels import read_mask
+from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.liver import network as liver
 from tumorgen.liver.devices import pick_device
 from tumorgen.liver.models import find_model

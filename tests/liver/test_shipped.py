@@ -19,7 +19,8 @@ from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.overlap import dsc
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.itk import to_image
-from tumorgen.imaging.reading import read_ct, read_mask, write_volume
+from tumorgen.imaging.mask_labels import read_mask
+from tumorgen.imaging.reading import read_ct, write_volume
 from tumorgen.liver.masks import clean_mask
 from tumorgen.liver.models import SHIPPED, SHIPPED_SUMS_SHA256, find_model, shipped_model
 from tumorgen.liver.network import load_model

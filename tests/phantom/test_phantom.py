@@ -15,7 +15,8 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry
-from tumorgen.imaging.reading import read_ct, read_mask
+from tumorgen.imaging.mask_labels import read_mask
+from tumorgen.imaging.reading import read_ct
 from tumorgen.phantom.anatomy import LIVER_ML, coarse_coordinates, draw_body
 from tumorgen.phantom.folder import write_phantoms
 from tumorgen.phantom.scanner import Phantom, correlated_noise, draw_phantom

@@ -31,7 +31,8 @@ from tumorgen.imaging.boxes import Box, paste
 from tumorgen.imaging.files import find_volumes
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.itk import to_image
-from tumorgen.imaging.reading import read_ct, read_mask, read_volume
+from tumorgen.imaging.mask_labels import read_mask
+from tumorgen.imaging.reading import read_ct, read_volume
 from tumorgen.labels import TUMOR
 from tumorgen.method.patch import Block
 from tumorgen.method.plan import Plan

@@ -5,7 +5,7 @@ The synthetic side shows the files of the dataset; nothing is rendered again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..imaging import Volume, bounding_box, read_mask, read_volume, safe_name
 from ..labels import LIVER
 from ..method import digest_voxels
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
-from ..tables import Record, find_sources, read_manifest, spread_samples
+from ..tables import Record, Source, find_sources, read_manifest, spread_samples
 from .overview import draw_overview
 from .page import save_figure
 from .panels import Panel, Side
@@ -28,6 +28,9 @@ from .views import read_fitting, to_lps
 PICTURES = "preview"
 OVERVIEW = "overview.png"
 GRID = 10  # samples on the overview
+
+_Find = Callable[[Sequence[Record]], Mapping[str, Source]]  # finds the scan of each case
+_AS_RECORDED = partial(find_sources, images=None, masks=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,16 @@ def preview_dataset(
     count: int = 10,
     images: Path | None = None,
     masks: Path | None = None,
+    liver: Sequence[str] = (),
     jobs: int = -1,
     start: Start = no_progress,
 ) -> Preview:
     """Draw sheets of `count` samples, spread evenly over a dataset (all of them if negative), and its overview.
 
     They go to `output`, by default the folder `preview` of the dataset. The healthy scans are those that the manifest
-    names, or those of the folders `images` and `masks`. If one is missing, or is not the one that the sample was made
-    from, the sheet shows the synthetic side alone and says so.
+    names, or those of the folders `images` and `masks`; labels of a mask that are `liver` are the manifest's, unless
+    they are given. If a scan is missing, or is not the one that the sample was made from, the sheet shows the synthetic
+    side alone and says so.
 
     Raises
     ------
@@ -76,12 +81,13 @@ def preview_dataset(
     dataset = find_written_dataset(folder)
     output = (output or folder / PICTURES).absolute()
     _refuse_training_folders(output, dataset)
-    find_sources([], images, masks)
+    find = partial(find_sources, images=images, masks=masks, liver=liver)
+    find([])
     records = read_manifest(dataset.manifest)
     if not records:
         raise TumorgenError(f"{dataset.manifest}: lists no samples, so there is nothing to draw")
     chosen = spread_samples([record.plan.sample for record in records], count)
-    work = partial(_draw, dataset=dataset, output=output, images=images, masks=masks)
+    work = partial(_draw, dataset=dataset, output=output, find=find)
     cases = [_case(record) for record in records if record.plan.sample in chosen]
     drawn, failures = split_failures(map_cases(work, cases, jobs, start=start))
     save_figure(draw_overview(folder.resolve().name, records, _grid(drawn)), output / OVERVIEW)
@@ -102,9 +108,9 @@ def _refuse_training_folders(output: Path, dataset: Dataset) -> None:
             raise TumorgenError(f"{output}: is a folder of cases, which may hold nothing else; choose another")
 
 
-def _draw(record: Record, dataset: Dataset, output: Path, images: Path | None, masks: Path | None) -> _Drawn:
+def _draw(record: Record, dataset: Dataset, output: Path, find: _Find) -> _Drawn:
     """Draw one sample's sheet."""
-    sheet = read_sheet(dataset, record, images, masks)
+    sheet = read_sheet(dataset, record, find)
     path = output / f"{safe_name(record.plan.sample)}.png"
     save_figure(draw_sheet(sheet), path)
     return _Drawn(record, path, crop_thumbnail(sheet), sheet.missing)
@@ -116,8 +122,8 @@ def _case(record: Record) -> Case[Record]:
     return Case(record, record.plan.sample, about=(record.plan.sample, *files))
 
 
-def read_sheet(dataset: Dataset, record: Record, images: Path | None = None, masks: Path | None = None) -> Sheet:
-    """Read what a sample's sheet shows, and turn it for display.
+def read_sheet(dataset: Dataset, record: Record, find: _Find = _AS_RECORDED) -> Sheet:
+    """Read what a sample's sheet shows, and turn it for display; `find` knows where healthy scans are.
 
     Raises
     ------
@@ -128,7 +134,7 @@ def read_sheet(dataset: Dataset, record: Record, images: Path | None = None, mas
     image = read_volume(image_file)
     label = read_fitting(dataset.label(record.plan.sample), image.geometry, image_file)
     try:
-        healthy, missing = _read_healthy(record, image, images, masks), ""
+        healthy, missing = _read_healthy(record, image, find), ""
     except TumorgenError as error:
         healthy, missing = None, str(error)
     turned, outlines = to_lps(image), to_lps(label).array
@@ -137,7 +143,7 @@ def read_sheet(dataset: Dataset, record: Record, images: Path | None = None, mas
     return Sheet(record, turned.geometry, liver, Side(turned.array, outlines), healthy, missing)
 
 
-def _read_healthy(record: Record, synthetic: Volume, images: Path | None, masks: Path | None) -> Side:
+def _read_healthy(record: Record, synthetic: Volume, find: _Find) -> Side:
     """Read the healthy scan and its liver mask.
 
     Raises
@@ -145,8 +151,8 @@ def _read_healthy(record: Record, synthetic: Volume, images: Path | None, masks:
     TumorgenError
         The scan is not known, missing or unreadable, or is not the one that the sample was made from.
     """
-    source = find_sources([record], images, masks)[record.plan.case]
-    image, mask = read_volume(source.image), read_mask(source.mask)
+    source = find([record])[record.plan.case]
+    image, mask = read_volume(source.image), read_mask(source.mask, source.labels)
     if digest_voxels(image.array, image.geometry) != record.plan.source_image_sha256:
         raise TumorgenError(f"{source.image}: is not the image that the sample was made from (SHA-256 differs)")
     for path, volume in ((source.image, image), (source.mask, mask)):

@@ -29,6 +29,8 @@ class Replay(Writing):
         Names of the samples to render; all of them where none is given.
     images, masks
         Folders of the scans, matched by case name; by default the scans are those that the manifest names.
+    liver
+        Labels of the masks that are liver; by default those that the manifest names.
     training
         Make training cases of a benchmark's samples, too; by default they are a test set again.
     """
@@ -38,6 +40,7 @@ class Replay(Writing):
     samples: Sequence[str] = ()
     images: Path | None = None
     masks: Path | None = None
+    liver: Sequence[str] = ()
     training: bool = False
     force: bool = True
 
@@ -55,7 +58,7 @@ def replay_manifest(replay: Replay) -> RunReport:
     if dataset.folder.resolve() == manifest.parent.resolve():
         raise TumorgenError(f"{dataset.folder}: is the dataset of the manifest; replay into another folder")
     records = select_records(read_manifest(manifest), replay.samples, manifest)
-    sources = find_sources(records, replay.images, replay.masks)
+    sources = find_sources(records, replay.images, replay.masks, replay.liver)
     if not replay.training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
     with locked_dataset(dataset) as hold:

@@ -88,6 +88,7 @@ def verify_dataset(
     *,
     images: Path | None = None,
     masks: Path | None = None,
+    liver: Sequence[str] = (),
     replays: int = 3,
     jobs: int = -1,
     start: Start = no_progress,
@@ -95,7 +96,8 @@ def verify_dataset(
     """Prove a dataset: files complete, checksums, geometry, labels, untouched voxels, and some samples rendered again.
 
     `replays` samples, spread evenly over the dataset, are rendered again; a negative number means all. The scans are
-    those that the manifest names, or those of two folders.
+    those that the manifest names, or those of two folders; labels of their masks that are `liver` are those that the
+    manifest names, unless they are given.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def verify_dataset(
     then = _recorded_versions(dataset)
     again = spread_samples([record.plan.sample for record in records], replays)
     groups = group_records(records).values()
-    sources = find_sources(records, images, masks)
+    sources = find_sources(records, images, masks, liver)
     tick = start(len(records))
     scans = [
         _ScanSamples(mine, sources[mine[0].plan.case], again.intersection(record.plan.sample for record in mine))
@@ -240,7 +242,7 @@ def _verify_scan(mine: _ScanSamples, dataset: Dataset, then: Mapping[str, Any]) 
     """Problems of all samples of one scan."""
     source, vessels = mine.source, vessels_of(mine.records[0].plan)
     try:
-        scan = load_scan(source.image, source.mask, vessels, source.case)
+        scan = load_scan(source.image, source.mask, vessels, source.case, source.labels)
     except TumorgenError as error:
         return [Problem(record.plan.sample, f"its scan cannot be read: {error}") for record in mine.records]
     return [
@@ -323,7 +325,7 @@ def _check_label(
     values = sorted(set(np.unique(found).tolist()) - set(LABELS.values()))
     if values:
         yield Problem(name, f"holds the labels {values[:5]}; only {sorted(LABELS.values())} are known")
-    yield from _check_untouched(name, found, scan.liver.astype(np.uint8), boxes)
+    yield from _check_untouched(name, found, scan.label, boxes)
 
 
 def _check_unchanged(*files: _Loaded) -> Iterator[Problem]:

@@ -88,7 +88,10 @@ def _check_same(batch: Batch, scan: Scan) -> None:
         (batch.source.mask, batch.mask_sha256, scan.mask_sha256),
     ):
         if recorded not in (None, found):
-            raise TumorgenError(f"{what}: has changed since the dataset was begun; put it back, or begin a new dataset")
+            raise TumorgenError(
+                f"{what}: has changed since the dataset was begun, or other labels of it are chosen; put it back, or"
+                " begin a new dataset"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +109,7 @@ class Prepared:
         parents = not batch.folders_made
         if batch.folders_made and not (dataset.images.is_dir() and dataset.labels.is_dir()):
             raise TumorgenError(f"{dataset.folder}: has vanished")
+        liver_labels, real_tumor_labels = source.labels.cells
         image_file, label_file = dataset.image(plan.sample), dataset.label(plan.sample)
         labels = [(block.box, block.label) for block in patch.blocks]
         images = [(block.box, block.image) for block in patch.blocks]
@@ -123,6 +127,9 @@ class Prepared:
             tumorgen_version=__version__,
             numpy_version=np.__version__,
             scipy_version=scipy.__version__,
+            liver_labels=liver_labels,
+            real_tumor_labels=real_tumor_labels,
+            real_tumor_voxels=self.scan.real_tumor_voxels,
         )
         return Record(plan, patch.outcomes, files, batch.dials.get(plan.sample))
 
@@ -154,11 +161,11 @@ def forget_scan() -> None:
 
 def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
     """Read and prepare a scan, and compress what all its samples share."""
-    scan = load_scan(source.image, source.mask, vessels, source.case)
+    scan = load_scan(source.image, source.mask, vessels, source.case, source.labels)
     release_memory()
     keep_memory()  # from here on, when the large arrays of preparing are gone
     planes = _planes_at_hand(scan)
-    label = ChunkedVolume.from_volume(Volume(scan.liver, scan.geometry)).keep_planes(planes)
+    label = ChunkedVolume.from_volume(Volume(scan.label, scan.geometry)).keep_planes(planes)
     scan = scan.with_voxels(scan.hu, label)
     image = ChunkedVolume.from_volume(scan.image).keep_planes(slice(0, 0))
     scan = scan.with_voxels(image, label)  # and with it the whole CT is let go, before planes are made of the chunks

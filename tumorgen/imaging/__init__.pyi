@@ -20,28 +20,33 @@ from .files import (
 )
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume
 from .itk import to_image
+from .mask_labels import EVERYTHING, MASK, LabelChoice, find_liver, read_mask
 from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
-from .reading import read_ct, read_mask, read_volume, write_volume
+from .reading import read_ct, read_volume, write_volume
 
 __all__ = [
     "CHUNK",
     "DEFLATE_LEVEL",
     "EMPTY",
+    "EVERYTHING",
     "EXTENSIONS",
     "GEOMETRY_TOLERANCE_MM",
     "LONGEST_CASE",
     "LONGEST_SAMPLE",
+    "MASK",
     "PARTIAL",
     "Box",
     "Boxed",
     "ChunkedVolume",
     "Geometry",
     "Index",
+    "LabelChoice",
     "Triple",
     "Volume",
     "bounding_box",
     "case_name",
     "extension_of",
+    "find_liver",
     "find_volumes",
     "grow",
     "hull",

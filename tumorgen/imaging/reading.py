@@ -85,21 +85,6 @@ def read_ct(path: Path) -> Volume:
     return volume
 
 
-def read_mask(path: Path, label: int | None = None) -> Volume:
-    """Read a mask as a boolean volume: voxels equal to `label`, or above zero where it is None.
-
-    Raises
-    ------
-    TumorgenError
-        The file is not a volume that can be read (`read_volume`), or the mask is empty.
-    """
-    volume = read_volume(path)
-    mask = volume.array > 0 if label is None else volume.array == label
-    if not mask.any():
-        raise TumorgenError(f"{path}: the mask is empty; check the output of liver-mask")
-    return Volume(mask, volume.geometry)
-
-
 def write_volume(volume: Volume, path: Path) -> None:
     """Write a volume, compressed; the file appears whole or not at all. Boolean arrays become uint8 0/1.
 

@@ -1,9 +1,10 @@
-from .body import TRUNCATE, occupied_voxels
+from .body import occupied_voxels
 from .bulk import median_and_robust_sd
 from .measured import measure_for, measured_arrays, measured_from, needed_by
 from .patch import Block, Outcome, Patch
-from .placement import count_clear, move_to_candidate, reach_mm
+from .placement import count_clear, move_to_candidate
 from .plan import Plan, Tumor, sample_name, size_along, spacing_along
+from .reach import changed_mm
 from .real import SampleTraits, fit_to_real
 from .recipes import DEFAULT_RECIPE, RECIPES, find_differences, load_recipe, nearest_recipe
 from .rendering import render
@@ -27,7 +28,6 @@ __all__ = [
     "REAL",
     "RECIPES",
     "SIZES",
-    "TRUNCATE",
     "Bin",
     "Block",
     "MuRange",
@@ -44,6 +44,7 @@ __all__ = [
     "Tumor",
     "Vessels",
     "apply_switches",
+    "changed_mm",
     "count_clear",
     "digest_voxels",
     "draw_drafts",
@@ -67,7 +68,6 @@ __all__ = [
     "override",
     "plan_for",
     "prepare_scan",
-    "reach_mm",
     "render",
     "sample_name",
     "size_along",

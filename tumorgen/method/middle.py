@@ -47,7 +47,7 @@ class Middle:
     @classmethod
     def of(cls, scan: Scan, places: Places) -> Middle:
         """The middle slices that the settings of places ask for; at least one."""
-        liver = np.asarray(scan.inside[scan.roi]).view(bool)
+        liver = scan.healthy_roi()
         slices = bounding_box(liver)[0]
         last = slices.stop - 1 - slices.start
         low, high = (slices.start + round(part * last) for part in places.slices)

@@ -74,7 +74,7 @@ class Patch:
 
     def apply(self, scan: Scan) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Return whole image (the scan's data type) and whole label (uint8), (z, y, x), as new arrays."""
-        image, label = scan.image.array.copy(), scan.liver.astype(np.uint8)
+        image, label = scan.image.array.copy(), scan.label.copy()
         for block in self.blocks:
             image[block.box] = block.image
             label[block.box] = block.label

@@ -17,13 +17,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Box, Index, Triple, shape_of
+from .existing import RealTumors
 from .middle import Middle
 from .parenchyma import InParenchyma
 from .plan import Tumor, rounded
-from .reach import Keep, Placed, apart_as_balls
+from .reach import Keep, Placed, apart_as_balls, reach_mm
 from .scan import Scan
 from .settings import MIDDLE, PARENCHYMA, VESSELS, Range, Settings
-from .shape import extent_mm
 
 _TOUCH_MM = 1e-3  # "no vessel within r" includes one at r, up to the rounding of float32 distances
 _FIRST_TRIES, _TRIES = 16, 512  # candidates looked at, some and then more together, before the whole set is
@@ -64,12 +64,15 @@ def place_tumors(
     cluster = settings.pattern == "satellite"
     within = _within(*_bounds_mm(scan, region)) if region else None
     placing = _PLACINGS[settings.places.model](scan, settings, rng)
+    real = RealTumors(scan) if scan.real_tumor_voxels else None
     for draft in drafts:
         keeps = placing.apart(draft, placed)
         if cluster and placed:
             keeps = [_in_ring_around(placed[0].position_mm, drafts[0].radius_mm, settings.satellite.distance)]
         elif within:
             keeps = [_both(within, keep) for keep in keeps]
+        if real:
+            keeps = [_both(real.apart(draft), keep) for keep in keeps]
         voxel, clear = placing.draw(draft, keeps)
         if voxel is None:
             notes.add("fewer_placed")
@@ -126,14 +129,6 @@ def move_to_candidate(scan: Scan, tumor: Tumor, candidate: int) -> Tumor:
 def _move_to_voxel(scan: Scan, tumor: Tumor, voxel: Index) -> Tumor:
     x, y, z = (rounded(c) for c in scan.geometry.to_mm(voxel))
     return replace(tumor, center_x_mm=x, center_y_mm=y, center_z_mm=z)
-
-
-def reach_mm(tumor: Tumor) -> float:
-    """How far from its centre a tumour changes the anatomy: the reach of its deformed shape or of its mass effect."""
-    _, _, reach = extent_mm(tumor)
-    if not tumor.mass_effect_percent:
-        return reach
-    return max(tumor.gamma_max_mm, reach)
 
 
 def _position_mm(scan: Scan, voxel: Index) -> Triple:

@@ -14,11 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging import Triple
+from .body import TRUNCATE
+from .plan import Tumor
+from .shape import extent_mm
 
 # Tells which of some positions (n, 3), (z, y, x) mm, are allowed.
 Keep = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
 
 _BETWEEN = 1.03  # above 1 / cos(13 degrees): what a ball between two of the directions is beyond them
+
+
+def reach_mm(tumor: Tumor) -> float:
+    """How far from its centre a tumour changes the anatomy: the reach of its deformed shape or of its mass effect."""
+    _, _, reach = extent_mm(tumor)
+    if not tumor.mass_effect_percent:
+        return reach
+    return max(tumor.gamma_max_mm, reach)
+
+
+def changed_mm(tumor: Tumor) -> float:
+    """How far from its centre a tumour may change a voxel: its anatomy, the blur of its edge and of its capsule."""
+    return reach_mm(tumor) + TRUNCATE * (tumor.sigma_c_mm + (tumor.sigma_d_mm if tumor.capsule_hu else 0.0))
 
 
 @dataclass(frozen=True, eq=False)

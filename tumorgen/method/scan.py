@@ -17,7 +17,22 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import TumorgenError
-from ..imaging import Box, Boxed, Geometry, Index, Volume, bounding_box, case_name, grow, read_ct, read_mask, shape_of
+from ..imaging import (
+    MASK,
+    Box,
+    Boxed,
+    Geometry,
+    Index,
+    LabelChoice,
+    Volume,
+    bounding_box,
+    case_name,
+    grow,
+    read_ct,
+    read_mask,
+    shape_of,
+)
+from ..labels import LIVER
 from .bulk import median_and_robust_sd
 from .settings import Vessels
 from .sites import Sites
@@ -44,7 +59,8 @@ class Scan:
     hu
         The CT, (z, y, x), HU, in the file's own data type: an array, or an object that gives boxes of one.
     inside
-        Liver mask l of the same shape, boolean or 0 and 1: an array, or an object that gives boxes of one.
+        Liver mask l of the same shape, boolean or 0 and 1: an array, or an object that gives boxes of one. It has 2
+        where a tumour is really there.
     image_sha256, mask_sha256
         Digests of voxels and geometry, which pin a plan to its scan.
     roi
@@ -55,6 +71,8 @@ class Scan:
         Mean and standard deviation of the parenchyma.
     sigma_a
         Width of the filter of Eq. 1, in mm (see `smoothing_sigma`).
+    real_tumor_voxels
+        Voxels of tumours that are really there: part of the liver's body, but no place for others, and no parenchyma.
     """
 
     case: str
@@ -68,11 +86,12 @@ class Scan:
     mu_p_hu: float
     sigma_p_hu: float
     sigma_a: float
+    real_tumor_voxels: int = 0
 
     @cached_property
     def by_clearance(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Candidates and their clearance (`sort_by_clearance`)."""
-        return sort_by_clearance(self._inside_roi(), self.vessels, self.geometry.spacing_mm)
+        return sort_by_clearance(self.healthy_roi(), self.vessels, self.geometry.spacing_mm)
 
     @property
     def candidates(self) -> NDArray[np.int32]:
@@ -88,15 +107,17 @@ class Scan:
     def tissue(self) -> Tissue:
         """The liver taken apart into parenchyma and what is foreign in it."""
         hu = np.asarray(self.hu[self.roi])
-        return Tissue.of(hu, self._inside_roi(), (self.mu_p_hu, self.sigma_p_hu), self.geometry.spacing_mm)
+        return Tissue.of(hu, self.healthy_roi(), (self.mu_p_hu, self.sigma_p_hu), self.geometry.spacing_mm)
 
     @cached_property
     def sites(self) -> Sites:
         """Where tumours may lie in the parenchyma, by depth below the liver's surface."""
-        return Sites.of(self._inside_roi(), self.tissue.parenchyma, self.geometry.spacing_mm)
+        return Sites.of(np.asarray(self.inside[self.roi]) > 0, self.tissue.parenchyma, self.geometry.spacing_mm)
 
-    def _inside_roi(self) -> NDArray[np.bool_]:
-        return np.asarray(self.inside[self.roi]).view(bool)
+    def healthy_roi(self) -> NDArray[np.bool_]:
+        """The liver in `roi`, without tumours that are really there."""
+        inside = np.asarray(self.inside[self.roi])
+        return inside == LIVER if self.real_tumor_voxels else inside.view(bool)
 
     def with_voxels(self, hu: Boxed, inside: Boxed) -> Scan:
         """The same scan, its voxels held by other objects; what has been measured is kept."""
@@ -116,8 +137,13 @@ class Scan:
 
     @property
     def liver(self) -> NDArray[np.bool_]:
-        """The whole liver mask, boolean."""
-        return np.asarray(self.inside).view(bool)
+        """The whole liver mask, boolean; tumours that are really there are part of it."""
+        return np.asarray(self.inside) > 0 if self.real_tumor_voxels else self.label.view(bool)
+
+    @property
+    def label(self) -> NDArray[np.uint8]:
+        """The whole label before anything is drawn, uint8: 0, 1 (liver) and 2 (a tumour that is really there)."""
+        return np.asarray(self.inside).view(np.uint8)
 
     def voxel(self, candidate: int) -> Index:
         """Voxel index (z, y, x) in the whole image of the n-th candidate."""
@@ -126,24 +152,28 @@ class Scan:
         return z, y, x
 
 
-def load_scan(image: Path, mask: Path, vessels: Vessels | None = None, case: str = "") -> Scan:
+def load_scan(
+    image: Path, mask: Path, vessels: Vessels | None = None, case: str = "", labels: LabelChoice = MASK
+) -> Scan:
     """Read a CT and its liver mask, and measure them (`prepare_scan`).
 
     Parameters
     ----------
     image, mask
-        Files of the CT in HU and of its liver (above zero), on one grid.
+        Files of the CT in HU and of its liver, on one grid.
     vessels
         How vessels are found; the paper's way by default.
     case
         Name of the scan, for seeds and sample names; by default that of the file.
+    labels
+        What the labels of the mask are; by default it has a single one, the liver.
 
     Raises
     ------
     TumorgenError
         Either file cannot be used, or they do not lie on the same grid.
     """
-    ct, liver = read_ct(image), read_mask(mask)
+    ct, liver = read_ct(image), read_mask(mask, labels)
     difference = ct.geometry.difference(liver.geometry)
     if difference:
         raise TumorgenError(f"{mask}: does not fit {image}: {difference}; resample the mask or run liver-mask again")
@@ -153,7 +183,7 @@ def load_scan(image: Path, mask: Path, vessels: Vessels | None = None, case: str
         raise TumorgenError(f"{image}: {error}") from error
 
 
-def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case: str) -> Scan:
+def prepare_scan(image: Volume, liver: NDArray[Any], vessels: Vessels, case: str) -> Scan:
     """Measure a CT and its liver: statistics and vessels (Eq. 1 and 2, Table 1).
 
     Parameters
@@ -161,7 +191,7 @@ def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case
     image
         CT in HU, of any real data type.
     liver
-        Liver mask of the image's shape.
+        Liver mask of the image's shape, boolean; or 0, 1 and 2 as uint8, where 2 is a tumour that is really there.
     vessels
         How vessels are found.
     case
@@ -172,10 +202,11 @@ def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case
     TumorgenError
         The liver is empty, of another shape than the image, or of values that are not HU.
     """
-    if liver.shape != image.array.shape or not liver.any():
+    healthy = liver if liver.dtype == bool else liver == LIVER
+    if liver.shape != image.array.shape or not healthy.any():
         raise TumorgenError(f"the liver mask, of shape {liver.shape}, is empty or has another shape than the image")
     liver_box = bounding_box(liver)
-    mean_hu, first_sd = estimate_liver_hu(image.array[liver_box][liver[liver_box]])
+    mean_hu, first_sd = estimate_liver_hu(image.array[liver_box][healthy[liver_box]])
     if not LIVER_HU[0] <= mean_hu <= LIVER_HU[1]:
         raise TumorgenError(
             f"the mean in the liver mask is {mean_hu:.0f}, but a liver has 0 to 200 HU;"
@@ -187,7 +218,7 @@ def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case
     sigma_a = vessels.sigma_a_base + vessels.sigma_a_per_hu * first_sd
     sigmas = smoothing_sigma(sigma_a, image.geometry)
     roi = grow(liver_box, [int(m) for m in np.ceil(FILTER_TRUNCATE * sigmas)], image.geometry.shape)
-    inside = liver[roi]
+    inside = healthy[roi]
     found = find_vessels(image.array[roi], inside, sigmas, mean_hu + vessels.offset_hu)
     rest = inside & ~found
     mu_p, sigma_p = measure_parenchyma(image.array[roi][rest if rest.any() else inside])
@@ -203,6 +234,7 @@ def prepare_scan(image: Volume, liver: NDArray[np.bool_], vessels: Vessels, case
         mu_p_hu=mu_p,
         sigma_p_hu=sigma_p,
         sigma_a=sigma_a,
+        real_tumor_voxels=int(np.count_nonzero(liver) - np.count_nonzero(healthy)),
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import TumorgenError, as_unwritable
 from ..fields import About, columns, required_columns
+from ..imaging import LabelChoice
 from ..method import Outcome, Plan, Tumor
 from .codec import cells_of, parse_row, read_text, rows_of, text_of, write_table
 
@@ -28,6 +29,16 @@ T = TypeVar("T")
 
 SourceImage = Annotated[str, About("file of the healthy scan")]
 SourceMask = Annotated[str, About("file of its liver mask")]
+LiverLabels = Annotated[
+    str,
+    About(
+        "labels of that file that are liver, as they were chosen, separated by semicolons; empty where the file is a"
+        " mask: any value above 0"
+    ),
+]
+RealTumorLabels = Annotated[
+    str, About("labels of that file that are tumours which are really there, separated by semicolons; empty: none")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,16 @@ class Files:
     tumorgen_version: Annotated[str, About("version of tumorgen that rendered it")]
     numpy_version: Annotated[str, About("version of numpy; the same bits are promised for the same versions")]
     scipy_version: Annotated[str, About("version of scipy; the same bits are promised for the same versions")]
+    liver_labels: LiverLabels = ""
+    real_tumor_labels: RealTumorLabels = ""
+    real_tumor_voxels: Annotated[
+        int, About("voxels of the label that are such tumours; all tumours else in the table are synthetic", "voxels")
+    ] = 0
+
+    @property
+    def labels(self) -> LabelChoice:
+        """What the labels of the mask are."""
+        return LabelChoice.of_cells(self.liver_labels, self.real_tumor_labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +94,13 @@ class Sources:
 
     source_image: SourceImage
     source_mask: SourceMask
+    liver_labels: LiverLabels = ""
+    real_tumor_labels: RealTumorLabels = ""
+
+    @property
+    def labels(self) -> LabelChoice:
+        """What the labels of the mask are."""
+        return LabelChoice.of_cells(self.liver_labels, self.real_tumor_labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
-from ..imaging import find_volumes, resolved
+from ..imaging import EVERYTHING, MASK, LabelChoice, find_volumes, resolved
 from .manifest import Record
 from .scans import ScanRow
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A scan's files."""
+    """A scan's files, and what the labels of its mask are."""
 
     case: str
     image: Path
     mask: Path
+    labels: LabelChoice = MASK
 
 
 def refuse_same_case(sources: Iterable[Source]) -> None:
@@ -33,7 +34,7 @@ def refuse_same_case(sources: Iterable[Source]) -> None:
     refuse_twins("case", (source.case.lower() for source in sources), "rename one of the scans")
 
 
-def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure]]:
+def match_sources(images: Path, masks: Path, labels: LabelChoice = MASK) -> tuple[list[Source], list[Failure]]:
     """Scans of two folders (or files), matched by case name; images without a mask are failures.
 
     Raises
@@ -44,7 +45,11 @@ def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure
     image_files, mask_files = find_volumes(images), find_volumes(masks)
     if images.is_file() and masks.is_file():
         mask_files = dict.fromkeys(image_files, masks)
-    sources = [Source(c, resolved(path), resolved(mask_files[c])) for c, path in image_files.items() if c in mask_files]
+    sources = [
+        Source(case, resolved(path), resolved(mask_files[case]), labels)
+        for case, path in image_files.items()
+        if case in mask_files
+    ]
     if not sources:
         raise TumorgenError(
             f"{masks}: no mask has the case name of an image in {images} ({', '.join(image_files)[:80]})"
@@ -57,7 +62,7 @@ def match_sources(images: Path, masks: Path) -> tuple[list[Source], list[Failure
     return sources, missing
 
 
-def sources_of_scans(rows: Iterable[ScanRow]) -> tuple[list[Source], list[Failure]]:
+def sources_of_scans(rows: Iterable[ScanRow], labels: LabelChoice = MASK) -> tuple[list[Source], list[Failure]]:
     """Scans of the table that liver-mask wrote; those without a mask are failures.
 
     Raises
@@ -71,7 +76,7 @@ def sources_of_scans(rows: Iterable[ScanRow]) -> tuple[list[Source], list[Failur
             reason = f"liver-mask found no liver ({row.reason}); no samples of it"
             failures.append(Failure(row.case, reason, about=(row.image,)))
         else:
-            sources.append(Source(row.case, Path(row.image), Path(row.mask)))
+            sources.append(Source(row.case, Path(row.image), Path(row.mask), labels))
     if not sources:
         raise TumorgenError(
             "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
@@ -79,8 +84,12 @@ def sources_of_scans(rows: Iterable[ScanRow]) -> tuple[list[Source], list[Failur
     return sources, failures
 
 
-def find_sources(records: Sequence[Record], images: Path | None, masks: Path | None) -> dict[str, Source]:
+def find_sources(
+    records: Sequence[Record], images: Path | None, masks: Path | None, liver: Sequence[str] = ()
+) -> dict[str, Source]:
     """The scan of each case: from two folders where they are given, else as the manifest says.
+
+    The labels that are `liver` in a mask are those that are given, else those that the manifest says.
 
     Raises
     ------
@@ -93,13 +102,15 @@ def find_sources(records: Sequence[Record], images: Path | None, masks: Path | N
     mask_files = find_volumes(masks) if masks else {}
     sources = {}
     for record in records:
-        case = record.plan.case
+        case, known = record.plan.case, record.files or record.sources
+        labels = known.labels if known else EVERYTHING
+        labels = LabelChoice(tuple(liver), labels.real_tumors) if liver else labels
         if images and masks:
             if case not in image_files or case not in mask_files:
                 raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
-            sources[case] = Source(case, resolved(image_files[case]), resolved(mask_files[case]))
-        elif known := record.files or record.sources:
-            sources[case] = Source(case, Path(known.source_image), Path(known.source_mask))
+            sources[case] = Source(case, resolved(image_files[case]), resolved(mask_files[case]), labels)
+        elif known:
+            sources[case] = Source(case, Path(known.source_image), Path(known.source_mask), labels)
         else:
             raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
     return sources

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..imaging import Box, Geometry, Triple, Volume, paste
+from ..imaging import MASK, Box, Geometry, LabelChoice, Triple, Volume, find_liver, paste
 from ..method import Scan, Settings, Vessels, load_recipe, measure_for, prepare_scan, render
 from .patches import draw_any_class, render_box
 
@@ -26,6 +26,7 @@ def prepare_arrays(
     case: str = "case",
     *,
     settings: Settings | None = None,
+    labels: LabelChoice = MASK,
 ) -> Scan:
     """Measure a case once: HU statistics, vessels, where tumours may lie. Keep the result while the case is used.
 
@@ -34,7 +35,7 @@ def prepare_arrays(
     image
         CT (z, y, x) in HU, of any real data type.
     label
-        Label or mask of the same shape, above zero in the liver.
+        Mask of the liver, of the same shape: one value above zero. Or a label map, if `labels` are chosen from it.
     spacing_mm
         Size of a voxel (z, y, x).
     vessels
@@ -44,6 +45,8 @@ def prepare_arrays(
     settings
         What tumours are drawn with: all that they need is measured now, so that processes that are forked later share
         it. What tumours of other settings need is measured when the first are drawn. `load_recipe()` by default.
+    labels
+        Numbers of the label map that are liver, `LabelChoice(("5",))`, and that are tumours which are really there.
 
     Returns
     -------
@@ -53,17 +56,25 @@ def prepare_arrays(
     Raises
     ------
     TumorgenError
-        The liver is empty, of another shape than the image, or of values that are not HU.
+        The liver is empty, of another shape than the image, or of values that are not HU; the label is no mask, and
+        nothing is chosen from it.
     """
     shape = (int(image.shape[0]), int(image.shape[1]), int(image.shape[2]))
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
     settings = settings or load_recipe()
     volume = Volume(image, Geometry(shape, spacing))
-    return measure_for(prepare_scan(volume, np.asarray(label) > 0, vessels or settings.vessels, case), settings)
+    liver = find_liver(np.asarray(label), labels)
+    return measure_for(prepare_scan(volume, liver, vessels or settings.vessels, case), settings)
 
 
 def add_tumors(
-    image: NDArray[Any], label: NDArray[Any], spacing_mm: Triple, rng: Generator, settings: Settings | None = None
+    image: NDArray[Any],
+    label: NDArray[Any],
+    spacing_mm: Triple,
+    rng: Generator,
+    settings: Settings | None = None,
+    *,
+    labels: LabelChoice = MASK,
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Add tumours to a whole healthy case, in one call that measures it, draws and renders.
 
@@ -72,13 +83,15 @@ def add_tumors(
     image
         CT (z, y, x) in HU, of any real data type; it is not changed.
     label
-        Label or mask of the same shape, above zero in the liver.
+        Mask of the liver, of the same shape: one value above zero. Or a label map, if `labels` are chosen from it.
     spacing_mm
         Size of a voxel (z, y, x).
     rng
         Generator that everything is drawn from: the same state gives the same tumours.
     settings
         What is drawn; `load_recipe()` by default.
+    labels
+        Numbers of the label map that are liver, `LabelChoice(("5",))`, and that are tumours which are really there.
 
     Returns
     -------
@@ -88,10 +101,11 @@ def add_tumors(
     Raises
     ------
     TumorgenError
-        The liver is empty, of another shape than the image, or of values that are not HU.
+        The liver is empty, of another shape than the image, or of values that are not HU; the label is no mask, and
+        nothing is chosen from it.
     """
     settings = settings or load_recipe()
-    scan = prepare_arrays(image, label, spacing_mm, settings=settings)
+    scan = prepare_arrays(image, label, spacing_mm, settings=settings, labels=labels)
     return render(scan, draw_any_class(scan, settings, rng)).apply(scan)
 
 

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Box, Geometry
-from ..method import TRUNCATE, Block, Plan, Scan, Settings, Tumor, draw_plan, reach_mm, render
+from ..method import Block, Plan, Scan, Settings, changed_mm, draw_plan, render
 
 _CORE = 0.6  # of the half-axes: neither deformation nor the liver's edge often takes that much of a tumour away
 
@@ -32,7 +32,7 @@ def keep_touching(plan: Plan, geometry: Geometry, box: Box) -> Plan:
     """The plan with only those tumours that change a box, and the earlier tumours that these lie on."""
     spacing = np.array(geometry.spacing_mm)
     centers = [np.array(geometry.to_index(tumor.center_mm)) * spacing for tumor in plan.tumors]
-    reaches = [_reach_mm(tumor) for tumor in plan.tumors]
+    reaches = [changed_mm(tumor) for tumor in plan.tumors]
     low = np.array([s.start - 1.5 for s in box]) * spacing  # a voxel counts with all of its extent
     high = np.array([s.stop + 0.5 for s in box]) * spacing
     wanted = [bool(np.all((c + r >= low) & (c - r <= high))) for c, r in zip(centers, reaches, strict=True)]
@@ -41,11 +41,6 @@ def keep_touching(plan: Plan, geometry: Geometry, box: Box) -> Plan:
             apart = float(np.linalg.norm(centers[later] - centers[earlier]))
             wanted[earlier] |= apart < reaches[later] + reaches[earlier]
     return replace(plan, tumors=tuple(tumor for tumor, keep in zip(plan.tumors, wanted, strict=True) if keep))
-
-
-def _reach_mm(tumor: Tumor) -> float:
-    """How far from its centre a tumour may change a voxel: its anatomy, the blur of its edge and of its capsule."""
-    return reach_mm(tumor) + TRUNCATE * (tumor.sigma_c_mm + (tumor.sigma_d_mm if tumor.capsule_hu else 0.0))
 
 
 def draw_tumor_voxels(plan: Plan, geometry: Geometry, rng: Generator, count: int = 64) -> NDArray[np.int64]:

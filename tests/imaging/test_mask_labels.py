@@ -1,0 +1,279 @@
+"""What a mask is, and how the liver is chosen from a label map: by number, by name, with tumours that are there."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tumorgen.errors import TumorgenError
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.label_names import read_label_names
+from tumorgen.imaging.mask_labels import EVERYTHING, MASK, LabelChoice, find_liver, read_mask
+from tumorgen.imaging.reading import write_volume
+
+ORGANS = {1: "spleen", 2: "kidney_right", 5: "liver", 27: "vertebrae_L5"}  # as TotalSegmentator numbers them
+
+
+def of(*values: float, dtype: str = "float64") -> np.ndarray:
+    """A volume of 2 x 2 x 8 voxels that begins with some values, and is 0 elsewhere."""
+    array = np.zeros((2, 2, 8), dtype)
+    array.ravel()[: len(values)] = values
+    return array
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("value", [1, 2, 5, 127])
+def test_one_value_above_zero_is_a_mask(value, dtype):
+    array = of(0, value, value, dtype=dtype)
+    np.testing.assert_array_equal(find_liver(array), array == value)
+
+
+@pytest.mark.parametrize("values", [(255,), (0.9999,), (0.9999999, 1.0), (1, 1 - 1e-6, 1 + 1e-6), (0.5, 0.5), (1e-4,)])
+def test_a_mask_that_went_through_floating_point_is_one(values):
+    array = of(*values)
+    found = find_liver(array)
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, array > 0)
+
+
+def test_what_rounding_leaves_in_the_background_is_no_liver():
+    np.testing.assert_array_equal(find_liver(of(1.0, 1e-17, 1.0, 1e-6)), of(1, 0, 1) > 0)
+
+
+def test_values_below_zero_are_background():
+    np.testing.assert_array_equal(find_liver(of(-1, 1, -1, dtype="int8")), of(0, 1) > 0)
+
+
+def test_a_boolean_mask_is_one():
+    np.testing.assert_array_equal(find_liver(of(0, 1) > 0), of(0, 1) > 0)
+
+
+@pytest.mark.parametrize("values", [(0,), (-1, 0)])
+@pytest.mark.parametrize("choice", [MASK, EVERYTHING, LabelChoice(("5",))])
+def test_an_empty_mask_is_refused(values, choice):
+    with pytest.raises(TumorgenError, match="mask is empty"):
+        find_liver(of(*values), choice)
+
+
+def test_a_label_map_is_refused_with_its_labels():
+    with pytest.raises(TumorgenError, match=r"^m\.nii: holds 1, 2, 5: a label map, no mask; .* --label NUMBER"):
+        find_liver(of(1, 2, 5), where="m.nii")
+    with pytest.raises(TumorgenError, match=r"holds 1 \(spleen\), 5 \(liver\), 6: a label map.*with --label liver"):
+        find_liver(of(1, 6, 5), names=ORGANS)
+
+
+def test_many_labels_are_not_all_named():
+    with pytest.raises(TumorgenError, match=r"holds 1, 2, 3, 4, 5, 6, 7, 8, \.\.\.: a label map"):
+        find_liver(of(*range(1, 20)))
+
+
+@pytest.mark.parametrize("words", [("5",), ("liver",), ("LIVER",), ("liver", "5")])
+def test_a_label_is_chosen_by_number_or_name(words):
+    array = of(1, 2, 5, 5, 27)
+    np.testing.assert_array_equal(find_liver(array, LabelChoice(words), ORGANS), array == 5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_chosen_labels_are_joined(dtype):
+    array = of(1, 2, 3, 9, dtype=dtype)
+    np.testing.assert_array_equal(find_liver(array, LabelChoice(("1", "3", "4"))), (array == 1) | (array == 3))
+    np.testing.assert_array_equal(find_liver(array, LabelChoice(("any",))), array > 0)
+
+
+def test_labels_that_went_through_floating_point_are_chosen():
+    array = of(0.9999, 4.9999999, 5.0000001, 5)
+    np.testing.assert_array_equal(find_liver(array, LabelChoice(("5",))), array > 4)
+
+
+def test_a_label_that_is_not_there_is_refused():
+    with pytest.raises(TumorgenError, match=r"holds no label 7 or 8; it holds 1 \(spleen\), 5 \(liver\)"):
+        find_liver(of(1, 5), LabelChoice(("7", "8")), ORGANS)
+    with pytest.raises(TumorgenError, match="holds no label 5; it holds 1"):
+        find_liver(of(1), LabelChoice(("5",)))
+
+
+def test_a_name_that_is_not_known_is_refused_with_those_that_are():
+    with pytest.raises(TumorgenError, match="no label is called 'livr': names are spleen, kidney_right, liver"):
+        find_liver(of(1, 5), LabelChoice(("livr",)), ORGANS)
+    with pytest.raises(
+        TumorgenError, match="no label is called 'liver': no names are known; give a number; it holds 1, 5"
+    ):
+        find_liver(of(1, 5), LabelChoice(("liver",)))
+
+
+def test_one_label_that_is_something_else_by_its_name_is_refused():
+    with pytest.raises(TumorgenError, match=r"holds 1 \(spleen\), and no liver"):
+        find_liver(of(1), names=ORGANS)
+    with pytest.raises(TumorgenError, match=r"holds 2 \(tumor\), and no liver"):
+        find_liver(of(2), names={2: "tumor"})
+    assert find_liver(of(5), names=ORGANS).any()
+    assert find_liver(of(1), names={1: "parenchyma"}).any()
+
+
+@pytest.mark.parametrize("values", [(0.1, 0.5, 0.99), (1, 2, 2.5), tuple(np.linspace(0.03, 1, 30))])
+@pytest.mark.parametrize("choice", [MASK, LabelChoice(("1",))])
+def test_fractions_are_no_mask(values, choice):
+    with pytest.raises(TumorgenError, match=r"holds fractions \(.* to .*\), as a map of probabilities does"):
+        find_liver(of(*values), choice)
+
+
+@pytest.mark.parametrize("choice", [MASK, LabelChoice(("100",))])
+def test_an_image_is_no_mask(choice):
+    array = np.arange(1000, dtype=np.int16).reshape(10, 10, 10)
+    with pytest.raises(TumorgenError, match="more than 512 values above 0, as an image does"):
+        find_liver(array, choice)
+
+
+def test_blocks_do_not_matter(monkeypatch):
+    monkeypatch.setattr("tumorgen.imaging.mask_labels._BLOCK", 3)
+    array = of(0, 0, 0, 0, 5, 1, 0, 0, 0, 5, dtype="uint8")
+    np.testing.assert_array_equal(find_liver(array, LabelChoice(("5",))), array == 5)
+    with pytest.raises(TumorgenError, match="holds 1, 5: a label map"):
+        find_liver(array)
+
+
+def test_a_scan_with_a_tumour_is_not_healthy():
+    lits = of(1, 1, 2)
+    with pytest.raises(TumorgenError, match=r"2 is a tumour that is really there .* --label 1 --real-tumours 2"):
+        find_liver(lits)
+    for choice in (MASK, LabelChoice(("liver",))):
+        with pytest.raises(TumorgenError, match=r"really there, label 2 \(cancer\), so the scan is not healthy"):
+            find_liver(lits, choice, {1: "liver", 2: "cancer"})
+    np.testing.assert_array_equal(find_liver(lits, LabelChoice(("1", "2"))), lits > 0)  # as it was asked for
+
+
+def test_what_is_a_tumour_elsewhere_does_not_matter():
+    names = {1: "liver", 2: "colon_cancer", 3: "kidney_cyst"}
+    np.testing.assert_array_equal(find_liver(of(1, 2, 3), LabelChoice(("liver",)), names), of(1) > 0)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        LabelChoice(("1",), ("2",)),
+        LabelChoice((), ("2",)),
+        LabelChoice(("liver",), ("tumor",)),
+        LabelChoice((), ("tumor",)),
+    ],
+)
+def test_real_tumours_are_kept(choice):
+    found = find_liver(of(0, 1, 2, 2, dtype="int16"), choice, {1: "liver", 2: "tumor"})
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, of(0, 1, 2, 2))
+
+
+def test_a_scan_may_have_none_of_the_real_tumours():
+    assert find_liver(of(0, 1), LabelChoice(("1",), ("2",))).dtype == bool
+    assert find_liver(of(0, 1), LabelChoice((), ("2",))).dtype == bool
+
+
+def test_real_tumours_have_any_number_and_become_2():
+    np.testing.assert_array_equal(find_liver(of(5, 7, 8, 1), LabelChoice(("5",), ("7", "8"))), of(1, 2, 2))
+
+
+def test_a_label_is_not_both():
+    for choice in (("1", "2"), ("2",)), (("liver",), ("1",)):
+        with pytest.raises(TumorgenError, match="both liver and a real tumour"):
+            find_liver(of(1, 2), LabelChoice(*choice), {1: "liver"})
+    with pytest.raises(TumorgenError, match="both liver and a real tumour"):
+        LabelChoice(("1", "2"), ("2",))
+    with pytest.raises(TumorgenError, match="holds 2, and no liver"):
+        find_liver(of(2), LabelChoice((), ("2",)))
+
+
+@pytest.mark.parametrize("word", ["", " ", "a;b"])
+def test_labels_that_no_table_could_hold_are_refused(word):
+    with pytest.raises(TumorgenError, match="a number or a name is needed"):
+        LabelChoice((word,))
+
+
+@pytest.mark.parametrize(
+    "choice", [LabelChoice(("liver", "5"), ("2",)), LabelChoice((), ("2",)), LabelChoice(("any",))]
+)
+def test_a_choice_round_trips_through_a_table(choice):
+    assert LabelChoice.of_cells(*choice.cells) == choice
+
+
+def test_a_row_without_a_choice_reads_as_masks_once_were_read():
+    assert MASK.cells == ("", "")
+    np.testing.assert_array_equal(find_liver(of(1, 2, 0.5), LabelChoice.of_cells("", "")), of(1, 2, 0.5) > 0)
+
+
+def write_map(path: Path, values: np.ndarray | None = None) -> Path:
+    """A label map of a spleen, a kidney and a liver."""
+    values = of(1, 2, 5, dtype="uint8") if values is None else values
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_volume(Volume(values, Geometry(values.shape, (5.0, 1.0, 1.0))), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.json", {"1": "spleen", "5": "liver"}),
+        ("m.json", {"spleen": 1, "liver": 5}),
+        ("labels.json", {"labels": {"1": "spleen", "5": "liver"}}),
+        ("dataset.json", {"labels": {"background": 0, "spleen": 1, "liver": 5, "region": [1, 5]}, "numTraining": 3}),
+    ],
+)
+def test_names_are_read_from_a_json_file_beside_it(tmp_path, name, content):
+    path = write_map(tmp_path / "m.nii.gz")
+    (tmp_path / name).write_text(json.dumps(content))
+    found = read_label_names(path)
+    assert found.items() >= {1: "spleen", 5: "liver"}.items()
+    np.testing.assert_array_equal(read_mask(path, LabelChoice(("liver",))).array, of(0, 0, 5) > 0)
+
+
+def test_a_dataset_names_the_labels_of_its_label_folder(tmp_path):
+    path = write_map(tmp_path / "labelsTr" / "m.nrrd", of(1, 2, dtype="uint8"))
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "1": "liver", "2": "cancer"}}))
+    assert read_label_names(path) == {0: "background", 1: "liver", 2: "cancer"}
+    with pytest.raises(TumorgenError, match="cancer"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '"liver"',
+        "{}",
+        '{"labels": {"liver": [1, 2]}}',
+        '{"Modality": "CT", "kVp": 120}',
+        "[" * 9999,
+    ],
+)
+def test_other_json_files_name_nothing(tmp_path, content):
+    path = write_map(tmp_path / "m.nii")
+    (tmp_path / "m.json").write_text(content)
+    assert read_label_names(path) == {}
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_names_are_read_from_the_header_that_totalsegmentator_writes(tmp_path, extension):
+    rows = "".join(f'<Label Key="{key}" Red="1" Alpha="1"><![CDATA[{name}]]></Label>' for key, name in ORGANS.items())
+    xml = f'<?xml version="1.0"?><CaretExtension><LabelTable>{rows}</LabelTable></CaretExtension>'
+    image = nib.Nifti1Image(of(1, 5, dtype="uint8").T, np.diag([-1.0, -1.0, 5.0, 1.0]))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, xml.encode()))
+    nib.save(image, tmp_path / f"m{extension}")
+    assert read_label_names(tmp_path / f"m{extension}") == ORGANS
+    np.testing.assert_array_equal(read_mask(tmp_path / f"m{extension}", LabelChoice(("liver",))).array, of(0, 5) > 0)
+
+
+def test_a_file_that_is_none_names_nothing(tmp_path):
+    for name, content in {
+        "a.nii.gz": gzip.compress(b"x"),
+        "b.nii.gz": b"x",
+        "c.nii": b"",
+        "d.nrrd": b"NRRD0004",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert read_label_names(tmp_path / name) == {}
+    assert read_label_names(tmp_path / "none.nii.gz") == {}

@@ -1,0 +1,278 @@
+"""What a mask is: a volume of one value above zero; and how the liver is chosen from a map of several labels.
+
+Whole numbers that came through floating point count as whole, so 0.9999 is 1 beside 0. Arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TumorgenError
+from ..labels import LIVER, TUMOR
+from .geometry import Volume
+from .label_names import read_label_names
+from .reading import read_volume
+
+ANY = "any"  # word that stands for every label
+BETWEEN = ";"  # words of a choice in a table
+
+_MOST = 512  # labels of a map; an image has more values
+_ROUNDING = 1e-3  # by which a label may be off
+_BLOCK = 1 << 24  # voxels that are looked at together
+_NAMED = 8  # labels that a message names
+_LITS = (LIVER, TUMOR)  # in its label maps, and in those of the Medical Segmentation Decathlon
+_TUMOR_WORDS = {"tumor", "tumour", "lesion", "cancer", "metastasi", "metastase", "carcinoma", "hcc"}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChoice:
+    """Which labels of a file are what: numbers, or names that the file or a JSON file beside it gives them.
+
+    Attributes
+    ----------
+    liver
+        Labels that together are the liver; `any` is every one. None: the file must be a mask.
+    real_tumors
+        Labels of tumours that are really there, which are kept; the scan may have none of them.
+    unchecked
+        Whatever is above zero is liver, as masks were read before 0.2. So are those of a manifest, whose rows know
+        their masks by a checksum.
+
+    Raises
+    ------
+    TumorgenError
+        A label is empty or holds what parts labels in a table, or is chosen twice over.
+    """
+
+    liver: tuple[str, ...] = ()
+    real_tumors: tuple[str, ...] = ()
+    unchecked: bool = False
+
+    def __post_init__(self) -> None:
+        for word in (*self.liver, *self.real_tumors):
+            if not word.strip() or BETWEEN in word:
+                raise TumorgenError(f"label {word!r}: a number or a name is needed")
+        for word in set(self.liver) & set(self.real_tumors):
+            raise TumorgenError(f"label {word!r} is both liver and a real tumour; choose one")
+
+    @classmethod
+    def of_cells(cls, liver: str, real_tumors: str) -> LabelChoice:
+        """The choice that a row has recorded; of no words, what is above zero."""
+        chosen, there = (tuple(filter(None, cell.split(BETWEEN))) for cell in (liver, real_tumors))
+        return cls(chosen, there, unchecked=not (chosen or there))
+
+    @property
+    def cells(self) -> tuple[str, str]:
+        """The choice as a row records it."""
+        return BETWEEN.join(self.liver), BETWEEN.join(self.real_tumors)
+
+
+MASK = LabelChoice()
+EVERYTHING = LabelChoice(unchecked=True)
+
+
+def read_mask(path: Path, labels: LabelChoice = MASK) -> Volume:
+    """Read the liver from a mask or, where labels are chosen, from a label map (`find_liver`).
+
+    Raises
+    ------
+    TumorgenError
+        The file is not a volume that can be read (`read_volume`), it is empty, it is no mask and nothing is chosen from
+        it, or what is chosen is not in it.
+    """
+    volume = read_volume(path)
+    return Volume(find_liver(volume.array, labels, read_label_names(path), where=str(path)), volume.geometry)
+
+
+def find_liver(
+    array: NDArray[Any], labels: LabelChoice = MASK, names: Mapping[int, str] | None = None, *, where: str = "label"
+) -> NDArray[Any]:
+    """Find the liver, and tumours that are really there, in the values of a mask or a label map.
+
+    Parameters
+    ----------
+    array
+        Values (z, y, x) of any real type; zero and below are background.
+    labels
+        What is chosen.
+    names
+        Label -> name, where names are known.
+    where
+        What the values are of, for messages.
+
+    Returns
+    -------
+    liver
+        Boolean (z, y, x); or, where tumours are kept and are there, 0, 1 (liver) and 2 (such a tumour) as uint8.
+
+    Raises
+    ------
+    TumorgenError
+        There is no value above zero; there are several, and nothing is chosen from them; they are fractions, or those
+        of an image; what is chosen is not there; or a tumour that is there by its name is not chosen.
+    """
+    if labels.unchecked:
+        liver: NDArray[np.bool_] = array > 0
+        if not liver.any():
+            raise _empty(where)
+        return liver
+    found = _labels_in(array, where)
+    chosen, tumors = _choose(found, labels, names or {}, where)
+    liver = _is_high(array) if len(found) == 1 else _holds(array, chosen)
+    if not tumors:
+        return liver
+    both = liver.astype(np.uint8)
+    both[_holds(array, tumors)] = TUMOR
+    return both
+
+
+def _empty(where: str) -> TumorgenError:
+    return TumorgenError(f"{where}: the mask is empty; check the output of liver-mask")
+
+
+def _is_high(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Voxels of the one value above zero; what floating point has left in the background is none."""
+    high: NDArray[np.bool_] = array > (array.max() / 2 if array.dtype.kind == "f" else 0)
+    return high
+
+
+def _holds(array: NDArray[Any], labels: Collection[int]) -> NDArray[np.bool_]:
+    """Voxels that have one of some labels, up to rounding."""
+    whole = np.rint(array) if array.dtype.kind == "f" else array
+    return np.isin(whole, list(labels))
+
+
+def _labels_in(array: NDArray[Any], where: str) -> tuple[int, ...]:
+    """The labels of a mask or a label map, rising; a mask of whatever value has one."""
+    values = _values_above_zero(array)
+    if not values:
+        raise _empty(where)
+    low, high = values[0], values[-1]
+    if high - low <= _ROUNDING * high:
+        return (max(1, round(high)),)
+    if any(abs(value - np.rint(value)) > _ROUNDING for value in values):
+        raise TumorgenError(
+            f"{where}: holds fractions ({low:.4g} to {high:.4g}), as a map of probabilities does: no mask; cut it off"
+            " at one half, and save that"
+        )
+    if len(values) > _MOST:
+        raise TumorgenError(
+            f"{where}: holds more than {_MOST} values above 0, as an image does: neither a mask nor a label map"
+        )
+    return tuple(sorted({round(value) for value in values} - {0}))
+
+
+def _values_above_zero(array: NDArray[Any]) -> list[float]:
+    """Distinct values above zero, rising; of more than a label map has, some. In blocks, to save memory."""
+    found: set[Any] = set()
+    flat = array.reshape(-1)
+    for first in range(0, flat.size, _BLOCK):
+        block = flat[first : first + _BLOCK]
+        block = block[block > 0]
+        for known in found:
+            block = block[block != known]
+        if block.size:
+            common = block[0]  # nearly all masks have no other value, and need no sorting
+            found |= {common, *np.unique(block[block != common])[: _MOST + 1]}
+        if len(found) > _MOST:
+            break
+    return sorted(float(value) for value in found)
+
+
+def _choose(
+    found: tuple[int, ...], labels: LabelChoice, names: Mapping[int, str], where: str
+) -> tuple[set[int], set[int]]:
+    """Those of the labels found that are liver, and those that are real tumours.
+
+    Raises
+    ------
+    TumorgenError
+        Nothing is chosen from several, what is chosen is not there, or a tumour is there that is not chosen.
+    """
+    tumors = {number for word in labels.real_tumors for number in _numbers_of(word, found, names, where)}
+    rest = [label for label in found if label not in tumors]
+    if labels.liver:
+        liver = {number for word in labels.liver for number in _numbers_of(word, rest, names, where)}
+    else:
+        liver = {_only_liver(found, rest, names, where)}
+    if both := sorted(liver & tumors):
+        raise TumorgenError(f"{where}: label {_listed(both, names)} is both liver and a real tumour; choose one")
+    if not liver.intersection(rest):
+        raise TumorgenError(f"{where}: holds no label {' or '.join(labels.liver)}; it holds {_listed(found, names)}")
+    if unasked := [label for label in rest if label not in liver and _is_tumor(names.get(label, ""))]:
+        raise _not_healthy(where, unasked, names)
+    return liver, tumors.intersection(found)
+
+
+def _numbers_of(word: str, found: Sequence[int], names: Mapping[int, str], where: str) -> list[int]:
+    """The labels that a number or a name stands for."""
+    if word.isdecimal():
+        return [int(word)]
+    if word == ANY:
+        return list(found)
+    numbers = [number for number, name in names.items() if name.lower() == word.lower()]
+    if not numbers:
+        known = f"names are {_some(list(names.values()))}" if names else "no names are known; give a number"
+        raise TumorgenError(f"{where}: no label is called {word!r}: {known}; it holds {_listed(found, names)}")
+    return numbers
+
+
+def _only_liver(found: Sequence[int], rest: Sequence[int], names: Mapping[int, str], where: str) -> int:
+    """The liver of a file from which nothing is chosen: the one label that is there.
+
+    Raises
+    ------
+    TumorgenError
+        There are several, or the one is something else by its name.
+    """
+    holds = f"holds {_listed(found, names)}"
+    if not rest:
+        raise TumorgenError(f"{where}: {holds}, and no liver")
+    if len(rest) == 1:
+        name = names.get(rest[0], "").lower()
+        if name != "liver" and name and (_is_tumor(name) or "liver" in {other.lower() for other in names.values()}):
+            raise TumorgenError(f"{where}: {holds}, and no liver")
+        return rest[0]
+    if tumors := [label for label in rest if _is_tumor(names.get(label, ""))]:
+        raise _not_healthy(where, tumors, names)
+    if tuple(rest) == _LITS and not names:
+        raise TumorgenError(
+            f"{where}: {holds}. Where {TUMOR} is a tumour that is really there (LiTS, MSD), the scan is not healthy:"
+            f" leave it out, or keep the tumour with --label {LIVER} --real-tumours {TUMOR}. Otherwise choose the liver"
+            " with --label, which may be given several times"
+        )
+    known = next((name for name in names.values() if name.lower() == "liver"), "")
+    way = f"--label {known}" if known else "--label NUMBER (5 in TotalSegmentator's maps)"
+    raise TumorgenError(
+        f"{where}: {holds}: a label map, no mask; choose the liver with {way}, which may be given several times;"
+        f" --label {ANY} joins all"
+    )
+
+
+def _not_healthy(where: str, tumors: Sequence[int], names: Mapping[int, str]) -> TumorgenError:
+    return TumorgenError(
+        f"{where}: has a tumour that is really there, label {_listed(tumors, names)}, so the scan is not healthy; leave"
+        f" it out, or keep the tumour with --real-tumours {tumors[0]}"
+    )
+
+
+def _is_tumor(name: str) -> bool:
+    """Whether a name says that a label is a tumour of the liver, or just a tumour."""
+    words = {word.removesuffix("s") for word in re.findall("[a-z]+", name.lower())}
+    return bool(words & _TUMOR_WORDS) and words <= _TUMOR_WORDS | {"liver", "hepatic"}
+
+
+def _listed(labels: Sequence[int], names: Mapping[int, str]) -> str:
+    """`1 (spleen), 5 (liver), ...`: some labels, with their names where these are known."""
+    return _some([f"{label} ({names[label]})" if names.get(label) else str(label) for label in labels])
+
+
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(word[:40] for word in words[:_NAMED]) + (", ..." if len(words) > _NAMED else "")
