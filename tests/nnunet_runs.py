@@ -20,6 +20,17 @@ from tumorgen.imaging.reading import write_volume
 TRAINERS = Path(__file__).parent / "trainers"
 SMOKE = "nnUNetTrainerSmoke"
 
+# A spawned process imports torch and nnU-Net for seconds, and each command spawns several; forked ones have them. One
+# thread each, because a forked process has none of its parent's.
+FORKING = """
+import multiprocessing, multiprocessing.context, runpy, sys
+contexts = multiprocessing.context._concrete_contexts
+contexts["spawn"] = contexts["fork"]
+multiprocessing.cpu_count = lambda: 1
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 
 def environment(raw: Path, work: Path) -> dict[str, str]:
     """Environment of nnU-Net's commands: raw datasets in `raw`, what it writes under `work`, few processes."""
@@ -30,7 +41,7 @@ def environment(raw: Path, work: Path) -> dict[str, str]:
         "nnUNet_results": str(work / "results"),
         "nnUNet_extTrainer": str(TRAINERS),
         "nnUNet_def_n_proc": "1",
-        "OMP_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": "1",
     }
 
 
@@ -38,7 +49,7 @@ def run(command: str, *arguments: str, raw: Path, work: Path, **variables: str) 
     """Run one of nnU-Net's commands, with further environment variables, and return what it printed."""
     script = Path(sys.executable).with_name(command)
     done = subprocess.run(  # as users do: nnU-Net's own entry points
-        [str(script), *arguments],
+        [sys.executable, "-c", FORKING, str(script), *arguments],
         env={**environment(raw, work), **variables},
         text=True,
         stdout=subprocess.PIPE,
@@ -53,6 +64,18 @@ def plan_and_preprocess(raw: Path, dataset_id: int, work: Path) -> str:
     """`nnUNetv2_plan_and_preprocess` with the integrity check, for `3d_fullres`; returns what it printed."""
     arguments = ["-d", str(dataset_id), "-c", "3d_fullres", "-np", "1", "--verify_dataset_integrity"]
     return run("nnUNetv2_plan_and_preprocess", *arguments, raw=raw, work=work)
+
+
+def narrow_network(work: Path) -> None:
+    """Give each stage of the network that has been planned a sixteenth of its features, and nothing else.
+
+    nnU-Net plans for 8 GB of graphics memory; in two steps a network learns nothing, however wide it is.
+    """
+    (file,) = (work / "preprocessed").glob("*/nnUNetPlans.json")
+    plans = json.loads(file.read_text())
+    network = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    network["features_per_stage"] = [features // 16 for features in network["features_per_stage"]]
+    file.write_text(json.dumps(plans))
 
 
 def train(raw: Path, dataset_id: int, work: Path, fold: int = 0) -> Path:

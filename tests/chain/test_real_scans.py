@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
-from nnunet_runs import environment, plan_and_preprocess, train
+from nnunet_runs import environment, narrow_network, plan_and_preprocess, train
 
 from tumorgen.cli import main
 from tumorgen.imaging.boxes import bounding_box, grow
@@ -103,6 +103,7 @@ def test_nnunet_trains_on_what_synth_writes_and_liver_mask_takes_its_model(real,
 
     raw, work = real / "raw", real / "work"
     plan_and_preprocess(raw, 501, work)
+    narrow_network(work)
     model = train(raw, 501, work)
     used = json.loads((work / "preprocessed" / dataset.name / "splits_final.json").read_text())
     assert used == json.loads((dataset / "splits_final.json").read_text()), "nnU-Net has not taken the split by scan"

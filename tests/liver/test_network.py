@@ -20,6 +20,7 @@ from nnunet_runs import (
     TRAINERS,
     bare_model,
     environment,
+    narrow_network,
     plan_and_preprocess,
     threshold_model,
     train,
@@ -359,6 +360,7 @@ def test_a_model_that_nnunet_trained_finds_a_liver_mask(data, tmp_path, monkeypa
     raw, work = tmp_path / "raw", tmp_path / "work"
     write_dataset(raw, "Dataset901_Crops", cases, {"liver": 1})
     plan_and_preprocess(raw, 901, work)
+    narrow_network(work)
     model = train(raw, 901, work)
 
     monkeypatch.chdir(tmp_path)
