@@ -25,12 +25,15 @@ from .liver_mask import liver_mask
 from .merge import merge
 from .phantom import phantom
 from .preview import preview
+from .recipes import recipes
 from .replay import replay
 from .robustness import robustness
 from .synth import synth
 from .trainer_path import trainer_path
 from .verify import verify
 from .worst import worst
+
+_WHOLE = 1000  # characters: more than any sentence has
 
 EPILOG = """\b
 The main job, in three lines:
@@ -44,6 +47,15 @@ No data at hand? This runs everything on a phantom:
   tumorgen liver-mask demo/images demo/livers
   tumorgen synth --per-scan 5
 """
+
+
+SECTIONS = {
+    "Make training data": (liver_mask, synth, merge, replay, phantom),
+    "Check it": (verify, preview, audit),
+    "Train with tumours drawn on the fly": (healthy, trainer_path),
+    "Measure a model": (evaluate, robustness, worst),
+    "Choose how tumours are drawn": (recipes, fit),
+}
 
 
 class _Terminated(KeyboardInterrupt):
@@ -62,6 +74,13 @@ class _Group(click.Group):
     ) -> click.Context:
         with _goodbye():
             return super().make_context(info_name, args, parent, **extra)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands by what people do, each with its first sentence, whole."""
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                rows = [(str(command.name), command.get_short_help_str(_WHOLE)) for command in commands]
+                formatter.write_dl(rows, col_max=_WHOLE)
 
     def invoke(self, ctx: click.Context) -> object:
         # joblib's advice where a run ends early with work under way: it would come after the one line that says why.
@@ -117,20 +136,6 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (
-    liver_mask,
-    synth,
-    merge,
-    replay,
-    verify,
-    preview,
-    healthy,
-    trainer_path,
-    evaluate,
-    audit,
-    robustness,
-    worst,
-    fit,
-    phantom,
-):
-    main.add_command(_command)
+for _commands in SECTIONS.values():
+    for _command in _commands:
+        main.add_command(_command)

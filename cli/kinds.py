@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import pkgutil
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +15,27 @@ EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 NATURAL, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
+
+
+class SettingsFile(click.Path):
+    """A file of settings, or the name of one that comes along."""
+
+    name = "file or name"
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The file's path."""
+        from tumorgen.errors import TumorgenError
+        from tumorgen.method import find_settings
+
+        if not isinstance(value, str) or Path(value).exists() or Path(value).name != value or Path(value).suffix:
+            return super().convert(value, param, ctx)
+        try:
+            return find_settings(value)
+        except TumorgenError as error:
+            self.fail(f"{value}: no such file, and {error}", param, ctx)
 
 
 class TableChoice(click.Choice[str]):

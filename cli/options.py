@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pkgutil
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import as_usage_error
-from .kinds import EXISTING, FILE, FOLDER, NATURAL, TableChoice
+from .kinds import EXISTING, FILE, FOLDER, NATURAL, SettingsFile, TableChoice
 
 if TYPE_CHECKING:
     from tumorgen.dataset import Dataset
@@ -29,11 +30,12 @@ SCANS = Path("manifests/scans.csv")
 JOBS = "Processes; -1 is all cores."
 FORCE = "Start even if the disk does not have enough room."
 METHOD = "tumorgen.method.settings"
-RECIPE = "Whose tumours are drawn (docs/realism.md)."
+RECIPE = "Whose tumours are drawn (`tumorgen recipes`)."
 RECIPES = "tumorgen.method.recipes"
-SETTINGS = "TOML file with any of the method's parameters; what it does not name is the recipe's."
+SETTINGS = "TOML file with any of the method's parameters, or `mild`, `severe`, ...; the rest is the recipe's."
 LABEL = "Label of the liver, by number or name, where masks are label maps; given several times, they are joined."
 REAL_TUMORS = "Label of tumours that are really there: they stay tumours, and synthetic ones keep clear of them."
+NNUNET_FOLDERS = "nnUNet_preprocessed", "nnUNet_results"  # which nnU-Net does not run without, besides nnUNet_raw
 COPIES = Path("manifests")  # folder that gets copies of the manifests
 
 
@@ -180,9 +182,12 @@ class NewDataset:
 
     @property
     def export(self) -> str:
-        """The line that tells nnU-Net where the dataset is; empty where it knows."""
-        known = os.environ.get("nnUNet_raw") == str(self.root)
-        return "" if known else f"export nnUNet_raw={self.root.resolve()}\n  "
+        """The line that tells nnU-Net which of its folders are where; empty where it knows."""
+        root = self.root.resolve()
+        folders = {"nnUNet_raw": root} if os.environ.get("nnUNet_raw") != str(self.root) else {}
+        folders |= {name: root.parent / name for name in NNUNET_FOLDERS if not os.environ.get(name)}
+        given = " ".join(f"{name}={shlex.quote(str(folder))}" for name, folder in folders.items())
+        return f"export {given}\n  " if given else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +195,7 @@ class Method:
     """How tumours are drawn: a recipe, a file of settings on top of it, and the seed."""
 
     recipe: str = option(f"{RECIPES}:DEFAULT_RECIPE", RECIPE, cls=LateDefault, type=TableChoice(f"{RECIPES}:RECIPES"))
-    settings: Path | None = option(None, SETTINGS, type=EXISTING)
+    settings: Path | None = option(None, SETTINGS, type=SettingsFile())
     seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
     def load(self) -> Settings:

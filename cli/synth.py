@@ -15,7 +15,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import as_usage_error, made_in, report_failures
 from .estimate import print_estimate
-from .kinds import EXISTING, EXISTING_FILE, FILE, NATURAL, POSITIVE, TableChoice
+from .kinds import EXISTING_FILE, FILE, NATURAL, POSITIVE, SettingsFile, TableChoice
 from .options import (
     COPIES,
     FORCE,
@@ -55,7 +55,7 @@ class Drawing:
         (), "Switch a step off: vessel avoidance, deformation, ...", multiple=True, type=TableChoice(f"{METHOD}:STEPS")
     )
     recipe: str = option(f"{RECIPES}:DEFAULT_RECIPE", RECIPE, cls=LateDefault, type=TableChoice(f"{RECIPES}:RECIPES"))
-    settings: Path | None = option(None, SETTINGS, type=EXISTING)
+    settings: Path | None = option(None, SETTINGS, type=SettingsFile())
     seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
     def load(self) -> Settings:
@@ -106,6 +106,7 @@ Examples:
   tumorgen synth --images ct/ --masks livers/ --jobs 8 --sizes tiny,small
   tumorgen synth --recipe turing --without capsule         # the paper's tumours, of all steps but one
   tumorgen synth --images ct/ --masks segmentations/ --label liver       # masks that are label maps
+  tumorgen synth --recipe turing --settings severe         # see: tumorgen recipes
   tumorgen synth --pattern satellite --intensity portal --dataset-id 502 --name SynthSevere
   tumorgen synth --settings settings.toml --seed 7
   tumorgen synth --per-scan 1000 --estimate                # how long, how much?

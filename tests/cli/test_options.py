@@ -72,7 +72,7 @@ def test_help_of_a_setting_is_its_declaration() -> None:
 )
 def test_every_command_says_which_recipe_is_its_default(command: str, default: str) -> None:
     text = " ".join(CliRunner().invoke(main, [command, "--help"], terminal_width=110).output.split())
-    assert f"--recipe [{'|'.join(RECIPES)}] Whose tumours are drawn (docs/realism.md). [default: {default}]" in text
+    assert f"--recipe [{'|'.join(RECIPES)}] Whose tumours are drawn (`tumorgen recipes`). [default: {default}]" in text
     (recipe,) = [parameter for parameter in main.commands[command].params if parameter.name == "recipe"]
     assert recipe.get_default(click.Context(main.commands[command])) == default
 
@@ -110,10 +110,16 @@ def test_nnunet_is_told_where_the_dataset_is_only_where_it_looks_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("nnUNet_raw", raising=False)
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.delenv(name, raising=False)
     new = NewDataset(None, 501, "SynthLiver")
     assert new.root == Path("nnUNet_raw")
-    assert f"export nnUNet_raw={tmp_path / 'nnUNet_raw'}\n" in new.export
+    folders = [f"{name}={tmp_path / name}" for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")]
+    assert new.export == f"export {' '.join(folders)}\n  "
+    monkeypatch.setenv("nnUNet_preprocessed", "known")
+    assert new.export == f"export {folders[0]} {folders[2]}\n  "
+    monkeypatch.setenv("nnUNet_results", "known")
+    assert new.export == f"export {folders[0]}\n  "
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     assert (new.root, new.export) == (tmp_path, "")
     assert new.dataset().folder == tmp_path / "Dataset501_SynthLiver"

@@ -344,13 +344,16 @@ def test_output_that_cannot_be_written(scans, tmp_path, monkeypatch):
 
 def test_the_summary_says_where_to_go_next(scans, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("nnUNet_raw", raising=False)
+    for name in ("nnUNet_raw", "nnUNet_preprocessed"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("nnUNet_results", "known")
     command = ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks"), "--per-scan", "1"]
     result = CliRunner().invoke(main, [*command, "--sizes", "tiny", "--jobs", "1"])
     assert result.exit_code == 0, result.stderr
     assert "3 samples with" in result.stdout
     assert "nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0" in result.stdout
-    assert f"export nnUNet_raw={tmp_path / 'nnUNet_raw'}" in result.stdout
+    folders = (f"{name}={tmp_path / name}" for name in ("nnUNet_raw", "nnUNet_preprocessed"))
+    assert f"\n  export {' '.join(folders)}\n  nnUNetv2_plan" in result.stdout
     assert (tmp_path / "manifests" / "Dataset501_SynthLiver.tumors.csv").is_file()
 
 

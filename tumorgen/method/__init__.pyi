@@ -6,7 +6,15 @@ from .placement import count_clear, move_to_candidate
 from .plan import Plan, Tumor, sample_name, size_along, spacing_along
 from .reach import changed_mm
 from .real import SampleTraits, fit_to_real
-from .recipes import DEFAULT_RECIPE, RECIPES, find_differences, load_recipe, nearest_recipe
+from .recipes import (
+    DEFAULT_RECIPE,
+    RECIPES,
+    VARIATIONS,
+    find_differences,
+    find_settings,
+    load_recipe,
+    nearest_recipe,
+)
 from .rendering import render
 from .sampling import (
     MuRange,
@@ -28,6 +36,7 @@ __all__ = [
     "REAL",
     "RECIPES",
     "SIZES",
+    "VARIATIONS",
     "Bin",
     "Block",
     "MuRange",
@@ -52,6 +61,7 @@ __all__ = [
     "draw_tumor",
     "draw_variant",
     "find_differences",
+    "find_settings",
     "fit_to_real",
     "load_recipe",
     "load_scan",

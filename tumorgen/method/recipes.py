@@ -1,18 +1,37 @@
 """Recipes: whose tumours are drawn. Each is a complete TOML file of settings, which users copy and change.
 
-They lie in `manifests/recipes/` of the sources, and are installed with the package.
+Variations name a few settings alone, and lie on top of a recipe. The files of both are in `manifests/recipes/` of the
+sources, and are installed with the package.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
 
 from ..fields import check_choice, to_plain
 from .settings import Settings, load_settings
 
-RECIPES = ("lifelike", "paper", "turing", "published")
+# Names and what they stand for.
+RECIPES: Mapping[str, str] = MappingProxyType(
+    {
+        "lifelike": "as real tumours measure",
+        "paper": "what the paper trains on: Table 1 without mass effect and capsule",
+        "turing": "all steps of the paper's section 3, which it shows to radiologists",
+        "published": "what the authors' released code is described to do",
+    }
+)
+VARIATIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "mild": "one small tumour, no mass effect, no capsule (section 3.2)",
+        "multifocal": "two to five small tumours, spread over the liver (section 3.2)",
+        "severe": "a large, irregular tumour with a cluster of satellites (section 3.2)",
+        "no-tiny": "an ablation: no tiny tumours (Table 4)",
+    }
+)
 DEFAULT_RECIPE = "lifelike"
 TABLE_1_RECIPE = "turing"  # equals `Settings()`: all that version 0.1.0 knew, and what the robustness benchmark dials
 
@@ -32,9 +51,20 @@ def load_recipe(name: str = DEFAULT_RECIPE) -> Settings:
     TumorgenError
         There is no such recipe.
     """
-    check_choice("recipe", (name,), RECIPES)
-    with as_file(files("tumorgen.recipes") / f"{name}.toml") as path:
-        return load_settings(path)
+    check_choice("recipe", (name,), tuple(RECIPES))
+    return load_settings(find_settings(name))
+
+
+def find_settings(name: str) -> Path:
+    """The file of a recipe or a variation that comes along.
+
+    Raises
+    ------
+    TumorgenError
+        There is none of that name.
+    """
+    check_choice("settings", (name,), (*RECIPES, *VARIATIONS))
+    return Path(str(files("tumorgen.recipes") / f"{name}.toml"))
 
 
 def nearest_recipe(settings: Settings) -> str:

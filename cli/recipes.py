@@ -1,0 +1,35 @@
+"""`tumorgen recipes`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tumorgen recipes                                         # what comes along
+  tumorgen recipes lifelike > mine.toml                    # to copy and change
+  tumorgen synth --settings mine.toml
+  tumorgen synth --recipe turing --settings severe"""
+)
+@click.argument("name", required=False)
+def recipes(name: str | None) -> None:
+    """List the recipes and variations that come along, or print the settings of one.
+
+    A recipe is complete: `--recipe NAME`. A variation names a few settings and lies on top of a recipe: `--settings
+    NAME`, which takes a file, too.
+    """
+    from tumorgen.method import DEFAULT_RECIPE, RECIPES, VARIATIONS, find_settings
+
+    from .common import as_usage_error
+
+    if name:
+        with as_usage_error():
+            click.echo(find_settings(name).read_text(encoding="utf-8"), nl=False)
+        return
+    width = max(map(len, (*RECIPES, *VARIATIONS)))
+    for title, listed in (("recipes (--recipe NAME)", RECIPES), ("variations (--settings NAME)", VARIATIONS)):
+        click.echo(f"{title}:")
+        for each, meaning in listed.items():
+            click.echo(f"  {each:<{width}}  {meaning}{'; the default' if each == DEFAULT_RECIPE else ''}")
