@@ -26,6 +26,7 @@ from .merge import merge
 from .phantom import phantom
 from .preview import preview
 from .recipes import recipes
+from .remove import remove
 from .replay import replay
 from .robustness import robustness
 from .synth import synth
@@ -50,7 +51,7 @@ No data at hand? This runs everything on a phantom:
 
 
 SECTIONS = {
-    "Make training data": (liver_mask, synth, merge, replay, phantom),
+    "Make training data": (liver_mask, synth, merge, replay, remove, phantom),
     "Check it": (verify, preview, audit),
     "Train with tumours drawn on the fly": (healthy, trainer_path),
     "Measure a model": (evaluate, robustness, worst),

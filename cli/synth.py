@@ -161,6 +161,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
         else:
             report = synthesize_dataset(run)
             _print_report(report, new, shard, time.monotonic() - began)
+            _print_others(report, {source.case for source in sources} | {failure.name for failure in failures})
             failures += report.failures
     report_failures(failures)
 
@@ -203,6 +204,16 @@ def _print_report(report: RunReport, new: NewDataset, shard: Shard | None, secon
             " nnU-Net's own validation will be optimistic"
         )
     _print_next_steps(report, new, shard)
+
+
+def _print_others(report: RunReport, given: set[str]) -> None:
+    """Say how many samples are of scans that this run was not given: an earlier one was."""
+    others = [record.plan.case for record in report.records if record.plan.case not in given]
+    if others:
+        click.echo(
+            f"note: {plural(len(others), 'sample')} in the dataset, of {plural(len(set(others)), 'other scan')}, not of"
+            " those given; `tumorgen remove` takes them out"
+        )
 
 
 def _print_next_steps(report: RunReport, new: NewDataset, shard: Shard | None) -> None:

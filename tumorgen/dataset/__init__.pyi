@@ -13,6 +13,7 @@ from .provenance import (
 )
 from .raw import (
     BENCHMARK,
+    OVERVIEW,
     PROVENANCE,
     SUMMED,
     TEST,
@@ -32,6 +33,7 @@ __all__ = [
     "BENCHMARK",
     "IN_ROWS",
     "LOCK",
+    "OVERVIEW",
     "PROVENANCE",
     "SUMMED",
     "TEST",

@@ -24,6 +24,7 @@ from ..tables import SAMPLES, TUMORS, Record
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 MAX_FOLDS = 5
 BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"
+OVERVIEW = "overview.png"  # of the pictures that show samples, the one that shows several
 SUMMED = (BENCHMARK, "dataset.json", SAMPLES, PROVENANCE, "settings.toml", "splits_final.json", TUMORS)
 
 
@@ -58,6 +59,11 @@ class Dataset:
     def labels(self) -> Path:
         """Labels."""
         return self.folder / f"labels{self.part}"
+
+    @property
+    def pictures(self) -> Path:
+        """Pictures of samples, named after them, and the overview."""
+        return self.folder / "preview"
 
     def image(self, sample: str) -> Path:
         """Image of a sample; `_0000` is nnU-Net's number of the channel."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset import Dataset, find_written_dataset
+from ..dataset import OVERVIEW, Dataset, find_written_dataset
 from ..errors import Failure, TumorgenError
 from ..imaging import Volume, bounding_box, read_mask, read_volume, safe_name
 from ..labels import LIVER
@@ -25,8 +25,6 @@ from .panels import Panel, Side
 from .sheets import Sheet, crop_thumbnail, draw_sheet
 from .views import read_fitting, to_lps
 
-PICTURES = "preview"
-OVERVIEW = "overview.png"
 GRID = 10  # samples on the overview
 
 _Find = Callable[[Sequence[Record]], Mapping[str, Source]]  # finds the scan of each case
@@ -79,7 +77,7 @@ def preview_dataset(
         be used.
     """
     dataset = find_written_dataset(folder)
-    output = (output or folder / PICTURES).absolute()
+    output = (output or dataset.pictures).absolute()
     _refuse_training_folders(output, dataset)
     find = partial(find_sources, images=images, masks=masks, liver=liver)
     find([])

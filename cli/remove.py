@@ -1,0 +1,40 @@
+"""`tumorgen remove`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tumorgen.wording import plural
+
+from .kinds import EXISTING_FOLDER, FILE
+from .options import COPIES
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tumorgen remove nnUNet_raw/Dataset501_SynthLiver --case liver_12
+  tumorgen remove nnUNet_raw/Dataset501_SynthLiver --case liver_12 --case liver_40 --log-file removals.jsonl"""
+)
+@click.argument("dataset", type=EXISTING_FOLDER)
+@click.option("--case", "cases", multiple=True, required=True, help="Name of a scan; may be given several times.")
+@click.option("--log-file", type=FILE, help="Append a JSON line per scan to it, with the time.")
+def remove(dataset: Path, cases: tuple[str, ...], log_file: Path | None) -> None:
+    """Take all samples of a scan out of a dataset: images, labels, rows, checksums, splits and pictures.
+
+    DATASET is the dataset's folder. What is left is what a run of the other scans would have written. The scans
+    themselves are not touched, nor is what nnU-Net has made of the dataset.
+    """
+    from tumorgen.dataset import find_written_dataset
+    from tumorgen.generation import remove_cases
+
+    done = remove_cases(find_written_dataset(dataset), cases, copies=COPIES, log_file=log_file)
+    for case, count in done.removed.items():
+        click.echo(f"{case}: {plural(count, 'sample')} removed")
+    click.echo(f"{dataset}: {plural(len(done.report.records), 'sample')} left")
+    click.echo(
+        "note: a scan that is still among the inputs (manifests/scans.csv) is drawn into again by the next synth; what"
+        " nnU-Net preprocessed or trained before still holds it"
+    )

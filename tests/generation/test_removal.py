@@ -1,0 +1,122 @@
+"""A scan is taken out of a dataset: what is left is what a run of the other scans would have written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from phantoms import write_balls
+
+from tumorgen.cli import main
+from tumorgen.dataset.raw import Dataset
+from tumorgen.errors import TumorgenError
+from tumorgen.generation import removal
+from tumorgen.generation.removal import remove_cases
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
+from tumorgen.generation.verify import verify_dataset
+from tumorgen.method.recipes import load_recipe
+from tumorgen.tables.sources import match_sources
+
+SETTINGS = replace(load_recipe(), sizes=("tiny",))
+NAME = "Dataset501_SynthLiver"
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_balls(tmp_path_factory.mktemp("scans"), 3, "liver", (6.0, 4.0, 4.0))
+
+
+def make(scans: Path, root: Path, cases: tuple[str, ...]) -> Dataset:
+    sources, _ = match_sources(scans / "images", scans / "masks")
+    dataset = Dataset(root / NAME)
+    chosen = [source for source in sources if source.case in cases]
+    run = Run(dataset, chosen, SETTINGS, per_scan=2, val_per_scan=1, jobs=1, copies=root / "manifests")
+    assert not synthesize_dataset(run).failures
+    return dataset
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def others(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
+    """What a run of two of the scans writes."""
+    root = tmp_path_factory.mktemp("others")
+    make(scans, root, ("liver_0", "liver_2"))
+    return tree(root)
+
+
+@pytest.fixture
+def dataset(scans: Path, tmp_path: Path) -> Dataset:
+    """Of three scans, with pictures."""
+    return make(scans, tmp_path, ("liver_0", "liver_1", "liver_2"))
+
+
+def test_what_is_left_is_what_a_run_of_the_others_writes(dataset, others, tmp_path):
+    done = remove_cases(dataset, ["liver_1"], copies=tmp_path / "manifests")
+    assert done.removed == {"liver_1": 2}
+    assert len(done.report.records) == 4
+    assert tree(tmp_path) == others
+    assert verify_dataset(dataset.folder, jobs=1).problems == ()
+
+
+def test_pictures_that_may_show_it_go_too(dataset):
+    dataset.pictures.mkdir()
+    for name in ("liver_0_v0000", "liver_1_v0001", "overview"):
+        (dataset.pictures / f"{name}.png").write_bytes(b"png")
+    remove_cases(dataset, ["liver_1"])
+    assert [path.name for path in dataset.pictures.iterdir()] == ["liver_0_v0000.png"]
+
+
+@pytest.mark.parametrize("step", ["rewrite_manifest", "_delete_files", "describe_dataset"])
+def test_killed_at_any_step_the_same_command_does_the_rest(dataset, others, tmp_path, monkeypatch, step):
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            remove_cases(dataset, ["liver_1"], copies=tmp_path / "manifests")
+    remove_cases(dataset, ["liver_1"], copies=tmp_path / "manifests")
+    assert tree(tmp_path) == others
+
+
+def test_a_name_that_begins_like_it_is_another(dataset, scans):
+    """`liver_1` is no `liver_1_v0001`, nor is either a pattern."""
+    other = dataset.image("liver_1_v0000_v0000")
+    other.write_bytes(b"of another scan")
+    remove_cases(dataset, ["liver_1"])
+    assert other.exists()
+
+
+def test_what_cannot_be_removed_is_refused_and_nothing_changes(dataset, tmp_path):
+    before = tree(tmp_path)
+    with pytest.raises(TumorgenError, match=r"has no sample of liver_9; its scans are liver_0, liver_1, liver_2$"):
+        remove_cases(dataset, ["liver_0", "liver_9"])
+    with pytest.raises(TumorgenError, match="would be empty; remove the folder instead"):
+        remove_cases(dataset, ["liver_0", "liver_1", "liver_2"])
+    assert tree(tmp_path) == before
+
+
+def test_the_log_says_when_and_the_next_run_which_scans_it_was_not_given(dataset, scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "removals.jsonl"
+    result = CliRunner().invoke(main, ["remove", str(dataset.folder), "--case", "liver_1", "--log-file", str(log)])
+    assert result.exit_code == 0, result.stderr
+    assert "liver_1: 2 samples removed" in result.stdout
+    line = json.loads(log.read_text())
+    assert (line["case"], line["samples"], line["status"]) == ("liver_1", 2, "removed")
+    assert line["time"].endswith("+00:00")
+
+    one = write_balls(tmp_path / "one", 1, "liver", (6.0, 4.0, 4.0))
+    command = ["synth", "--images", str(one / "images"), "--masks", str(one / "masks"), "--per-scan", "2"]
+    command += ["--sizes", "tiny", "--val-per-scan", "1", "--jobs", "1", "--output", str(tmp_path)]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.stderr
+    assert "note: 2 samples in the dataset, of 1 other scan, not of those given" in result.stdout

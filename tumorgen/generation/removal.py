@@ -1,0 +1,114 @@
+"""Removal: the samples of a scan are taken out of a dataset, as where a patient withdraws.
+
+What is left is what a run of the other scans would have written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..dataset import OVERVIEW, Dataset, read_provenance
+from ..errors import TumorgenError, as_unwritable
+from ..imaging import safe_name
+from ..tables import recover_manifest
+from .log import open_log
+from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
+from .shards import read_division
+
+_VAL_PER_SCAN = re.compile(r" --val-per-scan (\d{1,6})$")
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalReport:
+    """What a removal did: the samples that are gone, by scan, and what is in the dataset now."""
+
+    removed: dict[str, int]
+    report: RunReport
+
+
+def remove_cases(
+    dataset: Dataset, cases: Collection[str], *, copies: Path | None = None, log_file: Path | None = None
+) -> RemovalReport:
+    """Remove the samples of some scans: images, labels, rows, checksums, splits and pictures.
+
+    Rows go first: if the process is killed, the same command does the rest.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    cases
+        Names of the scans.
+    copies
+        Folder that has a copy of the manifest, which is written anew.
+    log_file
+        Gets a line for each scan, with the time (`tumorgen.generation.log`).
+
+    Raises
+    ------
+    TumorgenError
+        The dataset has no sample of one of the scans, it would be empty, its shards are not merged, or a run is writing
+        to it.
+    """
+    with locked_dataset(dataset) as hold:
+        records = recover_manifest(dataset.manifest)
+        _refuse_unfit(dataset, cases, {record.plan.case for record in records}, was_killed=hold.interrupted)
+        hold.unfinished = True
+        rewrite_manifest(dataset.manifest, [record for record in records if record.plan.case not in cases])
+        samples = {record.plan.sample for record in records if record.plan.case in cases}
+        kept = {record.plan.sample for record in records} - samples
+        samples |= {sample for sample in _samples_on_disk(dataset, cases) if sample not in kept}
+        _delete_files(dataset, sorted(samples))
+        report = describe_dataset(dataset, Outcomes(), _val_per_scan(dataset), copies)
+        removed = {case: sum(_is_of(sample, case) for sample in samples) for case in sorted(cases)}
+        if log_file:
+            with open_log(log_file) as log:
+                for case, count in removed.items():
+                    log.add(case=case, samples=count, status="removed")
+        hold.unfinished = False
+    return RemovalReport(removed, report)
+
+
+def _refuse_unfit(dataset: Dataset, cases: Collection[str], there: Collection[str], *, was_killed: bool) -> None:
+    """Refuse what cannot be removed; of a removal that was killed the rows may be gone."""
+    if read_division(dataset):
+        raise TumorgenError(f"{dataset.folder}: has shards; run `tumorgen merge {dataset.folder}` first")
+    unknown = sorted(set(cases) - set(there))
+    unknown = [] if was_killed else [case for case in unknown if not any(_samples_on_disk(dataset, [case]))]
+    if unknown:
+        some = ", ".join(sorted(there)[:5]) + (", ..." if len(there) > 5 else "")
+        raise TumorgenError(f"{dataset.folder}: has no sample of {', '.join(unknown)}; its scans are {some}")
+    if set(there) <= set(cases):
+        raise TumorgenError(f"{dataset.folder}: would be empty; remove the folder instead")
+
+
+def _samples_on_disk(dataset: Dataset, cases: Collection[str]) -> Iterator[str]:
+    """Samples of some scans of which a file is there, by the files' names."""
+    for folder, suffix in ((dataset.images, "_0000.nii.gz"), (dataset.labels, ".nii.gz")):
+        for path in folder.glob(f"*{suffix}"):
+            sample = path.name.removesuffix(suffix)
+            if any(_is_of(sample, case) for case in cases):
+                yield sample
+
+
+def _is_of(sample: str, case: str) -> bool:
+    """Whether a sample is a variant of a scan, by its name."""
+    return bool(re.fullmatch(rf"{re.escape(case)}_v\d+", sample))
+
+
+def _delete_files(dataset: Dataset, samples: Sequence[str]) -> None:
+    """Delete the files of some samples, and the pictures that may show them."""
+    with as_unwritable(dataset.folder):
+        for sample in samples:
+            for path in (dataset.image(sample), dataset.label(sample), dataset.pictures / f"{safe_name(sample)}.png"):
+                path.unlink(missing_ok=True)
+        (dataset.pictures / OVERVIEW).unlink(missing_ok=True)
+
+
+def _val_per_scan(dataset: Dataset) -> int:
+    """How many variants of a scan the splits validate on, as the run was told; by default two."""
+    told = _VAL_PER_SCAN.search(str(read_provenance(dataset).get("command", "")))
+    return int(told[1]) if told else 2
