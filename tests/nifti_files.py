@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
@@ -19,3 +21,22 @@ def by_simpleitk(source: Volume, folder: Path) -> bytes:
     path = folder / "reference.nii"
     sitk.WriteImage(to_image(source), str(path))
     return path.read_bytes()
+
+
+def write_placed(
+    array: np.ndarray,
+    path: Path,
+    *,
+    sform: np.ndarray | None = None,
+    qform: np.ndarray | None = None,
+    codes: tuple[int, int] = (1, 1),
+) -> Path:
+    """A NIfTI file of voxels (z, y, x) with two places (RAS, 4 x 4); one of a code above 0 is meant."""
+    image = nib.Nifti1Image(np.transpose(array, (2, 1, 0)), None)
+    image.header.set_xyzt_units("mm")
+    for set_form, form in ((image.header.set_sform, sform), (image.header.set_qform, qform)):
+        set_form(np.eye(4) if form is None else form, 1)
+    image.header["sform_code"], image.header["qform_code"] = codes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.to_filename(path)
+    return path

@@ -4,7 +4,8 @@
 prints a table: kind of fault, tried, handled. `tests/faults/test_corpus.py` holds the program to it.
 
 A file is handled where what comes of it is one line that names it (or, where it is valid, the scan); where no
-traceback, no crash, no excess of memory or time comes of it; and where nothing appears outside the output folder.
+traceback, no crash, no line of a library's own, no excess of memory or time comes of it; and where nothing appears
+outside the output folder.
 """
 
 from __future__ import annotations
@@ -197,6 +198,13 @@ def geometry(m: Maker) -> None:
         m.nii("singular direction", (SROW, "<12f", row * 3), (QFORM, "<2h", (0, 2)))
     m.nii("singular direction", (256, "<3f", (float("nan"),) * 3), (QFORM, "<2h", (1, 0)))
     m.nii("affine and spacing disagree", (PIXDIM + 4, "<f", (1.75,)), (QFORM, "<2h", (0, 1)))
+    for shift, x in ((10.0, 1), (0.5, 1), (0.0, -1)):  # moved, moved a little, mirrored
+        form = (-3.5 * x, 0.0, 0.0, 70.0 * x + shift)
+        for codes in ((1, 1), (1, 2), (2, 1), (1, 4)):
+            m.nii("two places", (SROW, "<4f", form), (QFORM, "<2h", codes))
+    m.nii("two places", (SROW + 24, "<f", (0.35,)))  # sheared, as by a tilted gantry
+    m.nii("two places, alike up to rounding, valid", (SROW + 12, "<f", (70.00001,)), valid=True)
+    m.nii("no place, so the mask's is another", (QFORM, "<2h", (0, 0)))
     for row in ("0 0 0 0 0 0 0 0 0", "1 0 0 1 0 0 1 0 0", "nan 0 0 0 1 0 0 0 1", "1 0 0 .3 1 0 0 0 1", "1 0 0"):
         m.text("singular direction", "a.mha", ("TransformMatrix = 1 0 0 0 1 0 0 0 1", f"TransformMatrix = {row}"))
     for row in ("(0,0,0)", "(0,3.5,0)", "(nan,nan,nan)", "none", "(1,2)", "(1,1,0)"):
@@ -323,6 +331,12 @@ def series(m: Maker) -> None:
             slices[number].unlink()
     in_place("gantry tilt", *[(-20.0, -30.0 + 1.5 * k, 40.0 + 5 * k) for k in range(16)])
     in_place("mixed spacing", *[(-20.0, -30.0, 40.0 + 5 * k + 2.5 * max(0, k - 8)) for k in range(16)])
+    for taken in ({"AcquisitionNumber": 2}, {"AcquisitionTime": "120030"}, {"ConvolutionKernel": "B60f"}):
+        for others in (range(1, 16, 2), range(8, 16)):
+            slices = sorted(put("two acquisitions", AcquisitionTime="120000").iterdir())
+            for k in others:
+                place = (-20.0, -30.0, 40.0 + 5 * k)
+                save(header(phantom()[k], "1", k, place, **{"AcquisitionTime": "120030", **taken}), slices[k])
     in_place("slices at one place", *[(-20.0, -30.0, 40.0 + 5 * (k // 2)) for k in range(16)])
     for only in (None, 7):
         for rows, columns in ((17, 16), (16, 8), (0, 16), (65535, 65535), (16, 65535)):
@@ -524,6 +538,7 @@ def attempt(paths: list[str], mask: str, gib: float) -> Iterator[Try]:
     from tumorgen.errors import TumorgenError
     from tumorgen.imaging.reading import read_ct, read_volume
 
+    printed = _catch_output()
     resource.setrlimit(resource.RLIMIT_AS, (int(gib * 2**30),) * 2)
     for path in paths:
         signal.setitimer(signal.ITIMER_PROF, SECONDS + 5)  # and the process dies
@@ -541,7 +556,23 @@ def attempt(paths: list[str], mask: str, gib: float) -> Iterator[Try]:
                 error = f"{type(escaped).__name__}: {escaped}"
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
+        if raw := printed():
+            error = f"{error} printed {raw[-300:]!r}".strip()
         yield Try(path, "" in lines[:1], lines[0] if lines else "", time.process_time() - began, error)
+
+
+def _catch_output() -> Callable[[], str]:
+    """Send what libraries print of their own to a file, however they do it; give what came since it was asked."""
+    caught = tempfile.TemporaryFile("w+b")  # noqa: SIM115  # as long as the process lives
+    os.dup2(caught.fileno(), 2)
+
+    def since() -> str:
+        text = os.pread(caught.fileno(), 1 << 16, 0).decode(errors="replace")
+        os.ftruncate(caught.fileno(), 0)
+        os.lseek(caught.fileno(), 0, os.SEEK_SET)
+        return text
+
+    return since
 
 
 def _load(given: Path, mask: Path) -> object:

@@ -63,7 +63,10 @@ def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
         The header asks for too much, or its volume is not 3D.
     """
     if len(claim.size) != 3 or min(claim.size) < 2:
-        raise TumorgenError(f"{path}: is {len(claim.size)}D of size {claim.size} (x, y, z); a 3D volume is needed")
+        axes, advice = (
+            ("(x, y, z, ...)", ": write one of its volumes as 3D") if len(claim.size) > 3 else ("(x, y, z)", "")
+        )
+        raise TumorgenError(f"{path}: is {len(claim.size)}D of size {claim.size} {axes}; a 3D volume is needed{advice}")
     limit = limit_bytes()
     if claim.bytes > limit:
         raise TumorgenError(

@@ -5,9 +5,12 @@ Only these functions, and what decompresses DICOM, import SimpleITK, and only on
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,8 @@ from .geometry import Geometry, Volume
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+_STDERR = 2  # its descriptor, whatever Python's own stream is
+_one_at_a_time = threading.RLock()
 FARTHEST_MM = 1e6  # of an origin, from the scanner's centre; a header's float32 would not resolve voxels beyond
 
 
@@ -33,6 +38,51 @@ def to_image(volume: Volume) -> sitk.Image:
     image.SetOrigin(volume.geometry.origin_mm)
     image.SetDirection(volume.geometry.direction)
     return image
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Keep ITK's own warnings off the terminal: what is wrong with a file is said by what reads it, in one line."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Keep what ITK's readers of text headers print by themselves off the terminal; MetaIO does not ask whether it may.
+
+    One thread at a time, since standard error is the whole process's.
+    """
+    with _one_at_a_time:
+        kept = _copy_of_stderr()
+        try:
+            if kept is not None:
+                _send_stderr(os.open(os.devnull, os.O_WRONLY))
+            yield
+        finally:
+            if kept is not None:
+                _send_stderr(kept)
+
+
+def _copy_of_stderr() -> int | None:
+    """A descriptor of what standard error goes to; None where there is no such thing."""
+    with suppress(OSError):
+        return os.dup(_STDERR)
+    return None
+
+
+def _send_stderr(descriptor: int) -> None:
+    """Let standard error go to what a descriptor goes to, which is closed."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    os.dup2(descriptor, _STDERR)
+    os.close(descriptor)
 
 
 def open_image(file: Path, reader_name: str, path: Path) -> sitk.ImageFileReader:
@@ -57,9 +107,14 @@ def open_image(file: Path, reader_name: str, path: Path) -> sitk.ImageFileReader
     reader = sitk.ImageFileReader()
     reader.SetImageIO(reader_name)
     try:
-        reader.SetFileName(str(file))
-        reader.ReadImageInformation()
+        with quiet_itk():
+            reader.SetFileName(str(file))
+            reader.ReadImageInformation()
     except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise TumorgenError(
+                f"{path}: its axes are not at right angles (a tilted gantry?), which nnU-Net refuses; resample it first"
+            ) from error
         raise TumorgenError(f"{path}: not a readable volume ({reason_of(error)})") from error
     if reader.GetNumberOfComponents() != 1:
         raise TumorgenError(f"{path}: has {reader.GetNumberOfComponents()} values per voxel; a scalar volume is needed")
@@ -115,7 +170,8 @@ def nifti_header_of(geometry: Geometry, dtype: np.dtype[Any]) -> bytes:
     corner = np.zeros((2, 2, 2), dtype)
     with _temporary_nifti() as file:
         try:
-            sitk.WriteImage(to_image(Volume(corner, geometry)), str(file))
+            with quiet_itk():
+                sitk.WriteImage(to_image(Volume(corner, geometry)), str(file))
         except (RuntimeError, TypeError) as error:
             raise TumorgenError(f"volume of {dtype}: cannot be written as NIfTI ({reason_of(error)})") from error
         content = file.read_bytes()

@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError
 from .claims import Claim, first_bytes, refuse_excess
+from .files import extension_of, open_regular
 from .geometry import Geometry, Volume
 from .itk import geometry_of_nifti, nifti_header_of
+from .places import QFORM, SFORM, TRUSTS, affine_of, choose_form, said_forms
 
 _NIFTI_2_BYTES = 540  # of its header, with which it begins
 HEADER_BYTES = 352  # with the four behind it that say whether extensions follow
@@ -40,6 +42,7 @@ DIRECTION = (1.0, -0.0, -0.0, -0.0, 1.0, -0.0, 0.0, 0.0, 1.0)  # along the axes,
 
 _CODES = {kind: code for code, kind in DTYPES.items()}
 _NOT_SCALAR = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB", 2304: "RGBA", 1: "single bits"}
+_GZIP = b"\x1f\x8b"
 _PACKED = 1 << 16  # bytes of a gzip file that hold the header
 _STEP = 1 << 20  # bytes; gzip readers make a copy of what they are asked for
 _BLOCK = 1 << 24  # voxels looked at together
@@ -56,28 +59,82 @@ _FIELDS = """
 NIFTI_1 = np.dtype([(name, kind) for name, _, kind in (field.partition(":") for field in _FIELDS.split())])
 
 
-def read_nifti(file: BinaryIO, path: Path) -> Volume:
+def read_nifti(file: BinaryIO, path: Path, trust: str = "") -> Volume:
     """Read an open NIfTI file (.nii, .nii.gz) to its end, checksum included.
 
-    Scaled voxels are scaled as ITK does it: whole numbers become float32.
+    Scaled voxels are scaled as ITK does it: whole numbers become float32. `trust` says which of two places holds where
+    the header contradicts itself (`imaging.places`).
 
     Raises
     ------
     TumorgenError
-        The header is damaged, is not that of a scalar 3D volume, asks for too much, or has a geometry that no scanner
-        makes; the file has fewer or many more bytes than its header says; the checksum does not match; voxels are NaN
-        or infinite.
+        The header is damaged, is not that of a scalar 3D volume, asks for too much, contradicts itself about where
+        voxels lie, or has a geometry that no scanner makes; the file has fewer or many more bytes than its header says;
+        the checksum does not match; voxels are NaN or infinite.
     """
-    is_packed = path.name.lower().endswith(".gz")
-    start = _unpacked_start(file, path) if is_packed else first_bytes(file, HEADER_BYTES, path)
+    start, header = _open_header(file, path)
+    claim = _claim(header, path, compressed=_is_packed(path))
+    form = _check_place(header, path, trust)
+    refuse_excess(claim, file, path)
+    geometry = plain_geometry(start) or geometry_of_nifti(_bare_header(header, start, form), claim, path)
+    return Volume(_read_voxels(header, claim, file, path), geometry)
+
+
+def says_place(path: Path) -> bool:
+    """Whether a file says where its voxels lie; so does what is no NIfTI file, or cannot be read as one.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be opened.
+    """
+    if extension_of(path) not in (".nii", ".nii.gz"):
+        return True
+    with open_regular(path) as file:
+        try:
+            return bool(said_forms(_open_header(file, path)[1]))
+        except TumorgenError:  # reading it says so
+            return True
+
+
+def _is_packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def _open_header(file: BinaryIO, path: Path) -> tuple[bytes, np.ndarray]:
+    """The first bytes of an open file, unpacked, and the header in them.
+
+    Raises
+    ------
+    TumorgenError
+        There is no header of NIfTI-1.
+    """
+    raw = first_bytes(file, _PACKED if _is_packed(path) else HEADER_BYTES, path)
+    if _is_packed(path) == (raw[:2] != _GZIP) and raw:
+        _refuse_misnamed(raw, path)
+    start = _unpacked_start(raw, path) if _is_packed(path) else raw
     try:
-        header = parse_header(start)
+        return start, parse_header(start)
     except TumorgenError as error:
         raise TumorgenError(f"{path}: not a readable volume ({error})") from None
-    claim = _claim(header, path, compressed=is_packed)
-    refuse_excess(claim, file, path)
-    geometry = plain_geometry(start) or geometry_of_nifti(_without_extensions(header, start), claim, path)
-    return Volume(_read_voxels(header, claim, file, path), geometry)
+
+
+def _refuse_misnamed(raw: bytes, path: Path) -> None:
+    """Refuse a file that is sound but for its name, which says whether it is compressed.
+
+    Raises
+    ------
+    TumorgenError
+        It is not compressed and is called so, or the reverse.
+    """
+    if raw[:2] == _GZIP:
+        raise TumorgenError(f"{path}: is compressed with gzip, but not called so; rename it to {path.name}.gz")
+    try:
+        parse_header(raw)
+    except TumorgenError:
+        return
+    plain = path.name[: -len(".gz")]
+    raise TumorgenError(f"{path}: is not compressed, but called so; rename it to {plain}, or compress it with gzip")
 
 
 def parse_header(start: bytes) -> np.ndarray:
@@ -166,18 +223,21 @@ def nifti_header(geometry: Geometry, voxels: NDArray[Any]) -> bytes:
     return bytes(header)
 
 
-def _unpacked_start(file: BinaryIO, path: Path) -> bytes:
+def _unpacked_start(raw: bytes, path: Path) -> bytes:
     """The first bytes of what a gzip file packs; of a bomb no more than a header."""
     try:
-        return zlib.decompressobj(31).decompress(first_bytes(file, _PACKED, path), HEADER_BYTES)
+        return zlib.decompressobj(31).decompress(raw, HEADER_BYTES)
     except zlib.error as error:
         raise TumorgenError(f"{path}: not a readable volume (it is damaged, or not compressed with gzip)") from error
 
 
-def _without_extensions(header: np.ndarray, start: bytes) -> bytes:
-    """A header as a file that has nothing else: what ITK is asked about where voxels lie."""
+def _bare_header(header: np.ndarray, start: bytes, form: str) -> bytes:
+    """A header as a file that has nothing else: what ITK is asked about where voxels lie, by the form that is named."""
     bare = bytearray(start[: header.dtype.itemsize] + bytes(4))
-    np.frombuffer(bare, header.dtype, 1)["vox_offset"] = len(bare)
+    fields = np.frombuffer(bare, header.dtype, 1)
+    fields["vox_offset"] = len(bare)
+    for other in TRUSTS if form else ():
+        fields[f"{other}_code"] *= other == form
     return bytes(bare)
 
 
@@ -189,7 +249,7 @@ def _claim(header: np.ndarray, path: Path, *, compressed: bool) -> Claim:
         what = _NOT_SCALAR.get(code)
         reason = f"{what}, more than a number per voxel" if what else f"its data type {code} is unknown"
         raise TumorgenError(f"{path}: {reason}; a scalar volume is needed")
-    if rank == 5 and size[3:4] == (1,):
+    if rank == 5 and size[3:4] == (1,) and size[4] != 1:
         raise TumorgenError(f"{path}: has {size[4]} values per voxel; a scalar volume is needed")
     each = voxel_type(header).itemsize
     if int(header["bitpix"]) != 8 * each:
@@ -201,7 +261,7 @@ def _claim(header: np.ndarray, path: Path, *, compressed: bool) -> Claim:
 
 
 def _check_numbers(header: np.ndarray, path: Path) -> None:
-    """Refuse impossible numbers: where the voxels begin, their spacing, scale and place in space."""
+    """Refuse impossible numbers: where the voxels begin, their spacing and scale."""
     offset = float(header["vox_offset"])
     least = int(header["sizeof_hdr"]) + 4
     if not least <= offset <= LONGEST_EXTENSIONS or offset != int(offset):
@@ -212,24 +272,38 @@ def _check_numbers(header: np.ndarray, path: Path) -> None:
     for name in ("scl_slope", "scl_inter"):
         if not math.isfinite(float(header[name])):
             raise TumorgenError(f"{path}: its header is damaged: {name} is {float(header[name])}")
-    forms = [header[f"srow_{axis}"][:4] for axis in "xyz"] if int(header["sform_code"]) > 0 else []
-    quaternion = [header[f"quatern_{axis}"] for axis in "bcd"] + [header[f"qoffset_{axis}"] for axis in "xyz"]
-    if not np.isfinite(forms).all() or (int(header["qform_code"]) > 0 and not np.isfinite(quaternion).all()):
+
+
+def _check_place(header: np.ndarray, path: Path, trust: str) -> str:
+    """Refuse impossible numbers of a place, and two places; return the form to read it by, empty where any will do."""
+    said = said_forms(header)
+    quaternion = [float(header[f"quatern_{axis}"]) for axis in "bcd"]
+    numbers = {
+        SFORM: [header[f"srow_{axis}"][:4] for axis in "xyz"],
+        QFORM: [*quaternion, *(header[f"qoffset_{axis}"] for axis in "xyz")],
+    }
+    if not all(np.isfinite(np.asarray(numbers[form], np.float64)).all() for form in said):
         raise TumorgenError(f"{path}: its place in space holds NaN or infinite numbers; repair the header")
-    if forms:
-        _check_sform(np.array(forms, np.float64)[:, :3], spacing, path)
-    elif int(header["qform_code"]) > 0 and sum(float(part) ** 2 for part in quaternion[:3]) > 1 + 1e-6:
+    if said == (QFORM,) and sum(part**2 for part in quaternion) > 1 + 1e-6:
         raise TumorgenError(f"{path}: its quaternion is no rotation; repair the header")
+    if SFORM in said and trust != QFORM:
+        _check_sform(header, path)
+    return choose_form(header, path, trust)
 
 
-def _check_sform(matrix: np.ndarray, spacing: tuple[float, ...], path: Path) -> None:
+def _check_sform(header: np.ndarray, path: Path) -> None:
     """Refuse an affine that is flat, or that contradicts the spacing: readers would not agree where a voxel is."""
+    spacing = tuple(float(s) for s in header["pixdim"][1:4])
+    matrix = affine_of(header, SFORM)[:, :3]
     lengths = np.linalg.norm(matrix, axis=0)
     if not (lengths > 0).all() or abs(np.linalg.det(matrix / lengths)) < 0.9:
         raise TumorgenError(f"{path}: its direction is not orthonormal, which nnU-Net refuses; resample it first")
     if not np.allclose(lengths, spacing, rtol=0.01, atol=1e-3):
         says = tuple(round(float(length), 4) for length in lengths)
-        raise TumorgenError(f"{path}: its affine says spacing {says} mm (x, y, z), its pixdim {spacing}; repair one")
+        other = ", or --trust qform" if QFORM in said_forms(header) else ""
+        raise TumorgenError(
+            f"{path}: its affine says spacing {says} mm (x, y, z), its pixdim {spacing}; repair one{other}"
+        )
 
 
 def _read_voxels(header: np.ndarray, claim: Claim, file: BinaryIO, path: Path) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from ..errors import TumorgenError
 from .claims import Claim, format_of, refuse_excess
 from .files import open_regular, refuse_undecodable, whole_file
 from .geometry import Volume
-from .itk import geometry_of, open_image, reason_of, to_image
+from .itk import geometry_of, open_image, quiet_itk, reason_of, silent_stderr, to_image
 from .nifti import read_nifti, refuse_non_finite
 from .text_headers import check_stream, meta_claim, nrrd_claim
 
@@ -29,20 +29,27 @@ _TEXT_FORMATS: dict[str, tuple[Callable[[BinaryIO, Path], Claim], str]] = {  # h
 }
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, trust: str = "") -> Volume:
     """Read a 3D scalar volume: NIfTI, NRRD or MetaImage, as its extension says.
+
+    Parameters
+    ----------
+    path
+        The file.
+    trust
+        `sform` or `qform`: which of two places holds where those of a NIfTI header contradict each other.
 
     Raises
     ------
     TumorgenError
         Missing, unreadable or truncated file; not 3D; not scalar; larger than the limit (`imaging.claims`); geometry
-        that no scanner makes; a header that names files elsewhere; NaN or infinite voxels.
+        that no scanner makes; two places, and no `trust`; a header that names files elsewhere; NaN or infinite voxels.
     """
     with open_regular(path) as file:
         extension = format_of(file, path)
         if extension in _TEXT_FORMATS:
             return _read_with_itk(file, path, extension)
-        return read_nifti(file, path)
+        return read_nifti(file, path, trust)
 
 
 def _read_with_itk(file: BinaryIO, path: Path, extension: str) -> Volume:
@@ -53,11 +60,13 @@ def _read_with_itk(file: BinaryIO, path: Path, extension: str) -> Volume:
     claim = claim_of(file, path)
     with nullcontext(file) if claim.data == path else open_regular(claim.data) as data:
         refuse_excess(claim, data, path)
-        reader = open_image(path, reader_name, path)
+        with silent_stderr():
+            reader = open_image(path, reader_name, path)
         geometry = geometry_of(reader, claim, path)
         check_stream(claim, data, path)
     try:
-        array = sitk.GetArrayFromImage(reader.Execute())
+        with silent_stderr():
+            array = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise TumorgenError(f"{path}: cannot be read ({reason_of(error)}); is the file truncated?") from error
     refuse_non_finite(array, path)
@@ -98,6 +107,7 @@ def write_volume(volume: Volume, path: Path) -> None:
     refuse_undecodable(path)
     with whole_file(path) as partial:
         try:
-            sitk.WriteImage(to_image(volume), str(partial), useCompression=True)
+            with quiet_itk():
+                sitk.WriteImage(to_image(volume), str(partial), useCompression=True)
         except RuntimeError as error:
             raise TumorgenError(f"{path}: cannot be written ({reason_of(error)})") from error
