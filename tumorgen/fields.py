@@ -113,6 +113,12 @@ def required_columns(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in column_fields(kind) if field.default is MISSING)
 
 
+@cache
+def blank_columns(kind: type) -> tuple[str, ...]:
+    """Columns that are empty where there is nothing to say, by their default."""
+    return tuple(field.name for field in column_fields(kind) if field.default in ("", None))
+
+
 def find_field(kind: type, name: str) -> Field:
     """A field by its dotted name, `intensity.model`.
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tumorgen.tables.codec import neutral, plain, rows_of, text_of
+from tumorgen.errors import TumorgenError
+from tumorgen.fields import blank_columns, required_columns
+from tumorgen.tables.codec import neutral, parse_row, plain, read_text, rows_of, text_of
 from tumorgen.tables.manifest import TUMOR_COLUMNS
 
 ANY = st.text(st.characters(), max_size=30)
@@ -84,7 +87,7 @@ def test_tables_round_trip_a_row_a_line(cells):
     rows = [dict(zip("abc", row, strict=True)) for row in cells]
     text = text_of("abc", rows)
     assert text.count("\n") == 1 + len(rows)  # so that a row that was cut off is known by its missing line end
-    assert [row for _, row in rows_of(PATH, text, ["a"])] == rows
+    assert [row for _, row in rows_of(PATH, text, ["a"])] == [row for row in rows if any(row.values())]
     text.encode()  # whatever a file name was, the table is UTF-8
 
 
@@ -96,3 +99,81 @@ def test_ordinary_tables_keep_their_bytes():
         rows = [row for _, row in rows_of(path, content, columns)]
         assert text_of(columns, rows) == content
     assert (golden / "plans.tumors.csv").read_text().startswith(",".join(TUMOR_COLUMNS))
+
+
+# ---- as spreadsheets and hands save them
+
+
+@dataclass(frozen=True)
+class Lump:
+    name: str
+    count: int
+    size_mm: float
+    note: str = ""
+    origin: str | None = None
+
+
+BLANK = blank_columns(Lump)
+HEADER = "name,count,size_mm,note,origin"
+LUMPS = [Lump("a", 1, 2.5), Lump("b", 2, 3.0, "odd", "left")]
+
+
+def read(text: str) -> list[Lump]:
+    rows = rows_of(PATH, text, required_columns(Lump), unique="name", blank=BLANK)
+    return [parse_row(Lump, row, where) for where, row in rows]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEADER}\na,1,2.5,,\nb,2,3,odd,left\n",
+        f"{HEADER}\r\na,1,2.5\r\nb,2,3,odd,left\r\n",  # empty cells at the end left out
+        f"{HEADER},\na,1,2.5,,,\nb,2,3,odd,left,\n",  # or put there
+        f"{HEADER}\na,1,2.5,,,,,\n,,,,\nb,2,3,odd,left\n,,,,\n\n \n",  # rows of nothing
+        f"{HEADER}\na,1.0,2.5\nb,2.,3.00,odd,left\n",
+        " name , count,size_mm,note,origin \n a , 1 , 2.5 \nb,2,3,odd,left",
+    ],
+)
+def test_what_spreadsheets_leave_out_and_put_in_changes_nothing(text):
+    assert read(text) == LUMPS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{HEADER}\na,1\n", r"table.csv:2: not as many cells as columns; cut off\?"),
+        (f"{HEADER}\na,1,2.5,,,more\n", r"table.csv:2: not as many cells as columns"),
+        (f"{HEADER}\n,1,2.5\n,2,2.5\n", r"table.csv:3: name '' is there twice"),
+        (f"{HEADER},count\na,1,2.5,,,3\n", "table.csv: column 'count' is there twice"),
+        (HEADER.replace(",", ";"), "its cells are parted by semicolons; save it parted by commas, with decimal points"),
+        ('"name";"count";size_mm\r\n"a";1;2,5\r\n', "its cells are parted by semicolons"),
+        ("name\tcount\tsize_mm\na\t1\t2.5\n", "its cells are parted by tabs"),
+        ("name|count|size_mm\na|1|2.5\n", "its cells are parted by bars"),
+        ("name;count\na;1\n", "columns missing: name, count, size_mm"),
+        (f'{HEADER}\na,1,"2,5"\n', "column size_mm: '2,5' has a decimal comma; save the table with decimal points"),
+        (
+            f"{HEADER}\na,1.23457E+18,2\n",
+            "column count: '1.23457E\\+18' is not of type int: a spreadsheet has rounded it",
+        ),
+        (f"{HEADER}\na,1.5,2\n", "column count: '1.5' is not of type int$"),
+    ],
+)
+def test_what_cannot_be_taken_is_said(text, message):
+    with pytest.raises(TumorgenError, match=message):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (HEADER.encode("utf-16"), r"it is UTF-16 \('Unicode text'\); save it as that"),
+        (b"\xfe\xff" + HEADER.encode("utf-16-be"), "it is UTF-16"),
+        (b"PK\x03\x04" + bytes(40), "it is a workbook of a spreadsheet"),
+        (f"{HEADER}\nM\u00fcller,1,2".encode("cp1252"), r"\(.*\); save it as UTF-8"),
+    ],
+)
+def test_other_encodings_are_named(tmp_path, content, reason):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(TumorgenError, match=f"{path}: cannot be read as a CSV table in UTF-8.*{reason}"):
+        read_text(path)

@@ -103,6 +103,16 @@ def test_bad_tables_get_one_line(tmp_path, text, message):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("status", ["OK", "Ok", " ok "])
+def test_a_table_as_a_spreadsheet_saves_it_is_read(tmp_path, status):
+    """Capitals in the status, no separators behind the last cell, and rows of separators alone."""
+    path = tmp_path / "scans.csv"
+    write_scans([replace(ROW, status="ok", flags="", reason="")], path)
+    header, row = path.read_text().splitlines()
+    path.write_text(f"{header}\r\n{row.rstrip(',')[:-2]}{status}\r\n{',' * header.count(',')}\r\n", newline="")
+    assert read_scans(path) == [replace(ROW, status="ok", flags="", reason="")]
+
+
 def test_bytes_that_are_no_text_get_one_line(tmp_path):
     (tmp_path / "scans.csv").write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(TumorgenError, match="cannot be read as a CSV table"):

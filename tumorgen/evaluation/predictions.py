@@ -5,6 +5,7 @@ A case with a fault has no scores, but a `status` and a `reason`; the other case
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -120,8 +121,8 @@ def manifest_beside(reference: Path) -> Path | None:
     if not manifest.is_file():
         return None
     with manifest.open(encoding="utf-8-sig", errors="replace") as file:
-        columns = file.readline().strip().split(",")
-    return manifest if {"sample", "case"} <= set(columns) else None
+        columns = {name.strip(' "') for name in re.split(r"[,;|\t]", file.readline().strip())}  # reading says which
+    return manifest if {"sample", "case"} <= columns else None
 
 
 def find_pairs(predictions: Path, reference: Path, listings: Mapping[str, Listing]) -> list[Pair]:

@@ -163,7 +163,8 @@ def refuse_irregular(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise TumorgenError(f"{path}: no such file") from None
+        windows = " (a path of Windows?)" if os.sep != "\\" and "\\" in str(path) else ""
+        raise TumorgenError(f"{path}: no such file{windows}") from None
     except (OSError, ValueError) as error:  # a loop of links, no permission, a name too long, a NUL in it
         raise TumorgenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     _refuse_mode(path, mode)

@@ -9,16 +9,17 @@ import csv
 import io
 import re
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import TumorgenError
-from ..fields import column_fields, columns
+from ..fields import column_fields, columns, refuse_twins
 from ..imaging import whole_file
 
 Row = dict[str, str]
+_MORE = "\0"  # stands for cells beyond the last column; no column is called so
 T = TypeVar("T")
 
 # A spreadsheet computes what begins so, unless it is a number; an apostrophe in front says that it is text.
@@ -26,6 +27,16 @@ _FORMULA = re.compile(r"[=+\-@'\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.ASCII | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LINE = re.compile(r"[^\r\n]*(\r\n|\r|\n)|[^\r\n]+")
+_WHOLE = re.compile(r"([+-]?\d+)\.0*")  # a whole number, as tables of numbers write it
+_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+_ROUNDED = re.compile(r"[+-]?\d(\.\d+)?[eE]\+?\d+")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_NO_TEXT = {  # what a file begins with that is no text in UTF-8
+    b"PK\x03\x04": "a workbook of a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "a workbook of a spreadsheet",
+    b"\xff\xfe": "UTF-16 ('Unicode text')",
+    b"\xfe\xff": "UTF-16 ('Unicode text')",
+}
 _CODE = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
 
 
@@ -65,37 +76,45 @@ def read_text(path: Path, *, torn: bool = False) -> str:
     """
     try:
         content = path.read_bytes()
+        for start, what in _NO_TEXT.items():
+            if content.startswith(start):
+                raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8: it is {what}; save it as that")
         return (content[: content.rfind(b"\n") + 1] if torn else content).decode("utf-8-sig")
     except FileNotFoundError:
         raise TumorgenError(f"{path}: no such file") from None
     except OSError as error:
         raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error})") from error
+        raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as UTF-8") from error
 
 
-def rows_of(path: Path, text: str, required: Sequence[str], *, unique: str = "") -> Iterator[tuple[str, Row]]:
+def rows_of(
+    path: Path, text: str, required: Sequence[str], *, unique: str = "", blank: Collection[str] = ()
+) -> Iterator[tuple[str, Row]]:
     """Each row of a table's text with where it stands, `file:line`; its cells as they were before `text_of`.
 
-    `unique` is a column that names files: no two rows have the same in it, capitals apart.
+    `unique` is a column that names files: no two rows have the same in it, capitals apart. `blank` are columns that may
+    be empty: their cells may be missing at the end of a row, where spreadsheets drop them. Rows without any text are
+    left out.
 
     Raises
     ------
     TumorgenError
         A required column is missing, a row has not as many cells as columns, or the text is not CSV.
     """
+    if len(required) > 1:
+        _refuse_separator(path, text, required)
     # Line by line: io.StringIO takes four bytes a character of long tables.
-    reader = csv.DictReader((found[0] for found in _LINE.finditer(text)), strict=True)
+    reader = csv.DictReader((found[0] for found in _LINE.finditer(text)), restkey=_MORE, strict=True)
     seen = set()
     try:
-        missing = [name for name in required if name not in (reader.fieldnames or ())]
-        if missing:
-            raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}")
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        _check_header(path, reader.fieldnames, required)
         for cells in reader:
             where = f"{path}:{reader.line_num}"
-            if None in cells or None in cells.values():
-                raise TumorgenError(f"{where}: not as many cells as columns; cut off?")
-            row = {name: plain(cell) for name, cell in cells.items()}
+            row = _row_of(cells, blank, where)
+            if not row:
+                continue
             if unique:
                 name = row[unique].lower()  # to Windows and macOS, files of A and of a are the same
                 if name in seen:
@@ -104,6 +123,35 @@ def rows_of(path: Path, text: str, required: Sequence[str], *, unique: str = "")
             yield where, row
     except csv.Error as error:
         raise TumorgenError(f"{path}: not a CSV table ({error})") from error
+
+
+def _refuse_separator(path: Path, text: str, required: Sequence[str]) -> None:
+    """Refuse a table whose cells are parted by something else than commas, by that name."""
+    first = _LINE.match(text)
+    for separator, what in _SEPARATORS.items():
+        if first and {name.strip(' "\r\n') for name in first[0].split(separator)}.issuperset(required):
+            raise TumorgenError(
+                f"{path}: its cells are parted by {what}; save it parted by commas, with decimal points"
+            )
+
+
+def _check_header(path: Path, names: Sequence[str], required: Sequence[str]) -> None:
+    """Refuse a table without the columns that it needs, or with two of one name."""
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}")
+    refuse_twins(f"{path}: column", filter(None, names), "readers would differ in which they take")
+
+
+def _row_of(cells: Mapping[str, Any], blank: Collection[str], where: str) -> Row:
+    """The cells of a row, in which spreadsheets may have left out empty ones at the end, or put some; {} of no text."""
+    row = {name: plain(cell or "") for name, cell in cells.items() if name != _MORE}
+    more = any(cell.strip() for cell in cells.get(_MORE, ()))
+    if not more and not any(row.values()):
+        return {}
+    if more or any(cell is None and name not in blank for name, cell in cells.items()):
+        raise TumorgenError(f"{where}: not as many cells as columns; cut off?")
+    return row
 
 
 def text_of(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, header: bool = True) -> str:
@@ -157,8 +205,7 @@ def parse_row(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -
         try:
             values[name] = None if optional and not cell else convert(cell)
         except ValueError:
-            kind_name = "bool" if convert is _truth else convert.__name__
-            raise TumorgenError(f"{where}, column {name}: {cell[:80]!r} is not of type {kind_name}") from None
+            raise TumorgenError(f"{where}, column {name}: {cell[:80]!r} {_misfit(cell, convert)}") from None
     try:
         return kind(**values)
     except TumorgenError as error:
@@ -168,9 +215,28 @@ def parse_row(kind: type[T], row: Mapping[str, str], where: str, **given: Any) -
 @cache
 def _readers(kind: type) -> tuple[tuple[str, Callable[[str], Any], bool], ...]:
     """Of each column its name, what reads a cell of it, and whether an empty one says that nothing is known."""
-    return tuple((f.name, _truth if f.kind is bool else f.kind, f.optional) for f in column_fields(kind))
+    readers = {bool: _truth, int: _whole}
+    return tuple((f.name, readers.get(f.kind, f.kind), f.optional) for f in column_fields(kind))
+
+
+def _whole(cell: str) -> int:
+    """A cell as a whole number; `24.0` is one."""
+    found = _WHOLE.fullmatch(cell)
+    return int(found[1] if found else cell)
+
+
+def _misfit(cell: str, convert: Callable[[str], Any]) -> str:
+    """Why a cell is not what its column holds."""
+    if convert is float and _COMMA.fullmatch(cell):
+        return "has a decimal comma; save the table with decimal points"
+    if convert is _whole and _ROUNDED.fullmatch(cell):
+        return "is not of type int: a spreadsheet has rounded it; take the original table"
+    return f"is not of type {_KINDS.get(convert, convert.__name__)}"
 
 
 def _truth(cell: str) -> bool:
     """A cell as a truth value, however a spreadsheet writes it."""
     return ("false", "true").index(cell.lower()) == 1
+
+
+_KINDS: dict[Callable[[str], Any], str] = {_truth: "bool", _whole: "int"}

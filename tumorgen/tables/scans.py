@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..errors import TumorgenError
-from ..fields import FINITE, About, check_domains, columns, required_columns
+from ..fields import FINITE, About, blank_columns, check_domains, columns, required_columns
 from ..imaging import refuse_unsafe_name
 from ..method import size_along, spacing_along
 from .codec import cells_of, parse_row, read_text, rows_of, write_table
@@ -77,8 +77,9 @@ def read_scans(path: Path = SCANS) -> list[ScanRow]:
         raise TumorgenError(
             f"{path}: no such file; run `tumorgen liver-mask in/ out/` first or give --images and --masks"
         )
-    rows = rows_of(path, read_text(path), required_columns(ScanRow), unique="case")
-    return [parse_row(ScanRow, row, where) for where, row in rows]
+    blank = blank_columns(ScanRow)
+    rows = rows_of(path, read_text(path), required_columns(ScanRow), unique="case", blank=blank)
+    return [parse_row(ScanRow, {**row, "status": row["status"].lower()}, where) for where, row in rows]
 
 
 def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
