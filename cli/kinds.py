@@ -3,17 +3,50 @@
 from __future__ import annotations
 
 import functools
+import os
 import pkgutil
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-EXISTING = click.Path(path_type=Path, exists=True)
-EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+class MeantPath(click.Path):
+    """A path that is what was meant: `--output=~/data` would make a folder called `~`."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, as `click.Path` gives it."""
+        why = find_misread(str(value))
+        if why:
+            self.fail(f"{str(value)!r} {why}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def find_misread(text: str) -> str:
+    """What of a path was meant for a shell and got past it, with the remedy; empty where it may be what was meant."""
+    there = next((str(one) for one in (Path(text), *Path(text).parents) if os.path.lexists(one)), "")
+    new = text.removeprefix(there) if there != "." else text  # what is there already is what it is called
+    if there == text or not new.strip(os.sep):
+        return ""
+    signs = {
+        "has quotes around it; leave them out": new[:1] in ("'", '"') and new[-1:] == new[:1] and len(new) > 1,
+        "begins with ~, which no shell has expanded; write the folder out": new.startswith("~"),
+        "holds a variable that no shell has expanded; write the folder out": re.search(r"\$\w|\$\{|%\w+%", new),
+        "has a blank at an end; leave it out": new != new.strip(),
+        "is a path of Windows; give one of this system": os.name != "nt" and re.match(r"[A-Za-z]:[\\/]|\\\\", new),
+        "has a semicolon in it; give one folder or file": ";" in new,
+    }
+    return next((why for why, is_so in signs.items() if is_so), "")
+
+
+FOLDER = MeantPath(path_type=Path, file_okay=False)
+EXISTING = MeantPath(path_type=Path, exists=True)
+EXISTING_FOLDER = MeantPath(path_type=Path, exists=True, file_okay=False)
+FILE = MeantPath(path_type=Path, dir_okay=False)
+EXISTING_FILE = MeantPath(path_type=Path, exists=True, dir_okay=False)
 NATURAL, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
 
 

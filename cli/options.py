@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import as_usage_error
-from .kinds import EXISTING, FILE, FOLDER, NATURAL, SettingsFile, TableChoice
+from .kinds import EXISTING, FILE, FOLDER, NATURAL, SettingsFile, TableChoice, find_misread
 
 if TYPE_CHECKING:
     from tumorgen.dataset import Dataset
@@ -170,8 +170,12 @@ class NewDataset:
 
     @property
     def root(self) -> Path:
-        """The folder of raw datasets."""
-        return self.output or Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
+        """The folder of raw datasets; a usage error where nnU-Net's variable can hardly mean what it says."""
+        given = os.environ.get("nnUNet_raw") or "nnUNet_raw"
+        why = "" if self.output else find_misread(given)
+        if why:
+            raise click.UsageError(f"the environment's nnUNet_raw is {given!r}, which {why}; or give --output.")
+        return self.output or Path(given)
 
     def dataset(self) -> Dataset:
         """The dataset; what it cannot be called is a usage error."""
