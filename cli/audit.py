@@ -10,9 +10,9 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import report_failures
+from .common import note_places, report_failures
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
-from .options import jobs_option
+from .options import jobs_option, trust_option
 
 if TYPE_CHECKING:
     from tumorgen.realism import Audit, Verdict
@@ -40,9 +40,17 @@ Examples:
     "--network/--no-network", default=True, help="Whether a small network is asked as well, if torch is there."
 )
 @click.option("--seed", type=NATURAL, default=0, help="Seed of resamples, folds, forests and networks.")
+@trust_option
 @jobs_option
 def audit(
-    dataset: Path, real: Path, output: Path | None, patients: Path | None, network: bool, seed: int, jobs: int
+    dataset: Path,
+    real: Path,
+    output: Path | None,
+    patients: Path | None,
+    network: bool,
+    seed: int,
+    trust: str | None,
+    jobs: int,
 ) -> None:
     """Compare a dataset's synthetic tumours with real ones, and see what gives them away.
 
@@ -57,6 +65,7 @@ def audit(
     with names and once blind.
     """
     from tumorgen.evaluation import read_listings
+    from tumorgen.imaging import list_volumes
     from tumorgen.realism import (
         AUDIT_PAGE,
         audit_sets,
@@ -70,10 +79,11 @@ def audit(
     output = output or dataset / "audit"
     refuse_case_folder(output)
     for folder in (real, dataset):  # before minutes are spent on the other
-        find_layout(folder)
+        for part in find_layout(folder):
+            note_places(list_volumes(part).values())
     named = {sample: listing.patient for sample, listing in read_listings(patients).items()} if patients else {}
     known, drawn = (
-        measure_folder(name, folder, named, jobs=jobs, start=progress(name, "scan"))
+        measure_folder(name, folder, named, trust=trust or "", jobs=jobs, start=progress(name, "scan"))
         for name, folder in (("real", real), ("synthetic", dataset))
     )
     if patients:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +25,16 @@ def as_usage_error() -> Iterator[None]:
         yield
     except TumorgenError as error:
         raise click.UsageError(" ".join(str(error).split())) from error
+
+
+def note_places(files: Iterable[Path]) -> None:
+    """Say of which files the header does not say where they lie, and what was assumed."""
+    from tumorgen.imaging import ASSUMED, says_place
+
+    lost = [path for path in files if not says_place(path)]
+    if lost:
+        more = f" and {plural(len(lost) - 1, 'other file')}" if len(lost) > 1 else ""
+        click.echo(f"note: {lost[0]}{more}: {ASSUMED}")
 
 
 def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +15,23 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
+from .common import note_places
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
-from .options import jobs_option
+from .options import TRUST, block, jobs_option, option
 
 if TYPE_CHECKING:
     from tumorgen.evaluation import ConfidenceInterval, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How files are read and scored."""
+
+    tolerance: float = option(
+        2.0, "Distance in mm within which two surfaces agree (NSD).", type=click.FloatRange(min=0)
+    )
+    seed: int = option(0, "Seed of the bootstraps.", type=NATURAL)
+    trust: str | None = option(None, **TRUST)
 
 
 @click.command(
@@ -37,13 +51,7 @@ Examples:
 )
 @click.option("--compare", type=EXISTING_FOLDER, help="Predictions of another model, for paired differences.")
 @click.option("--output", type=FOLDER, default="evaluation", help="Folder for tables and report.")
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    help="Distance in mm within which two surfaces agree (NSD).",
-)
-@click.option("--seed", type=NATURAL, default=0, help="Seed of the bootstraps.")
+@block("scoring", Scoring)
 @jobs_option
 def evaluate(
     predictions: Path,
@@ -51,8 +59,7 @@ def evaluate(
     manifest: Path | None,
     compare: Path | None,
     output: Path,
-    tolerance: float,
-    seed: int,
+    scoring: Scoring,
     jobs: int,
 ) -> None:
     """Score a model's label files against references: 0 background, 1 liver, 2 tumour.
@@ -83,15 +90,19 @@ def evaluate(
     from tumorgen.figures import images_beside, write_report
 
     manifest = manifest or manifest_beside(reference)
-    score = partial(evaluate_predictions, reference=reference, manifest=manifest, tolerance_mm=tolerance, jobs=jobs)
+    tolerance, trust = scoring.tolerance, scoring.trust or ""
+    note_places(_files(reference, predictions, compare))
+    score = partial(
+        evaluate_predictions, reference=reference, manifest=manifest, tolerance_mm=tolerance, trust=trust, jobs=jobs
+    )
     found = score(predictions, start=progress("evaluate", "case"))
     other = score(compare, start=progress("compare", "case")) if compare else None
-    summary = summarize(found, other=other, seed=seed, tolerance_mm=tolerance, manifest=str(manifest or ""))
+    summary = summarize(found, other=other, seed=scoring.seed, tolerance_mm=tolerance, manifest=str(manifest or ""))
     write_evaluation(found, output)
     if other:
         write_evaluation(other, output / "compared")
     write_summary(summary, output / SUMMARY)
-    write_report(found, summary, output / REPORT, other=other, images=images_beside(reference, found))
+    write_report(found, summary, output / REPORT, other=other, images=images_beside(reference, found), trust=trust)
     _print_summary(summary, manifest)
     faults = [case for each in (found, other) if each for case in each.cases if not case.scored]
     for case in faults:
@@ -100,6 +111,14 @@ def evaluate(
     if faults:
         click.echo("cases with a fault are left out of the figures above", err=True)
         sys.exit(1)
+
+
+def _files(*folders: Path | None) -> Iterator[Path]:
+    """The volumes of some folders."""
+    from tumorgen.imaging import list_volumes
+
+    for folder in folders:
+        yield from list_volumes(folder).values() if folder else ()
 
 
 def _print_summary(summary: Summary, manifest: Path | None) -> None:

@@ -14,7 +14,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import report_failures
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FILE
-from .options import jobs_option
+from .options import jobs_option, trust_option
 
 if TYPE_CHECKING:
     from tumorgen.errors import Failure
@@ -46,6 +46,7 @@ Examples:
     "--alone", is_flag=True, help="Blend bins of few lesions with lesions of all sizes, not with the recipe lifelike."
 )
 @click.option("--plot", type=FILE, help="Picture (PNG) of the tables beside the measured values.")
+@trust_option
 @jobs_option
 def fit(
     real: Path | None,
@@ -54,6 +55,7 @@ def fit(
     patients: Path | None,
     alone: bool,
     plot: Path | None,
+    trust: str | None,
     jobs: int,
 ) -> None:
     """Learn from annotated tumours what synthetic ones are to be like, and write a recipe for synth.
@@ -72,7 +74,7 @@ def fit(
 
     if not (real or labels):
         raise click.UsageError("Give REAL, a folder of images and labels, or --labels, or both.")
-    seen, measured, failures = _measure(real, labels, patients, jobs)
+    seen, measured, failures = _measure(real, labels, patients, trust or "", jobs)
     found = fit_recipe(
         measured,
         lesion_frame(seen) if seen else no_looks(),
@@ -93,16 +95,20 @@ def fit(
 
 
 def _measure(
-    real: Path | None, labels: Path | None, patients: Path | None, jobs: int
+    real: Path | None, labels: Path | None, patients: Path | None, trust: str, jobs: int
 ) -> tuple[MeasuredSet | None, tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
     """Measure the set, if there is one, and the label maps; with what of these could not be."""
     from tumorgen.evaluation import read_listings
     from tumorgen.realism import find_layout, measure_folder, measure_label_maps, refuse_unused
 
     named = {sample: each.patient for sample, each in read_listings(patients).items()} if patients else {}
-    seen = measure_folder("real", real, named, jobs=jobs, start=progress("looks", "scan")) if real else None
+    seen = None
+    if real:
+        seen = measure_folder("real", real, named, trust=trust, jobs=jobs, start=progress("looks", "scan"))
     folder = labels or find_layout(Path(real or ""))[1]
-    measured, failures = measure_label_maps(folder, named, jobs=jobs, start=progress("shapes", "label map"))
+    measured, failures = measure_label_maps(
+        folder, named, trust=trust, jobs=jobs, start=progress("shapes", "label map")
+    )
     if patients:
         refuse_unused(named, patients, {each.case for each in measured} | (seen.names if seen else set()))
     return seen, measured, failures

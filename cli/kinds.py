@@ -50,7 +50,7 @@ EXISTING_FILE = MeantPath(path_type=Path, exists=True, dir_okay=False)
 NATURAL, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
 
 
-class SettingsFile(click.Path):
+class SettingsFile(MeantPath):
     """A file of settings, or the name of one that comes along."""
 
     name = "file or name"

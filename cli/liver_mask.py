@@ -13,9 +13,9 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error, is_debug, made_in, report_failures
+from .common import as_usage_error, is_debug, made_in, note_places, report_failures
 from .kinds import EXISTING, FILE, FOLDER, TableChoice
-from .options import SCANS, block, option
+from .options import SCANS, block, option, trust_option
 
 if TYPE_CHECKING:
     from tumorgen.liver import MaskReport, Model, Segment
@@ -81,8 +81,9 @@ Next: tumorgen synth --per-scan 20, which reads the table of scans that this wri
 @click.argument("output", metavar="OUT", type=FOLDER)
 @block("network", Network)
 @click.option("--scans", type=FILE, default=SCANS, help="Table of scans to write; rows of other scans stay.")
+@trust_option
 @click.option("--overwrite", is_flag=True, help="Make masks again that exist already.")
-def liver_mask(source: Path, output: Path, network: Network, scans: Path, overwrite: bool) -> None:
+def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust: str | None, overwrite: bool) -> None:
     """Find the liver in CT scans with nnU-Net: OUT/CASE.nii.gz for each, 0 and 1, on the scan's own grid.
 
     IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd), one volume, or a folder with DICOM series in it or
@@ -101,6 +102,7 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, overwr
             for line in found.skipped:
                 click.echo(f"skipped: {line}", err=True)
             found.refuse_empty(source)
+        note_places(found.volumes.values())
         began = time.monotonic()
         report = mask_scans(
             found.volumes,
@@ -108,6 +110,7 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, overwr
             lambda: network.load(model),
             series=found.series,
             table=scans,
+            trust=trust or "",
             overwrite=overwrite,
             start=progress("liver-mask", "scan"),
         )

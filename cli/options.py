@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import as_usage_error
+from .common import as_usage_error, note_places
 from .kinds import EXISTING, FILE, FOLDER, NATURAL, SettingsFile, TableChoice, find_misread
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tumorgen.errors import Failure
     from tumorgen.imaging import LabelChoice
     from tumorgen.method import Settings
-    from tumorgen.tables import Source
+    from tumorgen.tables import Reading, Source
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
@@ -90,6 +90,11 @@ def block(argument: str, kind: type[Any], **defaults: Any) -> Decorator:
     return declare
 
 
+TRUST: dict[str, Any] = {  # of every command that reads scans or masks
+    "help": "The place to take where those in a NIfTI header, sform and qform, contradict each other.",
+    "type": TableChoice("tumorgen.imaging.places:TRUSTS"),
+}
+trust_option = click.option("--trust", **TRUST)
 jobs_option = click.option("--jobs", type=int, default=-1, help=JOBS)
 force_option = click.option("--force", is_flag=True, help=FORCE)
 
@@ -104,6 +109,8 @@ class Folders:
         (), f"{LABEL}  [default: as the manifest says]", multiple=True, metavar="LABEL", show_default=False
     )
 
+    trust: str | None = option(None, **TRUST)
+
     @property
     def labels(self) -> LabelChoice:
         """What the labels of the masks are."""
@@ -112,16 +119,25 @@ class Folders:
         with as_usage_error():
             return LabelChoice(self.label)
 
+    @property
+    def reading(self) -> Reading:
+        """How the scans of a manifest are read, where not as it says."""
+        from tumorgen.tables import Reading
+
+        return Reading(self.label, self.trust or "")
+
     def sources(self) -> tuple[list[Source], list[Failure]]:
         """The scans in the folders, and what is missing; none where no folders are given."""
         from tumorgen.tables import match_sources
 
         if self.images and self.masks:
-            return match_sources(self.images, self.masks, self.labels)
+            return match_sources(self.images, self.masks, self.labels, self.trust or "")
         if self.images or self.masks:
             raise click.UsageError("--images and --masks go together.")
         if self.label:
             raise click.UsageError("--label goes with --images and --masks.")
+        if self.trust:
+            raise click.UsageError("--trust goes with --images and --masks.")
         return [], []
 
 
@@ -141,8 +157,11 @@ class Scans(Folders):
         from tumorgen.tables import read_scans, sources_of_scans
 
         if self.images or self.masks:
-            return Folders.sources(self)
-        return sources_of_scans(read_scans(self.scans), self.labels)
+            sources, failures = Folders.sources(self)
+        else:
+            sources, failures = sources_of_scans(read_scans(self.scans), self.labels, self.trust or "")
+        note_places(path for source in sources for path in (source.image, source.mask))
+        return sources, failures
 
 
 @dataclass(frozen=True, slots=True)

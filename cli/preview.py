@@ -47,7 +47,7 @@ def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jo
         count=count,
         images=folders.images,
         masks=folders.masks,
-        liver=folders.label,
+        reading=folders.reading,
         jobs=jobs,
         start=progress("preview", "sheet"),
     )

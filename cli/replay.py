@@ -42,7 +42,7 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
         samples=samples,
         images=folders.images,
         masks=folders.masks,
-        liver=folders.label,
+        reading=folders.reading,
         jobs=jobs,
         start=progress("replay", "sample"),
     )

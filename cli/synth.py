@@ -138,7 +138,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
     if from_manifest:
         _refuse_drawing()
         replay = Replay(
-            dataset, from_manifest, images=scans.images, masks=scans.masks, liver=scans.label, training=True
+            dataset, from_manifest, images=scans.images, masks=scans.masks, reading=scans.reading, training=True
         )
         report = replay_manifest(work.of(replay))
         _print_report(report, new, None, time.monotonic() - began)

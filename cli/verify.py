@@ -37,7 +37,7 @@ def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
         dataset,
         images=folders.images,
         masks=folders.masks,
-        liver=folders.label,
+        reading=folders.reading,
         replays=replays,
         jobs=jobs,
         start=progress("verify", "sample"),

@@ -239,11 +239,11 @@ def share_out_samples(count: int, cells: int, scans: int) -> list[list[int]]:
 def _plan_scan(share: _Share, aims: Sequence[Aim], settings: Settings, seed: int) -> list[Record]:
     """New samples of one scan."""
     source = share.source
-    scan = load_scan(source.image, source.mask, settings.vessels, source.case, source.labels)
+    scan = load_scan(source.image, source.mask, settings.vessels, source.case, source.labels, source.trust)
     if share.pinned:
         share.pinned.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
     regions = Regions.of(scan) if any(a.dial.dimension == LOCATION for a in aims) else None
-    files = Sources(str(source.image.resolve()), str(source.mask.resolve()), *source.labels.cells)
+    files = Sources(str(source.image.resolve()), str(source.mask.resolve()), *source.labels.cells, source.trusted_form)
     records = []
     for variant, number in enumerate(share.cells):
         plan = plan_around(scan, regions, aims[number], settings, seed, variant)

@@ -69,12 +69,14 @@ def evaluate_predictions(
     *,
     manifest: Path | None = None,
     tolerance_mm: float = TOLERANCE_MM,
+    trust: str = "",
     jobs: int = -1,
     start: Start = no_progress,
 ) -> Evaluation:
     """Score every case of two folders of label files: 0 background, 1 liver, 2 tumour.
 
-    The manifest says which samples come from one patient; without it each case is a patient of its own.
+    The manifest says which samples come from one patient; without it each case is a patient of its own. `trust` says
+    which of two places holds, `sform` or `qform`, where those in a file's header contradict each other.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def evaluate_predictions(
     if manifest and not any(pair.listing.patient for pair in pairs):
         raise TumorgenError(f"{manifest}: lists none of the cases (such as {pairs[0].case}); is it of another dataset?")
     # Worker processes may have another working directory.
-    work = partial(score_pair, tolerance_mm=tolerance_mm, folder=Path.cwd())
+    work = partial(score_pair, tolerance_mm=tolerance_mm, folder=Path.cwd(), trust=trust)
     results = map_cases(work, [Case(pair, pair.case) for pair in pairs], jobs, start=start)
     cases: list[CaseScore] = []
     lesions: list[LesionScore] = []
@@ -140,11 +142,11 @@ def find_pairs(predictions: Path, reference: Path, listings: Mapping[str, Listin
     ]
 
 
-def score_pair(pair: Pair, tolerance_mm: float, folder: Path) -> CaseResult:
+def score_pair(pair: Pair, tolerance_mm: float, folder: Path, trust: str = "") -> CaseResult:
     """Score a case and its lesions; relative paths are those from a folder."""
     case = _case_of(pair)
     try:
-        reference, prediction = _read_pair(pair, folder)
+        reference, prediction = _read_pair(pair, folder, trust)
     except _FaultError as fault:
         return replace(case, status=fault.status, reason=fault.reason), ()
     box = bounding_box(np.logical_or(reference.array, prediction.array))
@@ -165,23 +167,23 @@ def _case_of(pair: Pair) -> CaseScore:
     )
 
 
-def _read_pair(pair: Pair, folder: Path) -> tuple[Volume, Volume]:
+def _read_pair(pair: Pair, folder: Path, trust: str) -> tuple[Volume, Volume]:
     """Read both label files of a case, which must lie on the same grid."""
     if pair.prediction is None:
         raise _FaultError("missing_prediction", f"{pair.reference}: there is no prediction of this name")
     if pair.reference is None:
         raise _FaultError("extra_prediction", f"{pair.prediction}: there is no reference of this name")
-    reference, prediction = read_labels(folder / pair.reference), read_labels(folder / pair.prediction)
+    reference, prediction = (read_labels(folder / file, trust) for file in (pair.reference, pair.prediction))
     difference = reference.geometry.difference(prediction.geometry)
     if difference:
         raise _FaultError("other_geometry", f"{pair.prediction}: is not on the reference's grid: {difference}")
     return reference, prediction
 
 
-def read_labels(path: Path) -> Volume:
+def read_labels(path: Path, trust: str = "") -> Volume:
     """Read the labels 0, 1 and 2 of a file of any data type, as uint8 (z, y, x)."""
     try:
-        volume = read_volume(path)
+        volume = read_volume(path, trust)
     except (TumorgenError, OSError, MemoryError) as error:
         raise _FaultError("unreadable", str(error) or f"{path}: does not fit into memory") from error
     unknown = _find_unknown(volume.array)

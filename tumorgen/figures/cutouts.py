@@ -36,28 +36,28 @@ class Cutout:
     without_ct: str
 
 
-def draw_cutout(reference: Path, prediction: Path, image: Path | None) -> Cutout:
+def draw_cutout(reference: Path, prediction: Path, image: Path | None, trust: str = "") -> Cutout:
     """Draw a case: the outlines of both tumours, the prediction's dashed, on the CT or, without one, the liver's shape.
 
     A CT that cannot be read, or lies on another grid than the labels, is left out: outlines in a wrong place would be
-    worse than no CT.
+    worse than no CT. `trust` says which of two places holds where those in a file's header contradict each other.
 
     Raises
     ------
     TumorgenError
         One of the label files cannot be read, or they do not lie on the same grid.
     """
-    truth = read_volume(reference)
-    found = read_fitting(prediction, truth.geometry, reference)
-    ct, without = _read_ct(image, truth) if image else (None, "")
+    truth = read_volume(reference, trust)
+    found = read_fitting(prediction, truth.geometry, reference, trust)
+    ct, without = _read_ct(image, truth, trust) if image else (None, "")
     ground = to_lps(ct).array if ct else _shape(to_lps(truth).array)
     return Cutout(_draw(ground, to_lps(truth), to_lps(found)), without)
 
 
-def _read_ct(path: Path, label: Volume) -> tuple[Volume | None, str]:
+def _read_ct(path: Path, label: Volume, trust: str) -> tuple[Volume | None, str]:
     """The CT, or why it cannot be shown."""
     try:
-        return read_fitting(path, label.geometry, "the labels"), ""
+        return read_fitting(path, label.geometry, "the labels", trust), ""
     except TumorgenError as error:
         return None, str(error)
 

@@ -18,7 +18,7 @@ from ..imaging import Volume, bounding_box, read_mask, read_volume, safe_name
 from ..labels import LIVER
 from ..method import digest_voxels
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
-from ..tables import Record, Source, find_sources, read_manifest, spread_samples
+from ..tables import Reading, Record, Source, find_sources, read_manifest, spread_samples
 from .overview import draw_overview
 from .page import save_figure
 from .panels import Panel, Side
@@ -59,15 +59,15 @@ def preview_dataset(
     count: int = 10,
     images: Path | None = None,
     masks: Path | None = None,
-    liver: Sequence[str] = (),
+    reading: Reading | None = None,
     jobs: int = -1,
     start: Start = no_progress,
 ) -> Preview:
     """Draw sheets of `count` samples, spread evenly over a dataset (all of them if negative), and its overview.
 
     They go to `output`, by default the folder `preview` of the dataset. The healthy scans are those that the manifest
-    names, or those of the folders `images` and `masks`; labels of a mask that are `liver` are the manifest's, unless
-    they are given. If a scan is missing, or is not the one that the sample was made from, the sheet shows the synthetic
+    names, or those of the folders `images` and `masks`; they are read as the manifest says, unless `reading` says
+    otherwise. If a scan is missing, or is not the one that the sample was made from, the sheet shows the synthetic
     side alone and says so.
 
     Raises
@@ -79,7 +79,7 @@ def preview_dataset(
     dataset = find_written_dataset(folder)
     output = (output or dataset.pictures).absolute()
     _refuse_training_folders(output, dataset)
-    find = partial(find_sources, images=images, masks=masks, liver=liver)
+    find = partial(find_sources, images=images, masks=masks, reading=reading)
     find([])
     records = read_manifest(dataset.manifest)
     if not records:
@@ -150,7 +150,7 @@ def _read_healthy(record: Record, synthetic: Volume, find: _Find) -> Side:
         The scan is not known, missing or unreadable, or is not the one that the sample was made from.
     """
     source = find([record])[record.plan.case]
-    image, mask = read_volume(source.image), read_mask(source.mask, source.labels)
+    image, mask = read_volume(source.image, source.trust), read_mask(source.mask, source.labels, source.trust)
     if digest_voxels(image.array, image.geometry) != record.plan.source_image_sha256:
         raise TumorgenError(f"{source.image}: is not the image that the sample was made from (SHA-256 differs)")
     for path, volume in ((source.image, image), (source.mask, mask)):

@@ -41,6 +41,7 @@ def write_report(
     *,
     other: Evaluation | None = None,
     images: Mapping[str, Path] | None = None,
+    trust: str = "",
 ) -> None:
     """Write an evaluation as an HTML page, which appears whole or not at all; equal arguments give equal bytes.
 
@@ -54,13 +55,15 @@ def write_report(
         The evaluation that `summary` compares this one with, if it does.
     images
         Image of each case, drawn below the outlines of the worst cases; a case without one shows its labels alone.
+    trust
+        `sform` or `qform`: which of two places holds where those in a file's header contradict each other.
 
     Raises
     ------
     TumorgenError
         The folder cannot be written to.
     """
-    cards = [_card(case, path.parent, (images or {}).get(case.case)) for case in worst_cases(evaluation, WORST)]
+    cards = [_card(case, path.parent, (images or {}).get(case.case), trust) for case in worst_cases(evaluation, WORST)]
     page = (
         page_environment()
         .get_template("report.html.j2")
@@ -113,11 +116,11 @@ def _plots(evaluation: Evaluation, other: Evaluation | None, summary: Summary) -
     return plots
 
 
-def _card(case: CaseScore, folder: Path, image: Path | None) -> _Card:
+def _card(case: CaseScore, folder: Path, image: Path | None, trust: str) -> _Card:
     """What is shown of a case, with links relative to the page's folder."""
     files = {"reference": Path(case.reference_file), "prediction": Path(case.prediction_file)}
     try:
-        cutout = draw_cutout(files["reference"], files["prediction"], image)
+        cutout = draw_cutout(files["reference"], files["prediction"], image, trust)
         png, missing = base64.b64encode(cutout.png).decode(), cutout.without_ct
     except TumorgenError as error:
         png, missing = "", str(error)

@@ -20,15 +20,15 @@ from ..imaging import Geometry, Triple, Volume, read_volume
 _TARGET = ("RL", "AP", "IS")  # x, y, z of a display volume: towards the patient's left, back and head
 
 
-def read_fitting(path: Path, grid: Geometry, of: object) -> Volume:
-    """Read a volume that lies on a grid; `of` says in the message whose grid that is.
+def read_fitting(path: Path, grid: Geometry, of: object, trust: str = "") -> Volume:
+    """Read a volume that lies on a grid; `of` says in the message whose that is, `trust` is that of `read_volume`.
 
     Raises
     ------
     TumorgenError
         The file is missing or unreadable, or lies on another grid.
     """
-    volume = read_volume(path)
+    volume = read_volume(path, trust)
     difference = grid.difference(volume.geometry)
     if difference:
         raise TumorgenError(f"{path}: does not fit {of}: {difference}")

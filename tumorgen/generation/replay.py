@@ -9,7 +9,7 @@ from pathlib import Path
 from ..dataset import LOCK, TEST, Dataset, refuse_other_versions, select_complete
 from ..errors import TumorgenError
 from ..method import Plan, Vessels
-from ..tables import Record, Source, find_sources, read_manifest, recover_manifest
+from ..tables import Reading, Record, Source, find_sources, read_manifest, recover_manifest
 from .batches import Batch
 from .run import RunReport, Writing, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .space import needed_bytes, refuse_full_disk
@@ -29,8 +29,8 @@ class Replay(Writing):
         Names of the samples to render; all of them where none is given.
     images, masks
         Folders of the scans, matched by case name; by default the scans are those that the manifest names.
-    liver
-        Labels of the masks that are liver; by default those that the manifest names.
+    reading
+        How the scans are read, where not as the manifest says.
     training
         Make training cases of a benchmark's samples, too; by default they are a test set again.
     """
@@ -40,7 +40,7 @@ class Replay(Writing):
     samples: Sequence[str] = ()
     images: Path | None = None
     masks: Path | None = None
-    liver: Sequence[str] = ()
+    reading: Reading | None = None
     training: bool = False
     force: bool = True
 
@@ -58,7 +58,7 @@ def replay_manifest(replay: Replay) -> RunReport:
     if dataset.folder.resolve() == manifest.parent.resolve():
         raise TumorgenError(f"{dataset.folder}: is the dataset of the manifest; replay into another folder")
     records = select_records(read_manifest(manifest), replay.samples, manifest)
-    sources = find_sources(records, replay.images, replay.masks, replay.liver)
+    sources = find_sources(records, replay.images, replay.masks, replay.reading)
     if not replay.training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
     with locked_dataset(dataset) as hold:

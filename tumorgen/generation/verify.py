@@ -33,7 +33,7 @@ from ..imaging import Volume, read_volume
 from ..labels import LABELS
 from ..method import Patch, Scan, load_scan, render
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables import TUMORS, Files, Record, Source, find_sources, read_manifest, spread_samples, tumors_path
+from ..tables import TUMORS, Files, Reading, Record, Source, find_sources, read_manifest, spread_samples, tumors_path
 from .replay import group_records, vessels_of
 from .shards import DIVISION, SHARDS, read_division
 
@@ -88,7 +88,7 @@ def verify_dataset(
     *,
     images: Path | None = None,
     masks: Path | None = None,
-    liver: Sequence[str] = (),
+    reading: Reading | None = None,
     replays: int = 3,
     jobs: int = -1,
     start: Start = no_progress,
@@ -96,8 +96,8 @@ def verify_dataset(
     """Prove a dataset: files complete, checksums, geometry, labels, untouched voxels, and some samples rendered again.
 
     `replays` samples, spread evenly over the dataset, are rendered again; a negative number means all. The scans are
-    those that the manifest names, or those of two folders; labels of their masks that are `liver` are those that the
-    manifest names, unless they are given.
+    those that the manifest names, or those of two folders; they are read as the manifest says, unless `reading` says
+    otherwise.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def verify_dataset(
     then = _recorded_versions(dataset)
     again = spread_samples([record.plan.sample for record in records], replays)
     groups = group_records(records).values()
-    sources = find_sources(records, images, masks, liver)
+    sources = find_sources(records, images, masks, reading)
     tick = start(len(records))
     scans = [
         _ScanSamples(mine, sources[mine[0].plan.case], again.intersection(record.plan.sample for record in mine))
@@ -242,7 +242,7 @@ def _verify_scan(mine: _ScanSamples, dataset: Dataset, then: Mapping[str, Any]) 
     """Problems of all samples of one scan."""
     source, vessels = mine.source, vessels_of(mine.records[0].plan)
     try:
-        scan = load_scan(source.image, source.mask, vessels, source.case, source.labels)
+        scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
     except TumorgenError as error:
         return [Problem(record.plan.sample, f"its scan cannot be read: {error}") for record in mine.records]
     return [

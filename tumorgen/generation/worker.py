@@ -89,8 +89,8 @@ def _check_same(batch: Batch, scan: Scan) -> None:
     ):
         if recorded not in (None, found):
             raise TumorgenError(
-                f"{what}: has changed since the dataset was begun, or other labels of it are chosen; put it back, or"
-                " begin a new dataset"
+                f"{what}: has changed since the dataset was begun, or other labels of it are chosen, or another place"
+                " is trusted; put it back, or begin a new dataset"
             )
 
 
@@ -130,6 +130,7 @@ class Prepared:
             liver_labels=liver_labels,
             real_tumor_labels=real_tumor_labels,
             real_tumor_voxels=self.scan.real_tumor_voxels,
+            trusted_form=source.trusted_form,
         )
         return Record(plan, patch.outcomes, files, batch.dials.get(plan.sample))
 
@@ -161,7 +162,7 @@ def forget_scan() -> None:
 
 def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
     """Read and prepare a scan, and compress what all its samples share."""
-    scan = load_scan(source.image, source.mask, vessels, source.case, source.labels)
+    scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
     release_memory()
     keep_memory()  # from here on, when the large arrays of preparing are gone
     planes = _planes_at_hand(scan)

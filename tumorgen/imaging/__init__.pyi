@@ -21,10 +21,14 @@ from .files import (
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume
 from .itk import to_image
 from .mask_labels import EVERYTHING, MASK, LabelChoice, find_liver, read_mask
+from .nifti import says_place
 from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
-from .reading import read_ct, read_volume, write_volume
+from .places import AS_ITK, ASSUMED, TRUSTS
+from .reading import read_ct, read_volume, refuse_misfit, write_volume
 
 __all__ = [
+    "ASSUMED",
+    "AS_ITK",
     "CHUNK",
     "DEFLATE_LEVEL",
     "EMPTY",
@@ -35,6 +39,7 @@ __all__ = [
     "LONGEST_SAMPLE",
     "MASK",
     "PARTIAL",
+    "TRUSTS",
     "Box",
     "Boxed",
     "ChunkedVolume",
@@ -60,10 +65,12 @@ __all__ = [
     "read_mask",
     "read_volume",
     "refuse_irregular",
+    "refuse_misfit",
     "refuse_undecodable",
     "refuse_unsafe_name",
     "resolved",
     "safe_name",
+    "says_place",
     "shape_of",
     "sync_to_disk",
     "to_image",

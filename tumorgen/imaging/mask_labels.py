@@ -78,8 +78,10 @@ MASK = LabelChoice()
 EVERYTHING = LabelChoice(unchecked=True)
 
 
-def read_mask(path: Path, labels: LabelChoice = MASK) -> Volume:
+def read_mask(path: Path, labels: LabelChoice = MASK, trust: str = "") -> Volume:
     """Read the liver from a mask or, where labels are chosen, from a label map (`find_liver`).
+
+    `trust` is that of `read_volume`.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def read_mask(path: Path, labels: LabelChoice = MASK) -> Volume:
         The file is not a volume that can be read (`read_volume`), it is empty, it is no mask and nothing is chosen from
         it, or what is chosen is not in it.
     """
-    volume = read_volume(path)
+    volume = read_volume(path, trust)
     return Volume(find_liver(volume.array, labels, read_label_names(path), where=str(path)), volume.geometry)
 
 

@@ -81,20 +81,14 @@ def read_nifti(file: BinaryIO, path: Path, trust: str = "") -> Volume:
 
 
 def says_place(path: Path) -> bool:
-    """Whether a file says where its voxels lie; so does what is no NIfTI file, or cannot be read as one.
-
-    Raises
-    ------
-    TumorgenError
-        The file cannot be opened.
-    """
+    """Whether a file says where its voxels lie; so does what is no NIfTI file, or cannot be read as one."""
     if extension_of(path) not in (".nii", ".nii.gz"):
         return True
-    with open_regular(path) as file:
-        try:
+    try:
+        with open_regular(path) as file:
             return bool(said_forms(_open_header(file, path)[1]))
-        except TumorgenError:  # reading it says so
-            return True
+    except TumorgenError:  # reading it says so
+        return True
 
 
 def _is_packed(path: Path) -> bool:

@@ -18,6 +18,7 @@ from ..errors import TumorgenError
 from .geometry import GEOMETRY_TOLERANCE_MM
 
 SFORM, QFORM = TRUSTS = ("sform", "qform")
+AS_ITK = "itk"  # whichever ITK takes, and no question asked: what version 0.1.0 took
 ASSUMED = (
     "its header does not say where its voxels lie (sform_code and qform_code are 0): taken along the patient's axes,"
     " to the left, to the back and upwards, as ITK takes it"
@@ -61,7 +62,7 @@ def _quaternion(header: np.ndarray) -> NDArray[np.float64]:
 
 
 def choose_form(header: np.ndarray, path: Path, trust: str = "") -> str:
-    """The form that says where voxels lie; empty where both say the same, or neither says anything.
+    """The form that says where voxels lie; empty where ITK will take the right one by itself.
 
     Parameters
     ----------
@@ -70,16 +71,18 @@ def choose_form(header: np.ndarray, path: Path, trust: str = "") -> str:
     path
         The name that errors give.
     trust
-        The form to take where both are there and contradict each other: one of `TRUSTS`.
+        The form to take where both are there and contradict each other: one of `TRUSTS`, or `AS_ITK`.
 
     Raises
     ------
     TumorgenError
         They contradict each other by more than the tolerance, and `trust` does not say which holds.
     """
+    if trust not in ("", AS_ITK, *TRUSTS):
+        raise TumorgenError(f"trust {trust!r}: choose from {', '.join(TRUSTS)}")
     said = said_forms(header)
-    if len(said) < 2:
-        return said[0] if said else ""
+    if len(said) < 2 or trust == AS_ITK:
+        return ""
     contradiction = _contradiction(header)
     if contradiction and not trust:
         raise TumorgenError(

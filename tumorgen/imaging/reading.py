@@ -14,9 +14,9 @@ from typing import BinaryIO
 from ..errors import TumorgenError
 from .claims import Claim, format_of, refuse_excess
 from .files import open_regular, refuse_undecodable, whole_file
-from .geometry import Volume
+from .geometry import Geometry, Volume
 from .itk import geometry_of, open_image, quiet_itk, reason_of, silent_stderr, to_image
-from .nifti import read_nifti, refuse_non_finite
+from .nifti import read_nifti, refuse_non_finite, says_place
 from .text_headers import check_stream, meta_claim, nrrd_claim
 
 AIR_BELOW_HU = -300.0  # a CT shows air around or in the body at about -1000 HU; fat, the next darkest, at -100
@@ -37,7 +37,8 @@ def read_volume(path: Path, trust: str = "") -> Volume:
     path
         The file.
     trust
-        `sform` or `qform`: which of two places holds where those of a NIfTI header contradict each other.
+        `sform` or `qform`: which of two places holds where those of a NIfTI header contradict each other. `itk`:
+        whichever ITK takes.
 
     Raises
     ------
@@ -73,8 +74,8 @@ def _read_with_itk(file: BinaryIO, path: Path, extension: str) -> Volume:
     return Volume(array, geometry)
 
 
-def read_ct(path: Path) -> Volume:
-    """Read a CT in HU, of the file's own data type.
+def read_ct(path: Path, trust: str = "") -> Volume:
+    """Read a CT in HU, of the file's own data type; `trust` is that of `read_volume`.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def read_ct(path: Path) -> Volume:
         The file is not a volume that can be read (`read_volume`), or its values cannot be those of a CT in HU: there is
         no air, or no tissue.
     """
-    volume = read_volume(path)
+    volume = read_volume(path, trust)
     low, high = float(volume.array.min()), float(volume.array.max())
     if low > AIR_BELOW_HU:
         raise TumorgenError(
@@ -92,6 +93,22 @@ def read_ct(path: Path) -> Volume:
     if high < TISSUE_ABOVE_HU:
         raise TumorgenError(f"{path}: not a CT in HU: its highest value is {high:g}, so there is no tissue in it")
     return volume
+
+
+def refuse_misfit(mask: Path, lies: Geometry, image: Path, grid: Geometry) -> None:
+    """Refuse a mask that does not lie on the grid of its image.
+
+    Raises
+    ------
+    TumorgenError
+        It says by how much, and which of both does not say where it lies.
+    """
+    difference = grid.difference(lies)
+    if not difference:
+        return
+    lost = " and ".join(path.name for path in (image, mask) if not says_place(path))
+    why = f" ({lost}: no place in the header, so one was assumed)" if lost else ""
+    raise TumorgenError(f"{mask}: does not fit {image}: {difference}{why}; resample the mask or run liver-mask again")
 
 
 def write_volume(volume: Volume, path: Path) -> None:

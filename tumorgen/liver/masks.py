@@ -19,7 +19,17 @@ from scipy import ndimage
 
 from ..dicom import SERIES_FLAGS, Series, convert_series
 from ..errors import Failure, TumorgenError
-from ..imaging import GEOMETRY_TOLERANCE_MM, Geometry, Volume, bounding_box, read_ct, resolved, write_volume
+from ..imaging import (
+    ASSUMED,
+    GEOMETRY_TOLERANCE_MM,
+    Geometry,
+    Volume,
+    bounding_box,
+    read_ct,
+    resolved,
+    says_place,
+    write_volume,
+)
 from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import SCANS, ScanRow, read_scans, record_scan
 
@@ -36,6 +46,7 @@ FLAGS = {
     "hu_high": f"mean above {MEAN_HU[1]:g} HU",
     "cut_by_edge": "the edge of the scan cuts the liver",
     "pieces_dropped": f"pieces of more than {DROPPED:.0%} of the liver were dropped",
+    "no_place": "its header does not say where its voxels lie",
     **SERIES_FLAGS,
 }
 _SIDES = {  # the letter that an axis runs towards, as in LPS: (where its first voxel lies, where its last one does)
@@ -63,12 +74,13 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """A scan to do: its image and mask as absolute paths, and the series that the image is made of, if it is."""
+    """A scan to do: image and mask as absolute paths, the series that the image is made of, if it is, and its place."""
 
     case: str
     image: Path
     mask: Path
     series: Series | None = None
+    trust: str = ""
 
     @property
     def key(self) -> str:
@@ -160,17 +172,20 @@ def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0) -> Findings:
     return Findings(ml, mean, sd, {flag: why for flag, why in wrong.items() if why})
 
 
-def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment) -> ScanRow:
+def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: str = "") -> ScanRow:
     """Find the liver in one scan, write its mask, and say what it looks like.
+
+    `trust` says which of two places holds, `sform` or `qform`, where those in the scan's header contradict each other.
 
     Raises
     ------
     TumorgenError
         The scan is no CT that can be read, or the mask cannot be written.
     """
-    ct = read_ct(image)
+    ct = read_ct(image, trust)
     mask, dropped = clean_mask(segment(ct))
     findings = check_liver(mask, ct, dropped)
+    flags = {**findings.flags, **({} if says_place(image) else {"no_place": ASSUMED})}
     write_volume(Volume(mask, ct.geometry), mask_file)
     shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm
     return ScanRow(
@@ -186,9 +201,10 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment) -> Scan
         liver_ml=round(findings.liver_ml, 1),
         hu_mean=_rounded(findings.hu_mean),
         hu_sd=_rounded(findings.hu_sd),
-        status="failed" if "empty" in findings.flags else "check" if findings.flags else "ok",
-        flags=";".join(findings.flags),
-        reason="; ".join(findings.flags.values()),
+        status="failed" if "empty" in flags else "check" if flags else "ok",
+        flags=";".join(flags),
+        reason="; ".join(flags.values()),
+        trusted_form=trust,
     )
 
 
@@ -199,6 +215,7 @@ def mask_scans(
     *,
     series: Mapping[str, Series] | None = None,
     table: Path = SCANS,
+    trust: str = "",
     overwrite: bool = False,
     start: Start = no_progress,
 ) -> MaskReport:
@@ -219,6 +236,8 @@ def mask_scans(
         Case name -> DICOM series; no case is an image, too.
     table
         The table of scans; rows of other cases stay in it.
+    trust
+        `sform` or `qform`: which of two places holds where those in a scan's header contradict each other.
     overwrite
         Do all of them again.
     start
@@ -233,7 +252,10 @@ def mask_scans(
     images = {case: path.absolute() for case, path in images.items()}  # as users know them: links are not followed
     series = series or {}
     images |= {case: output.absolute() / IMAGES / f"{case}.nii.gz" for case in series}
-    scans = [_Scan(c, images[c], output.absolute() / f"{c}.nii.gz", series.get(c)) for c in sorted(images)]
+    scans = [
+        _Scan(c, images[c], output.absolute() / f"{c}.nii.gz", series.get(c), "" if c in series else trust)
+        for c in sorted(images)
+    ]
     known = {row.case: row for row in read_scans(table)} if table.exists() else {}
     rows = {} if overwrite else {s.case: known[s.case] for s in scans if s.case in known and _is_done(known[s.case], s)}
     todo = [scan for scan in scans if scan.case not in rows]
@@ -288,9 +310,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def _is_done(row: ScanRow, scan: _Scan) -> bool:
-    there = (
-        row.status != "failed" and (row.image, row.mask) == (str(scan.image), str(scan.mask)) and scan.mask.is_file()
-    )
+    same = (row.image, row.mask) == (str(scan.image), str(scan.mask))
+    same_place = not scan.trust or row.trusted_form in ("", scan.trust)
+    there = row.status != "failed" and same and same_place and scan.mask.is_file()
     if scan.series is None or not there:
         return there and not row.source
     geometry = scan.series.geometry
@@ -310,7 +332,7 @@ def _find_liver(scan: _Scan, segment: Segment) -> ScanRow:
     """Make the image of a scan, if it is a series, and its mask."""
     if scan.series is not None:
         convert_series(scan.series, scan.image)
-    row = replace(mask_scan(scan.case, scan.image, scan.mask, segment), source=scan.key)
+    row = replace(mask_scan(scan.case, scan.image, scan.mask, segment, scan.trust), source=scan.key)
     return row if row.status == "failed" else _add_flags(row, scan.series.flags if scan.series else None)
 
 

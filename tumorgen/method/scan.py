@@ -30,6 +30,7 @@ from ..imaging import (
     grow,
     read_ct,
     read_mask,
+    refuse_misfit,
     shape_of,
 )
 from ..labels import LIVER
@@ -153,7 +154,12 @@ class Scan:
 
 
 def load_scan(
-    image: Path, mask: Path, vessels: Vessels | None = None, case: str = "", labels: LabelChoice = MASK
+    image: Path,
+    mask: Path,
+    vessels: Vessels | None = None,
+    case: str = "",
+    labels: LabelChoice = MASK,
+    trust: str = "",
 ) -> Scan:
     """Read a CT and its liver mask, and measure them (`prepare_scan`).
 
@@ -167,16 +173,16 @@ def load_scan(
         Name of the scan, for seeds and sample names; by default that of the file.
     labels
         What the labels of the mask are; by default it has a single one, the liver.
+    trust
+        `sform` or `qform`: which of two places holds where those in a file's header contradict each other.
 
     Raises
     ------
     TumorgenError
         Either file cannot be used, or they do not lie on the same grid.
     """
-    ct, liver = read_ct(image), read_mask(mask, labels)
-    difference = ct.geometry.difference(liver.geometry)
-    if difference:
-        raise TumorgenError(f"{mask}: does not fit {image}: {difference}; resample the mask or run liver-mask again")
+    ct, liver = read_ct(image, trust), read_mask(mask, labels, trust)
+    refuse_misfit(mask, liver.geometry, image, ct.geometry)
     try:
         return prepare_scan(ct, liver.array, vessels or Vessels(), case or case_name(image))
     except TumorgenError as error:

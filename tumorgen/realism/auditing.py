@@ -142,9 +142,17 @@ class Audit:
 
 
 def measure_folder(
-    name: str, folder: Path, patients: Mapping[str, str], *, jobs: int = -1, start: Start = no_progress
+    name: str,
+    folder: Path,
+    patients: Mapping[str, str],
+    *,
+    trust: str = "",
+    jobs: int = -1,
+    start: Start = no_progress,
 ) -> MeasuredSet:
     """Find and measure the scans of a set, `real` or `synthetic`; those that cannot be are among its failures.
+
+    `trust` says which of two places holds, `sform` or `qform`, where those in a file's header contradict each other.
 
     Raises
     ------
@@ -152,7 +160,7 @@ def measure_folder(
         The folder holds no set (`find_labelled`), or none of its scans could be measured or has a lesion.
     """
     scans, unmatched = find_labelled(folder, patients)
-    found = measure_set(name, folder, scans, jobs=jobs, start=start)
+    found = measure_set(name, folder, scans, trust=trust, jobs=jobs, start=start)
     return replace(found, failures=(*unmatched, *found.failures))
 
 

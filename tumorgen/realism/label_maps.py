@@ -41,15 +41,17 @@ class MeasuredLabels:
     shapes: tuple[LesionShape, ...]
 
 
-def read_labels(path: Path) -> Volume:
+def read_labels(path: Path, trust: str = "") -> Volume:
     """Read a label map as uint8, turned so that axial slices lie along its first axis.
+
+    `trust` says which of two places holds, `sform` or `qform`, where those in its header contradict each other.
 
     Raises
     ------
     TumorgenError
         It cannot be read, holds other labels than 0, 1 (liver) and 2 (tumour), or no liver.
     """
-    volume = to_lps(read_volume(path))
+    volume = to_lps(read_volume(path, trust))
     values = np.unique(volume.array)
     unknown = values[~np.isin(values, (BACKGROUND, LIVER, TUMOR))]
     if unknown.size:
@@ -61,11 +63,12 @@ def read_labels(path: Path) -> Volume:
 
 
 def measure_label_maps(
-    folder: Path, patients: Mapping[str, str], *, jobs: int = -1, start: Start = no_progress
+    folder: Path, patients: Mapping[str, str], *, trust: str = "", jobs: int = -1, start: Start = no_progress
 ) -> tuple[tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
     """Measure the label maps of a folder over processes, in the order of their names; one that cannot be is a failure.
 
-    `patients` says which patient a case is of; a case that it does not name is a patient of its own.
+    `patients` says which patient a case is of; a case that it does not name is a patient of its own. `trust` is that of
+    `read_labels`.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def measure_label_maps(
         The folder holds no volumes, or two of one name; none of them could be measured, or none has a lesion.
     """
     cases = [Case((case, path), case, about=(str(path),)) for case, path in find_volumes(folder).items()]
-    work = partial(_measure, patients, Path.cwd())  # worker processes may have another working directory
+    work = partial(_measure, patients, Path.cwd(), trust)  # worker processes may have another working directory
     measured, failures = split_failures(map_cases(work, cases, jobs, start=start))
     refuse_without_lesions(folder, "label maps", [each.burden for each in measured], failures)
     return tuple(measured), failures
@@ -97,10 +100,10 @@ def refuse_without_lesions(
         raise TumorgenError(f"{folder}: no lesions (label {TUMOR}) in any of its {what}{also}")
 
 
-def _measure(patients: Mapping[str, str], folder: Path, named: tuple[str, Path]) -> MeasuredLabels:
+def _measure(patients: Mapping[str, str], folder: Path, trust: str, named: tuple[str, Path]) -> MeasuredLabels:
     """Measure a label map; a relative path is that from a folder."""
     case, path = named
-    volume = read_labels(folder / path)
+    volume = read_labels(folder / path, trust)
     labels, spacing_mm = volume.array, volume.geometry.spacing_mm
     found = find_lesions(labels, spacing_mm)
     return MeasuredLabels(

@@ -122,31 +122,39 @@ class MeasuredSet:
 
 
 def measure_set(
-    name: str, folder: Path, scans: Sequence[LabelledScan], *, jobs: int = -1, start: Start = no_progress
+    name: str,
+    folder: Path,
+    scans: Sequence[LabelledScan],
+    *,
+    trust: str = "",
+    jobs: int = -1,
+    start: Start = no_progress,
 ) -> MeasuredSet:
     """Measure the scans of a set over processes; one that cannot be read is a failure.
+
+    `trust` says which of two places holds, `sform` or `qform`, where those in a file's header contradict each other.
 
     Raises
     ------
     TumorgenError
         None of them could be measured, or none has a lesion.
     """
-    work = partial(measure_scan, name, Path.cwd())  # worker processes may have another working directory
+    work = partial(measure_scan, name, Path.cwd(), trust=trust)  # worker processes may have another working directory
     cases = [Case(scan, scan.case, about=(str(scan.image), str(scan.label))) for scan in scans]
     measured, failures = split_failures(map_cases(work, cases, jobs, start=start))
     refuse_without_lesions(folder, "scans", [scan.burden for scan in measured], failures)
     return MeasuredSet(name, folder, tuple(measured), failures)
 
 
-def measure_scan(name: str, folder: Path, scan: LabelledScan) -> MeasuredScan:
-    """Measure a scan of a set; relative paths are those from a folder.
+def measure_scan(name: str, folder: Path, scan: LabelledScan, trust: str = "") -> MeasuredScan:
+    """Measure a scan of a set; relative paths are those from a folder, and `trust` is that of `measure_set`.
 
     Raises
     ------
     TumorgenError
         A file cannot be read, both do not lie on one grid, the image is no CT in HU, or the labels are not 0, 1 and 2.
     """
-    image, labels = _read(folder / scan.image, folder / scan.label)
+    image, labels = _read(folder / scan.image, folder / scan.label, trust)
     hu, spacing = image.array, image.geometry.spacing_mm
     found = find_lesions(labels, spacing)
     shapes = measure_shapes(labels, spacing, found.lesions)
@@ -162,9 +170,9 @@ def measure_scan(name: str, folder: Path, scan: LabelledScan) -> MeasuredScan:
     return MeasuredScan(scan, measure_burden(labels, spacing, found), lesions, describe_greys(hu, labels))
 
 
-def _read(image_file: Path, label_file: Path) -> tuple[Volume, NDArray[np.uint8]]:
+def _read(image_file: Path, label_file: Path, trust: str) -> tuple[Volume, NDArray[np.uint8]]:
     """Read image and labels, turned so that axial slices lie along the first axis."""
-    image, labels = to_lps(read_volume(image_file)), read_labels(label_file)
+    image, labels = to_lps(read_volume(image_file, trust)), read_labels(label_file, trust)
     if difference := image.geometry.difference(labels.geometry):
         raise TumorgenError(f"{label_file}: is not on the grid of {image_file}: {difference}")
     highest = float(image.array.max())

@@ -15,7 +15,7 @@ from .manifest import (
     write_manifest,
 )
 from .scans import SCANS, ScanRow, read_scans, record_scan
-from .sources import Source, find_sources, match_sources, refuse_same_case, sources_of_scans
+from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
 
 __all__ = [
     "SAMPLES",
@@ -23,6 +23,7 @@ __all__ = [
     "TUMORS",
     "Dial",
     "Files",
+    "Reading",
     "Record",
     "ScanRow",
     "Source",

@@ -20,6 +20,7 @@ from ..fields import About, columns, required_columns
 from ..imaging import LabelChoice
 from ..method import Outcome, Plan, Tumor
 from .codec import cells_of, parse_row, read_text, rows_of, text_of, write_table
+from .scans import TrustedForm
 
 SAMPLES = "manifest.csv"
 TUMORS = "tumors.csv"
@@ -61,6 +62,7 @@ class Files:
     real_tumor_voxels: Annotated[
         int, About("voxels of the label that are such tumours; all tumours else in the table are synthetic", "voxels")
     ] = 0
+    trusted_form: TrustedForm = ""
 
     @property
     def labels(self) -> LabelChoice:
@@ -96,6 +98,7 @@ class Sources:
     source_mask: SourceMask
     liver_labels: LiverLabels = ""
     real_tumor_labels: RealTumorLabels = ""
+    trusted_form: TrustedForm = ""
 
     @property
     def labels(self) -> LabelChoice:

@@ -20,6 +20,15 @@ SCANS = Path("manifests") / "scans.csv"
 STATUSES = ("ok", "check", "failed")
 
 
+TrustedForm = Annotated[
+    str,
+    About(
+        "`sform` or `qform`: which of two places in the headers of CT and mask was taken where they contradict each"
+        " other, as it was chosen (`--trust`); empty: they do not, or in tables of version 0.1.0 whichever ITK takes"
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRow:
     """A scan and its liver. Numbers that are not known, because the scan could not be read, are None."""
@@ -43,9 +52,10 @@ class ScanRow:
         str,
         About(
             "what looks wrong, separated by semicolons: `empty`, `volume_low` (under 500 ml), `volume_high` (over"
-            " 4000 ml), `hu_low`, `hu_high`, `cut_by_edge`, `pieces_dropped`; of a DICOM series `copied_slices` (files"
-            " twice), `damaged_beside` (damaged files in its folder), `derived` (not an original), `lossy` (compressed"
-            " with loss), `no_uid` (its UID was taken out), `acquisitions` (it may be of several, one behind the other)"
+            " 4000 ml), `hu_low`, `hu_high`, `cut_by_edge`, `pieces_dropped`, `no_place` (its header does not say where"
+            " it lies); of a DICOM series `copied_slices` (files twice), `damaged_beside` (damaged files beside it),"
+            " `derived` (not an original), `lossy` (compressed with loss), `no_uid` (its UID was taken out),"
+            " `acquisitions` (it may be of several, one behind the other)"
         ),
     ] = ""
     reason: Annotated[str, About("what looks wrong in a sentence, or why the scan failed")] = ""
@@ -56,6 +66,7 @@ class ScanRow:
             " scans"
         ),
     ] = ""
+    trusted_form: TrustedForm = ""
 
     def __post_init__(self) -> None:
         check_domains(self)

@@ -8,19 +8,41 @@ from pathlib import Path
 
 from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
-from ..imaging import EVERYTHING, MASK, LabelChoice, find_volumes, resolved
+from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_volumes, resolved
 from .manifest import Record
 from .scans import ScanRow
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A scan's files, and what the labels of its mask are."""
+    """A scan's files, what the labels of its mask are, and which place of two is trusted (`imaging.places`)."""
 
     case: str
     image: Path
     mask: Path
     labels: LabelChoice = MASK
+    trust: str = ""
+
+    @property
+    def trusted_form(self) -> str:
+        """The place that is trusted as tables record it."""
+        return "" if self.trust == AS_ITK else self.trust
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the files of recorded scans are read, where it is not as they were.
+
+    Attributes
+    ----------
+    liver
+        Labels of the masks that are liver; none: as recorded.
+    trust
+        `sform` or `qform`: the place that is taken where a header has two; empty: as recorded.
+    """
+
+    liver: tuple[str, ...] = ()
+    trust: str = ""
 
 
 def refuse_same_case(sources: Iterable[Source]) -> None:
@@ -34,7 +56,9 @@ def refuse_same_case(sources: Iterable[Source]) -> None:
     refuse_twins("case", (source.case.lower() for source in sources), "rename one of the scans")
 
 
-def match_sources(images: Path, masks: Path, labels: LabelChoice = MASK) -> tuple[list[Source], list[Failure]]:
+def match_sources(
+    images: Path, masks: Path, labels: LabelChoice = MASK, trust: str = ""
+) -> tuple[list[Source], list[Failure]]:
     """Scans of two folders (or files), matched by case name; images without a mask are failures.
 
     Raises
@@ -46,7 +70,7 @@ def match_sources(images: Path, masks: Path, labels: LabelChoice = MASK) -> tupl
     if images.is_file() and masks.is_file():
         mask_files = dict.fromkeys(image_files, masks)
     sources = [
-        Source(case, resolved(path), resolved(mask_files[case]), labels)
+        Source(case, resolved(path), resolved(mask_files[case]), labels, trust)
         for case, path in image_files.items()
         if case in mask_files
     ]
@@ -62,8 +86,12 @@ def match_sources(images: Path, masks: Path, labels: LabelChoice = MASK) -> tupl
     return sources, missing
 
 
-def sources_of_scans(rows: Iterable[ScanRow], labels: LabelChoice = MASK) -> tuple[list[Source], list[Failure]]:
+def sources_of_scans(
+    rows: Iterable[ScanRow], labels: LabelChoice = MASK, trust: str = ""
+) -> tuple[list[Source], list[Failure]]:
     """Scans of the table that liver-mask wrote; those without a mask are failures.
+
+    The place that is trusted is the given one, else that of the row.
 
     Raises
     ------
@@ -76,7 +104,7 @@ def sources_of_scans(rows: Iterable[ScanRow], labels: LabelChoice = MASK) -> tup
             reason = f"liver-mask found no liver ({row.reason}); no samples of it"
             failures.append(Failure(row.case, reason, about=(row.image,)))
         else:
-            sources.append(Source(row.case, Path(row.image), Path(row.mask), labels))
+            sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, trust or row.trusted_form))
     if not sources:
         raise TumorgenError(
             "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
@@ -85,11 +113,12 @@ def sources_of_scans(rows: Iterable[ScanRow], labels: LabelChoice = MASK) -> tup
 
 
 def find_sources(
-    records: Sequence[Record], images: Path | None, masks: Path | None, liver: Sequence[str] = ()
+    records: Sequence[Record], images: Path | None, masks: Path | None, reading: Reading | None = None
 ) -> dict[str, Source]:
     """The scan of each case: from two folders where they are given, else as the manifest says.
 
-    The labels that are `liver` in a mask are those that are given, else those that the manifest says.
+    What labels of a mask are liver, and which place is trusted, is as `reading` says, else as the manifest does: of a
+    table of version 0.1.0, whichever place ITK takes.
 
     Raises
     ------
@@ -98,19 +127,21 @@ def find_sources(
     """
     if (images is None) != (masks is None):
         raise TumorgenError("--images and --masks go together")
+    reading = reading or Reading()
     image_files = find_volumes(images) if images else {}
     mask_files = find_volumes(masks) if masks else {}
     sources = {}
     for record in records:
         case, known = record.plan.case, record.files or record.sources
         labels = known.labels if known else EVERYTHING
-        labels = LabelChoice(tuple(liver), labels.real_tumors) if liver else labels
+        labels = LabelChoice(reading.liver, labels.real_tumors) if reading.liver else labels
+        place = reading.trust or (known and known.trusted_form) or AS_ITK
         if images and masks:
             if case not in image_files or case not in mask_files:
                 raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
-            sources[case] = Source(case, resolved(image_files[case]), resolved(mask_files[case]), labels)
+            sources[case] = Source(case, resolved(image_files[case]), resolved(mask_files[case]), labels, place)
         elif known:
-            sources[case] = Source(case, Path(known.source_image), Path(known.source_mask), labels)
+            sources[case] = Source(case, Path(known.source_image), Path(known.source_mask), labels, place)
         else:
             raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
     return sources

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..dataset import Dataset, dataset_json, folds, write_json, write_splits
 from ..errors import Failure, TumorgenError, as_unwritable
-from ..imaging import MASK, ChunkedVolume, LabelChoice, Volume, read_ct, read_mask
+from ..imaging import MASK, ChunkedVolume, LabelChoice, Volume, read_ct, read_mask, refuse_misfit
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import Source, refuse_same_case
 
@@ -110,10 +110,8 @@ def _write(source: Source, dataset: Dataset) -> None:
     """Write one case, the label last."""
     if source.case.endswith("_seg"):
         raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
-    ct, liver = read_ct(source.image), read_mask(source.mask, source.labels)
-    difference = ct.geometry.difference(liver.geometry)
-    if difference:
-        raise TumorgenError(f"{source.mask}: does not fit {source.image}: {difference}; resample the mask")
+    ct, liver = read_ct(source.image, source.trust), read_mask(source.mask, source.labels, source.trust)
+    refuse_misfit(source.mask, liver.geometry, source.image, ct.geometry)
     ChunkedVolume.from_volume(ct).write(dataset.image(source.case), [])
     # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
     label = Volume(liver.array.astype(np.uint8), ct.geometry)
