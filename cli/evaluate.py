@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import TRUST, block, jobs_option, option
 
 if TYPE_CHECKING:
-    from tumorgen.evaluation import ConfidenceInterval, Summary
+    from tumorgen.evaluation import CaseScore, ConfidenceInterval, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,11 @@ def evaluate(
     write_summary(summary, output / SUMMARY)
     write_report(found, summary, output / REPORT, other=other, images=images_beside(reference, found), trust=trust)
     _print_summary(summary, manifest)
-    faults = [case for each in (found, other) if each for case in each.cases if not case.scored]
+    _report_faults([case for each in (found, other) if each for case in each.cases if not case.scored], summary, output)
+
+
+def _report_faults(faults: Sequence[CaseScore], summary: Summary, output: Path) -> None:
+    """List the cases that could not be scored, and exit with 1 if there are any."""
     for case in faults:
         click.echo(f"{case.status}: {case.case}: {case.reason}", err=True)
     click.echo(f"{output}: {plural(summary.cases['scored'], 'case')} scored, {plural(len(faults), 'fault')}")
