@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 ARGS ?=
+TORCH ?=  # cpu, cu128, ...: the build of PyTorch, from PyTorch's own index; empty: the one that pip chooses
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -24,13 +25,14 @@ export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matp
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-install: $(READY)  ## Make the environment in .venv and install into it (VENV=... another folder, PYTHON=... another Python)
+install: $(READY)  ## Make the environment in .venv and install into it (TORCH=cpu: PyTorch without CUDA; VENV=... another folder, PYTHON=... another Python)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "tumorgen needs Python 3.11 or newer, and '$(PYTHON)' is not: say which one to use, as in 'make $(or $(MAKECMDGOALS),install) PYTHON=python3.12'" >&2; exit 1; }
 	@echo "Making the environment in $(VENV). nnU-Net brings PyTorch: a few minutes and several GB, once."
 	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH),$(BIN)/python -m pip install torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH))
 	$(BIN)/python -m pip install --editable '.[dev]'
 	@touch $@
 
