@@ -14,6 +14,7 @@ from tumorgen.wording import plural
 
 if TYPE_CHECKING:
     from tumorgen.errors import Failure
+    from tumorgen.tables import Record
 
 
 @contextmanager
@@ -43,10 +44,14 @@ def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:
 
 
 def report_failures(failures: Iterable[Failure]) -> None:
-    """List what could not be done, by reason, and exit with 1 if there is anything."""
+    """List what could not be done, by reason, and exit with 1 if there is anything; what is left out is no failure."""
     from tumorgen.errors import by_reason
 
-    reasons = by_reason(failures)
+    failures = list(failures)
+    for reason in by_reason(failure for failure in failures if failure.left_out):
+        for line in reason.lines():
+            click.echo(f"left out: {line}")
+    reasons = by_reason(failure for failure in failures if not failure.left_out)
     for reason in reasons:
         for line in reason.lines():
             click.echo(f"failed: {line}", err=True)
@@ -59,6 +64,22 @@ def report_failures(failures: Iterable[Failure]) -> None:
             f"{count} failed{several}; everything else is written. Fix these and run the same command again.", err=True
         )
         sys.exit(1)
+
+
+def report_without_voxel(records: Iterable[Record]) -> None:
+    """Say how many tumours no voxel is labelled with: those that were left out, and those that rows ask for."""
+    left_out = {record.plan.sample: record.plan.tumors_without_voxel for record in records}
+    if any(left_out.values()):
+        click.echo(
+            f"note: {plural(sum(left_out.values()), 'tumour')} of {plural(sum(map(bool, left_out.values())), 'sample')}"
+            " came out without a voxel, too small for the slices, and left out (tumors_without_voxel in manifest.csv)"
+        )
+    rendered = [outcome for record in records for outcome in record.outcomes if outcome and not outcome.has_voxels]
+    if rendered:
+        click.echo(
+            f"note: {plural(len(rendered), 'tumour')} changed the image and labels no voxel, as the rows ask for"
+            " (volume_mm3 is 0 in tumors.csv)"
+        )
 
 
 def is_debug() -> bool:

@@ -30,6 +30,11 @@ def print_estimate(run: Run) -> None:
         f"including {found.prepare_seconds:.1f} s for each of {plural(found.preparations, 'preparation')} of a scan"
     )
     click.echo(f"about {_duration(found.seconds)} with {plural(found.processes, 'core')}, {prepared}")
+    if found.least_radius_mm:
+        click.echo(
+            f"voxels of {found.slice_mm:g} mm hold tumours of about {found.least_radius_mm:g} mm radius and more;"
+            " what is drawn smaller may fill half of no voxel, and is left out"
+        )
     short = "; not enough: the run will not start" if found.bytes > found.free_bytes else ""
     click.echo(f"{found.free_bytes / 1e9:.1f} GB are free at {dataset.folder}{short}")
 

@@ -20,7 +20,7 @@ from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import TRUST, block, jobs_option, option
 
 if TYPE_CHECKING:
-    from tumorgen.evaluation import CaseScore, ConfidenceInterval, Summary
+    from tumorgen.evaluation import ConfidenceInterval, Evaluation, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +104,7 @@ def evaluate(
     write_summary(summary, output / SUMMARY)
     write_report(found, summary, output / REPORT, other=other, images=images_beside(reference, found), trust=trust)
     _print_summary(summary, manifest)
-    _report_faults([case for each in (found, other) if each for case in each.cases if not case.scored], summary, output)
-
-
-def _report_faults(faults: Sequence[CaseScore], summary: Summary, output: Path) -> None:
-    """List the cases that could not be scored, and exit with 1 if there are any."""
-    for case in faults:
-        click.echo(f"{case.status}: {case.case}: {case.reason}", err=True)
-    click.echo(f"{output}: {plural(summary.cases['scored'], 'case')} scored, {plural(len(faults), 'fault')}")
-    if faults:
-        click.echo("cases with a fault are left out of the figures above", err=True)
-        sys.exit(1)
+    _print_cases([found, other] if other else [found], output)
 
 
 def _files(*folders: Path | None) -> Iterator[Path]:
@@ -144,6 +134,24 @@ def _print_summary(summary: Summary, manifest: Path | None) -> None:
     for metric, row in summary.compare.items():
         _print_row(names[metric], row.difference, p_value=row.p_value)
     click.echo()
+
+
+def _print_cases(evaluations: Sequence[Evaluation], output: Path) -> None:
+    """Print what is to be known of single cases, and exit with 1 if some have a fault; the first evaluation counts."""
+    first = evaluations[0].cases
+    if lost := sum(case.lost_its_tumors for case in first):
+        click.echo(
+            f"note: in {plural(lost, 'case')} the manifest lists tumours, and the reference has no voxel of any"
+            " (too small for the slices): not counted as scans without tumour"
+        )
+    faults = [case for each in evaluations for case in each.cases if not case.scored]
+    for case in faults:
+        click.echo(f"{case.status}: {case.case}: {case.reason}", err=True)
+    scored = sum(case.scored for case in first)
+    click.echo(f"{output}: {plural(scored, 'case')} scored, {plural(len(faults), 'fault')}")
+    if faults:
+        click.echo("cases with a fault are left out of the figures above", err=True)
+        sys.exit(1)
 
 
 def _print_row(name: str, interval: ConfidenceInterval, undefined: int = 0, p_value: float = math.nan) -> None:

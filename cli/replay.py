@@ -9,7 +9,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import report_failures
+from .common import report_failures, report_without_voxel
 from .kinds import EXISTING_FILE, FOLDER
 from .options import Folders, block, jobs_option
 
@@ -50,4 +50,5 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
     for note in describe_moved(read_manifest(manifest), report.records):
         click.echo(f"note: {note}")
     click.echo(f"{output}: {plural(len(report.records), 'sample')}, {report.made} rendered now")
+    report_without_voxel(report.records)
     report_failures(report.failures)

@@ -12,7 +12,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error, made_in, report_failures
+from .common import as_usage_error, made_in, report_failures, report_without_voxel
 from .kinds import EXISTING
 from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option
 
@@ -88,6 +88,7 @@ def _print_report(report: RunReport, seconds: float) -> None:
         f"{dataset.folder}: {plural(samples, 'sample')} of {plural(scans, 'scan')},"
         f" {made_in(report.made, seconds, samples - report.made)}"
     )
+    report_without_voxel(report.records)
     for level in find_departures(report.records):
         clipped = [f"{level.clipped} cut by the liver's edge by more than a tenth"] if level.clipped else []
         on_vessels = [f"{level.on_vessels} on vessels"] if level.on_vessels else []

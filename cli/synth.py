@@ -13,7 +13,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error, made_in, report_failures
+from .common import as_usage_error, made_in, report_failures, report_without_voxel
 from .estimate import print_estimate
 from .kinds import EXISTING_FILE, FILE, NATURAL, POSITIVE, SettingsFile, TableChoice
 from .options import (
@@ -187,6 +187,7 @@ def _print_report(report: RunReport, new: NewDataset, shard: Shard | None, secon
         click.echo(
             f"note: in {plural(short, 'sample')} the liver had no room for every tumour drawn (see manifest.csv)"
         )
+    report_without_voxel(report.records)
     real = {record.plan.case: record.files.real_tumor_voxels for record in report.records if record.files}
     if any(real.values()):
         click.echo(

@@ -27,6 +27,10 @@ class TumorgenError(Exception):
         return printable(super().__str__().translate(_PLAIN))
 
 
+class LeftOutError(TumorgenError):
+    """Why a sample is not made although nothing went wrong: it would not be what it is to be."""
+
+
 def printable(text: str) -> str:
     """A text with every character that is not for print (line ends, escape codes, half of a surrogate) as its code."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
@@ -57,6 +61,8 @@ class Failure:
         The traceback, where it is an error that nobody foresaw.
     ends_run
         Whether all others would fail, too.
+    left_out
+        Whether nothing went wrong: it is left out on purpose.
     about
         Files and names in the reason that are this failure's own: what differs in them alone is one reason.
     """
@@ -66,6 +72,7 @@ class Failure:
     samples: int = 0
     details: str = ""
     ends_run: bool = False
+    left_out: bool = False
     about: tuple[str, ...] = ()
 
     @classmethod
@@ -77,7 +84,8 @@ class Failure:
         reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
         full = any(isinstance(e, OSError) and e.errno in _FULL for e in (error, error.__cause__))
         details = "" if known else "".join(traceback.format_exception(error))
-        return cls(name, reason, samples, details, ends_run=full, about=about)
+        left_out = isinstance(error, LeftOutError)
+        return cls(name, reason, samples, details, ends_run=full, left_out=left_out, about=about)
 
     @property
     def kind(self) -> str:

@@ -20,18 +20,20 @@ from tumorgen.benchmark.worst import (
     find_aim,
     near_class,
     plan_around,
+    plan_labelled,
     plan_worst,
     rank_cells,
     share_out_samples,
 )
 from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset
-from tumorgen.errors import TumorgenError
+from tumorgen.errors import LeftOutError, TumorgenError
 from tumorgen.evaluation.scores import CaseScore, Evaluation, write_evaluation
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
+from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Settings
@@ -325,3 +327,23 @@ def test_a_sample_that_names_another_folder_is_refused(made, tmp_path):
     assert done.exit_code == 1
     assert "is not safe as a file name" in done.stderr
     assert not (tmp_path / "raw").exists()
+
+
+def test_new_samples_have_a_voxel_where_the_scan_can_hold_one(tmp_path):
+    """Around 2 mm on slices of 10 mm: jittered up to 16 mm, most radii will do, and those that will not are redrawn."""
+    thick = ball_scan((10.0, 3.0, 3.0))
+    aim = Aim(Dial("size", "2"), 2.0, (2.0, 16.0))
+    first = [plan_around(thick, None, aim, Settings(), 0, variant) for variant in range(20)]
+    plans = [plan_labelled(thick, None, aim, Settings(), 0, variant) for variant in range(20)]
+    assert all(outcome.has_voxels for plan in plans for outcome in render(thick, plan).outcomes)
+    assert all(len(plan.tumors) == 1 for plan in plans)
+    kept = [plan == drawn for plan, drawn in zip(plans, first, strict=True)]
+    assert 0 < sum(kept) < 20  # what has a voxel is what was drawn before
+    again = [plan_labelled(thick, None, aim, Settings(), 0, variant) for variant in range(20)]
+    assert plans == again
+
+
+def test_a_cell_that_a_scan_cannot_hold_is_said_to_be_one():
+    thick = ball_scan((10.0, 3.0, 3.0))
+    with pytest.raises(LeftOutError, match=r"no tumour around size 1 fills half of a voxel; voxels of 10 mm hold"):
+        plan_labelled(thick, None, Aim(Dial("size", "1"), 1.0, (1.0, 1.5)), Settings(), 0, 0)

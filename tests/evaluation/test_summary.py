@@ -64,6 +64,12 @@ def test_specificity_is_of_scans_without_tumour():
     assert found.means["false_positives_per_scan"].value == 3 / 4
 
 
+def test_a_scan_in_which_the_manifest_lists_tumours_is_none_without_tumour():
+    cases = case("a", clean=True), case("b", clean=True, tumors_listed=True)
+    assert [one.lost_its_tumors for one in cases] == [False, True]
+    assert summarize(evaluation(*cases)).specificity.count == 1
+
+
 def test_variants_of_a_patient_narrow_no_interval():
     """Every estimate, of six patients once and of each nine times over."""
 

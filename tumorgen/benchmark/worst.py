@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from ..errors import Failure, TumorgenError
+from ..errors import Failure, LeftOutError, TumorgenError
 from ..evaluation import CaseScore, level_number, read_evaluation
 from ..method import (
     MuRange,
@@ -28,10 +28,12 @@ from ..method import (
     count_clear,
     draw_plan,
     draw_tumor,
+    least_radius_mm,
     load_scan,
     move_to_candidate,
     mu_range,
     plan_for,
+    render_labelled,
     sample_name,
 )
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
@@ -41,6 +43,7 @@ from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
 from .regions import BEST, REGIONS, Regions, find_site, is_clear
 
 SIZE_CLASS = "size_class"
+_DRAWS = 20  # of a sample, before its cell counts as too small for the scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +160,11 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
     aims = [find_aim(cell.dial, records) for cell in ranked[: wanted.cells]]
     work = partial(_plan_scan, aims=aims, settings=wanted.settings, seed=wanted.seed)
     of_scans, failures = split_failures(map_cases(work, _find_work(wanted, records, len(aims)), jobs, start=start))
-    planned = [record for of_scan in of_scans for record in of_scan]
+    planned, left_out = split_failures(record for of_scan in of_scans for record in of_scan)
     if planned:
         write_manifest(planned, wanted.output, parents=True)
     unscored = sum(record.plan.sample not in scores or not scores[record.plan.sample].scored for record in records)
-    return WorstReport(tuple(ranked), len(aims), tuple(planned), failures, unscored)
+    return WorstReport(tuple(ranked), len(aims), tuple(planned), failures + left_out, unscored)
 
 
 def _find_work(wanted: WorstCases, records: Sequence[Record], cells: int) -> list[Case[_Share]]:
@@ -236,23 +239,50 @@ def share_out_samples(count: int, cells: int, scans: int) -> list[list[int]]:
     return shares
 
 
-def _plan_scan(share: _Share, aims: Sequence[Aim], settings: Settings, seed: int) -> list[Record]:
-    """New samples of one scan."""
+def _plan_scan(share: _Share, aims: Sequence[Aim], settings: Settings, seed: int) -> list[Record | Failure]:
+    """New samples of one scan; those of a cell that it cannot hold are left out."""
     source = share.source
     scan = load_scan(source.image, source.mask, settings.vessels, source.case, source.labels, source.trust)
     if share.pinned:
         share.pinned.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
     regions = Regions.of(scan) if any(a.dial.dimension == LOCATION for a in aims) else None
     files = Sources(str(source.image.resolve()), str(source.mask.resolve()), *source.labels.cells, source.trusted_form)
-    records = []
+    records: list[Record | Failure] = []
     for variant, number in enumerate(share.cells):
-        plan = plan_around(scan, regions, aims[number], settings, seed, variant)
+        try:
+            plan = plan_labelled(scan, regions, aims[number], settings, seed, variant)
+        except LeftOutError as error:
+            records.append(Failure.of(error, sample_name(source.case, variant), about=(source.case,)))
+            continue
         records.append(Record(plan, (None,) * len(plan.tumors), None, aims[number].dial, files))
     return records
 
 
-def plan_around(scan: Scan, regions: Regions | None, aim: Aim, settings: Settings, seed: int, variant: int) -> Plan:
-    """Plan of a new sample around a cell, with draws that no other command makes.
+def plan_labelled(scan: Scan, regions: Regions | None, aim: Aim, settings: Settings, seed: int, variant: int) -> Plan:
+    """Plan of a new sample around a cell, drawn anew until a voxel is labelled with each tumour that is left.
+
+    Raises
+    ------
+    LeftOutError
+        None of some draws has such a tumour.
+    TumorgenError
+        The settings do not know the size class.
+    """
+    for attempt in range(_DRAWS):
+        drawn = plan_around(scan, regions, aim, settings, seed, variant, attempt)
+        plan, _ = render_labelled(scan, drawn)
+        if plan.tumors or not drawn.tumors:
+            return plan
+    raise LeftOutError(
+        f"no tumour around {aim.dial.dimension} {aim.dial.level} fills half of a voxel; voxels of"
+        f" {max(plan.spacing_mm):g} mm hold tumours of {least_radius_mm(plan.spacing_mm):g} mm radius and more"
+    )
+
+
+def plan_around(
+    scan: Scan, regions: Regions | None, aim: Aim, settings: Settings, seed: int, variant: int, attempt: int = 0
+) -> Plan:
+    """Plan of a new sample around a cell, with draws that no other command makes; others for each attempt.
 
     Of a benchmark's cell: one tumour, its dialled number jittered, or its place in the dialled region; all else drawn
     from the settings, of the size that the cell's tumours have. Of a size class: what `synth` draws of it.
@@ -262,7 +292,7 @@ def plan_around(scan: Scan, regions: Regions | None, aim: Aim, settings: Setting
     TumorgenError
         The settings do not know the size class.
     """
-    rng = stable_rng(seed, scan.case, "worst", variant)
+    rng = stable_rng(seed, scan.case, "worst", variant, *([attempt] if attempt else []))
     if aim.dial.dimension == SIZE_CLASS:
         plan = draw_plan(scan, settings, rng, aim.dial.level)
     else:

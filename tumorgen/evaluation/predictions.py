@@ -32,11 +32,15 @@ CaseResult = tuple[CaseScore, tuple[LesionScore, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a manifest says of a sample: its patient and, in the robustness benchmark, its dimension and level."""
+    """What a manifest says of a sample: its patient, in the robustness benchmark its dimension and level, and tumours.
+
+    `has_tumors` says that tumours were placed in it, whatever its label shows.
+    """
 
     patient: str
     dimension: str = ""
     level: str = ""
+    has_tumors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,9 @@ def read_listings(manifest: Path) -> dict[str, Listing]:
         sample, patient = row["sample"].strip(), row["case"].strip()
         if not sample or not patient:
             raise TumorgenError(f"{where}: sample or case is empty")
-        listings[sample] = Listing(patient, row.get("dimension", "").strip(), row.get("level", "").strip())
+        dial = row.get("dimension", "").strip(), row.get("level", "").strip()
+        has_tumors = row.get("tumors_placed", "").strip() not in ("", "0", "0.0")
+        listings[sample] = Listing(patient, *dial, has_tumors)
     return listings
 
 
@@ -162,6 +168,7 @@ def _case_of(pair: Pair) -> CaseScore:
         patient=pair.listing.patient or pair.case,
         dimension=pair.listing.dimension,
         level=pair.listing.level,
+        tumors_listed=pair.listing.has_tumors,
         reference_file=_printable(str(pair.reference or "")),
         prediction_file=_printable(str(pair.prediction or "")),
     )

@@ -79,6 +79,10 @@ class CaseScore(_Evaluated):
         ),
     ] = SCORED
     reason: Annotated[str, About("what is wrong, in one line; empty where the case is scored")] = ""
+    tumors_listed: Annotated[
+        bool,
+        About("whether the manifest says that tumours were placed in it: then it is no scan without tumour"),
+    ] = False
     reference_file: Annotated[str, About("file of the reference, as given; empty where there is none")] = ""
     prediction_file: Annotated[str, About("file of the prediction, as given; empty where there is none")] = ""
     liver_dsc: Annotated[float, _agreement("Dice of the liver, tumours included")] = math.nan
@@ -102,6 +106,11 @@ class CaseScore(_Evaluated):
     def scored(self) -> bool:
         """Whether the case counts in the means."""
         return self.status == SCORED
+
+    @property
+    def lost_its_tumors(self) -> bool:
+        """Whether it is scored, has tumours by the manifest, and no voxel of them in the reference."""
+        return self.scored and self.tumors_listed and self.reference_tumor_mm3 == 0
 
 
 def _center_along(axis: str) -> About:

@@ -44,7 +44,8 @@ RULES: Mapping[str, str] = {
     " are merged, then fragments of one (merged) lesion are merged, and all parts of a merged lesion are found or none",
     "lesion_dsc": "Dice of the match that the intersection over union is of; 0 for a lesion that nothing is matched to",
     "false_positive": "a predicted component that overlaps no lesion of the reference; counted per scored scan",
-    "specificity": "of the scored scans whose reference has no tumour voxel, the share whose prediction has none",
+    "specificity": "of the scored scans whose reference has no tumour voxel, and in which the manifest lists no tumour,"
+    " the share whose prediction has none",
     "mean_interval": "95 % bootstrap interval (BCa, {resamples} resamples) over patients, not over cases of a patient",
     "proportion_interval": "95 % Wilson interval on as many trials as the data are worth, lesions or scans of a patient"
     " being alike (design effect of Rao and Scott 1992); with one a patient it is plain Wilson",
@@ -200,8 +201,8 @@ def _sensitivity_by_radius(lesions: pd.DataFrame, rule: str) -> dict[str, Confid
 
 
 def _specificity(cases: pd.DataFrame) -> ConfidenceInterval:
-    """Of the scans without tumour, the share in which none is predicted."""
-    clean = cases[cases["reference_tumor_mm3"] == 0]
+    """Of the scans without tumour, by reference and manifest, the share in which none is predicted."""
+    clean = cases[(cases["reference_tumor_mm3"] == 0) & ~cases["tumors_listed"].astype(bool)]
     return proportion_interval(clean["predicted_tumor_mm3"] == 0, clean["patient"])
 
 

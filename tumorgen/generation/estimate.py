@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from ..dataset import Dataset
 from ..errors import TumorgenError, as_unwritable
-from ..method import draw_variant, variant_class
+from ..method import draw_variant, least_radius_mm, render_labelled, variant_class
 from ..tables import Source
 from .batches import Batch, batch_size, cut_samples
 from .run import Run
@@ -53,6 +53,8 @@ class Estimate:
         Number of processes.
     free_bytes
         Bytes free where the dataset is, or will be.
+    slice_mm, least_radius_mm
+        The scan's longest edge of a voxel, and about the smallest radius of a tumour that it can label.
     """
 
     case: str
@@ -61,6 +63,8 @@ class Estimate:
     prepare_seconds: float
     processes: int
     free_bytes: int
+    slice_mm: float = 0.0
+    least_radius_mm: float = 0.0
 
     @property
     def samples(self) -> int:
@@ -107,7 +111,17 @@ def estimate_run(run: Run) -> Estimate:
     size = batch_size(counts, processes)
     preparations = sum(min(processes, len(cut_samples(range(count), size))) for count in counts)
     scale = mean(sizes.values()) / max(1, sizes[batch.source.case])
-    return Estimate(batch.source.case, classes, preparations, prepare_seconds * scale, processes, free_bytes(folder))
+    spacing_mm = prepared.scan.geometry.spacing_mm
+    return Estimate(
+        batch.source.case,
+        classes,
+        preparations,
+        prepare_seconds * scale,
+        processes,
+        free_bytes(folder),
+        max(spacing_mm),
+        least_radius_mm(spacing_mm),
+    )
 
 
 def _middling_first(sources: Sequence[Source], sizes: Mapping[str, int]) -> list[Source]:
@@ -159,7 +173,7 @@ def _make(prepared: Prepared, batch: Batch, first: int) -> tuple[float, int]:
     for _ in range(REPEATS):
         began = time.perf_counter()
         plan = draw_variant(prepared.scan, batch.settings, batch.seed, typical.variant)
-        prepared.write(plan, batch)
+        prepared.write(*render_labelled(prepared.scan, plan), batch)
         seconds.append(time.perf_counter() - began)
     files = batch.dataset.image(typical.sample), batch.dataset.label(typical.sample)
     return min(seconds), sum(file.stat().st_size for file in files)

@@ -34,6 +34,7 @@ from ..labels import LABELS
 from ..method import Patch, Scan, load_scan, render
 from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import TUMORS, Files, Reading, Record, Source, find_sources, read_manifest, spread_samples, tumors_path
+from ..wording import plural
 from .replay import group_records, vessels_of
 from .shards import DIVISION, SHARDS, read_division
 
@@ -126,7 +127,7 @@ def verify_dataset(
     for case, found in zip(cases, map_cases(work, cases, jobs), strict=True):
         problems += [Problem(case.name, f"cannot be verified: {found.reason}")] if isinstance(found, Failure) else found
         tick(case.samples)
-    notes = tuple(_describe_version_changes(records, then))
+    notes = (*_describe_version_changes(records, then), *_describe_without_voxel(records))
     return Verdict(len(records), len(groups), len(again), tuple(problems), notes)
 
 
@@ -372,6 +373,16 @@ def _check_outcomes(record: Record, patch: Patch, versions: str) -> Iterator[Pro
         if repr(recorded) != repr(measured):  # by repr, since the mean of no voxels is NaN
             sample = f"{record.plan.sample}, tumour {number}"
             yield Problem(TUMORS, f"{sample}: its row does not say what came out of it; {why}")
+
+
+def _describe_without_voxel(records: Sequence[Record]) -> Iterator[str]:
+    """Tumours that changed the image and label no voxel, as versions before 0.2 made them on thick slices."""
+    without = [sum(not o.has_voxels for o in record.outcomes if o is not None) for record in records]
+    if any(without):
+        yield (
+            f"{plural(sum(without), 'tumour')} of {plural(sum(map(bool, without)), 'sample')} changed the image and"
+            " label no voxel (volume_mm3 is 0 in tumors.csv): too small for the slices"
+        )
 
 
 def _describe_versions(record: Record, then: Mapping[str, Any]) -> str:

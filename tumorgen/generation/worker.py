@@ -14,9 +14,9 @@ import scipy
 from threadpoolctl import threadpool_limits
 
 from .. import __version__
-from ..errors import Failure, TumorgenError
+from ..errors import Failure, LeftOutError, TumorgenError
 from ..imaging import ChunkedVolume, Volume
-from ..method import Plan, Scan, Vessels, load_scan, render, sample_name
+from ..method import Patch, Plan, Scan, Vessels, least_radius_mm, load_scan, render, render_labelled, sample_name
 from ..parallel import Case, attempt
 from ..tables import Files, Record, Source
 from .batches import Batch
@@ -47,7 +47,12 @@ def run_batch(batch: Batch) -> list[Timed]:
         scan, draw = prepared
 
         def draw_and_write(variant: int) -> Record:
-            return scan.write(draw(variant), batch)
+            plan, patch = render_labelled(scan.scan, draw(variant))
+            _refuse_without_tumor(plan, batch)
+            return scan.write(plan, patch, batch)
+
+        def write(plan: Plan) -> Record:
+            return scan.write(plan, render(scan.scan, plan), batch)
 
         variants = [
             Case(variant, f"{case} variant {variant}", about=(*batch.about, sample_name(case, variant)))
@@ -56,7 +61,7 @@ def run_batch(batch: Batch) -> list[Timed]:
         plans = [Case(plan, plan.sample, about=(*batch.about, plan.sample)) for plan in batch.plans]
         return [
             *(_timed(variant, draw_and_write) for variant in variants),
-            *(_timed(plan, lambda plan: scan.write(plan, batch)) for plan in plans),
+            *(_timed(plan, write) for plan in plans),
         ]
 
 
@@ -65,6 +70,17 @@ def _begin_batch(batch: Batch) -> tuple[Prepared, Callable[[int], Plan]]:
     prepared = prepare_for(batch)
     _check_same(batch, prepared.scan)
     return prepared, batch.sampler(prepared.scan, batch.settings, batch.seed)
+
+
+def _refuse_without_tumor(plan: Plan, batch: Batch) -> None:
+    """A benchmark's sample is there for its tumour; one that is to have none has none that was left out."""
+    dial = batch.dials.get(plan.sample)
+    if dial and plan.tumors_without_voxel and not plan.tumors:
+        least, thick = least_radius_mm(plan.spacing_mm), max(plan.spacing_mm)
+        raise LeftOutError(
+            f"{dial.dimension} {dial.level}: its tumour fills half of no voxel; voxels of {thick:g} mm hold tumours of"
+            f" {least:g} mm radius and more"
+        )
 
 
 def _timed(case: Case[T], work: Callable[[T], R]) -> tuple[R | Failure, float]:
@@ -102,9 +118,8 @@ class Prepared:
     image: ChunkedVolume
     label: ChunkedVolume
 
-    def write(self, plan: Plan, batch: Batch) -> Record:
-        """Render a plan and write image and label; each file appears whole or not at all."""
-        patch = render(self.scan, plan)
+    def write(self, plan: Plan, patch: Patch, batch: Batch) -> Record:
+        """Write image and label of a plan that was rendered; each file appears whole or not at all."""
         dataset, source = batch.dataset, batch.source
         parents = not batch.folders_made
         if batch.folders_made and not (dataset.images.is_dir() and dataset.labels.is_dir()):

@@ -1,5 +1,6 @@
 from .body import occupied_voxels
 from .bulk import median_and_robust_sd
+from .labelled import least_radius_mm, render_labelled
 from .measured import measure_for, measured_arrays, measured_from, needed_by
 from .patch import Block, Outcome, Patch
 from .placement import count_clear, move_to_candidate
@@ -63,6 +64,7 @@ __all__ = [
     "find_differences",
     "find_settings",
     "fit_to_real",
+    "least_radius_mm",
     "load_recipe",
     "load_scan",
     "load_settings",
@@ -79,6 +81,7 @@ __all__ = [
     "plan_for",
     "prepare_scan",
     "render",
+    "render_labelled",
     "sample_name",
     "size_along",
     "spacing_along",

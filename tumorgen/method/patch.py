@@ -5,6 +5,7 @@ Arrays are (z, y, x).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -58,6 +59,11 @@ class Outcome:
     box_y1: Annotated[int, _box_along("y", "end (exclusive)")]
     box_x0: Annotated[int, _box_along("x", "first voxel")]
     box_x1: Annotated[int, _box_along("x", "end (exclusive)")]
+
+    @property
+    def has_voxels(self) -> bool:
+        """Whether the tumour labels a voxel."""
+        return not math.isnan(self.mean_hu)
 
     @property
     def box(self) -> Box:

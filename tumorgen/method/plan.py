@@ -208,12 +208,27 @@ class Plan:
             " else under a tumour as the settings ask for), `fewer_placed` (no room for every tumour)"
         ),
     ] = ""
+    tumors_without_voxel: Annotated[
+        int,
+        About(
+            "number of tumours that were placed and left out again, since not half of any voxel would have been tumour:"
+            " too small for these slices",
+            "",
+            0,
+            _MOST,
+        ),
+    ] = 0
     tumors: tuple[Tumor, ...] = field(kw_only=True)
 
     def __post_init__(self) -> None:
         refuse_unsafe_name(self.case, "case")
         refuse_unsafe_name(self.sample, "sample", LONGEST_SAMPLE)
         check_domains(self)
+
+    @property
+    def spacing_mm(self) -> Triple:
+        """Spacing (z, y, x) of the scan in mm."""
+        return self.spacing_z_mm, self.spacing_y_mm, self.spacing_x_mm
 
     def check_fits(self, geometry: Geometry, image_sha256: str, mask_sha256: str) -> None:
         """Refuse another scan than the one the plan was drawn for.
@@ -223,8 +238,7 @@ class Plan:
         TumorgenError
             Shape, spacing, voxels or mask differ.
         """
-        shape = (self.shape_z, self.shape_y, self.shape_x)
-        spacing = (self.spacing_z_mm, self.spacing_y_mm, self.spacing_x_mm)
+        shape, spacing = (self.shape_z, self.shape_y, self.shape_x), self.spacing_mm
         if shape != geometry.shape or not all(
             math.isclose(a, b, rel_tol=1e-6) for a, b in zip(spacing, geometry.spacing_mm, strict=True)
         ):

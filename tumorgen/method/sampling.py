@@ -73,6 +73,8 @@ def variant_class(settings: Settings, variant: int) -> str:
 def draw_variant(scan: Scan, settings: Settings, seed: int, variant: int) -> Plan:
     """Draw the plan of a variant of a scan: the one that `tumorgen synth` draws with this seed.
 
+    `synth` then leaves out tumours that no voxel is labelled with (`render_labelled`).
+
     Parameters
     ----------
     scan

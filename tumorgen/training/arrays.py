@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import MASK, Box, Geometry, LabelChoice, Triple, Volume, find_liver, paste
-from ..method import Scan, Settings, Vessels, load_recipe, measure_for, prepare_scan, render
+from ..method import Scan, Settings, Vessels, load_recipe, measure_for, prepare_scan, render_labelled
 from .patches import draw_any_class, render_box
 
 
@@ -106,7 +106,7 @@ def add_tumors(
     """
     settings = settings or load_recipe()
     scan = prepare_arrays(image, label, spacing_mm, settings=settings, labels=labels)
-    return render(scan, draw_any_class(scan, settings, rng)).apply(scan)
+    return render_labelled(scan, draw_any_class(scan, settings, rng))[1].apply(scan)
 
 
 def patch_with_tumors(

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Box, Geometry
-from ..method import Block, Plan, Scan, Settings, changed_mm, draw_plan, render
+from ..method import Block, Plan, Scan, Settings, changed_mm, draw_plan, render_labelled
 
 _CORE = 0.6  # of the half-axes: neither deformation nor the liver's edge often takes that much of a tumour away
 
@@ -25,7 +25,7 @@ def draw_any_class(scan: Scan, settings: Settings, rng: Generator, region: Box |
 
 def render_box(scan: Scan, plan: Plan, box: Box) -> tuple[Block, ...]:
     """Render only what a box needs of a plan: blocks to lay over it in this order, most of them larger than it."""
-    return render(scan, keep_touching(plan, scan.geometry, box)).blocks
+    return render_labelled(scan, keep_touching(plan, scan.geometry, box))[1].blocks
 
 
 def keep_touching(plan: Plan, geometry: Geometry, box: Box) -> Plan:
