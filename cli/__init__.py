@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from tumorgen.errors import TumorgenError
+from tumorgen.errors import NO_TEMPORARY_FOLDER, TumorgenError
+from tumorgen.interruptions import interruptions_held, interruptions_let_through
 
 from .audit import audit
 from .evaluate import evaluate
@@ -68,12 +69,19 @@ def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
 
 
 class _Group(click.Group):
-    """A group that turns the library's errors into one line and exit code 1; `--debug` lets them through."""
+    """A group that turns the library's errors into one line and exit code 1; `--debug` lets them through.
+
+    Ctrl-C and SIGTERM come where it says goodbye itself, and not in what click does between.
+    """
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with _goodbye(), _terminating(), interruptions_held():
+            return super().main(*arguments, **options)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        with _goodbye():
+        with _goodbye(), interruptions_let_through():
             return super().make_context(info_name, args, parent, **extra)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -89,14 +97,18 @@ class _Group(click.Group):
         # It replaces a worker process whose memory has grown, as it does where a network learns; nothing is lost.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
         try:
-            with _goodbye():
+            with _goodbye(), interruptions_let_through():
                 return super().invoke(ctx)
         except TumorgenError as error:
             if ctx.params.get("debug"):
                 raise
             raise click.ClickException(" ".join(str(error).split())) from None
         except OSError as error:  # stdout on a full disk, say
-            if ctx.params.get("debug") or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if ctx.params.get("debug"):
+                raise
+            if "temporary directory" in str(error):  # tempfile's words, and matplotlib's
+                raise click.ClickException(NO_TEMPORARY_FOLDER) from None
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise click.ClickException(f"{error.filename or 'output'}: cannot be written ({error.strerror})") from None
 
@@ -104,9 +116,6 @@ class _Group(click.Group):
 @contextmanager
 def _goodbye() -> Iterator[None]:
     """End on Ctrl-C and SIGTERM with one line and the shell's exit code for them."""
-    before = signal.getsignal(signal.SIGTERM)
-    with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except KeyboardInterrupt as interruption:
@@ -117,6 +126,16 @@ def _goodbye() -> Iterator[None]:
         ended = "Terminated" if terminated else "Interrupted"
         click.echo(f"\n{ended}. What is finished stays; the same command does the rest.", err=True)
         sys.exit(143 if terminated else 130)
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Have SIGTERM end the command as Ctrl-C does."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, _terminate)
+        yield
     finally:
         if signal.getsignal(signal.SIGTERM) is _terminate:
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

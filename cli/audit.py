@@ -12,7 +12,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import note_places, report_failures
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
-from .options import jobs_option, trust_option
+from .options import ANOTHER_OUTPUT, jobs_option, trust_option
 
 if TYPE_CHECKING:
     from tumorgen.realism import Audit, Verdict
@@ -65,7 +65,7 @@ def audit(
     with names and once blind.
     """
     from tumorgen.evaluation import read_listings
-    from tumorgen.imaging import list_volumes
+    from tumorgen.imaging import list_volumes, refuse_unwritable
     from tumorgen.realism import (
         AUDIT_PAGE,
         audit_sets,
@@ -78,6 +78,7 @@ def audit(
 
     output = output or dataset / "audit"
     refuse_case_folder(output)
+    refuse_unwritable(output, ANOTHER_OUTPUT)
     for folder in (real, dataset):  # before minutes are spent on the other
         for part in find_layout(folder):
             note_places(list_volumes(part).values())

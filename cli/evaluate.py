@@ -17,7 +17,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import note_places
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
-from .options import TRUST, block, jobs_option, option
+from .options import ANOTHER_OUTPUT, TRUST, block, jobs_option, option
 
 if TYPE_CHECKING:
     from tumorgen.evaluation import ConfidenceInterval, Evaluation, Summary
@@ -88,7 +88,9 @@ def evaluate(
         write_summary,
     )
     from tumorgen.figures import images_beside, write_report
+    from tumorgen.imaging import refuse_unwritable
 
+    refuse_unwritable(output, ANOTHER_OUTPUT)
     manifest = manifest or manifest_beside(reference)
     tolerance, trust = scoring.tolerance, scoring.trust or ""
     note_places(_files(reference, predictions, compare))

@@ -14,7 +14,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import report_failures
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FILE
-from .options import jobs_option, trust_option
+from .options import ANOTHER_OUTPUT, jobs_option, trust_option
 
 if TYPE_CHECKING:
     from tumorgen.errors import Failure
@@ -69,11 +69,15 @@ def fit(
     and the rest of the recipe lifelike: one half for eight lesions, 0.93 for thirty. Values are held within limits that
     the file states. Several scans of a patient weigh as one.
     """
+    from tumorgen.imaging import refuse_unwritable
     from tumorgen.method import load_recipe
     from tumorgen.realism import draw_fit, fit_recipe, lesion_frame, no_looks, write_recipe
 
     if not (real or labels):
         raise click.UsageError("Give REAL, a folder of images and labels, or --labels, or both.")
+    refuse_unwritable(output.parent, ANOTHER_OUTPUT)
+    if plot:
+        refuse_unwritable(plot.parent, "choose another --plot")
     seen, measured, failures = _measure(real, labels, patients, trust or "", jobs)
     found = fit_recipe(
         measured,

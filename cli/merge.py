@@ -11,6 +11,7 @@ import click
 from tumorgen.wording import plural
 
 from .kinds import EXISTING_FOLDER
+from .options import COPIES
 
 
 @click.command(
@@ -31,8 +32,10 @@ def merge(dataset: Path) -> None:
     from tumorgen.dataset import Dataset
     from tumorgen.generation import merge_shards
 
-    merged = merge_shards(Dataset(dataset), copies=Path("manifests"))
+    merged = merge_shards(Dataset(dataset), copies=COPIES)
     click.echo(f"{dataset}: {plural(len(merged.report.records), 'sample')} in the manifest")
+    for note in merged.report.notes:
+        click.echo(f"note: {note}")
     for shard, samples in merged.missing.items():
         cases = Counter(case for case, _ in samples)
         most = [f"{count} of {case}" for case, count in cases.most_common(3)]

@@ -88,6 +88,8 @@ def _print_report(report: RunReport, seconds: float) -> None:
         f"{dataset.folder}: {plural(samples, 'sample')} of {plural(scans, 'scan')},"
         f" {made_in(report.made, seconds, samples - report.made)}"
     )
+    for note in report.notes:
+        click.echo(f"note: {note}")
     report_without_voxel(report.records)
     for level in find_departures(report.records):
         clipped = [f"{level.clipped} cut by the liver's edge by more than a tenth"] if level.clipped else []

@@ -182,6 +182,8 @@ def _print_report(report: RunReport, new: NewDataset, shard: Shard | None, secon
         f"{report.dataset.folder}{f', shard {shard}' if shard else ''}: {plural(samples, 'sample')}"
         f" with {plural(tumors, 'tumour')}, {made_in(report.made, seconds, samples - report.made)}"
     )
+    for note in report.notes:
+        click.echo(f"note: {note}")
     short = sum("fewer_placed" in record.plan.notes.split() for record in report.records)
     if short:
         click.echo(

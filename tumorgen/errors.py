@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PLAIN = str.maketrans({"\n": " ", "\t": " "})
+NO_TEMPORARY_FOLDER = "no folder for temporary files can be written to; set TMPDIR to one that can"
 FEW = 3  # names of one reason that are given
 _NUMBER = re.compile(r"\d+([.,]\d+)*")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # what the next sample would meet as well

@@ -18,6 +18,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from .errors import Failure, TumorgenError
+from .interruptions import interruptions_held
 
 ORPHAN_S = 0.2  # how often a worker looks whether the process that it works for is still there
 
@@ -182,13 +183,13 @@ def run_in_processes(
 
 def _begin(parallel: Callable[[Iterable[Any]], Iterator[R]], calls: Iterable[Any]) -> Iterator[R]:
     """Begin the work, and with it the worker processes."""
-    with _interrupted_later():
+    with interruptions_held(), _unheard():
         return parallel(calls)
 
 
 @contextmanager
-def _interrupted_later() -> Iterator[None]:
-    """Hold Ctrl-C back, so that processes begun in the block never hear it."""
+def _unheard() -> Iterator[None]:
+    """Have processes that are begun in the block never hear Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

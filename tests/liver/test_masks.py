@@ -296,10 +296,13 @@ def test_masks_never_go_where_the_images_are(images, tmp_path, output):
         mask_scans(images, tmp_path / output, lambda: bright, table=tmp_path / "scans.csv")
 
 
-def test_an_output_that_cannot_be_made_is_said_before_anything_is_done(images, tmp_path):
+@pytest.mark.parametrize("place", ["out", "scans.csv"])
+def test_a_place_that_cannot_be_written_to_is_said_before_a_network_is_loaded(images, tmp_path, place):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TumorgenError, match="file/out: cannot be created"):
-        mask_scans(images, tmp_path / "file" / "out", lambda: bright, table=tmp_path / "scans.csv")
+    where = {"out": tmp_path / "out", "scans.csv": tmp_path / "scans.csv", place: tmp_path / "file" / place}
+    with pytest.raises(TumorgenError, match=r"file.*: cannot be written \(Not a directory\); .*choose another"):
+        mask_scans(images, where["out"], lambda: pytest.fail("is loaded"), table=where["scans.csv"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_broken_table_is_said_before_anything_is_done(images, tmp_path):

@@ -17,6 +17,7 @@ from numpy.random import Generator
 
 from ..errors import Failure, LeftOutError, TumorgenError
 from ..evaluation import CaseScore, level_number, read_evaluation
+from ..imaging import refuse_unwritable
 from ..method import (
     MuRange,
     Plan,
@@ -150,6 +151,7 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
         raise TumorgenError(
             f"{wanted.output}: is the manifest of the samples that were evaluated; choose another --output"
         )
+    refuse_unwritable(wanted.output.parent, "choose another --output")
     records = read_manifest(manifest)
     scores = {case.case: case for case in read_evaluation(wanted.evaluation).cases}
     ranked = rank_cells(records, scores)

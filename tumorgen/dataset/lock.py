@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import TumorgenError
+from ..interruptions import interruptions_held, interruptions_let_through
 
 if sys.platform != "win32":
     import fcntl
@@ -56,7 +57,7 @@ def locked_folder(folder: Path, shard: str = "") -> Iterator[Hold]:
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     hold = Hold()
-    with ExitStack() as held:
+    with interruptions_held(), ExitStack() as held:
         held.callback(_remove_empty, new)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,8 @@ def locked_folder(folder: Path, shard: str = "") -> Iterator[Hold]:
         except OSError as error:
             raise TumorgenError(f"{folder}: cannot be locked ({error.strerror or error})") from error
         hold.unfinished = hold.interrupted
-        yield hold
+        with interruptions_let_through():
+            yield hold
 
 
 def _clear_shards(folder: Path) -> bool:

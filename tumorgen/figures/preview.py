@@ -14,7 +14,7 @@ import numpy as np
 
 from ..dataset import OVERVIEW, Dataset, find_written_dataset
 from ..errors import Failure, TumorgenError
-from ..imaging import Volume, bounding_box, read_mask, read_volume, safe_name
+from ..imaging import Volume, bounding_box, read_mask, read_volume, refuse_unwritable, safe_name
 from ..labels import LIVER
 from ..method import digest_voxels
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
@@ -84,6 +84,7 @@ def preview_dataset(
     records = read_manifest(dataset.manifest)
     if not records:
         raise TumorgenError(f"{dataset.manifest}: lists no samples, so there is nothing to draw")
+    refuse_unwritable(output, "choose another --output")
     chosen = spread_samples([record.plan.sample for record in records], count)
     work = partial(_draw, dataset=dataset, output=output, find=find)
     cases = [_case(record) for record in records if record.plan.sample in chosen]

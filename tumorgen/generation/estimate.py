@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from statistics import mean
 from threadpoolctl import threadpool_limits
 
 from ..dataset import Dataset
-from ..errors import TumorgenError, as_unwritable
+from ..errors import TumorgenError
+from ..imaging import scratch_folder
 from ..method import draw_variant, least_radius_mm, render_labelled, variant_class
 from ..tables import Source
 from .batches import Batch, batch_size, cut_samples
@@ -101,11 +101,10 @@ def estimate_run(run: Run) -> Estimate:
         return Estimate("", (), 0, 0.0, processes, free_bytes(folder))
     sizes = {source.case: sample_bytes(source) for source in todo}
     with (
-        as_unwritable(folder),
         threadpool_limits(1),
-        tempfile.TemporaryDirectory(prefix=".estimate-", dir=nearest_folder(folder.parent)) as scratch,
+        scratch_folder(nearest_folder(folder.parent), prefix=".estimate-") as scratch,
     ):
-        batch, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), Path(scratch), run)
+        batch, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), scratch, run)
         classes = _classes(prepared, batch, wanted, sizes)
     counts = [len(wanted[source.case]) for source in todo]
     size = batch_size(counts, processes)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..dataset import Dataset
 from ..errors import Failure, TumorgenError, as_unwritable
+from ..interruptions import interruptions_held
 from .worker import Result
 
 
@@ -31,7 +32,7 @@ class Log:
             It cannot be written.
         """
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **values}) + "\n"
-        with as_unwritable(self.path):
+        with interruptions_held(), as_unwritable(self.path):
             content = line.encode()
             while content:  # a disk that fills up takes a part first
                 content = content[os.write(self.descriptor, content) :]

@@ -11,7 +11,15 @@ from ..errors import TumorgenError
 from ..method import Plan, Vessels
 from ..tables import Reading, Record, Source, find_sources, read_manifest, recover_manifest
 from .batches import Batch
-from .run import RunReport, Writing, describe_dataset, locked_dataset, rewrite_manifest, run_batches
+from .run import (
+    RunReport,
+    Writing,
+    describe_dataset,
+    locked_dataset,
+    refuse_uncopied,
+    rewrite_manifest,
+    run_batches,
+)
 from .space import needed_bytes, refuse_full_disk
 
 LARGEST_PART = 16  # samples of a batch
@@ -63,6 +71,8 @@ def replay_manifest(replay: Replay) -> RunReport:
         dataset = replace(dataset, part=TEST)
     with locked_dataset(dataset) as hold:
         missing = _find_missing(records, dataset, interrupted=hold.interrupted)
+        if missing:
+            refuse_uncopied(replay)
         if not replay.force:
             wanted = {case: [r.plan.variant for r in missing if r.plan.case == case] for case in sources}
             refuse_full_disk(dataset.folder, needed_bytes(list(sources.values()), wanted))

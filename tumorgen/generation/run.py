@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..dataset import (
     write_description,
 )
 from ..errors import Failure, TumorgenError, as_unwritable
-from ..imaging import PARTIAL, whole_file
+from ..imaging import PARTIAL, refuse_unwritable, remove_folder, whole_file
 from ..method import Settings
 from ..parallel import Start, count_jobs, no_progress, split_failures
 from ..tables import Dial, Record, Source, recover_manifest, sort_records, tumors_path, write_manifest
@@ -121,6 +121,8 @@ class RunReport:
         Scans and samples that could not be done.
     has_splits
         Whether splits_final.json could be written: that takes two scans.
+    notes
+        What could not be done besides; the dataset is whole without it.
     """
 
     dataset: Dataset
@@ -128,6 +130,7 @@ class RunReport:
     made: int
     failures: tuple[Failure, ...]
     has_splits: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,20 +232,40 @@ def describe_dataset(dataset: Dataset, outcomes: Outcomes, val_per_scan: int, co
         write_manifest(records, dataset.manifest)
         finish_provenance(dataset, records)
         has_splits = write_description(dataset, records, val_per_scan)
-    if records and copies is not None:
-        copy_manifest(dataset, copies)
+    notes = _copy_or_note(dataset, copies) if records and copies is not None else ()
     if not remove_finished_shards(dataset, records):
         remove_partial_files(dataset)
     if not dataset.folder.is_dir():
         raise TumorgenError(f"{dataset.folder}: has vanished during the run; nothing more is written")
-    return RunReport(dataset, tuple(records), outcomes.made, outcomes.failures, has_splits)
+    return RunReport(dataset, tuple(records), outcomes.made, outcomes.failures, has_splits, notes)
 
 
 def remove_partial_files(dataset: Dataset) -> None:
     """Remove the partial files of processes that were killed; none may be at work any more."""
     for folder in (dataset.folder, dataset.images, dataset.labels):
         for left in folder.glob(f"{PARTIAL}*"):
-            shutil.rmtree(left, ignore_errors=True)
+            with suppress(TumorgenError):  # others may be removing it, too
+                remove_folder(left)
+
+
+def refuse_uncopied(writing: Writing) -> None:
+    """Refuse a run that has work to do where its manifest could not be copied in the end.
+
+    Raises
+    ------
+    TumorgenError
+        The folder of the copies cannot be written to.
+    """
+    if writing.copies is not None:
+        refuse_unwritable(writing.copies, "start in another folder: copies of the manifest go there")
+
+
+def _copy_or_note(dataset: Dataset, copies: Path) -> tuple[str, ...]:
+    try:
+        copy_manifest(dataset, copies)
+    except TumorgenError as error:
+        return (f"{error}; the dataset is whole without this copy",)
+    return ()
 
 
 def copy_manifest(dataset: Dataset, folder: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TypeVar
 
 from ..dataset import Dataset, write_json
 from ..errors import TumorgenError, as_unwritable
+from ..imaging import remove_folder
 from ..tables import Record, recover_manifest, tumors_path
 
 SHARDS = "shards"
@@ -184,7 +184,7 @@ def remove_finished_shards(dataset: Dataset, there: Sequence[Record]) -> dict[Sh
         return {}
     missing = division.missing(there)
     if not missing:
-        shutil.rmtree(dataset.folder / SHARDS)
+        remove_folder(dataset.folder / SHARDS)
     for shard in set(division.all_shards) - set(missing):
         for path in (shard.manifest(dataset), tumors_path(shard.manifest(dataset))):
             path.unlink(missing_ok=True)

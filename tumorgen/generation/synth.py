@@ -18,7 +18,7 @@ from ..method import Settings, find_differences, load_recipe, load_settings, nea
 from ..tables import Record, Source, recover_manifest, refuse_same_case
 from .batches import Batch, split_batches
 from .log import Log, open_log
-from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
+from .run import Run, RunReport, describe_dataset, locked_dataset, refuse_uncopied, rewrite_manifest, run_batches
 from .shards import Division, merge_records, read_shards, record_division
 from .space import needed_bytes, refuse_full_disk
 
@@ -45,6 +45,8 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
     """Do a run, its folder locked and its log open."""
     processes = run.processes
     todo = find_outstanding(run)
+    if any(todo.wanted.values()) and not run.shard:
+        refuse_uncopied(run)
     if not run.force:
         refuse_full_disk(run.dataset.folder, needed_bytes(run.sources, todo.wanted))
     _begin_dataset(run)

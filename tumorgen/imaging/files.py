@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import tempfile
 import unicodedata
@@ -12,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import TumorgenError, as_unwritable
+from ..errors import NO_TEMPORARY_FOLDER, TumorgenError, as_unwritable
+from ..interruptions import interruptions_held
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 LONGEST_CASE = 180  # characters; with what samples add, and a suffix, within the 255 that file systems take
@@ -196,6 +198,7 @@ def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Ite
     """A path to write to; the file written there appears as `path` when the block ends, whole, or not at all.
 
     The partial file lies in a hidden folder beside `path`, so that nothing that lists the folder takes it for a case.
+    Ctrl-C and SIGTERM are held back until the block ends, so it does nothing but write.
 
     Parameters
     ----------
@@ -211,7 +214,7 @@ def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Ite
     TumorgenError
         The folder cannot be written to.
     """
-    with as_unwritable(path):
+    with interruptions_held(), as_unwritable(path):
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
@@ -222,6 +225,69 @@ def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Ite
             partial.replace(path)
         if durable:
             sync_to_disk(path.parent)
+
+
+@contextmanager
+def scratch_folder(parent: Path | None = None, *, prefix: str = "tumorgen-") -> Iterator[Path]:
+    """A folder for as long as the block lasts: in `parent`, else where the system has its temporary files.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be made, or not be removed; or there is no folder for temporary files.
+    """
+    where = parent or temporary_folder()
+    made: tempfile.TemporaryDirectory[str] | None = None
+    try:
+        with interruptions_held(), as_unwritable(where):
+            made = tempfile.TemporaryDirectory(prefix=prefix, dir=where)
+        yield Path(made.name)
+    finally:
+        if made is not None:
+            with interruptions_held(), as_unwritable(where):
+                made.cleanup()
+
+
+def temporary_folder() -> Path:
+    """Where the system has its temporary files.
+
+    Raises
+    ------
+    TumorgenError
+        There is no such folder that can be written to.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise TumorgenError(NO_TEMPORARY_FOLDER) from None
+
+
+def refuse_unwritable(folder: Path, remedy: str) -> None:
+    """Find out before the work whether files can be made in a folder, which need not be there yet; nothing is left.
+
+    Raises
+    ------
+    TumorgenError
+        They cannot; `remedy` says what to do then.
+    """
+    try:
+        with interruptions_held():
+            nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+            tempfile.TemporaryDirectory(prefix=PARTIAL, dir=nearest).cleanup()
+    except OSError as error:
+        raise TumorgenError(f"{folder}: cannot be written ({error.strerror or error}); {remedy}") from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it; Ctrl-C comes before or after.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be removed.
+    """
+    with interruptions_held(), as_unwritable(folder):
+        shutil.rmtree(folder)
 
 
 def sync_to_disk(path: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import TumorgenError
+from ..errors import TumorgenError, as_unwritable
+from ..interruptions import interruptions_held
 from .claims import Claim
+from .files import scratch_folder
 from .geometry import Geometry, Volume
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def silent_stderr() -> Iterator[None]:
 
     One thread at a time, since standard error is the whole process's.
     """
-    with _one_at_a_time:
+    with _one_at_a_time, interruptions_held():  # what ends the program is to be heard
         kept = _copy_of_stderr()
         try:
             if kept is not None:
@@ -180,11 +181,8 @@ def nifti_header_of(geometry: Geometry, dtype: np.dtype[Any]) -> bytes:
 
 @contextmanager
 def _temporary_nifti() -> Iterator[Path]:
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder) / "header.nii"
-    except OSError as error:
-        raise TumorgenError(f"{tempfile.gettempdir()}: no room for temporary files ({error.strerror})") from error
+    with scratch_folder() as folder, as_unwritable(folder):
+        yield folder / "header.nii"
 
 
 def reason_of(error: Exception) -> str:

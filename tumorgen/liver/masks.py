@@ -26,6 +26,7 @@ from ..imaging import (
     Volume,
     bounding_box,
     read_ct,
+    refuse_unwritable,
     resolved,
     says_place,
     write_volume,
@@ -246,7 +247,8 @@ def mask_scans(
     Raises
     ------
     TumorgenError
-        `output` is where the images are, the table cannot be read or written, or `load` fails.
+        `output` is where the images are, it or the table's folder cannot be written to, the table cannot be read, or
+        `load` fails.
     """
     refuse_same_folder(images.values(), output)
     images = {case: path.absolute() for case, path in images.items()}  # as users know them: links are not followed
@@ -261,8 +263,9 @@ def mask_scans(
     todo = [scan for scan in scans if scan.case not in rows]
     notes = [note for scan in todo for note in _replacement_notes(scan, known, table)]
     failures = []
-    _make_folder(output)
     if todo:
+        refuse_unwritable(output, "choose another OUT")
+        refuse_unwritable(table.parent, "choose another --scans, or start in another folder")
         segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _find_nothing
         cases = [Case(scan, scan.case, about=scan.names) for scan in todo]
         work = partial(_find_liver, segment=segment)
@@ -299,14 +302,6 @@ def refuse_same_folder(images: Iterable[Path], output: Path) -> None:
     """
     if resolved(output) in {folder for path in images for folder in (resolved(path.parent), resolved(path).parent)}:
         raise TumorgenError(f"{output}: holds the images; masks need a folder of their own")
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder now rather than after the first scan has been segmented in vain."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TumorgenError(f"{folder}: cannot be created ({error.strerror})") from error
 
 
 def _is_done(row: ScanRow, scan: _Scan) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ..errors import TumorgenError
+from ..imaging import scratch_folder
 
 MOST_MEMBERS = 100_000  # validation folders of several configurations have some thousand
 MOST_BYTES = 32 * 2**30  # of what is unpacked; five folds of nnU-Net's largest residual encoder have 8 GB
@@ -41,8 +41,7 @@ def unpacked_model(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="tumorgen-model-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         try:
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, path, folder)

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import Volume
+from ..imaging import Volume, temporary_folder
 from .devices import pick_device
 from .models import Model
 
@@ -72,6 +72,7 @@ def load_model(
 
 
 def _predictor(model: Model, device: str, mirror: bool | None) -> Any:
+    temporary_folder()  # which nnU-Net asks for as it is imported
     try:
         import torch
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor

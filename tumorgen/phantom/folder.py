@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from .. import __version__
 from ..errors import TumorgenError
 from ..fields import columns
-from ..imaging import Index, Triple, write_volume
+from ..imaging import Index, Triple, refuse_unwritable, write_volume
 from ..parallel import Start, no_progress
 from ..seeds import stable_rng
 from ..tables import cells_of, parse_row, read_text, rows_of, write_table
@@ -67,11 +68,12 @@ def write_phantoms(
     records = _read_records(table)
     size = " ".join(map(str, shape)), " ".join(f"{spacing:g}" for spacing in spacing_mm)
     wanted = [PhantomRecord(f"phantom_{k:03d}", seed, k, phase, *size, __version__) for k in range(count)]
+    if not all(_is_there(record, records, output) for record in wanted):
+        refuse_unwritable(output, "choose another OUT")
     move = start(count)
     for record in wanted:
-        image, mask = (output / folder / f"{record.case}.nii.gz" for folder in ("images", "masks"))
-        there = records.get(record.case)
-        if not (there and there.recipe == record.recipe and image.is_file() and mask.is_file()):
+        if not _is_there(record, records, output):
+            image, mask = _files(record, output)
             drawn = draw_phantom(stable_rng(seed, record.index), shape=shape, spacing_mm=spacing_mm, phase=phase)
             write_volume(drawn.image, image)
             write_volume(drawn.liver, mask)
@@ -80,6 +82,17 @@ def write_phantoms(
             write_table(table, columns(PhantomRecord), rows)
         move(1)
     return [records[record.case] for record in wanted]
+
+
+def _files(record: PhantomRecord, output: Path) -> tuple[Path, Path]:
+    """Image and mask of a phantom."""
+    return output / "images" / f"{record.case}.nii.gz", output / "masks" / f"{record.case}.nii.gz"
+
+
+def _is_there(record: PhantomRecord, known: Mapping[str, PhantomRecord], output: Path) -> bool:
+    """Whether a phantom of that recipe is there, with its row and its files."""
+    there = known.get(record.case)
+    return bool(there and there.recipe == record.recipe) and all(path.is_file() for path in _files(record, output))
 
 
 def _measured(record: PhantomRecord, drawn: Phantom) -> PhantomRecord:

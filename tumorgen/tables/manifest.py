@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import TumorgenError, as_unwritable
 from ..fields import About, columns, required_columns
 from ..imaging import LabelChoice
+from ..interruptions import interruptions_held
 from ..method import Outcome, Plan, Tumor
 from .codec import cells_of, parse_row, read_text, rows_of, text_of, write_table
 from .scans import TrustedForm
@@ -198,8 +199,9 @@ def append_manifest(record: Record, manifest: Path) -> None:
     TumorgenError
         The tables cannot be written to.
     """
-    _append(tumors_path(manifest), TUMOR_COLUMNS, tumor_rows(record))
-    _append(manifest, sample_columns([record]), [sample_row(record)])
+    with interruptions_held():
+        _append(tumors_path(manifest), TUMOR_COLUMNS, tumor_rows(record))
+        _append(manifest, sample_columns([record]), [sample_row(record)])
 
 
 def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
