@@ -139,9 +139,10 @@ ENDINGS = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminate
 @pytest.mark.parametrize(
     ("name", "number", "after", "step"),
     [
-        ("synth", signal.SIGINT, True, 1),
-        ("synth", signal.SIGTERM, False, 3),
-        pytest.param("synth", signal.SIGINT, False, 1, marks=pytest.mark.slow),
+        ("synth", signal.SIGINT, True, 4),
+        ("synth", signal.SIGTERM, False, 7),
+        pytest.param("synth", signal.SIGINT, True, 1, marks=pytest.mark.slow),
+        pytest.param("synth", signal.SIGTERM, False, 1, marks=pytest.mark.slow),
         pytest.param("shard", signal.SIGINT, True, 1, marks=pytest.mark.slow),
         pytest.param("replay", signal.SIGTERM, True, 1, marks=pytest.mark.slow),
         pytest.param("from manifest", signal.SIGINT, False, 1, marks=pytest.mark.slow),
