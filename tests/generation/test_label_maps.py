@@ -83,6 +83,7 @@ def test_tumours_lie_in_the_liver_that_was_chosen(here, kind, words):
         assert ((label > 0) == liver).all()
         assert (label == 2).any()
     assert {row["liver_labels"] for row in rows(DATASET / "manifest.csv")} == {";".join(words)}
+    assert json.loads((DATASET / "provenance.json").read_text())["sources"]["a"]["liver_labels"] == ";".join(words)
     assert command("verify", DATASET, "--replays", -1).exit_code == 0
 
 
@@ -183,3 +184,28 @@ def test_a_label_needs_to_be_one(here):
     done = command("synth", *SCANS, "--label", "")
     assert done.exit_code == 2
     assert "a number or a name is needed" in done.output
+
+
+def test_folders_of_organs_are_taken_for_masks(here):
+    labels = write_scan("a", "organs")
+    for name, number in (("spleen", 1), ("liver", 5)):
+        organ = Volume(labels == number, read_volume(Path("masks/a.nii.gz")).geometry)
+        write_volume(organ, Path("organs/a") / f"{name}.nii.gz")
+    folders = (
+        "--images",
+        "ct",
+        "--masks",
+        "organs",
+        "--output",
+        "out",
+        "--sizes",
+        "tiny",
+        "--per-scan",
+        1,
+        "--jobs",
+        1,
+    )
+    assert command("synth", *folders).exit_code == 0
+    label = read_volume(DATASET / "labelsTr/a_v0000.nii.gz").array
+    assert ((label > 0) == (labels == 5)).all()
+    assert command("verify", DATASET, "--images", "ct", "--masks", "organs", "--jobs", 1).exit_code == 0

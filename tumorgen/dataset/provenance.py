@@ -112,9 +112,16 @@ def _sources(records: Sequence[Record]) -> dict[str, dict[str, str]]:
         record.plan.case: {
             "image_sha256": record.plan.source_image_sha256,
             "mask_sha256": record.plan.source_mask_sha256,
+            **_choice(record),
         }
         for record in sorted(records, key=lambda record: record.plan.case)
     }
+
+
+def _choice(record: Record) -> dict[str, str]:
+    """What was chosen from a scan's label map; nothing of a mask."""
+    words = {name: getattr(record.files, name, "") for name in ("liver_labels", "real_tumor_labels")}
+    return {name: text for name, text in words.items() if text}
 
 
 def find_contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from .files import (
 )
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume
 from .itk import to_image
+from .mask_folders import find_masks
 from .mask_labels import EVERYTHING, MASK, LabelChoice, find_liver, read_mask
 from .nifti import says_place
 from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
@@ -56,6 +57,7 @@ __all__ = [
     "case_name",
     "extension_of",
     "find_liver",
+    "find_masks",
     "find_volumes",
     "grow",
     "hull",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
-from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_volumes, resolved
+from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_masks, find_volumes, resolved
 from .manifest import Record
 from .scans import ScanRow
 
@@ -59,16 +59,14 @@ def refuse_same_case(sources: Iterable[Source]) -> None:
 def match_sources(
     images: Path, masks: Path, labels: LabelChoice = MASK, trust: str = ""
 ) -> tuple[list[Source], list[Failure]]:
-    """Scans of two folders (or files), matched by case name; images without a mask are failures.
+    """Scans of two folders (or files), matched by case name (`find_masks`); images without a mask are failures.
 
     Raises
     ------
     TumorgenError
         A folder cannot be used, or no image has a mask.
     """
-    image_files, mask_files = find_volumes(images), find_volumes(masks)
-    if images.is_file() and masks.is_file():
-        mask_files = dict.fromkeys(image_files, masks)
+    image_files, mask_files = _find_files(images, masks)
     sources = [
         Source(case, resolved(path), resolved(mask_files[case]), labels, trust)
         for case, path in image_files.items()
@@ -84,6 +82,12 @@ def match_sources(
         if case not in mask_files
     ]
     return sources, missing
+
+
+def _find_files(images: Path, masks: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Images and masks by case name; a single image has a single mask, whatever that is called."""
+    image_files = find_volumes(images)
+    return image_files, find_masks(masks, next(iter(image_files)) if images.is_file() else "")
 
 
 def sources_of_scans(
@@ -128,8 +132,7 @@ def find_sources(
     if (images is None) != (masks is None):
         raise TumorgenError("--images and --masks go together")
     reading = reading or Reading()
-    image_files = find_volumes(images) if images else {}
-    mask_files = find_volumes(masks) if masks else {}
+    image_files, mask_files = _find_files(images, masks) if images and masks else ({}, {})
     sources = {}
     for record in records:
         case, known = record.plan.case, record.files or record.sources

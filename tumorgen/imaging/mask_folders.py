@@ -1,0 +1,52 @@
+"""Where liver masks are: volumes named after their cases, or TotalSegmentator's folders, with a file for each organ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import TumorgenError
+from .files import EXTENSIONS, find_volumes, list_volumes, safe_name
+
+LIVER = "liver"  # name of the file that has it
+SEGMENTATIONS = "segmentations"  # folder of a case's organs, in TotalSegmentator's own data
+
+
+def find_masks(folder: Path, only_case: str = "") -> dict[str, Path]:
+    """Case name -> liver mask in a folder (or one file), sorted by name.
+
+    A mask is `<case>.nii.gz`, `<case>/liver.nii.gz` or `<case>/segmentations/liver.nii.gz`, or of another format. Where
+    there is `only_case`, a file that is given is its mask, and so is `liver.nii.gz` in a folder without its name.
+
+    Raises
+    ------
+    TumorgenError
+        There is nothing at that path, there is no mask in the folder, or two masks have one case name.
+    """
+    found = list_volumes(folder)
+    if folder.is_file():
+        return {only_case: folder} if only_case else found
+    twins = {case.lower() for case in found}
+    for organs in _folders_in(folder):
+        mask, case = _liver_in(organs), safe_name(organs.name)
+        if mask is None:
+            continue
+        if case.lower() in twins:
+            raise TumorgenError(f"{organs}: case {case!r} has another mask in {folder}; rename one of them")
+        twins.add(case.lower())
+        found[case] = mask
+    if only_case and only_case not in found and LIVER in found:
+        return {only_case: found[LIVER]}
+    return dict(sorted(found.items())) if found else find_volumes(folder)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    except OSError as error:
+        raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def _liver_in(organs: Path) -> Path | None:
+    """The mask of the liver in a case's folder of organs, if it is one."""
+    places = (folder / f"{LIVER}{ending}" for folder in (organs, organs / SEGMENTATIONS) for ending in EXTENSIONS)
+    return next((path for path in places if path.is_file()), None)
