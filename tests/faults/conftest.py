@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from disks import NAME, Case, make_cases, undisturbed, write_scans
 
-from tumorgen.dataset import provenance
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
@@ -37,17 +36,7 @@ def _home_again() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def _asked_once() -> Iterator[None]:
-    """Versions of libraries, which take longer to find than a sample of this size to make."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "version", cache(provenance.version))
-        yield
-
-
-@pytest.fixture(scope="module")
-def cases(
-    tmp_path_factory: pytest.TempPathFactory, scans: Path, _home_again: None, _asked_once: None
-) -> Callable[[str], Case]:
+def cases(tmp_path_factory: pytest.TempPathFactory, scans: Path, _home_again: None) -> Callable[[str], Case]:
     """Commands by their names, each run once where nothing happens."""
 
     @cache

@@ -11,6 +11,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,12 @@ def provenance_path(dataset: Dataset) -> Path:
 
 def versions() -> dict[str, str]:
     """Versions of what the bits depend on, in this process."""
-    libraries = {name: version(name) for name in LIBRARIES}
-    return {"tumorgen": __version__, "python": platform.python_version(), **libraries}
+    return {"tumorgen": __version__, "python": platform.python_version(), **_libraries()}
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}  # takes longer than a small sample
 
 
 def changed_versions(then: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

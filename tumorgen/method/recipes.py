@@ -69,13 +69,22 @@ def find_settings(name: str) -> Path:
 
 def nearest_recipe(settings: Settings) -> str:
     """Name of the recipe that the fewest settings differ from; of several alike the one of Table 1."""
-    return min(RECIPES, key=lambda name: (len(find_differences(load_recipe(name), settings)), name != TABLE_1_RECIPE))
+    flat = _flat(to_plain(settings))
+    return min(RECIPES, key=lambda name: (len(_differences(_flat_recipe(name), flat)), name != TABLE_1_RECIPE))
 
 
 def find_differences(old: Settings, new: Settings) -> dict[str, tuple[object, object]]:
     """Find what differs between two settings: dotted name -> (old, new), None where there is no such key."""
-    before, after = _flat(to_plain(old)), _flat(to_plain(new))
+    return _differences(_flat(to_plain(old)), _flat(to_plain(new)))
+
+
+def _differences(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:
     return {key: (before.get(key), after.get(key)) for key in {**before, **after} if before.get(key) != after.get(key)}
+
+
+@cache
+def _flat_recipe(name: str) -> Mapping[str, object]:
+    return _flat(to_plain(load_recipe(name)))
 
 
 def _flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
