@@ -100,6 +100,7 @@ class Effort:
     variants: int = 4  # of each class in each repeat
     runs: int = 2  # of synth with each number of processes
     samples: int = 240  # in each of them
+    laps: int = 10_000_000  # of the loop that tells what two processes of this machine are worth
 
 
 # -- what is measured ------------------------------------------------------------------------------------------------
@@ -254,11 +255,11 @@ def new_dataset(folder: Path) -> Dataset:
 def measure_throughput(case: Case, effort: Effort) -> Results:
     """Samples a minute of whole runs with 1 and 2 processes, taken in turn; medians. And what the machine allows."""
     runs: dict[int, list[Results]] = {1: [], 2: []}
-    of_machine = [loop_speedup()]
+    of_machine = [loop_speedup(effort.laps)]
     for _ in range(effort.runs):
         for jobs, done in runs.items():
             done.append(own_process("throughput", case, list(effort.classes), jobs=jobs, samples=effort.samples))
-        of_machine.append(loop_speedup())
+        of_machine.append(loop_speedup(effort.laps))
 
     def middle(jobs: int, what: str) -> float:
         return statistics.median(run[what] for run in runs[jobs])
@@ -277,14 +278,12 @@ def measure_throughput(case: Case, effort: Effort) -> Results:
     }
 
 
-def loop_speedup() -> float:
+def loop_speedup(laps: int) -> float:
     """How much more two processes do than one of a loop that needs no memory: 2 where the machine has two whole cores.
 
     The two that a virtual machine has may be the halves of one, or be shared with others.
     """
-    loop = (
-        "import time\nbegan = time.perf_counter()\nfor _ in range(10_000_000): pass\nprint(time.perf_counter() - began)"
-    )
+    loop = f"import time\nbegan = time.perf_counter()\nfor _ in range({laps}): pass\nprint(time.perf_counter() - began)"
 
     def seconds(processes: int) -> float:
         command = [sys.executable, "-c", loop]

@@ -17,7 +17,7 @@ from phantoms import ball_volume
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 
-TINY = Effort(classes=("tiny", "mix"), repeats=1, variants=1, runs=1, samples=4)
+TINY = Effort(classes=("tiny", "mix"), repeats=1, variants=1, runs=1, samples=4, laps=10_000)
 COLUMNS = {
     "class",
     "tumours",

@@ -360,6 +360,13 @@ def dataset(template: Path, tmp_path: Path) -> Dataset:
     return dataset
 
 
+@pytest.fixture
+def blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sheets and overviews that show nothing, where it matters which are written: drawing one takes a second."""
+    for name in ("draw_sheet", "draw_overview"):
+        monkeypatch.setattr(f"tumorgen.figures.preview.{name}", lambda *_: Figure((1, 1)))
+
+
 def test_command_draws_sheets_and_overview(dataset: Dataset) -> None:
     result = CliRunner().invoke(main, ["preview", str(dataset.folder), "--jobs", "1"])
     assert result.exit_code == 0, result.output
@@ -394,12 +401,14 @@ def test_same_bytes_again_and_on_two_cores(dataset: Dataset, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("count", "sheets"), [(-1, [0, 1, 2]), (2, [0, 2]), (0, [])])
+@pytest.mark.usefixtures("blank")
 def test_count_is_spread_over_the_dataset(dataset: Dataset, tmp_path: Path, count: int, sheets: list[int]) -> None:
     report = preview_dataset(dataset.folder, tmp_path / "out", count=count, jobs=1)
     assert [path.name for path in report.sheets] == [f"ball_v000{n}.png" for n in sheets]
     assert report.overview.is_file()
 
 
+@pytest.mark.usefixtures("blank")
 def test_a_source_that_is_gone_is_said_and_can_be_given(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "ct").rename(tmp_path / "moved")
     arguments = ["preview", str(dataset.folder), "--jobs", "1", "--count", "1"]
@@ -413,6 +422,7 @@ def test_a_source_that_is_gone_is_said_and_can_be_given(dataset: Dataset, tmp_pa
     assert "note" not in again.output
 
 
+@pytest.mark.usefixtures("blank")
 def test_another_scan_is_not_shown_as_the_healthy_one(dataset: Dataset, tmp_path: Path) -> None:
     write_volume(ball_scan((2.0, 2.0, 2.0), seed=5).image, tmp_path / "ct" / "ball.nii.gz")
     report = preview_dataset(dataset.folder, count=1, jobs=1)
@@ -429,6 +439,7 @@ def test_a_row_written_by_hand_is_drawn(dataset: Dataset, tmp_path: Path) -> Non
     assert "names no scan" in preview_dataset(dataset.folder, count=1, jobs=1).without_healthy[0][1]
 
 
+@pytest.mark.usefixtures("blank")
 @pytest.mark.parametrize("what", ["missing", "truncated", "of another grid"])
 def test_a_bad_file_costs_only_its_own_sheet(dataset: Dataset, what: str) -> None:
     label = dataset.label("ball_v0000")

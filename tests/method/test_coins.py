@@ -44,10 +44,16 @@ def literal(clump: float, blur: float, seed: int, voxels: int = 150) -> np.ndarr
     return (blurred * 0.525 / blurred[blurred > 0.12].mean()).clip(0, 1)
 
 
-@pytest.mark.parametrize(("clump", "blur"), BLURS)
-def test_mean_and_deviation_are_the_literal_ones(clump, blur):
+@pytest.fixture(scope="module", params=BLURS, ids=str)
+def both(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
+    """Textures of a clump and a blur, and what the description has."""
+    clump, blur = request.param
     ours = textures(replace(ROW, clump_mm=clump, grain_mm=blur), cube_of(45), 8)
-    theirs = np.stack([literal(clump, blur, seed) for seed in range(3)])
+    return ours, np.stack([literal(clump, blur, seed) for seed in range(3)])
+
+
+def test_mean_and_deviation_are_the_literal_ones(both):
+    ours, theirs = both
     # Volumes like these hold some hundreds of independent values at the coarsest grain.
     assert ours.mean() == pytest.approx(theirs.mean(), abs=0.02)
     assert ours.std() == pytest.approx(theirs.std(), rel=0.15)
@@ -55,10 +61,8 @@ def test_mean_and_deviation_are_the_literal_ones(clump, blur):
     assert ours.max() <= 1
 
 
-@pytest.mark.parametrize(("clump", "blur"), BLURS)
-def test_the_grain_is_the_literal_one(clump, blur):
-    ours = textures(replace(ROW, clump_mm=clump, grain_mm=blur), cube_of(45), 8)
-    theirs = np.stack([literal(clump, blur, seed) for seed in range(3)])
+def test_the_grain_is_the_literal_one(both):
+    ours, theirs = both
     for axis in (1, 2, 3):
         for lag in (2, 5):
             found, expected = (correlation(some, axis, lag) for some in (ours, theirs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import cc3d
@@ -18,7 +19,7 @@ from tumorgen.imaging.geometry import Geometry
 from tumorgen.imaging.mask_labels import read_mask
 from tumorgen.imaging.reading import read_ct
 from tumorgen.phantom.anatomy import LIVER_ML, coarse_coordinates, draw_body
-from tumorgen.phantom.folder import write_phantoms
+from tumorgen.phantom.folder import PhantomRecord, write_phantoms
 from tumorgen.phantom.scanner import Phantom, correlated_noise, draw_phantom
 from tumorgen.phantom.solids import coordinates_of, ellipsoid, grow_tree, lumps, occupancy, strands, tube
 from tumorgen.phantom.tissues import TISSUES
@@ -43,6 +44,25 @@ def parenchyma(drawn: Phantom) -> NDArray[np.bool_]:
 @pytest.fixture(scope="module")
 def portal() -> Phantom:
     return draw_phantom(seeded(), **SMALL)
+
+
+@pytest.fixture(scope="module")
+def unenhanced() -> Phantom:
+    """The same patient without contrast medium."""
+    return draw_phantom(seeded(), **SMALL, phase="none")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> tuple[Phantom, Phantom]:
+    """The first two phantoms of a seed."""
+    return draw_phantom(seeded(0, 0), **TINY), draw_phantom(seeded(0, 1), **TINY)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[PhantomRecord]]:
+    """A folder that they are written into, and what is said of them."""
+    folder = tmp_path_factory.mktemp("written")
+    return folder, write_phantoms(folder, 2, **TINY)
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +134,8 @@ class TestAttenuation:
         assert ((hu > -140) & (hu < -70)).mean() > 0.05
         assert (hu > 400).mean() > 0.002
 
-    def test_the_anatomy_is_the_same_in_every_phase(self, portal: Phantom) -> None:
-        assert np.array_equal(draw_phantom(seeded(), **SMALL, phase="none").liver.array, portal.liver.array)
+    def test_the_anatomy_is_the_same_in_every_phase(self, portal: Phantom, unenhanced: Phantom) -> None:
+        assert np.array_equal(unenhanced.liver.array, portal.liver.array)
 
 
 class TestVessels:
@@ -127,9 +147,9 @@ class TestVessels:
         contrast = fine.image.array[fine.vessels.array].mean() - fine.image.array[parenchyma(fine)].mean()
         assert 30 < contrast < 80  # 40 to 80 HU in their middle; small vessels share their voxels with the liver
 
-    def test_are_darker_than_the_liver_without_contrast(self) -> None:
-        drawn = draw_phantom(seeded(), **SMALL, phase="none")
-        assert drawn.image.array[drawn.vessels.array].mean() < drawn.image.array[parenchyma(drawn)].mean()
+    def test_are_darker_than_the_liver_without_contrast(self, unenhanced: Phantom) -> None:
+        hu, vessels = unenhanced.image.array, unenhanced.vessels.array
+        assert hu[vessels].mean() < hu[parenchyma(unenhanced)].mean()
 
     def test_a_tree_tapers_and_reaches_every_target(self) -> None:
         targets = seeded().uniform(-50, 50, (40, 3))
@@ -212,23 +232,21 @@ class TestSolids:
 
 
 class TestFiles:
-    def test_are_a_ct_and_its_mask(self, tmp_path: Path) -> None:
-        (record,) = write_phantoms(tmp_path, **TINY)
-        image = read_ct(tmp_path / "images" / "phantom_000.nii.gz")
-        mask = read_mask(tmp_path / "masks" / "phantom_000.nii.gz")
+    def test_are_a_ct_and_its_mask(self, written, tiny) -> None:
+        (folder, (record, _)), (expected, _) = written, tiny
+        image = read_ct(folder / "images" / "phantom_000.nii.gz")
+        mask = read_mask(folder / "masks" / "phantom_000.nii.gz")
         assert image.geometry.difference(mask.geometry) == ""
-        expected = draw_phantom(seeded(0, 0), **TINY)
         assert np.array_equal(image.array, expected.image.array)
         assert np.array_equal(mask.array, expected.liver.array)
         assert record.liver_ml == pytest.approx(liver_ml(expected), abs=0.1)
 
-    def test_phantom_1_does_not_depend_on_the_count(self, tmp_path: Path) -> None:
-        write_phantoms(tmp_path, 2, **TINY)
-        image = read_ct(tmp_path / "images" / "phantom_001.nii.gz")
-        assert np.array_equal(image.array, draw_phantom(seeded(0, 1), **TINY).image.array)
+    def test_phantom_1_does_not_depend_on_the_count(self, written, tiny) -> None:
+        image = read_ct(written[0] / "images" / "phantom_001.nii.gz")
+        assert np.array_equal(image.array, tiny[1].image.array)
 
-    def test_a_second_run_writes_only_what_is_missing(self, tmp_path: Path) -> None:
-        write_phantoms(tmp_path, 2, **TINY)
+    def test_a_second_run_writes_only_what_is_missing(self, written, tmp_path: Path) -> None:
+        shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
         kept, lost = (tmp_path / "images" / f"phantom_00{k}.nii.gz" for k in (0, 1))
         before, bits = kept.stat().st_mtime_ns, lost.read_bytes()
         lost.unlink()
@@ -239,7 +257,8 @@ class TestFiles:
             assert [row["case"] for row in csv.DictReader(table)] == ["phantom_000", "phantom_001"]
 
     def test_another_seed_replaces_what_is_there(self, tmp_path: Path) -> None:
-        write_phantoms(tmp_path, 1, seed=0, **TINY)
+        (record,) = write_phantoms(tmp_path, **TINY)  # one, of seed 0
+        assert (record.case, record.seed) == ("phantom_000", 0)
         write_phantoms(tmp_path, 1, seed=1, **TINY)
         image = read_ct(tmp_path / "images" / "phantom_000.nii.gz")
         assert np.array_equal(image.array, draw_phantom(seeded(1, 0), **TINY).image.array)

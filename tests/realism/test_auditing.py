@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from discs import disc_scan, write_discs, write_scan
+from matplotlib.figure import Figure
 from scipy import ndimage
 
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging import Geometry, Volume, read_volume, write_volume
-from tumorgen.realism import find_lesions, measure_appearance, measure_folder, telling
+from tumorgen.realism import audit_files, audit_sets, find_lesions, measure_appearance, measure_folder, telling
 from tumorgen.realism.auditing import RULES
 from tumorgen.realism.scans import refuse_unused
 from tumorgen.realism.telling import FORESTS
@@ -75,10 +76,9 @@ def test_the_annotators_part_is_told(sets, tmp_path):
         hu, labels = disc_scan(number + 50, scan_seed=number)
         eroded = np.where((labels == 2) & ~ndimage.binary_erosion(labels == 2, np.ones((1, 3, 3))), 1, labels)
         write_scan(tmp_path / "tight", f"p{number}", hu, eroded.astype(np.uint8))
-    result = audit(tmp_path / "tight", "--real", sets / "real", "--output", tmp_path / "out")
-    assert result.exit_code == 0, result.output
-    record = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
-    found = {each["classifier"]: each["auc"]["value"] for each in record["verdicts"]}
+    real, tight = (measure_folder("a set", folder, {}, jobs=1) for folder in (sets / "real", tmp_path / "tight"))
+    verdicts = audit_sets(real, tight, network=False, jobs=1).verdicts
+    found = {each.classifier: each.auc.value for each in verdicts}
     assert found["forest on appearance"] > 0.9
     assert found["forest on appearance, outlines aligned"] < 0.75
 
@@ -149,6 +149,14 @@ def test_default_output_lies_in_the_dataset(sets, tmp_path):
     assert "fewer than two patients" in result.output
 
 
+@pytest.fixture
+def blank(monkeypatch):
+    """Figures that show nothing, where only the tables are looked at: drawing them takes longer than all the rest."""
+    for name in ("draw_profiles", "draw_histograms", "draw_pairs"):
+        monkeypatch.setattr(audit_files, name, lambda *_, **__: Figure((1, 1)))
+
+
+@pytest.mark.usefixtures("blank")
 def test_patients_of_a_table_weigh_as_one(sets, tmp_path):
     table = tmp_path / "patients.csv"
     table.write_text("sample,case\np0,Ann\np1,Ann\n", encoding="utf-8")
