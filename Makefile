@@ -7,6 +7,8 @@ ARGS ?=
 TORCH ?=  # cpu, cu128, ...: the build of PyTorch, from PyTorch's own index; empty: the one that pip chooses
 
 BIN := $(VENV)/bin
+# Nothing is compiled beforehand: most of PyTorch is never imported, and what is, is compiled then.
+INSTALL ?= $(BIN)/python -m pip install --no-compile
 READY := $(VENV)/.installed
 LOWEST := $(VENV)-lowest
 DATASET := demo/nnUNet_raw/Dataset501_SynthLiver
@@ -32,8 +34,8 @@ $(READY): pyproject.toml
 	  { echo "tumorgen needs Python 3.11 or newer, and '$(PYTHON)' is not: say which one to use, as in 'make $(or $(MAKECMDGOALS),install) PYTHON=python3.12'" >&2; exit 1; }
 	@echo "Making the environment in $(VENV). nnU-Net brings PyTorch: a few minutes and several GB, once."
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH),$(BIN)/python -m pip install torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH))
-	$(BIN)/python -m pip install --editable '.[dev]'
+	$(if $(TORCH),$(INSTALL) torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH))
+	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
 locked:  ## Make the environment as requirements-dev.lock has it, version by version, hashes checked
