@@ -24,9 +24,10 @@ SMOKE = "nnUNetTrainerSmoke"
 # thread each, because a forked process has none of its parent's.
 FORKING = """
 import multiprocessing, multiprocessing.context, runpy, sys
-contexts = multiprocessing.context._concrete_contexts
-contexts["spawn"] = contexts["fork"]
-multiprocessing.cpu_count = lambda: 1
+if sys.platform == "linux":
+    contexts = multiprocessing.context._concrete_contexts
+    contexts["spawn"] = contexts["fork"]
+    multiprocessing.cpu_count = lambda: 1
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
