@@ -213,6 +213,8 @@ def test_commands_are_those_of_the_manual() -> None:
         "merge",
         "phantom",
         "preview",
+        "recipes",
+        "remove",
         "replay",
         "robustness",
         "synth",
