@@ -17,7 +17,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.predictions import evaluate_predictions, manifest_beside, read_listings
 from tumorgen.evaluation.scores import CaseScore, Evaluation, read_evaluation
 from tumorgen.imaging.geometry import Geometry, Volume
-from tumorgen.imaging.reading import write_volume
+from tumorgen.imaging.reading import read_volume, write_volume
 
 SHAPE, SPACING = (20, 30, 40), (2.5, 1.0, 0.75)
 TURNED = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -253,6 +253,33 @@ def test_two_files_of_one_name_are_refused(folders):
     write(folders[0] / "b.nrrd", labels())
     with pytest.raises(TumorgenError, match="rename one of them"):
         evaluate_predictions(*folders, jobs=1)
+
+
+def test_labels_that_floating_point_has_moved_are_scored(folders):
+    predictions, reference = folders
+    exact = evaluate_predictions(predictions, reference, jobs=1)
+    for file in predictions.iterdir():
+        write(file, read_volume(file).array.astype(np.float64) * 0.99999995)  # 2 becomes 1.9999999
+    moved = evaluate_predictions(predictions, reference, jobs=1)
+    assert [case.tumor_dsc for case in moved.cases] == [case.tumor_dsc for case in exact.cases]
+    assert all(case.scored for case in moved.cases)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_dataset_json_that_swaps_liver_and_tumour_is_a_fault(folders, at):
+    """Beside the predictions of a model that was trained so, or of the references."""
+    about = {"labels": {"background": 0, "tumor": 1, "liver": 2}, "file_ending": ".nii.gz"}
+    (folders[at] / "dataset.json").write_text(json.dumps(about))
+    result = call(*folders, "--output", str(folders[0].parent / "out"))
+    assert result.exit_code == 1
+    assert result.stderr.count("its labels are named 1 (tumor), 2 (liver), but here 1 is liver and 2 tumour") == 3
+
+
+def test_a_manifest_beside_the_labels_with_semicolons_is_told_and_not_passed_over(folders, tmp_path):
+    write_manifest(tmp_path, "sample;case\na;p1\nb;p1\n")
+    result = call(*folders, "--output", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert "manifest.csv: its cells are parted by semicolons" in result.stderr
 
 
 def test_a_name_that_is_no_text_breaks_no_table(folders, tmp_path):

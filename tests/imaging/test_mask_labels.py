@@ -13,7 +13,15 @@ import pytest
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.label_names import read_label_names
-from tumorgen.imaging.mask_labels import EVERYTHING, MASK, LabelChoice, find_liver, read_mask
+from tumorgen.imaging.mask_labels import (
+    EVERYTHING,
+    MASK,
+    LabelChoice,
+    find_liver,
+    find_renumbering,
+    read_mask,
+    round_labels,
+)
 from tumorgen.imaging.reading import write_volume
 
 ORGANS = {1: "spleen", 2: "kidney_right", 5: "liver", 27: "vertebrae_L5"}  # as TotalSegmentator numbers them
@@ -277,3 +285,40 @@ def test_a_file_that_is_none_names_nothing(tmp_path):
         (tmp_path / name).write_bytes(content)
         assert read_label_names(tmp_path / name) == {}
     assert read_label_names(tmp_path / "none.nii.gz") == {}
+
+
+# ---- label maps that are scored: 1 liver, 2 tumour
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("off", [1.9999999, 2.0000001, 1.9995, 2.0009])
+def test_labels_that_are_a_little_off_are_whole_again(off, dtype):
+    np.testing.assert_array_equal(round_labels(of(0, 1, off, dtype=dtype)), of(0, 1, 2))
+
+
+def test_fractions_and_whole_numbers_stay_as_they_are():
+    np.testing.assert_array_equal(round_labels(of(0.5, 1.998, 1)), of(0.5, 1.998, 1))
+    whole = of(0, 1, 2, dtype="int16")
+    assert round_labels(whole) is whole
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ({"background": 0, "liver": 1, "tumor": 2}, ""),
+        ({"0": "background", "1": "Liver", "2": "cancer"}, ""),
+        ({"background": 0, "liver": [1, 2], "tumor": 2}, ""),  # a region
+        ({"background": 0, "Leber": 1, "Tumoren": 2}, ""),  # names that are not known say nothing
+        ({"background": 0, "tumor": 1, "liver": 2}, "1 (tumor), 2 (liver)"),
+        ({"background": 0, "lesion": 1}, "1 (lesion)"),
+        ({"liver": 5, "spleen": 1}, "5 (liver)"),
+        ({"liver": 1, "vessel": 2, "liver_tumor": 3}, "1 (liver), 3 (liver_tumor)"),
+    ],
+)
+def test_names_that_contradict_the_numbers_are_told(tmp_path, names, told):
+    path = tmp_path / "a.nii.gz"
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": names, "file_ending": ".nii.gz"}))
+    write_volume(Volume(of(0, 1, 2, dtype="uint8"), Geometry((2, 2, 8), (1.0, 1.0, 1.0))), path)
+    found = find_renumbering(path)
+    assert found.startswith(f"its labels are named {told}, but here 1 is liver and 2 tumour; renumber" if told else "")
+    assert bool(found) == bool(told)

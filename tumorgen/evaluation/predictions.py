@@ -16,7 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Failure, TumorgenError
-from ..imaging import Box, Geometry, Volume, bounding_box, find_volumes, part_of, read_volume
+from ..imaging import (
+    Box,
+    Geometry,
+    Volume,
+    bounding_box,
+    find_renumbering,
+    find_volumes,
+    part_of,
+    read_volume,
+    round_labels,
+)
 from ..labels import BACKGROUND, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import read_text, rows_of
@@ -188,17 +198,20 @@ def _read_pair(pair: Pair, folder: Path, trust: str) -> tuple[Volume, Volume]:
 
 
 def read_labels(path: Path, trust: str = "") -> Volume:
-    """Read the labels 0, 1 and 2 of a file of any data type, as uint8 (z, y, x)."""
+    """Read the labels 0, 1 and 2 of a file of any data type, up to rounding, as uint8 (z, y, x)."""
     try:
         volume = read_volume(path, trust)
     except (TumorgenError, OSError, MemoryError) as error:
         raise _FaultError("unreadable", str(error) or f"{path}: does not fit into memory") from error
-    unknown = _find_unknown(volume.array)
+    if other := find_renumbering(path):
+        raise _FaultError("unknown_labels", f"{path}: {other}")
+    labels = round_labels(volume.array)
+    unknown = _find_unknown(labels)
     if unknown:
         named = ", ".join(f"{value:g}" for value in unknown[:_NAMED])
         more = ", ..." if len(unknown) > _NAMED else ""
         raise _FaultError("unknown_labels", f"{path}: holds the labels {named}{more}; only 0, 1 and 2 are known")
-    return Volume(volume.array.astype(np.uint8, copy=False), volume.geometry)
+    return Volume(labels.astype(np.uint8, copy=False), volume.geometry)
 
 
 def _find_unknown(array: NDArray[Any]) -> list[float]:

@@ -25,7 +25,7 @@ from .files import (
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume
 from .itk import to_image
 from .mask_folders import find_masks
-from .mask_labels import EVERYTHING, MASK, LabelChoice, find_liver, read_mask
+from .mask_labels import EVERYTHING, MASK, LabelChoice, find_liver, find_renumbering, read_mask, round_labels
 from .nifti import says_place
 from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
 from .places import AS_ITK, ASSUMED, TRUSTS
@@ -58,6 +58,7 @@ __all__ = [
     "extension_of",
     "find_liver",
     "find_masks",
+    "find_renumbering",
     "find_volumes",
     "grow",
     "hull",
@@ -77,6 +78,7 @@ __all__ = [
     "refuse_unwritable",
     "remove_folder",
     "resolved",
+    "round_labels",
     "safe_name",
     "says_place",
     "scratch_folder",

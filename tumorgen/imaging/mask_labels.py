@@ -135,6 +135,33 @@ def find_liver(
     return both
 
 
+def round_labels(array: NDArray[Any]) -> NDArray[Any]:
+    """Labels (z, y, x) that floating point has left a little off are whole again, 1.9999999 as 2; the rest stays."""
+    if array.dtype.kind != "f":
+        return array
+    whole = np.rint(array)
+    return np.where(np.abs(array - whole) <= _ROUNDING, whole, array)
+
+
+def find_renumbering(path: Path) -> str:
+    """How the names of a file's labels, where they are known, contradict 1 for liver and 2 for tumour; else empty.
+
+    A model that was trained with other numbers writes them, and its dataset.json beside them.
+    """
+    names = read_label_names(path)
+    liver = [label for label, name in names.items() if name.lower() == "liver"]
+    tumors = [label for label, name in names.items() if _is_tumor(name)]
+    if all(not found or label in found for label, found in zip(_LITS, (liver, tumors), strict=True)) and (
+        LIVER not in tumors and TUMOR not in liver
+    ):
+        return ""
+    named = _listed(sorted({*liver, *tumors}), names)
+    return (
+        f"its labels are named {named}, but here {LIVER} is liver and {TUMOR} tumour; renumber them, or correct"
+        " the names (in the file, or in a JSON file beside it)"
+    )
+
+
 def _empty(where: str) -> TumorgenError:
     return TumorgenError(f"{where}: the mask is empty; check the output of liver-mask")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import Failure, TumorgenError
 from ..figures import to_lps
-from ..imaging import Triple, Volume, find_volumes, read_volume
+from ..imaging import Triple, Volume, find_renumbering, find_volumes, read_volume, round_labels
 from ..labels import BACKGROUND, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .lesions import find_lesions
@@ -49,17 +49,20 @@ def read_labels(path: Path, trust: str = "") -> Volume:
     Raises
     ------
     TumorgenError
-        It cannot be read, holds other labels than 0, 1 (liver) and 2 (tumour), or no liver.
+        It cannot be read, holds other labels than 0, 1 (liver) and 2 (tumour), by number or by name, or no liver.
     """
     volume = to_lps(read_volume(path, trust))
-    values = np.unique(volume.array)
+    if other := find_renumbering(path):
+        raise TumorgenError(f"{path}: {other}")
+    labels = round_labels(volume.array)
+    values = np.unique(labels)
     unknown = values[~np.isin(values, (BACKGROUND, LIVER, TUMOR))]
     if unknown.size:
         named = ", ".join(f"{value:g}" for value in unknown[:_NAMED]) + (", ..." if unknown.size > _NAMED else "")
         raise TumorgenError(f"{path}: holds the labels {named}; only 0, {LIVER} (liver) and {TUMOR} (tumour) are known")
     if LIVER not in values:
         raise TumorgenError(f"{path}: no liver (label {LIVER}) in it")
-    return Volume(np.ascontiguousarray(volume.array, np.uint8), volume.geometry)
+    return Volume(np.ascontiguousarray(labels, np.uint8), volume.geometry)
 
 
 def measure_label_maps(
