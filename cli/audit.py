@@ -33,8 +33,8 @@ Examples:
 @click.option(
     "--patients",
     type=EXISTING_FILE,
-    help="Table with columns `sample` (name of a scan of either set) and `case` (its patient).  [default: each scan is"
-    " a patient of its own; samples of tumorgen are their scan's]",
+    help="Table with columns `case` (a scan of either set) and `patient`.  [default: each scan is a patient of its own;"
+    " samples of tumorgen are their scan's]",
 )
 @click.option(
     "--network/--no-network", default=True, help="Whether a small network is asked as well, if torch is there."
@@ -64,7 +64,6 @@ def audit(
     The output is audit.html, audit.json, tables, figures, and a contact sheet of real beside synthetic lesions, once
     with names and once blind.
     """
-    from tumorgen.evaluation import read_listings
     from tumorgen.imaging import list_volumes, refuse_unwritable
     from tumorgen.realism import (
         AUDIT_PAGE,
@@ -72,9 +71,9 @@ def audit(
         find_layout,
         measure_folder,
         refuse_case_folder,
-        refuse_unused,
         write_audit,
     )
+    from tumorgen.tables import fit_names, read_patients
 
     output = output or dataset / "audit"
     refuse_case_folder(output)
@@ -82,13 +81,14 @@ def audit(
     for folder in (real, dataset):  # before minutes are spent on the other
         for part in find_layout(folder):
             note_places(list_volumes(part).values())
-    named = {sample: listing.patient for sample, listing in read_listings(patients).items()} if patients else {}
+    named = read_patients(patients) if patients else {}
     known, drawn = (
         measure_folder(name, folder, named, trust=trust or "", jobs=jobs, start=progress(name, "scan"))
         for name, folder in (("real", real), ("synthetic", dataset))
     )
     if patients:
-        refuse_unused(named, patients, known.names | drawn.names)
+        for note in fit_names(patients, named, known.hosts | drawn.hosts).notes:
+            click.echo(f"note: {note}")
     found = audit_sets(known, drawn, seed=seed, network=network, jobs=jobs, start=progress("network", "fold"))
     write_audit(found, known, drawn, output)
     _print_audit(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,21 +34,39 @@ class Scoring:
     trust: str | None = option(None, **TRUST)
 
 
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What says which files belong together."""
+
+    manifest: Path | None = option(
+        None,
+        "Table that says which scan (`case`) a file (`sample`) comes from, and `dimension` and `level` where it is of"
+        " the robustness benchmark.  [default: manifest.csv beside REFERENCE, if tumorgen wrote one]",
+        type=EXISTING_FILE,
+    )
+    patients: Path | None = option(
+        None,
+        "Table with columns `case` (a file, or a scan that the manifest names) and `patient`.  [default: each scan is a"
+        " patient of its own]",
+        type=EXISTING_FILE,
+    )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the tables are called; nothing of one that was not given."""
+        return {field.name: str(getattr(self, field.name) or "") for field in fields(self)}
+
+
 @click.command(
     epilog="""\b
 Examples:
   tumorgen evaluate predictions/ nnUNet_raw/Dataset501_SynthLiver/labelsTs
-  tumorgen evaluate predictions/ labels/ --manifest patients.csv      # its columns: sample, case
+  tumorgen evaluate predictions/ labels/ --patients patients.csv      # its columns: case, patient
   tumorgen evaluate new/ labels/ --compare old/ --output new-against-old/"""
 )
 @click.argument("predictions", type=EXISTING_FOLDER)
 @click.argument("reference", type=EXISTING_FOLDER)
-@click.option(
-    "--manifest",
-    type=EXISTING_FILE,
-    help="Table that says which patient (`case`) a file (`sample`) comes from, and `dimension` and `level` where it is"
-    " of the robustness benchmark.  [default: manifest.csv beside REFERENCE, if tumorgen wrote one]",
-)
+@block("tables", Tables)
 @click.option("--compare", type=EXISTING_FOLDER, help="Predictions of another model, for paired differences.")
 @click.option("--output", type=FOLDER, default="evaluation", help="Folder for tables and report.")
 @block("scoring", Scoring)
@@ -56,7 +74,7 @@ Examples:
 def evaluate(
     predictions: Path,
     reference: Path,
-    manifest: Path | None,
+    tables: Tables,
     compare: Path | None,
     output: Path,
     scoring: Scoring,
@@ -91,21 +109,22 @@ def evaluate(
     from tumorgen.imaging import refuse_unwritable
 
     refuse_unwritable(output, ANOTHER_OUTPUT)
-    manifest = manifest or manifest_beside(reference)
+    tables = replace(tables, manifest=tables.manifest or manifest_beside(reference))
     tolerance, trust = scoring.tolerance, scoring.trust or ""
     note_places(_files(reference, predictions, compare))
     score = partial(
-        evaluate_predictions, reference=reference, manifest=manifest, tolerance_mm=tolerance, trust=trust, jobs=jobs
+        evaluate_predictions, reference=reference, manifest=tables.manifest, patients=tables.patients, jobs=jobs
     )
+    score = partial(score, tolerance_mm=tolerance, trust=trust)
     found = score(predictions, start=progress("evaluate", "case"))
     other = score(compare, start=progress("compare", "case")) if compare else None
-    summary = summarize(found, other=other, seed=scoring.seed, tolerance_mm=tolerance, manifest=str(manifest or ""))
+    summary = summarize(found, other=other, seed=scoring.seed, tolerance_mm=tolerance, **tables.names)
     write_evaluation(found, output)
     if other:
         write_evaluation(other, output / "compared")
     write_summary(summary, output / SUMMARY)
     write_report(found, summary, output / REPORT, other=other, images=images_beside(reference, found), trust=trust)
-    _print_summary(summary, manifest)
+    _print_summary(summary)
     _print_cases([found, other] if other else [found], output)
 
 
@@ -117,13 +136,18 @@ def _files(*folders: Path | None) -> Iterator[Path]:
         yield from list_volumes(folder).values() if folder else ()
 
 
-def _print_summary(summary: Summary, manifest: Path | None) -> None:
+def _print_summary(summary: Summary) -> None:
     """Print the main figures, each with its interval and what it rests on."""
     from tumorgen.evaluation import NAMES
 
     names = {metric: name.removeprefix("lesions ") for metric, name in NAMES.items()}  # as wide as the column
-    known = f"as {manifest} says" if manifest else "each case counted as one; --manifest says which belong together"
-    click.echo(f"{plural(summary.patients, 'patient')}, {known}\n")
+    tables = [table for table in (summary.patients_table, summary.manifest) if table]
+    alone = "each case counted as one; --patients says which belong together"
+    known = f"as {' and '.join(tables)} {'says' if len(tables) == 1 else 'say'}" if tables else alone
+    click.echo(f"{plural(summary.patients, 'patient')}, {known}")
+    for note in summary.notes:
+        click.echo(f"note: {note}")
+    click.echo()
     click.echo(f"{'':<28}{'value':>7}{'95 % interval':>18}{'of':>7}")
     for metric, interval in summary.means.items():
         _print_row(names[metric], interval, summary.undefined.get(metric, 0))

@@ -40,7 +40,7 @@ Examples:
 @click.option(
     "--patients",
     type=EXISTING_FILE,
-    help="Table that says which patient (`case`) a scan (`sample`) is of.  [default: each is a patient of its own]",
+    help="Table with columns `case` (a scan) and `patient`.  [default: each scan is a patient of its own]",
 )
 @click.option(
     "--alone", is_flag=True, help="Blend bins of few lesions with lesions of all sizes, not with the recipe lifelike."
@@ -102,10 +102,10 @@ def _measure(
     real: Path | None, labels: Path | None, patients: Path | None, trust: str, jobs: int
 ) -> tuple[MeasuredSet | None, tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
     """Measure the set, if there is one, and the label maps; with what of these could not be."""
-    from tumorgen.evaluation import read_listings
-    from tumorgen.realism import find_layout, measure_folder, measure_label_maps, refuse_unused
+    from tumorgen.realism import find_layout, measure_folder, measure_label_maps
+    from tumorgen.tables import fit_names, read_patients
 
-    named = {sample: each.patient for sample, each in read_listings(patients).items()} if patients else {}
+    named = read_patients(patients) if patients else {}
     seen = None
     if real:
         seen = measure_folder("real", real, named, trust=trust, jobs=jobs, start=progress("looks", "scan"))
@@ -114,7 +114,9 @@ def _measure(
         folder, named, trust=trust, jobs=jobs, start=progress("shapes", "label map")
     )
     if patients:
-        refuse_unused(named, patients, {each.case for each in measured} | (seen.names if seen else set()))
+        scans = {each.case: each.case for each in measured} | (seen.hosts if seen else {})
+        for note in fit_names(patients, named, scans).notes:
+            click.echo(f"note: {note}")
     return seen, measured, failures
 
 

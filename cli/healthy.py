@@ -27,17 +27,18 @@ Then train with tumours drawn on the fly:
 def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:
     """Write healthy scans as an nnU-Net raw dataset for nnUNetTrainerTumorgen, which draws tumours while it trains.
 
-    Labels are background, liver and tumor; no voxel is a tumour yet. Folds are grouped by scan. Running the same
-    command again does only what is missing.
+    Labels are background, liver and tumor; no voxel is a tumour yet. Folds are grouped by patient (--patients),
+    and by CT where one CT has several names. Running the same command again does only what is missing.
     """
     from tumorgen.training import write_healthy_dataset
 
     dataset = new.dataset()
     sources, missing = scans.sources()
-    written = write_healthy_dataset(sources, dataset, jobs=jobs, start=progress("healthy", "scan"))
+    patients = scans.name_patients(source.case for source in sources)
+    written = write_healthy_dataset(sources, dataset, patients=patients, jobs=jobs, start=progress("healthy", "scan"))
     click.echo(f"{dataset.folder}: {plural(len(written.cases), 'healthy scan')}, {written.made} written now")
-    if written.cases and not written.has_splits:
-        click.echo("note: one scan only, so no split by patient is possible and no splits_final.json is written")
+    for note in written.notes:
+        click.echo(f"note: {note}")
     if written.cases:
         click.echo(
             f"next:\n  {new.export}export nnUNet_extTrainer=$(tumorgen trainer-path)\n"

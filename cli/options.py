@@ -6,7 +6,7 @@ import functools
 import os
 import pkgutil
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import as_usage_error, note_places
-from .kinds import EXISTING, FILE, FOLDER, NATURAL, SettingsFile, TableChoice, find_misread
+from .kinds import EXISTING, EXISTING_FILE, FILE, FOLDER, NATURAL, SettingsFile, TableChoice, find_misread
 
 if TYPE_CHECKING:
     from tumorgen.dataset import Dataset
@@ -152,6 +152,12 @@ class Scans(Folders):
     masks: Path | None = option(None, "Folder of their liver masks, of the same case names.", type=EXISTING)
     label: tuple[str, ...] = option((), LABEL, multiple=True, metavar="LABEL")
     scans: Path = option(SCANS, "What liver-mask wrote.", type=FILE)
+    patients: Path | None = option(
+        None,
+        "Table with columns `case` (a scan) and `patient`: no patient is on both sides of a fold.  [default: each scan"
+        " is a patient of its own; files of one CT are one]",
+        type=EXISTING_FILE,
+    )
 
     def sources(self) -> tuple[list[Source], list[Failure]]:
         """The scans, and what is missing."""
@@ -163,6 +169,17 @@ class Scans(Folders):
             sources, failures = sources_of_scans(read_scans(self.scans), self.labels, self.trust or "")
         note_places(path for source in sources for path in (source.image, source.mask))
         return sources, failures
+
+    def name_patients(self, cases: Iterable[str]) -> dict[str, str]:
+        """Whose the scans are, as far as the table of patients says; what does not fit is printed."""
+        from tumorgen.tables import name_patients
+
+        if self.patients is None:
+            return {}
+        patients, notes = name_patients(self.patients, set(cases))
+        for note in notes:
+            click.echo(f"note: {note}")
+        return patients
 
 
 @dataclass(frozen=True, slots=True)

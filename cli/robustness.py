@@ -72,6 +72,7 @@ def robustness(
         jobs=jobs,
         force=force,
         copies=COPIES,
+        patients=scans.name_patients(source.case for source in sources),
         start=progress("robustness", "sample"),
     )
     report = make_benchmark(run, dials)

@@ -34,7 +34,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from tumorgen.generation import Cluster, RunReport, Shard, Writing
+    from tumorgen.dataset import Dataset
+    from tumorgen.generation import Cluster, Replay, RunReport, Shard, Writing
     from tumorgen.method import Settings
 
 
@@ -107,6 +108,7 @@ Examples:
   tumorgen synth --recipe turing --without capsule         # the paper's tumours, of all steps but one
   tumorgen synth --images ct/ --masks segmentations/ --label liver       # masks that are label maps
   tumorgen synth --recipe turing --settings severe         # see: tumorgen recipes
+  tumorgen synth --patients patients.csv                   # its columns: case, patient; folds keep patients apart
   tumorgen synth --pattern satellite --intensity portal --dataset-id 502 --name SynthSevere
   tumorgen synth --settings settings.toml --seed 7
   tumorgen synth --per-scan 1000 --estimate                # how long, how much?
@@ -128,7 +130,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
 
     With --from-manifest nothing is drawn: the samples are those of a manifest, of the very scans they were planned for.
     """
-    from tumorgen.generation import Replay, Run, parse_shard, replay_manifest, synthesize_dataset
+    from tumorgen.generation import Run, parse_shard, replay_manifest, synthesize_dataset
 
     dataset = new.dataset()
     with as_usage_error():
@@ -137,10 +139,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
     began = time.monotonic()
     if from_manifest:
         _refuse_drawing()
-        replay = Replay(
-            dataset, from_manifest, images=scans.images, masks=scans.masks, reading=scans.reading, training=True
-        )
-        report = replay_manifest(work.of(replay))
+        report = replay_manifest(work.of(_replay(dataset, from_manifest, scans)))
         _print_report(report, new, None, time.monotonic() - began)
         report_failures(report.failures)
         return
@@ -154,6 +153,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
             per_scan=drawing.per_scan,
             shard=shard,
             log_file=work.log_file,
+            patients=scans.name_patients(source.case for source in sources),
         )
         run = work.of(run, cluster)
         if work.estimate:
@@ -164,6 +164,22 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
             _print_others(report, {source.case for source in sources} | {failure.name for failure in failures})
             failures += report.failures
     report_failures(failures)
+
+
+def _replay(dataset: Dataset, manifest: Path, scans: AnyScans) -> Replay:
+    """What renders the samples of a manifest as training cases."""
+    from tumorgen.generation import Replay
+    from tumorgen.tables import list_cases
+
+    return Replay(
+        dataset,
+        manifest,
+        images=scans.images,
+        masks=scans.masks,
+        reading=scans.reading,
+        training=True,
+        patients=scans.name_patients(list_cases(manifest) if scans.patients else ()),
+    )
 
 
 def _refuse_drawing() -> None:
@@ -200,11 +216,6 @@ def _print_report(report: RunReport, new: NewDataset, shard: Shard | None, secon
     if covered:
         click.echo(
             f"note: in {plural(covered, 'sample')} a tumour lies on vessels; no place was clear (see tumors.csv)"
-        )
-    if samples and not report.has_splits and not shard:
-        click.echo(
-            "note: one scan only, so no split by patient is possible and no splits_final.json is written;"
-            " nnU-Net's own validation will be optimistic"
         )
     _print_next_steps(report, new, shard)
 

@@ -28,8 +28,8 @@ def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
     """Prove that a dataset is what its manifest says.
 
     All files are there and have the right checksums; geometry is that of the source; labels are only 0, 1 and 2; every
-    voxel outside the recorded boxes equals the source bit for bit; no scan is on both sides of a fold; some samples are
-    rendered again and come out with the same bits.
+    voxel outside the recorded boxes equals the source bit for bit; no CT and no patient is on both sides of a fold;
+    some samples are rendered again and come out with the same bits.
     """
     from tumorgen.generation import verify_dataset
 

@@ -17,6 +17,7 @@ from .evaluation.scores import CaseScore, LesionScore
 from .fields import FINITE, Field, column_fields
 from .method.patch import Outcome
 from .method.plan import Plan, Tumor
+from .tables.hosts import HostRow
 from .tables.manifest import Dial, Files, TumorKey
 from .tables.scans import ScanRow
 
@@ -34,6 +35,7 @@ class Table:
 
 TABLES: Mapping[str, Table] = {
     "scans": Table((ScanRow,), ("case",)),
+    "hosts": Table((HostRow,), ("case",)),
     "manifest": Table((Plan, Files), ("sample",)),
     "benchmark": Table((Plan, Files, Dial), ("sample",)),
     "tumors": Table((TumorKey, Tumor, Outcome), ("sample", "tumor"), ("sample", "manifest")),

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
-from tumorgen.evaluation.predictions import evaluate_predictions, manifest_beside, read_listings
+from tumorgen.evaluation.listings import manifest_beside, read_listings
+from tumorgen.evaluation.predictions import evaluate_predictions
 from tumorgen.evaluation.scores import CaseScore, Evaluation, read_evaluation
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import read_volume, write_volume
@@ -345,6 +346,126 @@ def test_the_manifest_beside_the_labels_is_found(folders):
     assert manifest_beside(reference) is None  # somebody else's
     ours = write_manifest(reference.parent, "sample,case\na,p\n")
     assert manifest_beside(reference) == ours
+
+
+# whose the cases are
+
+
+def patients_of(folders, **tables: Path) -> list[str]:
+    return [case.patient for case in evaluate_predictions(*folders, jobs=1, **tables).cases]
+
+
+def write_table(folder: Path, text: str) -> Path:
+    (folder / "patients.csv").write_text(text)
+    return folder / "patients.csv"
+
+
+def test_a_table_of_patients_says_which_cases_are_of_one(folders, tmp_path):
+    assert patients_of(folders, patients=write_table(tmp_path, "case,patient\na,Doe\nc,Doe\nb,Roe\n")) == [
+        "Doe",
+        "Roe",
+        "Doe",
+    ]
+
+
+def test_a_table_of_patients_may_name_the_scans_of_the_manifest(folders, tmp_path):
+    manifest = write_manifest(tmp_path, "sample,case\na,s\nb,s\nc,t\n")
+    table = write_table(tmp_path, "case,patient\ns,Doe\nt,Doe\n")
+    assert patients_of(folders, manifest=manifest) == ["s", "s", "t"]
+    assert patients_of(folders, manifest=manifest, patients=table) == ["Doe"] * 3
+    assert patients_of(folders, manifest=manifest, patients=write_table(tmp_path, "case,patient\nt,Doe\n")) == [
+        "s",
+        "s",
+        "Doe",
+    ]
+
+
+def pinned(*rows: str) -> str:
+    """A manifest of tumorgen as far as it matters here."""
+    return "sample,case,source_image_sha256,patient,source_fingerprint\n" + "".join(f"{row}\n" for row in rows)
+
+
+def test_scans_that_are_one_ct_or_of_one_patient_are_one_patient(folders, tmp_path):
+    copies = write_manifest(tmp_path, pinned("a,0001,x,,f", "b,ircadb,y,,f", "c,other,z,,g"))
+    assert patients_of(folders, manifest=copies) == ["0001", "0001", "other"]
+    table = write_table(tmp_path, "case,patient\nircadb,Doe\nother,Doe\n")
+    assert patients_of(folders, manifest=copies, patients=table) == ["Doe"] * 3
+    named = write_manifest(tmp_path, pinned("a,s,x,s,f", "b,t,y,s,g", "c,u,z,,h"))
+    assert patients_of(folders, manifest=named) == ["s", "s", "u"]
+    earlier = write_manifest(tmp_path, "sample,case,source_image_sha256\na,s,x\nb,t,x\nc,u,z\n")
+    assert patients_of(folders, manifest=earlier) == ["s", "s", "u"]
+
+
+def test_other_columns_of_somebody_elses_table_are_not_read(folders, tmp_path):
+    manifest = write_manifest(tmp_path, "sample,case,patient\na,s,x\nb,t,x\nc,x,y\n")
+    assert patients_of(folders, manifest=manifest) == ["s", "t", "x"]
+
+
+def test_a_table_of_patients_is_no_manifest_and_the_reverse(folders, tmp_path):
+    table = write_table(tmp_path, "case,patient\na,Doe\n")
+    with pytest.raises(TumorgenError, match=r"is a table of patients, not of samples; give it as --patients"):
+        patients_of(folders, manifest=table)
+    with pytest.raises(TumorgenError, match=r"has a column `sample`; a table of patients has the columns case"):
+        patients_of(folders, patients=write_manifest(tmp_path, "sample,case\na,Doe\n"))
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> tuple[Path, Path]:
+    """Six cases of three patients, two each: 098 to 103."""
+    predictions, reference = tmp_path / "predictions", tmp_path / "labels"
+    for number in range(98, 104):
+        write(reference / f"{number:03d}.nii.gz", labels(LARGE))
+        write(predictions / f"{number:03d}.nii.gz", labels(LARGE))
+    return predictions, reference
+
+
+@pytest.mark.parametrize(("option", "columns"), [("--manifest", "sample,case"), ("--patients", "case,patient")])
+def test_zeros_that_a_spreadsheet_took_away_are_told_everywhere(numbered, tmp_path, option, columns):
+    table = tmp_path / "table.csv"
+    table.write_text(f"{columns}\n" + "".join(f"{number},P{number // 2}\n" for number in range(98, 103)) + "7,P1\n")
+    result = call(*numbered, option, str(table), "--output", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    notes = [
+        f"{table}: has 2 of 6 cases but for leading zeros: 098 as 98 and 099 as 99; as long as names differ, each is a"
+        " patient of its own",
+        f"{table}: does not list 1 of 6 cases, each a patient of its own: 103",
+        f"{table}: 1 row of no case: 7",
+    ]
+    told = result.stdout.splitlines()
+    assert told[0] == f"5 patients, as {table} says"
+    assert told[1:4] == [f"note: {note}" for note in notes]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["notes"] == notes
+    assert summary["names"] == [
+        {
+            "table": str(table),
+            "cases": 6,
+            "alike": [
+                {"case": "098", "listed": "98", "but_for": "leading zeros"},
+                {"case": "099", "listed": "99", "but_for": "leading zeros"},
+            ],
+            "unlisted": ["103"],
+            "unmatched": ["7"],
+        }
+    ]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(note in page for note in notes)
+
+
+def test_a_table_of_file_names_is_refused_with_what_they_differ_in(numbered, tmp_path):
+    table = write_table(tmp_path, "case,patient\n" + "".join(f"{n:03d}.nii.gz,P\n" for n in range(98, 104)))
+    result = call(*numbered, "--patients", str(table))
+    assert result.exit_code == 1
+    assert "has 6 of 6 cases but for the file's ending: 098 as 098.nii.gz, 099 as 099.nii.gz, " in result.stderr
+    assert result.stderr.endswith("; write the names as they are\n")
+
+
+def test_both_tables_are_named(folders, tmp_path):
+    manifest = write_manifest(tmp_path, "sample,case\na,s\nb,s\nc,t\n")
+    table = write_table(tmp_path, "case,patient\ns,Doe\nt,Doe\n")
+    result = call(*folders, "--manifest", str(manifest), "--patients", str(table), "--output", str(tmp_path / "out"))
+    assert result.stdout.startswith(f"1 patient, as {table} and {manifest} say\n\n")
+    assert "(as patients.csv and manifest.csv say)" in (tmp_path / "out" / "report.html").read_text()
 
 
 # the command

@@ -15,11 +15,9 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from tumorgen.cli import main
-from tumorgen.errors import TumorgenError
 from tumorgen.imaging import Geometry, Volume, read_volume, write_volume
 from tumorgen.realism import audit_files, audit_sets, find_lesions, measure_appearance, measure_folder, telling
 from tumorgen.realism.auditing import RULES
-from tumorgen.realism.scans import refuse_unused
 from tumorgen.realism.telling import FORESTS
 
 
@@ -159,10 +157,11 @@ def blank(monkeypatch):
 @pytest.mark.usefixtures("blank")
 def test_patients_of_a_table_weigh_as_one(sets, tmp_path):
     table = tmp_path / "patients.csv"
-    table.write_text("sample,case\np0,Ann\np1,Ann\n", encoding="utf-8")
+    table.write_text("case,patient\np0,Ann\np1,Ann\n", encoding="utf-8")
     result = audit(sets / "ringed", "--real", sets / "real", "--output", tmp_path / "out", "--patients", table)
     assert "real: 24 lesions, 3 scans, 2 patients" in result.output
     assert {row["patient"] for row in rows(tmp_path / "out" / "lesions.csv")} == {"Ann", "p2"}
+    assert f"note: {table}: does not list 1 of 3 cases, each a patient of its own: p2\n" in result.output
 
 
 @pytest.mark.parametrize("part", ["real", "dataset"])
@@ -184,10 +183,11 @@ def test_what_is_no_set_is_one_clear_line(sets, tmp_path):
 
 
 def test_table_of_other_data_is_refused(sets, tmp_path):
-    found = measure_folder("real", sets / "real", {}, jobs=1)
-    with pytest.raises(TumorgenError, match=r"t.csv: names none of the scans \(such as p0\); is it of other data\?"):
-        refuse_unused({"x": "y"}, Path("t.csv"), found.names)
-    refuse_unused({"p1": "y"}, Path("t.csv"), found.names)
+    table = tmp_path / "t.csv"
+    table.write_text("case,patient\nx,y\n")
+    result = audit(sets / "ringed", "--real", sets / "real", "--output", tmp_path / "out", "--patients", table)
+    assert result.exit_code == 1
+    assert f"{table}: lists none of the cases (such as p0); is it of other data?" in result.output
 
 
 def test_scans_that_cannot_be_measured_are_listed_and_cost_no_other(sets, tmp_path):

@@ -227,16 +227,16 @@ class TestCommand:
         assert bins[1].depth != prior_bin(LIFELIKE.real, 10.0).depth
 
     def test_patients_are_named_by_a_table(self, real, tmp_path):
-        (tmp_path / "patients.csv").write_text("sample,case\np0,ann\np1,ann\np2,bob\n")
+        (tmp_path / "patients.csv").write_text("case,patient\np0,ann\np1,ann\np2,bob\n")
         words = ("--patients", tmp_path / "patients.csv", "--output", tmp_path / "mine.toml")
         assert run(real, *words).exit_code == 0
         assert "24 lesions, 3 scans, 2 patients" in (tmp_path / "mine.toml").read_text()
 
     def test_table_of_other_patients_is_refused(self, real, tmp_path):
-        (tmp_path / "patients.csv").write_text("sample,case\nq0,ann\n")
+        (tmp_path / "patients.csv").write_text("case,patient\nq0,ann\n")
         refused = run(real, "--patients", tmp_path / "patients.csv", "--output", tmp_path / "mine.toml")
         assert refused.exit_code == 1
-        assert "names none of the scans (such as p0)" in refused.output
+        assert "lists none of the cases (such as p0)" in refused.output
 
     def test_wrong_input_gets_one_line(self, real, tmp_path):
         output = ("--output", tmp_path / "mine.toml")

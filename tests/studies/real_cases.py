@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorgen.errors import TumorgenError
-from tumorgen.evaluation import read_listings
 from tumorgen.imaging.boxes import bounding_box, grow
 from tumorgen.imaging.reading import read_volume
 from tumorgen.labels import TUMOR
 from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Settings
-from tumorgen.realism.scans import find_labelled, refuse_unused
+from tumorgen.realism.scans import find_labelled
+from tumorgen.tables import fit_names, read_patients
 from tumorgen.training.arrays import prepare_arrays
 from tumorgen.wording import plural
 
@@ -43,10 +43,10 @@ class Case:
 
 def read_cases(folder: Path, patients: Path | None = None) -> list[Case]:
     """Read every case that has an image and a label; a table says whose scans they are, as in `audit`."""
-    named = {sample: listing.patient for sample, listing in read_listings(patients).items()} if patients else {}
+    named = read_patients(patients) if patients else {}
     scans, _ = find_labelled(folder, named)
     if patients:
-        refuse_unused(named, patients, [scan.case for scan in scans])
+        fit_names(patients, named, {scan.case: scan.host for scan in scans})
     if len({scan.patient for scan in scans}) < 2:
         raise TumorgenError(f"{folder}: {plural(len(scans), 'scan')} of a single patient; there is none to test on")
     return [read_case(scan.image, scan.label, scan.case, scan.patient) for scan in scans]

@@ -158,7 +158,7 @@ def append_line(path: Path, result: dict[str, Any]) -> None:
 @click.option(
     "--patients",
     type=click.Path(path_type=Path, exists=True),
-    help="Table that says which patient (`case`) a scan (`sample`) is of; without it each is a patient of its own.",
+    help="Table of `case` (a scan) and `patient`; without it each scan is a patient of its own.",
 )
 @click.option("--kinds", default=",".join((REAL, *RECIPES)), show_default=True, help="Recipes, and real tumours.")
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Trainings of each.")

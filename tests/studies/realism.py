@@ -132,7 +132,7 @@ def show_recipe(study: Study, recipe: str) -> Path:
     "--real", type=click.Path(path_type=Path, exists=True), required=True, help="Scans with tumours (label 2)."
 )
 @click.option("--labels", type=click.Path(path_type=Path, exists=True), help="More label maps, for places and shapes.")
-@click.option("--patients", type=click.Path(path_type=Path, exists=True), help="Table of `sample` and `case`.")
+@click.option("--patients", type=click.Path(path_type=Path, exists=True), help="Table of `case` and `patient`.")
 @click.option(
     "--shown", type=click.Path(path_type=Path, exists=True), help="`images` and `masks` of scans that may be shown."
 )

@@ -22,6 +22,7 @@ from tumorgen.realism.matching import arrange_contest
 from tumorgen.realism.measuring import LesionPlace, MeasuredLesion, MeasuredScan, MeasuredSet, View
 from tumorgen.realism.scans import LabelledScan
 from tumorgen.realism.telling import FORESTS, judge_by_forest
+from tumorgen.tables import read_patients
 
 ON_SHAPE = [*FORESTS][1]
 _UNSEEN = View(np.zeros((1, 1, 1), np.uint8), np.zeros((1, 1), np.uint8), (1.0, 1.0))
@@ -29,9 +30,9 @@ _UNSEEN = View(np.zeros((1, 1, 1), np.uint8), np.zeros((1, 1), np.uint8), (1.0, 
 
 def compare_places(real: Path, synthetic: Path, patients: Path | None, jobs: int) -> dict[str, Any]:
     """Compare the label maps of two folders: what `audit.json` has, as far as label maps go."""
-    known = {name: each.patient for name, each in read_listings(patients).items()} if patients else {}
+    known = read_patients(patients) if patients else {}
     manifest = manifest_beside(synthetic)
-    hosts = {name: each.patient for name, each in read_listings(manifest).items()} if manifest else {}
+    hosts = {name: each.scan for name, each in read_listings(manifest).items()} if manifest else {}
     sets = read_label_maps("real", real, {}, known, jobs), read_label_maps("synthetic", synthetic, hosts, known, jobs)
     frames = lesion_frame(sets[0]), lesion_frame(sets[1])
     contest = arrange_contest(*frames)

@@ -71,7 +71,7 @@ def folder(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("annotated")
     for seed, (name, count) in enumerate({"a": 3, "a_later": 2, "b": 3, "healthy": 0}.items()):
         write_annotated(root, name, seed, count)
-    (root / "patients.csv").write_text("sample,case\na,a\na_later,a\n")
+    (root / "patients.csv").write_text("case,patient\na,a\na_later,a\n")
     return root
 
 
@@ -106,10 +106,10 @@ def test_data_that_cannot_be_studied_is_refused(tmp_path):
     write_annotated(tmp_path, "a", 0)
     write_annotated(tmp_path, "b", 1)
     table = tmp_path / "patients.csv"
-    table.write_text("sample,case\na,a\nb,a\n")
+    table.write_text("case,patient\na,a\nb,a\n")
     assert "2 scans of a single patient; there is none to test on" in refusal("--patients", table)
-    table.write_text("sample,case\nc,c\n")
-    assert "names none of the scans" in refusal("--patients", table)
+    table.write_text("case,patient\nc,c\n")
+    assert "lists none of the cases" in refusal("--patients", table)
 
 
 def test_clipped_air_is_air_again(tmp_path):

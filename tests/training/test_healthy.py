@@ -62,6 +62,45 @@ def test_folds_hold_each_scan_out_once(folders):
     assert all(sorted(fold["train"] + fold["val"]) == ["case_0", "case_1", "case_2"] for fold in splits)
 
 
+def held_out() -> list[list[str]]:
+    return [fold["val"] for fold in json.loads((DATASET / "splits_final.json").read_text())]
+
+
+def test_two_names_for_one_ct_are_held_out_together(folders):
+    volume, liver = ball_volume((6.0, 5.0, 5.0), seed=1)
+    write_volume(Volume(volume.array.astype("float32"), volume.geometry), Path("ct/again.nrrd"))
+    write_volume(Volume(liver, volume.geometry), Path("livers/again.nii.gz"))
+    done = command("healthy", *folders, "--jobs", 1)
+    assert (
+        "note: one CT under several names, equal in every voxel: again = case_1; they count as one pat" in done.stdout
+    )
+    assert held_out() == [["again", "case_1"], ["case_0"], ["case_2"]]
+
+
+def test_scans_of_a_patient_are_held_out_together_and_stay_so(folders):
+    Path("p.csv").write_text("case,patient\ncase_0,Doe\ncase_2,Doe\n")
+    done = command("healthy", *folders, "--jobs", 1, "--patients", "p.csv")
+    assert "note: p.csv: does not list 1 of 3 cases, each a patient of its own: case_1\n" in done.stdout
+    assert held_out() == [["case_0", "case_2"], ["case_1"]]
+    assert b"Doe" not in (DATASET / "scans.csv").read_bytes()
+    again = command("healthy", *folders, "--jobs", 1)
+    assert "3 healthy scans, 0 written now" in again.stdout
+    assert held_out() == [["case_0", "case_2"], ["case_1"]]
+
+
+def test_a_dataset_of_an_earlier_version_goes_on_and_its_images_are_read_once(folders):
+    volume, liver = ball_volume((6.0, 5.0, 5.0), seed=1)
+    write_volume(Volume(volume.array.astype("int32"), volume.geometry), Path("ct/again.nii.gz"))
+    write_volume(Volume(liver, volume.geometry), Path("livers/again.nii.gz"))
+    command("healthy", *folders, "--jobs", 1)
+    (DATASET / "scans.csv").unlink()
+    write_volume(ball_volume((6.0, 5.0, 5.0), seed=7)[0], Path("ct/case_0.nii.gz"))  # and one has changed
+    again = command("healthy", *folders, "--jobs", 1)
+    assert "4 healthy scans, 1 written now" in again.stdout
+    assert held_out() == [["again", "case_1"], ["case_0"], ["case_2"]]
+    assert "again = case_1" in command("healthy", *folders, "--jobs", 1).stdout
+
+
 def test_running_again_writes_what_is_missing_or_has_changed(folders):
     command("healthy", *folders, "--jobs", 1)
     (DATASET / "labelsTr/case_1.nii.gz").unlink()

@@ -1,4 +1,5 @@
 from .durable import remove_torn_samples, select_complete, sync_samples
+from .folds import describe_groups, find_leaks, share_out_folds
 from .lock import LOCK, Hold, locked_folder
 from .provenance import (
     IN_ROWS,
@@ -22,7 +23,6 @@ from .raw import (
     dataset_folder,
     dataset_json,
     find_written_dataset,
-    folds,
     read_sums,
     write_description,
     write_json,
@@ -44,10 +44,11 @@ __all__ = [
     "changed_versions",
     "dataset_folder",
     "dataset_json",
+    "describe_groups",
     "find_contradictions",
+    "find_leaks",
     "find_written_dataset",
     "finish_provenance",
-    "folds",
     "locked_folder",
     "provenance_path",
     "read_provenance",
@@ -55,6 +56,7 @@ __all__ = [
     "refuse_other_versions",
     "remove_torn_samples",
     "select_complete",
+    "share_out_folds",
     "sync_samples",
     "versions",
     "write_description",

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from ..checksums import SUMS, parse_sums, sums_text
 from ..errors import TumorgenError
 from ..imaging import whole_file
 from ..labels import LABELS
-from ..tables import SAMPLES, TUMORS, Record
+from ..tables import SAMPLES, TUMORS, Marks, Record, group_scans
+from .folds import Split, splits
 
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
-MAX_FOLDS = 5
 BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"
 OVERVIEW = "overview.png"  # of the pictures that show samples, the one that shows several
 SUMMED = (BENCHMARK, "dataset.json", SAMPLES, PROVENANCE, "settings.toml", "splits_final.json", TUMORS)
@@ -127,59 +126,29 @@ def dataset_json(
     }
 
 
-def splits(records: Iterable[Record], val_per_scan: int) -> list[dict[str, list[str]]]:
-    """Up to five folds grouped by scan: no scan has variants on both sides.
-
-    The scans, sorted by name, go to the folds in turn. A fold trains on all variants of the others and validates on the
-    first few variants of its own: nnU-Net predicts each of them whole at the end of training. Empty for a single scan,
-    which cannot be held out from itself.
-    """
-    variants: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for record in records:
-        variants[record.plan.case].append((record.plan.variant, record.plan.sample))
-    return [
-        {
-            "train": [sample for case in train for _, sample in sorted(variants[case])],
-            "val": [sample for case in held_out for _, sample in sorted(variants[case])[:val_per_scan]],
-        }
-        for train, held_out in folds(variants)
-    ]
-
-
-def folds(cases: Iterable[str]) -> list[tuple[list[str], list[str]]]:
-    """Up to five times (cases to train on, cases held out), each sorted; none for a single case."""
-    ordered = sorted(cases)
-    if len(ordered) < 2:
-        return []
-    held_out = [ordered[fold::MAX_FOLDS] for fold in range(min(MAX_FOLDS, len(ordered)))]
-    return [([case for case in ordered if case not in held], held) for held in held_out]
-
-
 def write_json(value: Any, path: Path, *, parents: bool = False) -> None:
     """Write JSON; the file appears whole or not at all. `parents` says whether missing folders are made."""
     with whole_file(path, parents=parents) as partial:
         partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def write_description(dataset: Dataset, records: Sequence[Record], val_per_scan: int) -> bool:
-    """Write dataset.json and splits_final.json for the samples that are there; False where no split is possible.
+def write_description(dataset: Dataset, records: Sequence[Record], marks: Marks, val_per_scan: int) -> None:
+    """Write dataset.json and splits_final.json for the samples that are there; `marks` say which scans belong together.
 
     And SHA256SUMS, the checksums of these and of the tables, which are final by now.
     """
     write_json(dataset_json(len(records), part=dataset.part), dataset.folder / "dataset.json")
-    has_splits = write_splits(dataset, splits(records, val_per_scan) if dataset.part == TRAINING else [])
+    write_splits(dataset, splits(records, group_scans(marks), val_per_scan) if dataset.part == TRAINING else [])
     write_sums(dataset)
-    return has_splits
 
 
-def write_splits(dataset: Dataset, split: Sequence[dict[str, list[str]]]) -> bool:
-    """Write splits_final.json; where there is no split, remove what an earlier run wrote, and say False."""
+def write_splits(dataset: Dataset, split: Split) -> None:
+    """Write splits_final.json; where there is no split, remove what an earlier run wrote."""
     path = dataset.folder / "splits_final.json"
     if split:
         write_json(split, path)
     else:
         path.unlink(missing_ok=True)
-    return bool(split)
 
 
 def write_sums(dataset: Dataset) -> None:

@@ -1,6 +1,7 @@
 from .intervals import ConfidenceInterval
+from .listings import Listing, manifest_beside, read_listings
 from .overlap import dsc, nsd
-from .predictions import evaluate_predictions, manifest_beside, read_listings
+from .predictions import evaluate_predictions
 from .scores import (
     RADIUS_BINS,
     REPORT,
@@ -24,6 +25,7 @@ __all__ = [
     "ConfidenceInterval",
     "Estimates",
     "Evaluation",
+    "Listing",
     "Summary",
     "dsc",
     "evaluate_predictions",

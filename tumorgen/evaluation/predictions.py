@@ -5,7 +5,6 @@ A case with a fault has no scores, but a `status` and a `reason`; the other case
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,8 +28,8 @@ from ..imaging import (
 )
 from ..labels import BACKGROUND, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables import read_text, rows_of
 from .lesions import Lesion, find_lesions, radius_of
+from .listings import Listing, Listings, find_listings
 from .overlap import TOLERANCE_MM, dsc, nsd
 from .scores import LESION_KINDS, CaseScore, Evaluation, LesionScore, radius_bin
 
@@ -38,19 +37,6 @@ _BLOCK = 1 << 24  # voxels that are looked at together
 _NAMED = 5  # unknown labels that a message names
 
 CaseResult = tuple[CaseScore, tuple[LesionScore, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a manifest says of a sample: its patient, in the robustness benchmark its dimension and level, and tumours.
-
-    `has_tumors` says that tumours were placed in it, whatever its label shows.
-    """
-
-    patient: str
-    dimension: str = ""
-    level: str = ""
-    has_tumors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +68,7 @@ def evaluate_predictions(
     reference: Path,
     *,
     manifest: Path | None = None,
+    patients: Path | None = None,
     tolerance_mm: float = TOLERANCE_MM,
     trust: str = "",
     jobs: int = -1,
@@ -89,17 +76,18 @@ def evaluate_predictions(
 ) -> Evaluation:
     """Score every case of two folders of label files: 0 background, 1 liver, 2 tumour.
 
-    The manifest says which samples come from one patient; without it each case is a patient of its own. `trust` says
-    which of two places holds, `sform` or `qform`, where those in a file's header contradict each other.
+    The manifest says which samples come from one scan, the table of patients which cases, or scans of the manifest, are
+    of one patient; without them each case is a patient of its own. `trust` says which of two places holds, `sform` or
+    `qform`, where those in a file's header contradict each other.
 
     Raises
     ------
     TumorgenError
-        A folder holds no volumes, or two of one name; or the manifest cannot be read, or lists none of the cases.
+        A folder holds no volumes, or two of one name; or a table cannot be read, or lists none of the cases.
     """
-    pairs = find_pairs(predictions, reference, read_listings(manifest) if manifest else {})
-    if manifest and not any(pair.listing.patient for pair in pairs):
-        raise TumorgenError(f"{manifest}: lists none of the cases (such as {pairs[0].case}); is it of another dataset?")
+    wanted, given = find_volumes(reference), find_volumes(predictions)
+    listings = find_listings(wanted.keys() | given.keys(), manifest, patients)
+    pairs = find_pairs(wanted, given, listings)
     # Worker processes may have another working directory.
     work = partial(score_pair, tolerance_mm=tolerance_mm, folder=Path.cwd(), trust=trust)
     results = map_cases(work, [Case(pair, pair.case) for pair in pairs], jobs, start=start)
@@ -111,49 +99,13 @@ def evaluate_predictions(
         case, found = result
         cases.append(case)
         lesions += found
-    return Evaluation(tuple(cases), tuple(lesions))
+    return Evaluation(tuple(cases), tuple(lesions), listings.checks)
 
 
-def read_listings(manifest: Path) -> dict[str, Listing]:
-    """Read what a manifest says of each sample; it must have the columns `sample` and `case`.
-
-    Raises
-    ------
-    TumorgenError
-        The table cannot be read, a column is missing, a sample is listed twice, or a sample or case is empty.
-    """
-    listings: dict[str, Listing] = {}
-    for where, row in rows_of(manifest, read_text(manifest), ("sample", "case"), unique="sample"):
-        sample, patient = row["sample"].strip(), row["case"].strip()
-        if not sample or not patient:
-            raise TumorgenError(f"{where}: sample or case is empty")
-        dial = row.get("dimension", "").strip(), row.get("level", "").strip()
-        has_tumors = row.get("tumors_placed", "").strip() not in ("", "0", "0.0")
-        listings[sample] = Listing(patient, *dial, has_tumors)
-    return listings
-
-
-def manifest_beside(reference: Path) -> Path | None:
-    """The manifest of the dataset that a folder of labels belongs to; None if there is none."""
-    manifest = reference.absolute().parent / "manifest.csv"
-    if not manifest.is_file():
-        return None
-    with manifest.open(encoding="utf-8-sig", errors="replace") as file:
-        columns = {name.strip(' "') for name in re.split(r"[,;|\t]", file.readline().strip())}  # reading says which
-    return manifest if {"sample", "case"} <= columns else None
-
-
-def find_pairs(predictions: Path, reference: Path, listings: Mapping[str, Listing]) -> list[Pair]:
-    """Match the files of two folders by name, whatever their format; sorted, and with cases that lack one of the files.
-
-    Raises
-    ------
-    TumorgenError
-        A folder holds no volumes, or two of one name.
-    """
-    wanted, given = find_volumes(reference), find_volumes(predictions)
+def find_pairs(wanted: Mapping[str, Path], given: Mapping[str, Path], listings: Listings) -> list[Pair]:
+    """Match references and predictions by case, whatever their format; sorted, and with cases that lack one of them."""
     return [
-        Pair(case, listings.get(case, Listing("")), wanted.get(case), given.get(case))
+        Pair(case, listings.of(case), wanted.get(case), given.get(case))
         for case in sorted(wanted.keys() | given.keys())
     ]
 
@@ -175,7 +127,7 @@ def _case_of(pair: Pair) -> CaseScore:
     """The case of two files before anything is measured."""
     return CaseScore(
         case=pair.case,
-        patient=pair.listing.patient or pair.case,
+        patient=pair.listing.patient,
         dimension=pair.listing.dimension,
         level=pair.listing.level,
         tumors_listed=pair.listing.has_tumors,

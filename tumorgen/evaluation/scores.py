@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 
 from ..errors import TumorgenError
 from ..fields import About, check_domains, columns
-from ..tables import cells_of, parse_row, read_text, rows_of, write_table
+from ..tables import NameCheck, cells_of, parse_row, read_text, rows_of, write_table
 
 CASES = "cases.csv"
 LESIONS = "lesions.csv"
@@ -52,7 +52,11 @@ class _Evaluated:
 
     case: Annotated[str, About("name of the label file, without its ending")]
     patient: Annotated[
-        str, About("who is resampled as one: `case` of the manifest where it lists the file, else the file's name")
+        str,
+        About(
+            "who is resampled as one: as `--patients` says, else the first scan of the same patient or CT as the"
+            " manifest says, else the file's name"
+        ),
     ]
     dimension: Annotated[
         str, About("what the robustness benchmark has dialled, from the manifest; empty where there is none")
@@ -141,10 +145,14 @@ class LesionScore(_Evaluated):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Scores of all cases, faulty ones included, and of all lesions; in the order of the cases' names."""
+    """Scores of all cases, faulty ones included, and of all lesions; in the order of the cases' names.
+
+    `checks` say how the names in the tables that were given fit the cases.
+    """
 
     cases: tuple[CaseScore, ...]
     lesions: tuple[LesionScore, ...]
+    checks: tuple[NameCheck, ...] = ()
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:

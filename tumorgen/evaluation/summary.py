@@ -16,6 +16,7 @@ from .. import __version__
 from ..fields import columns
 from ..imaging import whole_file
 from ..seeds import stable_rng
+from ..tables import NameCheck
 from .intervals import RESAMPLES, ConfidenceInterval, mean_interval, proportion_interval, signed_rank
 from .scores import FAULTS, METRICS, RADIUS_BINS, SCORED, CaseScore, Evaluation, LesionScore, level_number
 
@@ -72,8 +73,12 @@ class Summary:
 
     Attributes
     ----------
-    tumorgen_version, manifest, tolerance_mm, seed
-        What the numbers depend on; the manifest is empty where there is none.
+    tumorgen_version, manifest, patients_table, tolerance_mm, seed
+        What the numbers depend on; a table that was not given is empty.
+    names
+        Of each of these tables, which cases it does not list and which of its rows are no case's.
+    notes
+        The same in sentences.
     patients
         Patients of the scored cases.
     cases
@@ -96,6 +101,9 @@ class Summary:
 
     tumorgen_version: str
     manifest: str
+    patients_table: str
+    names: tuple[NameCheck, ...]
+    notes: tuple[str, ...]
     tolerance_mm: float
     seed: int
     patients: int
@@ -116,6 +124,7 @@ def summarize(
     seed: int = 0,
     tolerance_mm: float = 2.0,
     manifest: str = "",
+    patients: str = "",
 ) -> Summary:
     """Summarise an evaluation, and its difference from another one of the same references if that is given.
 
@@ -127,6 +136,9 @@ def summarize(
     return Summary(
         tumorgen_version=__version__,
         manifest=manifest,
+        patients_table=patients,
+        names=evaluation.checks,
+        notes=tuple(note for check in evaluation.checks for note in check.notes),
         tolerance_mm=tolerance_mm,
         seed=seed,
         patients=cases["patient"].nunique(),

@@ -69,6 +69,7 @@ def write_report(
         .get_template("report.html.j2")
         .render(
             summary=summary,
+            tables=[table for table in (summary.patients_table, summary.manifest) if table],
             names=NAMES,
             predictions=_folder(evaluation, "prediction_file"),
             references=_folder(evaluation, "reference_file"),

@@ -33,8 +33,9 @@ class Batch:
     """Samples of one scan for one process: variants to draw, or plans that are there already.
 
     Where `image_sha256` is given, the scan must still be that one: samples of it are in the dataset already. `dials`
-    says what is dialled in a benchmark's samples, by their names. `folders_made` says that the dataset's folders were
-    made when the run began; then none is made again, so that a dataset that vanishes stays away.
+    says what is dialled in a benchmark's samples, by their names; `patient` whose the scan is. `folders_made` says that
+    the dataset's folders were made when the run began; then none is made again, so that a dataset that vanishes stays
+    away.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class Batch:
     mask_sha256: str | None = None
     sampler: Sampler = ordinary_sampler
     dials: Mapping[str, Dial] = field(default_factory=dict)
+    patient: str = ""
     folders_made: bool = False
 
     @property

@@ -40,7 +40,7 @@ def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport
                 raise TumorgenError(
                     f"{dataset.folder}: holds no shards; run `tumorgen synth --shard 1/8` and so on first"
                 )
-            return MergeReport(RunReport(dataset, tuple(there), 0, (), has_splits=True), {})
+            return MergeReport(RunReport(dataset, tuple(there), 0, ()), {})
         records = select_complete(dataset, merge_records(there, read_shards(dataset)))
         if not records:
             raise TumorgenError(f"{dataset.folder}: its shards have made no samples yet")

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..dataset import LOCK, TEST, Dataset, refuse_other_versions, select_complete
 from ..errors import TumorgenError
 from ..method import Plan, Vessels
-from ..tables import Reading, Record, Source, find_sources, read_manifest, recover_manifest
+from ..tables import Reading, Record, Source, find_sources, read_manifest, recover_manifest, with_patients
 from .batches import Batch
 from .run import (
     RunReport,
@@ -70,23 +70,29 @@ def replay_manifest(replay: Replay) -> RunReport:
     if not replay.training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
     with locked_dataset(dataset) as hold:
-        missing = _find_missing(records, dataset, interrupted=hold.interrupted)
+        missing = _find_missing(records, dataset, replay.patients, interrupted=hold.interrupted)
         if missing:
             refuse_uncopied(replay)
         if not replay.force:
-            wanted = {case: [r.plan.variant for r in missing if r.plan.case == case] for case in sources}
+            wanted: dict[str, list[int]] = {case: [] for case in sources}
+            for record in missing:
+                wanted[record.plan.case].append(record.plan.variant)
             refuse_full_disk(dataset.folder, needed_bytes(list(sources.values()), wanted))
-        outcomes = run_batches(_batches(missing, sources, dataset), replace(replay, dataset=dataset), hold)
+        batches = _batches(missing, sources, dataset, replay.patients)
+        outcomes = run_batches(batches, replace(replay, dataset=dataset), hold)
         return describe_dataset(dataset, outcomes, replay.val_per_scan, replay.copies)
 
 
-def _batches(records: Sequence[Record], sources: Mapping[str, Source], dataset: Dataset) -> list[Batch]:
+def _batches(
+    records: Sequence[Record], sources: Mapping[str, Source], dataset: Dataset, patients: Mapping[str, str]
+) -> list[Batch]:
     batches = []
     for (case, vessels), mine in group_records(records).items():
         for part in (mine[i : i + LARGEST_PART] for i in range(0, len(mine), LARGEST_PART)):
             plans = tuple(record.plan for record in part)
             dials = {record.plan.sample: record.dial for record in part if record.dial}
-            batches.append(Batch(sources[case], dataset, vessels, plans=plans, dials=dials))
+            patient = patients.get(case) or part[0].patient
+            batches.append(Batch(sources[case], dataset, vessels, plans=plans, dials=dials, patient=patient))
     return batches
 
 
@@ -140,7 +146,9 @@ def vessels_of(plan: Plan) -> Vessels:
     return Vessels(plan.vessels_avoided, plan.vessel_offset_hu, plan.sigma_a_base, plan.sigma_a_per_hu)
 
 
-def _find_missing(wanted: Sequence[Record], dataset: Dataset, *, interrupted: bool) -> list[Record]:
+def _find_missing(
+    wanted: Sequence[Record], dataset: Dataset, patients: Mapping[str, str], *, interrupted: bool
+) -> list[Record]:
     """Records whose samples are not in the dataset yet; one that was interrupted may have no row.
 
     Raises
@@ -154,7 +162,7 @@ def _find_missing(wanted: Sequence[Record], dataset: Dataset, *, interrupted: bo
     if not begun and any(not path.name.startswith(LOCK) for path in found):
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
     refuse_other_versions(dataset)
-    records = select_complete(dataset, recover_manifest(dataset.manifest))
+    records = with_patients(select_complete(dataset, recover_manifest(dataset.manifest)), patients)
     there = {record.plan.sample: record.plan for record in records}
     if {record.dial is None for record in (*records, *wanted)} == {True, False}:
         raise TumorgenError(f"{dataset.folder}: samples of a benchmark do not go with others; choose another --output")

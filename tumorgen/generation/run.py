@@ -14,8 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from ..dataset import (
+    TRAINING,
     Dataset,
     Hold,
+    describe_groups,
     finish_provenance,
     locked_folder,
     remove_torn_samples,
@@ -26,7 +28,16 @@ from ..errors import Failure, TumorgenError, as_unwritable
 from ..imaging import PARTIAL, refuse_unwritable, remove_folder, whole_file
 from ..method import Settings
 from ..parallel import Start, count_jobs, no_progress, split_failures
-from ..tables import Dial, Record, Source, recover_manifest, sort_records, tumors_path, write_manifest
+from ..tables import (
+    Dial,
+    Record,
+    Source,
+    marks_of_records,
+    recover_manifest,
+    sort_records,
+    tumors_path,
+    write_manifest,
+)
 from .batches import Batch, Sampler, ordinary_sampler
 from .cluster import Cluster
 from .log import Log
@@ -50,6 +61,8 @@ class Writing:
         Begin even where the disk does not have enough room.
     copies
         Folder that gets copies of the manifest.
+    patients
+        Case -> first scan of the same patient (`tables.name_patients`); samples that are there are told, too.
     start
         Called with the number of samples to make; returns what is called with the number that has just been done.
     """
@@ -61,6 +74,7 @@ class Writing:
     cluster: Cluster | None = None
     force: bool = False
     copies: Path | None = None
+    patients: Mapping[str, str] = field(default_factory=dict)
     start: Start = no_progress
 
     @property
@@ -119,17 +133,15 @@ class RunReport:
         How many of them this run made.
     failures
         Scans and samples that could not be done.
-    has_splits
-        Whether splits_final.json could be written: that takes two scans.
     notes
-        What could not be done besides; the dataset is whole without it.
+        What is worth knowing of its folds, and of scans that belong together, in words; and what could not be done
+        besides: the dataset is whole without it.
     """
 
     dataset: Dataset
     records: tuple[Record, ...]
     made: int
     failures: tuple[Failure, ...]
-    has_splits: bool
     notes: tuple[str, ...] = ()
 
 
@@ -227,17 +239,19 @@ def describe_dataset(dataset: Dataset, outcomes: Outcomes, val_per_scan: int, co
         It cannot be written, or the folder has vanished.
     """
     records = sort_records(recover_manifest(dataset.manifest))
-    has_splits = False
+    marks = marks_of_records(records)
     if records:
         write_manifest(records, dataset.manifest)
         finish_provenance(dataset, records)
-        has_splits = write_description(dataset, records, val_per_scan)
-    notes = _copy_or_note(dataset, copies) if records and copies is not None else ()
+        write_description(dataset, records, marks, val_per_scan)
+    notes = describe_groups(marks, in_folds=dataset.part == TRAINING)
+    if records and copies is not None:
+        notes += _copy_or_note(dataset, copies)
     if not remove_finished_shards(dataset, records):
         remove_partial_files(dataset)
     if not dataset.folder.is_dir():
         raise TumorgenError(f"{dataset.folder}: has vanished during the run; nothing more is written")
-    return RunReport(dataset, tuple(records), outcomes.made, outcomes.failures, has_splits, notes)
+    return RunReport(dataset, tuple(records), outcomes.made, outcomes.failures, tuple(notes))
 
 
 def remove_partial_files(dataset: Dataset) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..errors import TumorgenError
 from ..fields import dump_toml
 from ..imaging import PARTIAL, whole_file
 from ..method import Settings, find_differences, load_recipe, load_settings, nearest_recipe, sample_name
-from ..tables import Record, Source, recover_manifest, refuse_same_case
+from ..tables import Record, Source, recover_manifest, refuse_same_case, with_patients
 from .batches import Batch, split_batches
 from .log import Log, open_log
 from .run import Run, RunReport, describe_dataset, locked_dataset, refuse_uncopied, rewrite_manifest, run_batches
@@ -51,13 +51,16 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
         refuse_full_disk(run.dataset.folder, needed_bytes(run.sources, todo.wanted))
     _begin_dataset(run)
     manifest = _begin_manifest(run, todo)
-    batches = split_batches((_batch(source, run, todo.there) for source in run.sources), todo.wanted, processes)
+    known = {record.plan.case: record for record in reversed(todo.there)}
+    batches = split_batches(
+        (_batch(source, run, known.get(source.case)) for source in run.sources), todo.wanted, processes
+    )
     if log:
         log.add(status="begin", command=sys.argv, process=os.getpid(), seed=run.seed, versions=versions())
     outcomes = run_batches(batches, run, hold, manifest=manifest, log=log)
     if run.shard:
         there = tuple(recover_manifest(manifest))
-        return RunReport(run.dataset, there, outcomes.made, outcomes.failures, has_splits=False)
+        return RunReport(run.dataset, there, outcomes.made, outcomes.failures)
     return describe_dataset(run.dataset, outcomes, run.val_per_scan, run.copies)
 
 
@@ -79,7 +82,7 @@ def find_outstanding(run: Run) -> Outstanding:
         name.
     """
     refuse_same_case(run.sources)
-    there = read_existing(run)
+    there = with_patients(read_existing(run), run.patients)
     made = {(record.plan.case, record.plan.variant) for record in there}
     samples = [(source.case, variant) for source in run.sources for variant in range(run.per_scan)]
     wanted: dict[str, list[int]] = {source.case: [] for source in run.sources}
@@ -170,21 +173,21 @@ def _begin_manifest(run: Run, todo: Outstanding) -> Path:
     cases = tuple(source.case for source in run.sources)
     record_division(dataset, Division(shard.count, run.seed, run.per_scan, run.val_per_scan, cases))
     manifest = shard.manifest(dataset)
-    rewrite_manifest(manifest, select_complete(dataset, recover_manifest(manifest)))
+    rewrite_manifest(manifest, with_patients(select_complete(dataset, recover_manifest(manifest)), run.patients))
     return manifest
 
 
-def _batch(source: Source, run: Run, there: Sequence[Record]) -> Batch:
-    """A scan's batch, pinned to what the scan was when its first samples were made."""
-    known = next((record.plan for record in there if record.plan.case == source.case), None)
+def _batch(source: Source, run: Run, known: Record | None) -> Batch:
+    """A scan's batch, pinned to what the scan was when its first sample was made, where one is known."""
     return Batch(
         source,
         run.dataset,
         run.settings.vessels,
         run.settings,
         run.seed,
-        image_sha256=known.source_image_sha256 if known else None,
-        mask_sha256=known.source_mask_sha256 if known else None,
+        image_sha256=known.plan.source_image_sha256 if known else None,
+        mask_sha256=known.plan.source_mask_sha256 if known else None,
         sampler=run.sampler,
         dials={sample_name(source.case, variant): dial for variant, dial in enumerate(run.dials)},
+        patient=run.patients.get(source.case) or (known.patient if known else ""),
     )

@@ -23,17 +23,32 @@ from ..dataset import (
     changed_versions,
     dataset_json,
     find_contradictions,
+    find_leaks,
     find_written_dataset,
     provenance_path,
     read_provenance,
     read_sums,
 )
 from ..errors import Failure, TumorgenError, printable
-from ..imaging import Volume, read_volume
+from ..imaging import Volume, fingerprint_ct, read_volume
 from ..labels import LABELS
 from ..method import Patch, Scan, load_scan, render
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables import TUMORS, Files, Reading, Record, Source, find_sources, read_manifest, spread_samples, tumors_path
+from ..tables import (
+    TUMORS,
+    Files,
+    Marks,
+    Reading,
+    Record,
+    Source,
+    find_sources,
+    group_scans,
+    marks_of_records,
+    marks_of_scan,
+    read_manifest,
+    spread_samples,
+    tumors_path,
+)
 from ..wording import plural
 from .replay import group_records, vessels_of
 from .shards import DIVISION, SHARDS, read_division
@@ -61,6 +76,14 @@ class _ScanSamples:
     records: Sequence[Record]
     source: Source
     again: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What verifying the samples of a scan found: their problems, and its fingerprint; empty if it is another."""
+
+    problems: Sequence[Problem]
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +134,6 @@ def verify_dataset(
         *_check_sums(dataset),
         *_check_provenance(dataset, records),
         *_check_layout(dataset, records),
-        *_check_splits(dataset, records),
     ]
     then = _recorded_versions(dataset)
     again = spread_samples([record.plan.sample for record in records], replays)
@@ -124,9 +146,15 @@ def verify_dataset(
     ]
     cases = [Case(scan, scan.source.case, len(scan.records)) for scan in scans]
     work = partial(_verify_scan, dataset=dataset, then=then)
+    marks = marks_of_records(records)
     for case, found in zip(cases, map_cases(work, cases, jobs), strict=True):
-        problems += [Problem(case.name, f"cannot be verified: {found.reason}")] if isinstance(found, Failure) else found
+        if isinstance(found, Failure):
+            problems.append(Problem(case.name, f"cannot be verified: {found.reason}"))
+        else:
+            problems += found.problems
+            marks[case.name] |= marks_of_scan(case.name, fingerprint=found.fingerprint)
         tick(case.samples)
+    problems += _check_splits(dataset, records, marks)
     notes = (*_describe_version_changes(records, then), *_describe_without_voxel(records))
     return Verdict(len(records), len(groups), len(again), tuple(problems), notes)
 
@@ -219,11 +247,11 @@ def _check_layout(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
             yield Problem(path.name, f"{key} is {found.get(key)!r}, not {value!r}")
 
 
-def _check_splits(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
-    """No scan on both sides of a fold, no sample that is not there."""
+def _check_splits(dataset: Dataset, records: Sequence[Record], marks: Marks) -> Iterator[Problem]:
+    """No scan, no other name of it and no other scan of its patient on both sides of a fold; no unknown sample."""
     path = dataset.folder / "splits_final.json"
     if not path.exists():
-        if dataset.part == TRAINING and len({record.plan.case for record in records}) > 1:
+        if dataset.part == TRAINING and len(set(group_scans(marks).values())) > 1:
             yield Problem(path.name, "is missing: nnU-Net would put variants of one patient on both sides")
         return
     case = {record.plan.sample: record.plan.case for record in records}
@@ -235,22 +263,25 @@ def _check_splits(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
     for number, (train, val) in enumerate(folds):
         for sample in sorted((train | val) - set(case), key=str):
             yield Problem(path.name, f"fold {number} names {sample}, which is not in the manifest")
-        for shared in sorted({case.get(s) for s in train} & {case.get(s) for s in val} - {None}, key=str):
-            yield Problem(path.name, f"fold {number} has scan {shared} in training and in validation")
+    sides = [({case[s] for s in train if s in case}, {case[s] for s in val if s in case}) for train, val in folds]
+    for number, leak in find_leaks(marks, sides):
+        yield Problem(path.name, f"fold {number} {leak}")
 
 
-def _verify_scan(mine: _ScanSamples, dataset: Dataset, then: Mapping[str, Any]) -> list[Problem]:
-    """Problems of all samples of one scan."""
+def _verify_scan(mine: _ScanSamples, dataset: Dataset, then: Mapping[str, Any]) -> _Findings:
+    """Problems of all samples of one scan, and its fingerprint."""
     source, vessels = mine.source, vessels_of(mine.records[0].plan)
     try:
         scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
     except TumorgenError as error:
-        return [Problem(record.plan.sample, f"its scan cannot be read: {error}") for record in mine.records]
-    return [
+        return _Findings([Problem(one.plan.sample, f"its scan cannot be read: {error}") for one in mine.records])
+    problems = [
         problem
         for record in mine.records
         for problem in _verify_sample(dataset, record, scan, then, replayed=record.plan.sample in mine.again)
     ]
+    known = scan.image_sha256 == mine.records[0].plan.source_image_sha256
+    return _Findings(problems, fingerprint_ct(scan.image.array) if known else "")
 
 
 def _verify_sample(

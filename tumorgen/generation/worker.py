@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from .. import __version__
 from ..errors import Failure, LeftOutError, TumorgenError
-from ..imaging import ChunkedVolume, Volume
+from ..imaging import ChunkedVolume, Volume, fingerprint_ct
 from ..method import Patch, Plan, Scan, Vessels, least_radius_mm, load_scan, render, render_labelled, sample_name
 from ..parallel import Case, attempt
 from ..tables import Files, Record, Source
@@ -112,11 +112,12 @@ def _check_same(batch: Batch, scan: Scan) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A scan ready for tumours, and what all its samples share of their files, compressed once."""
+    """A scan ready for tumours, its fingerprint, and what all its samples share of their files, compressed once."""
 
     scan: Scan
     image: ChunkedVolume
     label: ChunkedVolume
+    fingerprint: str
 
     def write(self, plan: Plan, patch: Patch, batch: Batch) -> Record:
         """Write image and label of a plan that was rendered; each file appears whole or not at all."""
@@ -146,6 +147,8 @@ class Prepared:
             real_tumor_labels=real_tumor_labels,
             real_tumor_voxels=self.scan.real_tumor_voxels,
             trusted_form=source.trusted_form,
+            patient=batch.patient,
+            source_fingerprint=self.fingerprint,
         )
         return Record(plan, patch.outcomes, files, batch.dials.get(plan.sample))
 
@@ -178,6 +181,7 @@ def forget_scan() -> None:
 def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
     """Read and prepare a scan, and compress what all its samples share."""
     scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
+    fingerprint = fingerprint_ct(scan.image.array)
     release_memory()
     keep_memory()  # from here on, when the large arrays of preparing are gone
     planes = _planes_at_hand(scan)
@@ -186,7 +190,7 @@ def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
     image = ChunkedVolume.from_volume(scan.image).keep_planes(slice(0, 0))
     scan = scan.with_voxels(image, label)  # and with it the whole CT is let go, before planes are made of the chunks
     image = image.keep_planes(planes)
-    return Prepared(scan.with_voxels(image, label), image, label)
+    return Prepared(scan.with_voxels(image, label), image, label, fingerprint)
 
 
 def _planes_at_hand(scan: Scan) -> slice:

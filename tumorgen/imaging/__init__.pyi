@@ -22,6 +22,7 @@ from .files import (
     temporary_folder,
     whole_file,
 )
+from .fingerprint import fingerprint_ct
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume
 from .itk import to_image
 from .mask_folders import find_masks
@@ -60,6 +61,7 @@ __all__ = [
     "find_masks",
     "find_renumbering",
     "find_volumes",
+    "fingerprint_ct",
     "grow",
     "hull",
     "is_dicom",

@@ -8,7 +8,7 @@ from .label_maps import MeasuredLabels, measure_label_maps
 from .lesions import LEAST_RADIUS_MM, LEAST_VOXELS, FoundLesions, Lesion, find_lesions
 from .measuring import MeasuredSet
 from .recipe_files import write_recipe
-from .scans import find_layout, refuse_unused
+from .scans import find_layout
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 from .telling import Verdict
 
@@ -42,7 +42,6 @@ __all__ = [
     "no_looks",
     "quantize_grey",
     "refuse_case_folder",
-    "refuse_unused",
     "signed_distance_mm",
     "write_audit",
     "write_recipe",

@@ -111,9 +111,9 @@ class MeasuredSet:
     failures: tuple[Failure, ...]
 
     @property
-    def names(self) -> set[str]:
-        """What its scans are called, and those that they were made from."""
-        return {name for each in self.scans for name in (each.scan.case, each.scan.host)}
+    def hosts(self) -> dict[str, str]:
+        """The scan that each of its scans was made from, by name; of a scan that is there as it was taken, itself."""
+        return {each.scan.case: each.scan.host for each in self.scans}
 
     @property
     def lesions(self) -> tuple[MeasuredLesion, ...]:

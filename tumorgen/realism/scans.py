@@ -6,12 +6,12 @@ A set is nnU-Net's raw folder (`imagesTr` and `labelsTr`, or `imagesTs` and `lab
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Failure, TumorgenError
-from ..evaluation import manifest_beside, read_listings
+from ..evaluation import Listing, manifest_beside, read_listings
 from ..imaging import find_volumes
 
 LAYOUTS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"), ("images", "labels"))
@@ -66,12 +66,9 @@ def find_labelled(folder: Path, patients: Mapping[str, str]) -> tuple[tuple[Labe
     listed = read_listings(manifest) if manifest else {}
     scans = []
     for case in both:
-        host = listed[case].patient if case in listed else case
-        scans.append(
-            LabelledScan(
-                case, host, patients.get(case) or patients.get(host) or host, image_files[case], label_files[case]
-            )
-        )
+        known = listed.get(case, Listing(case, case))
+        patient = patients.get(case) or patients.get(known.scan) or known.patient
+        scans.append(LabelledScan(case, known.scan, patient, image_files[case], label_files[case]))
     alone = [(image_files, label_files, "label", labels), (label_files, image_files, "image", images)]
     failures = [
         Failure(case, f"{path}: no {what} of that name in {where}", 1, about=(str(path),))
@@ -95,15 +92,3 @@ def find_layout(folder: Path) -> tuple[Path, Path]:
             return folder / images, folder / labels
     pairs = ", ".join(f"{images} and {labels}" for images, labels in LAYOUTS)
     raise TumorgenError(f"{folder}: not a set of images and labels; one of these pairs of folders is needed: {pairs}")
-
-
-def refuse_unused(patients: Mapping[str, str], table: Path, names: Collection[str]) -> None:
-    """Refuse a table of patients that names none of some scans.
-
-    Raises
-    ------
-    TumorgenError
-        It names none.
-    """
-    if patients and patients.keys().isdisjoint(names):
-        raise TumorgenError(f"{table}: names none of the scans (such as {min(names)}); is it of other data?")

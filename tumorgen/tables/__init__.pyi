@@ -1,4 +1,6 @@
 from .codec import cells_of, parse_row, read_text, rows_of, write_table
+from .groups import VOXELS, Marks, group_copies, group_scans, list_groups, marks_of_records, marks_of_scan
+from .hosts import HOSTS, HostRow, read_hosts, write_hosts
 from .manifest import (
     SAMPLES,
     TUMORS,
@@ -7,22 +9,30 @@ from .manifest import (
     Record,
     Sources,
     append_manifest,
+    list_cases,
     read_manifest,
     recover_manifest,
     sort_records,
     spread_samples,
     tumors_path,
+    with_patients,
     write_manifest,
 )
+from .patients import NameCheck, fit_names, name_patients, read_patients
 from .scans import SCANS, ScanRow, read_scans, record_scan
 from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
 
 __all__ = [
+    "HOSTS",
     "SAMPLES",
     "SCANS",
     "TUMORS",
+    "VOXELS",
     "Dial",
     "Files",
+    "HostRow",
+    "Marks",
+    "NameCheck",
     "Reading",
     "Record",
     "ScanRow",
@@ -31,9 +41,19 @@ __all__ = [
     "append_manifest",
     "cells_of",
     "find_sources",
+    "fit_names",
+    "group_copies",
+    "group_scans",
+    "list_cases",
+    "list_groups",
+    "marks_of_records",
+    "marks_of_scan",
     "match_sources",
+    "name_patients",
     "parse_row",
+    "read_hosts",
     "read_manifest",
+    "read_patients",
     "read_scans",
     "read_text",
     "record_scan",
@@ -44,6 +64,8 @@ __all__ = [
     "sources_of_scans",
     "spread_samples",
     "tumors_path",
+    "with_patients",
+    "write_hosts",
     "write_manifest",
     "write_table",
 ]

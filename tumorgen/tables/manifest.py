@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -41,6 +41,17 @@ LiverLabels = Annotated[
 RealTumorLabels = Annotated[
     str, About("labels of that file that are tumours which are really there, separated by semicolons; empty: none")
 ]
+Patient = Annotated[
+    str,
+    About("name of the first scan of the same patient, as `--patients` says; empty where nothing was said of the scan"),
+]
+Fingerprint = Annotated[
+    str,
+    About(
+        "SHA-256 of the sums of the healthy scan's planes, in HU: the same for all files of one CT, whatever their"
+        " format, data type and geometry; empty in tables of earlier versions"
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,8 @@ class Files:
         int, About("voxels of the label that are such tumours; all tumours else in the table are synthetic", "voxels")
     ] = 0
     trusted_form: TrustedForm = ""
+    patient: Patient = ""
+    source_fingerprint: Fingerprint = ""
 
     @property
     def labels(self) -> LabelChoice:
@@ -93,13 +106,14 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """A scan's files, of a sample that is planned and not yet made."""
+    """A scan's files and whose it is, of a sample that is planned and not yet made."""
 
     source_image: SourceImage
     source_mask: SourceMask
     liver_labels: LiverLabels = ""
     real_tumor_labels: RealTumorLabels = ""
     trusted_form: TrustedForm = ""
+    patient: Patient = ""
 
     @property
     def labels(self) -> LabelChoice:
@@ -137,6 +151,12 @@ class Record:
     dial: Dial | None = None
     sources: Sources | None = None
 
+    @property
+    def patient(self) -> str:
+        """Name of the first scan of the same patient; empty where nothing is known of it."""
+        known = self.files or self.sources
+        return known.patient if known else ""
+
 
 SAMPLE_COLUMNS = (*columns(Plan), *columns(Files))
 DIAL_COLUMNS = columns(Dial)
@@ -171,6 +191,16 @@ def tumor_rows(record: Record) -> Iterator[dict[str, str]]:
 def sort_records(records: Iterable[Record]) -> list[Record]:
     """Records in the order of a written table: by case and variant."""
     return sorted(records, key=lambda r: (r.plan.case, r.plan.variant, r.plan.sample))
+
+
+def with_patients(records: Iterable[Record], patients: Mapping[str, str]) -> list[Record]:
+    """Records that say whose their scans are: as `patients` (case -> patient) has it, else what they said before."""
+    return [
+        replace(record, files=replace(record.files, patient=patients[record.plan.case]))
+        if record.files and record.plan.case in patients
+        else record
+        for record in records
+    ]
 
 
 def write_manifest(records: Iterable[Record], manifest: Path, *, parents: bool = False) -> None:
@@ -222,6 +252,17 @@ def read_manifest(manifest: Path) -> list[Record]:
     """
     tumors = tumors_path(manifest)
     return _records(manifest, read_text(manifest), tumors, read_text(tumors), strict=True)
+
+
+def list_cases(manifest: Path) -> set[str]:
+    """Names of the scans that a table of samples is of; nothing else of it is read.
+
+    Raises
+    ------
+    TumorgenError
+        The table is missing or malformed.
+    """
+    return {row["case"] for _, row in rows_of(manifest, read_text(manifest), ("case",))}
 
 
 def recover_manifest(manifest: Path) -> list[Record]:

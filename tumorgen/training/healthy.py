@@ -1,22 +1,42 @@
 """Healthy scans as a raw dataset of nnU-Net's, for training with tumours that are drawn on the fly.
 
-The labels name a tumour, and no voxel is one: `nnUNetTrainerTumorgen` draws them. Folds are grouped by scan.
+The labels name a tumour, and no voxel is one: `nnUNetTrainerTumorgen` draws them. In folds, scans of one patient and
+files of one CT stay together; `scans.csv` keeps what tells that.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from ..dataset import Dataset, dataset_json, folds, write_json, write_splits
+from ..dataset import Dataset, dataset_json, describe_groups, share_out_folds, write_json, write_splits
 from ..errors import Failure, TumorgenError, as_unwritable
-from ..imaging import MASK, ChunkedVolume, LabelChoice, Volume, read_ct, read_mask, refuse_misfit
+from ..imaging import (
+    MASK,
+    ChunkedVolume,
+    LabelChoice,
+    Volume,
+    case_name,
+    fingerprint_ct,
+    read_ct,
+    read_mask,
+    refuse_misfit,
+)
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
-from ..tables import Source, refuse_same_case
+from ..tables import (
+    HOSTS,
+    HostRow,
+    Source,
+    group_scans,
+    read_hosts,
+    refuse_same_case,
+    write_hosts,
+)
 
 NAME = "Healthy livers (tumorgen)"
 MASKS = "masks"  # key of what was chosen from the masks
@@ -25,21 +45,27 @@ _CHOICE = ("liver_labels", "real_tumor_labels")  # as the manifest calls them
 
 @dataclass(frozen=True, slots=True)
 class HealthyReport:
-    """What a run did: the dataset, all cases in it, how many of them this run wrote, what failed, splits or none."""
+    """What a run did: the dataset, all cases in it, how many it wrote, what failed, and what to know of the folds."""
 
     dataset: Dataset
     cases: tuple[str, ...]
     made: int
     failures: tuple[Failure, ...]
-    has_splits: bool
+    notes: tuple[str, ...]
 
 
 def write_healthy_dataset(
-    sources: Sequence[Source], dataset: Dataset, *, jobs: int = -1, start: Start = no_progress
+    sources: Sequence[Source],
+    dataset: Dataset,
+    *,
+    patients: Mapping[str, str] | None = None,
+    jobs: int = -1,
+    start: Start = no_progress,
 ) -> HealthyReport:
     """Write scans and their livers as a dataset; what is there, as new as its source and of the same labels is kept.
 
     Image and label are written anew, with their geometry and without whatever else a header may say of a patient.
+    `patients` says which scans are of one patient (`tables.name_patients`).
 
     Raises
     ------
@@ -56,13 +82,31 @@ def write_healthy_dataset(
                 dataset.label(source.case).unlink(missing_ok=True)
     chosen |= {source.case: source.labels for source in sources}
     _describe(dataset, chosen)
-    todo = [Case(s, s.case, about=(str(s.image), str(s.mask))) for s in sources if not _is_done(s, dataset)]
-    _, failures = split_failures(map_cases(partial(_write, dataset=dataset), todo, jobs, start=start))
+    rows = read_hosts(dataset.folder / HOSTS)
+    todo = [source for source in sources if not _is_done(source, dataset)]
+    unknown = set(_there(dataset)) - rows.keys() - {source.case for source in todo}  # written by an earlier version
+    tasks: list[Source | Path] = [*todo, *(dataset.image(case) for case in sorted(unknown))]
+    results = list(
+        map_cases(partial(_write_or_read, dataset=dataset), [_case_of(task) for task in tasks], jobs, start=start)
+    )
+    found, failures = split_failures(results)
+    rows |= {row.case: row for row in found}
     there = _there(dataset)
     _describe(dataset, chosen)
-    split = [{"train": train, "val": held_out} for train, held_out in folds(there)]
-    has_splits = write_splits(dataset, split)
-    return HealthyReport(dataset, tuple(there), len(todo) - len(failures), failures, has_splits)
+    hosts = [rows.get(case, HostRow(case)) for case in there]
+    notes = _deal_folds(dataset, hosts, patients or {})
+    made = sum(not isinstance(result, Failure) for result in results[: len(todo)])
+    return HealthyReport(dataset, tuple(there), made, failures, notes)
+
+
+def _deal_folds(dataset: Dataset, hosts: Sequence[HostRow], patients: Mapping[str, str]) -> tuple[str, ...]:
+    """Write the table of scans and the folds; what is worth knowing of these, in words."""
+    hosts = [replace(host, patient=patients.get(host.case, host.patient)) for host in hosts]
+    marks = {host.case: host.marks for host in hosts}
+    write_hosts(hosts, dataset.folder / HOSTS)
+    folds = share_out_folds(group_scans(marks))
+    write_splits(dataset, [{"train": train, "val": held_out} for train, held_out in folds])
+    return tuple(describe_groups(marks))
 
 
 def _refuse_other(dataset: Dataset) -> None:
@@ -106,7 +150,21 @@ def _is_done(source: Source, dataset: Dataset) -> bool:
     return label.stat().st_mtime_ns >= max(sources, default=0)
 
 
-def _write(source: Source, dataset: Dataset) -> None:
+def _case_of(task: Source | Path) -> Case[Source | Path]:
+    """The name of a scan to write, or of an image that is there and is to be read, and the files that failures name."""
+    if isinstance(task, Source):
+        return Case(task, task.case, about=(str(task.image), str(task.mask)))
+    return Case(task, case_name(task))
+
+
+def _write_or_read(task: Source | Path, dataset: Dataset) -> HostRow:
+    """Write a case, or read the image of one that is there; both give its row."""
+    if isinstance(task, Source):
+        return _write(task, dataset)
+    return HostRow(case_name(task), source_fingerprint=fingerprint_ct(read_ct(task).array))
+
+
+def _write(source: Source, dataset: Dataset) -> HostRow:
     """Write one case, the label last."""
     if source.case.endswith("_seg"):
         raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
@@ -116,3 +174,4 @@ def _write(source: Source, dataset: Dataset) -> None:
     # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
     label = Volume(liver.array.astype(np.uint8), ct.geometry)
     ChunkedVolume.from_volume(label).write(dataset.label(source.case), [])
+    return HostRow(source.case, source_fingerprint=fingerprint_ct(ct.array))

@@ -1,0 +1,176 @@
+"""The table of patients, `case,patient`: which scans are of one patient, and how its names fit those of some cases."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import TumorgenError
+from ..imaging import extension_of
+from ..wording import few, plural
+from .codec import read_text, rows_of
+
+COLUMNS = ("case", "patient")
+_LIKENESSES: Mapping[str, Callable[[str], str]] = {  # in what two names may differ and still mean one case
+    "the file's ending": lambda name: re.sub(r"_0000$", "", name[: len(name) - len(extension_of(Path(name)))]),
+    "a decimal point": lambda name: re.sub(r"^([0-9]+)\.0+$", r"\1", name),
+    "leading zeros": lambda name: re.sub(r"(?<![0-9])0+(?=[0-9])", "", name),
+    "capitals": str.casefold,
+    "blanks or punctuation": lambda name: re.sub(r"[\W_]+", "-", name).strip("-"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A case whose name a table has but for a trifle, such as leading zeros that a spreadsheet took away."""
+
+    case: str
+    listed: str
+    but_for: str
+
+    def __str__(self) -> str:
+        return f"{self.case} as {self.listed}"
+
+
+@dataclass(frozen=True, slots=True)
+class NameCheck:
+    """How the names in a table fit those of some cases.
+
+    Attributes
+    ----------
+    table
+        The table.
+    cases
+        Number of cases.
+    alike
+        Cases whose names it has but for a trifle.
+    unlisted
+        Other cases that it does not list.
+    unmatched
+        Other names in it that are no case's.
+    """
+
+    table: str
+    cases: int
+    alike: tuple[Alike, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
+
+    @property
+    def misnamed(self) -> str:
+        """Say which names differ in a trifle; empty where none does."""
+        if not self.alike:
+            return ""
+        trifles = " and ".join(sorted({each.but_for for each in self.alike}))
+        names = few([str(each) for each in self.alike])
+        return f"{self.table}: has {len(self.alike)} of {plural(self.cases, 'case')} but for {trifles}: {names}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say what does not fit, a sentence each."""
+        of_all = f"{len(self.unlisted)} of {plural(self.cases, 'case')}"
+        said = [
+            (self.alike, f"{self.misnamed}; as long as names differ, each is a patient of its own"),
+            (self.unlisted, f"{self.table}: does not list {of_all}, each a patient of its own: {few(self.unlisted)}"),
+            (self.unmatched, f"{self.table}: {plural(len(self.unmatched), 'row')} of no case: {few(self.unmatched)}"),
+        ]
+        return tuple(sentence for names, sentence in said if names)
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """Read a table of patients: case -> its patient, by any name.
+
+    Raises
+    ------
+    TumorgenError
+        The table cannot be read, has other columns, lists a case twice, or a cell of it is empty.
+    """
+    text = read_text(path)
+    head = next(csv.reader(text.splitlines()[:1]), [])
+    if "sample" in (name.strip() for name in head):
+        raise TumorgenError(
+            f"{path}: has a column `sample`; a table of patients has the columns case (the scan) and patient (whose it"
+            " is): rename sample to case, and what says the patient to patient"
+        )
+    patients = {}
+    for where, row in rows_of(path, text, COLUMNS, unique="case"):
+        case, patient = (row[name].strip() for name in COLUMNS)
+        if not case or not patient:
+            raise TumorgenError(f"{where}: case or patient is empty")
+        patients[case] = patient
+    return patients
+
+
+def check_names(table: str, listed: Iterable[str], cases: Collection[str]) -> NameCheck:
+    """Compare the names in a table with those of some cases."""
+    names = set(listed)
+    unlisted = [case for case in sorted(cases) if case not in names]
+    spare: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names - set(cases)):
+        spare[_likeness(name)].append(name)
+    alike = []
+    for case in unlisted:
+        if candidates := spare.get(_likeness(case)):
+            alike.append(Alike(case, candidates[0], _difference(case, candidates[0])))
+    misnamed, meant = {each.case for each in alike}, {each.listed for each in alike}
+    return NameCheck(
+        table,
+        len(cases),
+        tuple(alike),
+        tuple(case for case in unlisted if case not in misnamed),
+        tuple(name for names_alike in spare.values() for name in names_alike if name not in meant),
+    )
+
+
+def fit_names(table: Path, listed: Collection[str], scans: Mapping[str, str]) -> NameCheck:
+    """Compare the names in a table with those of some cases, or of the scans that they were made of (case -> scan).
+
+    Raises
+    ------
+    TumorgenError
+        The table lists none of them.
+    """
+    names = {case if case in listed else scan for case, scan in scans.items()}
+    found = check_names(str(table), listed, names)
+    if names.isdisjoint(listed) and found.alike:
+        raise TumorgenError(f"{found.misnamed}; write the names as they are")
+    if names and names.isdisjoint(listed):
+        raise TumorgenError(f"{table}: lists none of the cases (such as {min(names)}); is it of other data?")
+    return found
+
+
+def _likeness(name: str) -> str:
+    """What is left of a name without what spreadsheets and people change."""
+    for simplify in _LIKENESSES.values():
+        name = simplify(name)
+    return name
+
+
+def _difference(one: str, other: str) -> str:
+    """In what two names differ that mean one case."""
+    return next((what for what, simplify in _LIKENESSES.items() if simplify(one) == simplify(other)), "its spelling")
+
+
+def name_patients(path: Path, cases: Collection[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read whose some cases are, each patient called after the first scan in the table, and what there is to note.
+
+    So no name of a patient reaches a dataset.
+
+    Raises
+    ------
+    TumorgenError
+        The table cannot be read (`read_patients`), lists none of the cases, or lists some of them but for a trifle:
+        their patients would get apart without anybody's knowing.
+    """
+    listed = read_patients(path)
+    found = fit_names(path, listed, {case: case for case in cases})
+    if found.alike:
+        raise TumorgenError(f"{found.misnamed}; write the names as they are")
+    first: dict[str, str] = {}
+    for case in sorted(listed):
+        first.setdefault(listed[case], case)
+    return {case: first[patient] for case, patient in listed.items()}, found.notes
