@@ -92,6 +92,8 @@ class _Group(click.Group):
                 formatter.write_dl(rows, col_max=_WHOLE)
 
     def invoke(self, ctx: click.Context) -> object:
+        if not ctx.params.get("debug"):
+            _say_warnings_in_a_line()
         # joblib's advice where a run ends early with work under way: it would come after the one line that says why.
         warnings.filterwarnings("ignore", ".* could benefit from adjusting the input task iterator", UserWarning)
         # It replaces a worker process whose memory has grown, as it does where a network learns; nothing is lost.
@@ -111,6 +113,17 @@ class _Group(click.Group):
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise click.ClickException(f"{error.filename or 'output'}: cannot be written ({error.strerror})") from None
+
+
+def _say_warnings_in_a_line() -> None:
+    """Have a warning of a library be a note, without its file and line, and nothing logged of matplotlib's cache."""
+    import logging
+
+    def note(message: Warning | str, *_: object, **__: object) -> None:
+        click.echo(f"note: {' '.join(str(message).split())}", err=True)
+
+    warnings.showwarning = note
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 from phantoms import ball_volume
 
 from tumorgen.cli import main
-from tumorgen.errors import NO_TEMPORARY_FOLDER
+from tumorgen.errors import NO_TEMPORARY_FOLDER, TumorgenError
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.phantom import folder as phantom_folder
@@ -130,6 +131,16 @@ def test_no_folder_for_temporary_files_is_one_line(work, words, monkeypatch) -> 
     result = run("verify", str(DATASET))
     assert result.exit_code == 1
     assert result.output == f"Error: {NO_TEMPORARY_FOLDER}\n"
+
+
+def test_what_a_library_warns_of_is_a_line(work, monkeypatch) -> None:
+    def warned(*_: object, **__: object) -> None:
+        warnings.showwarning(UserWarning("no room\nfor semaphores"), UserWarning, "/somewhere/joblib.py", 44)
+        raise TumorgenError("enough")
+
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command replaces
+    monkeypatch.setattr("tumorgen.generation.verify_dataset", warned)
+    assert run("verify", str(DATASET)).output == "note: no room for semaphores\nError: enough\n"
 
 
 def test_a_network_is_not_asked_for_where_there_is_no_folder_for_temporary_files(work, monkeypatch) -> None:
