@@ -170,7 +170,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byt
     return root, tree(work)
 
 
-MANY = ["--per-scan", "4", "--sizes", "tiny", "--pattern", "single"]
+MANY = ["--per-scan", "4", "--sizes", "small", "--pattern", "single"]
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
