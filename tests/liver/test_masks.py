@@ -252,6 +252,18 @@ def test_what_is_missing_is_made_again(images, tmp_path, lost):
     assert (tmp_path / "out" / "good.nii.gz").is_file()
 
 
+def test_one_ct_under_two_names_is_said_also_of_one_that_was_there_before(images, tmp_path):
+    run({"good": images["good"]}, tmp_path)
+    volume = read_volume(images["good"])
+    again = tmp_path / "again.nrrd"
+    write_volume(Volume(volume.array.astype("float32")[::-1], Geometry(SHAPE, (5.0, 4.0, 4.0))), again)
+    report = run({"again": again, "top": images["top"]}, tmp_path)
+    (note,) = report.notes
+    assert note == "one CT under several names, equal in every voxel: again = good; they count as one patient"
+    marks = {row.case: row.source_fingerprint for row in read_scans(tmp_path / "scans.csv")}
+    assert marks["again"] == marks["good"] != marks["top"]
+
+
 def test_rows_of_other_scans_stay(images, tmp_path):
     run({"good": images["good"]}, tmp_path)
     run({"top": images["top"]}, tmp_path)

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from ..tables import VOXELS, Marks, Record, group_copies, group_scans, list_groups
-from ..wording import few, plural
+from ..tables import VOXELS, Marks, Record, describe_copies, group_copies, group_scans, list_groups
+from ..wording import plural
 
 MAX_FOLDS = 5
 
@@ -58,14 +58,7 @@ def describe_groups(marks: Marks, *, in_folds: bool = True) -> list[str]:
     """What is worth knowing of how scans belong together and, where they are in folds, of how many folds that makes."""
     groups = list_groups(group_scans(marks))
     of_folds = _describe_folds(groups) if in_folds else ()
-    return [*_describe_copies(marks), *_describe_unknown(marks), *_describe_patients(groups), *of_folds]
-
-
-def _describe_copies(marks: Marks) -> Iterator[str]:
-    copies = [" = ".join(cases) for cases in list_groups(group_copies(marks)) if len(cases) > 1]
-    if copies:
-        what = "one CT under several names" if len(copies) == 1 else f"{len(copies)} CTs under several names"
-        yield f"{what}, equal in every voxel: {few(copies)}; they count as one patient"
+    return [*describe_copies(marks), *_describe_unknown(marks), *_describe_patients(groups), *of_folds]
 
 
 def _describe_unknown(marks: Marks) -> Iterator[str]:

@@ -6,7 +6,7 @@ not matter here; `tumorgen.liver.network` makes one of an nnU-Net model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..imaging import (
     Geometry,
     Volume,
     bounding_box,
+    fingerprint_ct,
     read_ct,
     refuse_unwritable,
     resolved,
@@ -32,7 +33,7 @@ from ..imaging import (
     write_volume,
 )
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables import SCANS, ScanRow, read_scans, record_scan
+from ..tables import SCANS, ScanRow, describe_copies, marks_of_scan, read_scans, record_scan
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
@@ -206,6 +207,7 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: 
         flags=";".join(flags),
         reason="; ".join(flags.values()),
         trusted_form=trust,
+        source_fingerprint=fingerprint_ct(ct.array),
     )
 
 
@@ -273,6 +275,7 @@ def mask_scans(
             rows[scan.case], failure = _row_and_failure(scan, result)
             failures += [failure] if failure else []
             record_scan(rows[scan.case], table)
+    notes += _copy_notes(known, rows)
     return MaskReport(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
 
 
@@ -285,6 +288,13 @@ def _replacement_notes(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -
         another = f" ({row.image})" if row.image != str(scan.image) else ""
         notes.append(f"case {scan.case} was another scan in {table}{another}; its row is replaced")
     return notes
+
+
+def _copy_notes(known: Mapping[str, ScanRow], rows: Mapping[str, ScanRow]) -> Iterator[str]:
+    """Which scans of the table are one CT, in words; rows of series that have another name now are in it no more."""
+    named = {row.source for row in rows.values() if row.source}
+    listed = {case: row for case, row in known.items() if row.source not in named} | dict(rows)
+    return describe_copies({case: marks_of_scan(case, "", row.source_fingerprint) for case, row in listed.items()})
 
 
 def _find_nothing(ct: Volume) -> Mask:

@@ -1,5 +1,14 @@
 from .codec import cells_of, parse_row, read_text, rows_of, write_table
-from .groups import VOXELS, Marks, group_copies, group_scans, list_groups, marks_of_records, marks_of_scan
+from .groups import (
+    VOXELS,
+    Marks,
+    describe_copies,
+    group_copies,
+    group_scans,
+    list_groups,
+    marks_of_records,
+    marks_of_scan,
+)
 from .hosts import HOSTS, HostRow, read_hosts, write_hosts
 from .manifest import (
     SAMPLES,
@@ -40,6 +49,7 @@ __all__ = [
     "Sources",
     "append_manifest",
     "cells_of",
+    "describe_copies",
     "find_sources",
     "fit_names",
     "group_copies",

@@ -6,9 +6,10 @@ What tells whose a scan is are its marks. Scans that share a mark are one group,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
+from ..wording import few
 from .manifest import Record
 
 PATIENT, VOXELS, IMAGE = "patient", "voxels", "image"  # kinds of marks
@@ -62,3 +63,11 @@ def list_groups(groups: Mapping[str, str]) -> list[list[str]]:
 def group_copies(marks: Marks) -> dict[str, str]:
     """The group of each case by voxels alone: those of a group are one CT."""
     return group_scans({case: {mark for mark in mine if mark[0] != PATIENT} for case, mine in marks.items()})
+
+
+def describe_copies(marks: Marks) -> Iterator[str]:
+    """Say which scans are one CT, in one sentence; nothing where none are."""
+    copies = [" = ".join(cases) for cases in list_groups(group_copies(marks)) if len(cases) > 1]
+    if copies:
+        what = "one CT under several names" if len(copies) == 1 else f"{len(copies)} CTs under several names"
+        yield f"{what}, equal in every voxel: {few(copies)}; they count as one patient"

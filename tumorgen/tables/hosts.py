@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ..fields import About, columns, required_columns
+from ..fields import About, blank_columns, columns, required_columns
 from ..imaging import refuse_unsafe_name
 from .codec import cells_of, parse_row, read_text, rows_of, write_table
 from .groups import Mark, marks_of_scan
-from .manifest import Fingerprint, Patient
+from .manifest import Patient
+from .scans import Fingerprint
 
 HOSTS = "scans.csv"
 
@@ -46,7 +47,7 @@ def read_hosts(path: Path) -> dict[str, HostRow]:
     """
     if not path.exists():
         return {}
-    rows = rows_of(path, read_text(path), required_columns(HostRow), unique="case")
+    rows = rows_of(path, read_text(path), required_columns(HostRow), unique="case", blank=blank_columns(HostRow))
     return {row["case"]: parse_row(HostRow, row, where) for where, row in rows}
 
 

@@ -21,7 +21,7 @@ from ..imaging import LabelChoice
 from ..interruptions import interruptions_held
 from ..method import Outcome, Plan, Tumor
 from .codec import cells_of, parse_row, read_text, rows_of, text_of, write_table
-from .scans import TrustedForm
+from .scans import Fingerprint, TrustedForm
 
 SAMPLES = "manifest.csv"
 TUMORS = "tumors.csv"
@@ -44,13 +44,6 @@ RealTumorLabels = Annotated[
 Patient = Annotated[
     str,
     About("name of the first scan of the same patient, as `--patients` says; empty where nothing was said of the scan"),
-]
-Fingerprint = Annotated[
-    str,
-    About(
-        "SHA-256 of the sums of the healthy scan's planes, in HU: the same for all files of one CT, whatever their"
-        " format, data type and geometry; empty in tables of earlier versions"
-    ),
 ]
 
 

@@ -29,6 +29,15 @@ TrustedForm = Annotated[
 ]
 
 
+Fingerprint = Annotated[
+    str,
+    About(
+        "SHA-256 of the sums of the scan's planes, in HU: the same for all files of one CT, whatever their"
+        " format, data type and geometry; empty in tables of earlier versions"
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRow:
     """A scan and its liver. Numbers that are not known, because the scan could not be read, are None."""
@@ -67,6 +76,7 @@ class ScanRow:
         ),
     ] = ""
     trusted_form: TrustedForm = ""
+    source_fingerprint: Fingerprint = ""
 
     def __post_init__(self) -> None:
         check_domains(self)
