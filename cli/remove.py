@@ -33,6 +33,8 @@ def remove(dataset: Path, cases: tuple[str, ...], log_file: Path | None) -> None
     done = remove_cases(find_written_dataset(dataset), cases, copies=COPIES, log_file=log_file)
     for case, count in done.removed.items():
         click.echo(f"{case}: {plural(count, 'sample')} removed")
+    for note in done.report.notes:
+        click.echo(f"note: {note}")
     click.echo(f"{dataset}: {plural(len(done.report.records), 'sample')} left")
     click.echo(
         "note: a scan that is still among the inputs (manifests/scans.csv) is drawn into again by the next synth; what"

@@ -100,6 +100,22 @@ def test_a_run_with_work_to_do_does_none_where_its_manifest_cannot_be_copied(no_
     assert [path for path in sorted(Path("out").rglob("*")) if path.name != ".lock"] == before
 
 
+def test_no_scan_is_removed_where_its_rows_would_stay_in_a_copy(no_copies) -> None:
+    before = sorted(Path("out").rglob("*"))
+    result = run("remove", str(DATASET), "--case", "liver_0")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: manifests: {NOT_WRITTEN}; ")
+    assert sorted(Path("out").rglob("*")) == before
+
+
+def test_no_scan_is_removed_where_the_log_cannot_be_written(work) -> None:
+    before = sorted(Path("out").rglob("*"))
+    result = run("remove", str(DATASET), "--case", "liver_0", "--log-file", "file/log.jsonl")
+    assert result.exit_code == 1
+    assert "file/log.jsonl: cannot be written" in result.output
+    assert sorted(Path("out").rglob("*")) == before
+
+
 def test_robustness_does_none_either(no_copies) -> None:
     result = run("robustness", "--images", "ct", "--masks", "livers", "--output", "out", "--jobs", "1")
     assert result.exit_code == 1

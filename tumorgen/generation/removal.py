@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
 from ..tables import recover_manifest
 from .log import open_log
-from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
+from .run import Outcomes, RunReport, describe_dataset, locked_dataset, refuse_uncopied, rewrite_manifest
 from .shards import read_division
 
 _VAL_PER_SCAN = re.compile(r" --val-per-scan (\d{1,6})$")
@@ -50,12 +51,13 @@ def remove_cases(
     Raises
     ------
     TumorgenError
-        The dataset has no sample of one of the scans, it would be empty, its shards are not merged, or a run is writing
-        to it.
+        The dataset has no sample of one of the scans, it would be empty, its shards are not merged, a run is writing to
+        it, or the log or the copies cannot be written to.
     """
-    with locked_dataset(dataset) as hold:
+    with locked_dataset(dataset) as hold, open_log(log_file) if log_file else nullcontext() as log:
         records = recover_manifest(dataset.manifest)
         _refuse_unfit(dataset, cases, {record.plan.case for record in records}, was_killed=hold.interrupted)
+        refuse_uncopied(copies)
         hold.unfinished = True
         rewrite_manifest(dataset.manifest, [record for record in records if record.plan.case not in cases])
         samples = {record.plan.sample for record in records if record.plan.case in cases}
@@ -64,10 +66,9 @@ def remove_cases(
         _delete_files(dataset, sorted(samples))
         report = describe_dataset(dataset, Outcomes(), _val_per_scan(dataset), copies)
         removed = {case: sum(_is_of(sample, case) for sample in samples) for case in sorted(cases)}
-        if log_file:
-            with open_log(log_file) as log:
-                for case, count in removed.items():
-                    log.add(case=case, samples=count, status="removed")
+        if log:
+            for case, count in removed.items():
+                log.add(case=case, samples=count, status="removed")
         hold.unfinished = False
     return RemovalReport(removed, report)
 

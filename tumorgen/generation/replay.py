@@ -72,7 +72,7 @@ def replay_manifest(replay: Replay) -> RunReport:
     with locked_dataset(dataset) as hold:
         missing = _find_missing(records, dataset, replay.patients, interrupted=hold.interrupted)
         if missing:
-            refuse_uncopied(replay)
+            refuse_uncopied(replay.copies)
         if not replay.force:
             wanted: dict[str, list[int]] = {case: [] for case in sources}
             for record in missing:

@@ -262,16 +262,16 @@ def remove_partial_files(dataset: Dataset) -> None:
                 remove_folder(left)
 
 
-def refuse_uncopied(writing: Writing) -> None:
-    """Refuse a run that has work to do where its manifest could not be copied in the end.
+def refuse_uncopied(copies: Path | None) -> None:
+    """Refuse work where the manifest could not be copied in the end.
 
     Raises
     ------
     TumorgenError
         The folder of the copies cannot be written to.
     """
-    if writing.copies is not None:
-        refuse_unwritable(writing.copies, "start in another folder: copies of the manifest go there")
+    if copies is not None:
+        refuse_unwritable(copies, "start in another folder: copies of the manifest go there")
 
 
 def _copy_or_note(dataset: Dataset, copies: Path) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
     processes = run.processes
     todo = find_outstanding(run)
     if any(todo.wanted.values()) and not run.shard:
-        refuse_uncopied(run)
+        refuse_uncopied(run.copies)
     if not run.force:
         refuse_full_disk(run.dataset.folder, needed_bytes(run.sources, todo.wanted))
     _begin_dataset(run)
