@@ -145,14 +145,20 @@ def test_blocks_do_not_matter(monkeypatch):
         find_liver(array)
 
 
-def test_a_scan_with_a_tumour_is_not_healthy():
+@pytest.mark.parametrize("choice", [MASK, LabelChoice(("1",))])
+def test_a_scan_with_a_tumour_is_not_healthy(choice):
+    """With `--label 1` the tumour would be background in the middle of a liver."""
     lits = of(1, 1, 2)
-    with pytest.raises(TumorgenError, match=r"2 is a tumour that is really there .* --label 1 --real-tumours 2"):
-        find_liver(lits)
-    for choice in (MASK, LabelChoice(("liver",))):
-        with pytest.raises(TumorgenError, match=r"really there, label 2 \(cancer\), so the scan is not healthy"):
-            find_liver(lits, choice, {1: "liver", 2: "cancer"})
+    with pytest.raises(TumorgenError, match=r"label 2 is a tumour that is really there .*--label 1 --real-tumours 2$"):
+        find_liver(lits, choice)
+    with pytest.raises(TumorgenError, match=r"label 2 \(cancer\) is a tumour that is really there, so the scan is not"):
+        find_liver(lits, choice, {1: "liver", 2: "cancer"})
     np.testing.assert_array_equal(find_liver(lits, LabelChoice(("1", "2"))), lits > 0)  # as it was asked for
+
+
+def test_two_labels_that_are_no_tumour_by_name_are_chosen_from():
+    names = {1: "liver", 2: "spleen"}
+    np.testing.assert_array_equal(find_liver(of(1, 1, 2), LabelChoice(("1",)), names), of(1, 1) > 0)
 
 
 def test_what_is_a_tumour_elsewhere_does_not_matter():

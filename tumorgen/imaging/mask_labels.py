@@ -235,7 +235,7 @@ def _choose(
         raise TumorgenError(f"{where}: label {_listed(both, names)} is both liver and a real tumour; choose one")
     if not liver.intersection(rest):
         raise TumorgenError(f"{where}: holds no label {' or '.join(labels.liver)}; it holds {_listed(found, names)}")
-    if unasked := [label for label in rest if label not in liver and _is_tumor(names.get(label, ""))]:
+    if unasked := [label for label in _tumors_in(found, names) if label not in liver | tumors]:
         raise _not_healthy(where, unasked, names)
     return liver, tumors.intersection(found)
 
@@ -269,14 +269,8 @@ def _only_liver(found: Sequence[int], rest: Sequence[int], names: Mapping[int, s
         if name != "liver" and name and (_is_tumor(name) or "liver" in {other.lower() for other in names.values()}):
             raise TumorgenError(f"{where}: {holds}, and no liver")
         return rest[0]
-    if tumors := [label for label in rest if _is_tumor(names.get(label, ""))]:
+    if tumors := _tumors_in(rest, names):
         raise _not_healthy(where, tumors, names)
-    if tuple(rest) == _LITS and not names:
-        raise TumorgenError(
-            f"{where}: {holds}. Where {TUMOR} is a tumour that is really there (LiTS, MSD), the scan is not healthy:"
-            f" leave it out, or keep the tumour with --label {LIVER} --real-tumours {TUMOR}. Otherwise choose the liver"
-            " with --label, which may be given several times"
-        )
     known = next((name for name in names.values() if name.lower() == "liver"), "")
     way = f"--label {known}" if known else "--label NUMBER (5 in TotalSegmentator's maps)"
     raise TumorgenError(
@@ -285,10 +279,21 @@ def _only_liver(found: Sequence[int], rest: Sequence[int], names: Mapping[int, s
     )
 
 
+def _tumors_in(found: Sequence[int], names: Mapping[int, str]) -> list[int]:
+    """Labels that are tumours by their names or, where there are no names and 1 and 2 alone, as in LiTS."""
+    if not names:
+        return [TUMOR] if tuple(found) == _LITS else []
+    return [label for label in found if _is_tumor(names.get(label, ""))]
+
+
 def _not_healthy(where: str, tumors: Sequence[int], names: Mapping[int, str]) -> TumorgenError:
+    elsewhere = (
+        "" if names else f' (as in LiTS and MSD; if it is not, name it in a JSON file beside: {{"{TUMOR}": "spleen"}})'
+    )
+    keep = f"--label {LIVER} " if not names else ""
     return TumorgenError(
-        f"{where}: has a tumour that is really there, label {_listed(tumors, names)}, so the scan is not healthy; leave"
-        f" it out, or keep the tumour with --real-tumours {tumors[0]}"
+        f"{where}: label {_listed(tumors, names)} is a tumour that is really there{elsewhere}, so the scan is not"
+        f" healthy; leave it out, or keep the tumour with {keep}--real-tumours {tumors[0]}"
     )
 
 
