@@ -15,12 +15,12 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import note_places
+from .common import as_usage_error, note_places
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import ANOTHER_OUTPUT, TRUST, block, jobs_option, option
 
 if TYPE_CHECKING:
-    from tumorgen.evaluation import ConfidenceInterval, Evaluation, Summary
+    from tumorgen.evaluation import ConfidenceInterval, Conventions, Evaluation, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,31 @@ class Scoring:
     )
     seed: int = option(0, "Seed of the bootstraps.", type=NATURAL)
     trust: str | None = option(None, **TRUST)
+    label: tuple[str, ...] = option(
+        (),
+        "Label of the liver in PREDICTIONS, by number or name, if it is not 1; given several times, they are joined.",
+        multiple=True,
+        metavar="LABEL",
+    )
+    tumor_label: tuple[str, ...] = option(
+        (),
+        "With --label: label of the tumour there.  [default: what is one by its name]",
+        "--tumour-label",
+        multiple=True,
+        metavar="LABEL",
+        show_default=False,
+    )
+
+    @property
+    def conventions(self) -> Conventions:
+        """What the files to score mean, where it is not what they are by themselves."""
+        from tumorgen.evaluation import Conventions
+        from tumorgen.imaging import LabelChoice
+
+        if self.tumor_label and not self.label:
+            raise click.UsageError("--tumour-label goes with --label.")
+        with as_usage_error():
+            return Conventions(self.trust or "", LabelChoice(self.label, self.tumor_label) if self.label else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +87,7 @@ class Tables:
 Examples:
   tumorgen evaluate predictions/ nnUNet_raw/Dataset501_SynthLiver/labelsTs
   tumorgen evaluate predictions/ labels/ --patients patients.csv      # its columns: case, patient
+  tumorgen evaluate totalsegmentator/ labels/ --label liver
   tumorgen evaluate new/ labels/ --compare old/ --output new-against-old/"""
 )
 @click.argument("predictions", type=EXISTING_FOLDER)
@@ -80,7 +106,7 @@ def evaluate(
     scoring: Scoring,
     jobs: int,
 ) -> None:
-    """Score a model's label files against references: 0 background, 1 liver, 2 tumour.
+    """Score a model's label files against references: 0 background, 1 liver, 2 tumour, unless --label says otherwise.
 
     Files of the two folders are matched by name. The output is cases.csv, lesions.csv, summary.json and report.html.
 
@@ -110,12 +136,12 @@ def evaluate(
 
     refuse_unwritable(output, ANOTHER_OUTPUT)
     tables = replace(tables, manifest=tables.manifest or manifest_beside(reference))
-    tolerance, trust = scoring.tolerance, scoring.trust or ""
+    tolerance, conventions = scoring.tolerance, scoring.conventions
     note_places(_files(reference, predictions, compare))
     score = partial(
         evaluate_predictions, reference=reference, manifest=tables.manifest, patients=tables.patients, jobs=jobs
     )
-    score = partial(score, tolerance_mm=tolerance, trust=trust)
+    score = partial(score, tolerance_mm=tolerance, conventions=conventions)
     found = score(predictions, start=progress("evaluate", "case"))
     other = score(compare, start=progress("compare", "case")) if compare else None
     summary = summarize(found, other=other, seed=scoring.seed, tolerance_mm=tolerance, **tables.names)
@@ -123,7 +149,8 @@ def evaluate(
     if other:
         write_evaluation(other, output / "compared")
     write_summary(summary, output / SUMMARY)
-    write_report(found, summary, output / REPORT, other=other, images=images_beside(reference, found), trust=trust)
+    images = images_beside(reference, found)
+    write_report(found, summary, output / REPORT, other=other, images=images, conventions=conventions)
     _print_summary(summary)
     _print_cases([found, other] if other else [found], output)
 

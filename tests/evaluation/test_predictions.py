@@ -276,6 +276,61 @@ def test_a_dataset_json_that_swaps_liver_and_tumour_is_a_fault(folders, at):
     assert result.stderr.count("its labels are named 1 (tumor), 2 (liver), but here 1 is liver and 2 tumour") == 3
 
 
+def renumber(folder: Path, liver: int, tumor: int, names: dict[str, int] | None = None) -> None:
+    """Give the liver and the tumours of predictions other numbers, and another organ beside them."""
+    for file in sorted(folder.glob("*.nii.gz")):
+        array = np.array([0, liver, tumor], np.uint8)[read_volume(file).array]
+        array[0, 0, 0] = 77
+        write(file, array)
+    if names:
+        (folder / "dataset.json").write_text(json.dumps({"labels": {"background": 0, **names}}))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "names", "options"),
+    [
+        ((5, 9), None, ("--label", "5", "--tumour-label", "9")),
+        ((5, 9), {"liver": 5, "liver_tumor": 9}, ("--label", "liver")),
+        ((2, 1), {"liver": 2, "tumor": 1}, ("--label", "liver")),  # swapped
+        ((128, 255), None, ("--label", "128", "--tumour-label", "255")),
+    ],
+)
+def test_other_numbers_of_predictions_are_chosen(folders, tmp_path, numbers, names, options):
+    predictions, reference = folders
+    exact = evaluate_predictions(predictions, reference, jobs=1)
+    renumber(predictions, *numbers, names)
+    result = call(predictions, reference, "--output", str(tmp_path / "out"), *options)
+    assert result.exit_code == 0, result.output
+    for one, other in zip(read_evaluation(tmp_path / "out").cases, exact.cases, strict=True):
+        assert (one.liver_dsc, one.lesions, one.detected_iou) == (other.liver_dsc, other.lesions, other.detected_iou)
+        assert one.tumor_dsc == other.tumor_dsc or math.isnan(other.tumor_dsc)
+        assert one.predicted_tumor_mm3 == other.predicted_tumor_mm3
+
+
+def test_of_organs_alone_the_liver_is_scored_and_no_tumour_is_predicted(folders, tmp_path):
+    """TotalSegmentator calls a kidney 2: it is no tumour."""
+    predictions, reference = folders
+    renumber(predictions, 5, 5)
+    write(predictions / "a.nii.gz", np.where(labels() == 1, 5, 2).astype(np.uint8))
+    write(predictions / "b.nii.gz", labels() * 0)  # the scan ends above the liver
+    assert call(predictions, reference, "--output", str(tmp_path / "out"), "--label", "5").exit_code == 0
+    a, b, _ = read_evaluation(tmp_path / "out").cases
+    assert (a.liver_dsc, a.predicted_tumor_mm3) == (1, 0)
+    assert (b.liver_dsc, b.predicted_tumor_mm3) == (0, 0)
+
+
+def test_what_is_chosen_for_predictions_must_be_labels(folders, tmp_path):
+    out = ("--output", str(tmp_path / "out"))
+    assert call(*folders, *out, "--tumour-label", "2").exit_code == 2
+    result = call(*folders, *out, "--label", "liver")
+    assert result.exit_code == 1
+    assert result.stderr.count("no label is called 'liver': no names are known; give a number") == 3
+    write(folders[0] / "a.nii.gz", labels() * 0.3)
+    write(folders[0] / "b.nii.gz", labels() * np.linspace(0, 1, SHAPE[2]))
+    result = call(*folders, *out, "--label", "1")
+    assert result.stderr.count("holds fractions") == 1  # one value alone is a label, whatever it is
+
+
 def test_a_manifest_beside_the_labels_with_semicolons_is_told_and_not_passed_over(folders, tmp_path):
     write_manifest(tmp_path, "sample;case\na;p1\nb;p1\n")
     result = call(*folders, "--output", str(tmp_path / "out"))

@@ -12,8 +12,10 @@ from matplotlib import image as mpl_image
 from matplotlib.colors import to_rgb
 
 from tumorgen.errors import TumorgenError
+from tumorgen.evaluation.predictions import Conventions
 from tumorgen.figures.cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout, slice_to_show, window_of
 from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.mask_labels import LabelChoice
 from tumorgen.imaging.reading import write_volume
 
 
@@ -53,6 +55,17 @@ def test_both_outlines_are_where_the_tumours_are(tmp_path, with_image):
     np.testing.assert_allclose(truth, (0.5 - 6 / 90, 0.5 - 10 / 90), atol=0.01)
     np.testing.assert_allclose(found, (0.5 + 6 / 90, 0.5 + 10 / 90), atol=0.01)
     assert not cutout.without_ct
+
+
+def test_a_prediction_is_shown_as_it_was_scored(tmp_path):
+    """Its labels have other numbers, or floating point has moved them."""
+    reference, found = save(tmp_path, "r.nii.gz", label(HERE)), label(THERE)
+    plain = draw_cutout(reference, save(tmp_path, "p.nii.gz", found), None)
+    renumbered = save(tmp_path, "q.nii.gz", np.array([0, 5, 9], np.uint8)[found])
+    chosen = Conventions(predicted=LabelChoice(("5",), ("9",)))
+    assert draw_cutout(reference, renumbered, None, chosen).png == plain.png
+    moved = save(tmp_path, "m.nii.gz", found * 0.9999999)
+    assert draw_cutout(reference, moved, None).png == plain.png
 
 
 @pytest.mark.parametrize(

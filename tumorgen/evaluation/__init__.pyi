@@ -1,7 +1,7 @@
 from .intervals import ConfidenceInterval
 from .listings import Listing, manifest_beside, read_listings
 from .overlap import dsc, nsd
-from .predictions import evaluate_predictions
+from .predictions import AS_WRITTEN, Conventions, evaluate_predictions
 from .scores import (
     RADIUS_BINS,
     REPORT,
@@ -16,6 +16,7 @@ from .scores import (
 from .summary import FOUND_BY, NAMES, Estimates, Summary, summarize, write_summary
 
 __all__ = [
+    "AS_WRITTEN",
     "FOUND_BY",
     "NAMES",
     "RADIUS_BINS",
@@ -23,6 +24,7 @@ __all__ = [
     "SUMMARY",
     "CaseScore",
     "ConfidenceInterval",
+    "Conventions",
     "Estimates",
     "Evaluation",
     "Listing",

@@ -18,12 +18,14 @@ from ..errors import Failure, TumorgenError
 from ..imaging import (
     Box,
     Geometry,
+    LabelChoice,
     Volume,
     bounding_box,
     find_renumbering,
     find_volumes,
     part_of,
     read_volume,
+    relabel,
     round_labels,
 )
 from ..labels import BACKGROUND, LIVER, TUMOR
@@ -49,6 +51,25 @@ class Pair:
     prediction: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """What the files to score mean, where it is not what they are by themselves.
+
+    Attributes
+    ----------
+    trust
+        Which of two places holds, `sform` or `qform`, where those in a file's header contradict each other.
+    predicted
+        Labels that are liver and tumour in predictions, where they are not 1 and 2 as in the references.
+    """
+
+    trust: str = ""
+    predicted: LabelChoice | None = None
+
+
+AS_WRITTEN = Conventions()
+
+
 class _FaultError(Exception):
     """Why a case cannot be scored: one of `scores.FAULTS`, and a reason in one line."""
 
@@ -70,15 +91,14 @@ def evaluate_predictions(
     manifest: Path | None = None,
     patients: Path | None = None,
     tolerance_mm: float = TOLERANCE_MM,
-    trust: str = "",
+    conventions: Conventions = AS_WRITTEN,
     jobs: int = -1,
     start: Start = no_progress,
 ) -> Evaluation:
     """Score every case of two folders of label files: 0 background, 1 liver, 2 tumour.
 
     The manifest says which samples come from one scan, the table of patients which cases, or scans of the manifest, are
-    of one patient; without them each case is a patient of its own. `trust` says which of two places holds, `sform` or
-    `qform`, where those in a file's header contradict each other.
+    of one patient; without them each case is a patient of its own.
 
     Raises
     ------
@@ -89,7 +109,7 @@ def evaluate_predictions(
     listings = find_listings(wanted.keys() | given.keys(), manifest, patients)
     pairs = find_pairs(wanted, given, listings)
     # Worker processes may have another working directory.
-    work = partial(score_pair, tolerance_mm=tolerance_mm, folder=Path.cwd(), trust=trust)
+    work = partial(score_pair, tolerance_mm=tolerance_mm, folder=Path.cwd(), conventions=conventions)
     results = map_cases(work, [Case(pair, pair.case) for pair in pairs], jobs, start=start)
     cases: list[CaseScore] = []
     lesions: list[LesionScore] = []
@@ -110,11 +130,11 @@ def find_pairs(wanted: Mapping[str, Path], given: Mapping[str, Path], listings: 
     ]
 
 
-def score_pair(pair: Pair, tolerance_mm: float, folder: Path, trust: str = "") -> CaseResult:
+def score_pair(pair: Pair, tolerance_mm: float, folder: Path, conventions: Conventions = AS_WRITTEN) -> CaseResult:
     """Score a case and its lesions; relative paths are those from a folder."""
     case = _case_of(pair)
     try:
-        reference, prediction = _read_pair(pair, folder, trust)
+        reference, prediction = _read_pair(pair, folder, conventions)
     except _FaultError as fault:
         return replace(case, status=fault.status, reason=fault.reason), ()
     box = bounding_box(np.logical_or(reference.array, prediction.array))
@@ -136,25 +156,31 @@ def _case_of(pair: Pair) -> CaseScore:
     )
 
 
-def _read_pair(pair: Pair, folder: Path, trust: str) -> tuple[Volume, Volume]:
+def _read_pair(pair: Pair, folder: Path, conventions: Conventions) -> tuple[Volume, Volume]:
     """Read both label files of a case, which must lie on the same grid."""
     if pair.prediction is None:
         raise _FaultError("missing_prediction", f"{pair.reference}: there is no prediction of this name")
     if pair.reference is None:
         raise _FaultError("extra_prediction", f"{pair.prediction}: there is no reference of this name")
-    reference, prediction = (read_labels(folder / file, trust) for file in (pair.reference, pair.prediction))
+    reference = read_labels(folder / pair.reference, conventions.trust)
+    prediction = read_labels(folder / pair.prediction, conventions.trust, conventions.predicted)
     difference = reference.geometry.difference(prediction.geometry)
     if difference:
         raise _FaultError("other_geometry", f"{pair.prediction}: is not on the reference's grid: {difference}")
     return reference, prediction
 
 
-def read_labels(path: Path, trust: str = "") -> Volume:
-    """Read the labels 0, 1 and 2 of a file of any data type, up to rounding, as uint8 (z, y, x)."""
+def read_labels(path: Path, trust: str = "", chosen: LabelChoice | None = None) -> Volume:
+    """Read the labels 0, 1 and 2 of a file, up to rounding, or what is chosen for 1 and 2, as uint8 (z, y, x)."""
     try:
         volume = read_volume(path, trust)
     except (TumorgenError, OSError, MemoryError) as error:
         raise _FaultError("unreadable", str(error) or f"{path}: does not fit into memory") from error
+    if chosen:
+        try:
+            return relabel(volume, path, chosen)
+        except TumorgenError as error:
+            raise _FaultError("unknown_labels", str(error)) from error
     if other := find_renumbering(path):
         raise _FaultError("unknown_labels", f"{path}: {other}")
     labels = round_labels(volume.array)

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import Volume, bounding_box, read_volume
+from ..evaluation import AS_WRITTEN, Conventions
+from ..imaging import Volume, bounding_box, read_volume, relabel, round_labels
 from ..labels import LIVER, TUMOR
 from .panels import WINDOW_HU, Panel, Side, draw_panel, draw_scale_bar, draw_side_letters
 from .views import PLANES, Window, cut_window, read_fitting, to_lps
@@ -36,22 +37,29 @@ class Cutout:
     without_ct: str
 
 
-def draw_cutout(reference: Path, prediction: Path, image: Path | None, trust: str = "") -> Cutout:
+def draw_cutout(reference: Path, prediction: Path, image: Path | None, conventions: Conventions = AS_WRITTEN) -> Cutout:
     """Draw a case: the outlines of both tumours, the prediction's dashed, on the CT or, without one, the liver's shape.
 
     A CT that cannot be read, or lies on another grid than the labels, is left out: outlines in a wrong place would be
-    worse than no CT. `trust` says which of two places holds where those in a file's header contradict each other.
+    worse than no CT. `conventions` says what the files mean, as it did when they were scored.
 
     Raises
     ------
     TumorgenError
         One of the label files cannot be read, or they do not lie on the same grid.
     """
-    truth = read_volume(reference, trust)
+    trust, predicted = conventions.trust, conventions.predicted
+    truth = _rounded(read_volume(reference, trust))
     found = read_fitting(prediction, truth.geometry, reference, trust)
+    found = relabel(found, prediction, predicted) if predicted else _rounded(found)
     ct, without = _read_ct(image, truth, trust) if image else (None, "")
     ground = to_lps(ct).array if ct else _shape(to_lps(truth).array)
     return Cutout(_draw(ground, to_lps(truth), to_lps(found)), without)
+
+
+def _rounded(labels: Volume) -> Volume:
+    """Labels that floating point has left a little off, whole again: as they were scored."""
+    return Volume(round_labels(labels.array), labels.geometry)
 
 
 def _read_ct(path: Path, label: Volume, trust: str) -> tuple[Volume | None, str]:

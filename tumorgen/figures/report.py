@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import TumorgenError
-from ..evaluation import FOUND_BY, NAMES, RADIUS_BINS, CaseScore, Evaluation, Summary
+from ..evaluation import AS_WRITTEN, FOUND_BY, NAMES, RADIUS_BINS, CaseScore, Conventions, Evaluation, Summary
 from ..imaging import find_volumes, whole_file
 from .charts import draw_detection, draw_dice, draw_differences, draw_robustness
 from .cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout
@@ -41,7 +41,7 @@ def write_report(
     *,
     other: Evaluation | None = None,
     images: Mapping[str, Path] | None = None,
-    trust: str = "",
+    conventions: Conventions = AS_WRITTEN,
 ) -> None:
     """Write an evaluation as an HTML page, which appears whole or not at all; equal arguments give equal bytes.
 
@@ -55,15 +55,16 @@ def write_report(
         The evaluation that `summary` compares this one with, if it does.
     images
         Image of each case, drawn below the outlines of the worst cases; a case without one shows its labels alone.
-    trust
-        `sform` or `qform`: which of two places holds where those in a file's header contradict each other.
+    conventions
+        What the files mean, as it was said when they were scored.
 
     Raises
     ------
     TumorgenError
         The folder cannot be written to.
     """
-    cards = [_card(case, path.parent, (images or {}).get(case.case), trust) for case in worst_cases(evaluation, WORST)]
+    worst = worst_cases(evaluation, WORST)
+    cards = [_card(case, path.parent, (images or {}).get(case.case), conventions) for case in worst]
     page = (
         page_environment()
         .get_template("report.html.j2")
@@ -117,11 +118,11 @@ def _plots(evaluation: Evaluation, other: Evaluation | None, summary: Summary) -
     return plots
 
 
-def _card(case: CaseScore, folder: Path, image: Path | None, trust: str) -> _Card:
+def _card(case: CaseScore, folder: Path, image: Path | None, conventions: Conventions) -> _Card:
     """What is shown of a case, with links relative to the page's folder."""
     files = {"reference": Path(case.reference_file), "prediction": Path(case.prediction_file)}
     try:
-        cutout = draw_cutout(files["reference"], files["prediction"], image, trust)
+        cutout = draw_cutout(files["reference"], files["prediction"], image, conventions)
         png, missing = base64.b64encode(cutout.png).decode(), cutout.without_ct
     except TumorgenError as error:
         png, missing = "", str(error)

@@ -162,6 +162,41 @@ def find_renumbering(path: Path) -> str:
     )
 
 
+def relabel(volume: Volume, path: Path, labels: LabelChoice) -> Volume:
+    """Bring a label map to 0, 1 (liver) and 2 (tumour), whatever its numbers for both; what is chosen may be missing.
+
+    Parameters
+    ----------
+    volume
+        Values (z, y, x) of any real type; zero and below are background.
+    path
+        Its file, for the names of its labels.
+    labels
+        Labels that are liver, and those that are tumour: where none are chosen, those that are so by their names.
+
+    Raises
+    ------
+    TumorgenError
+        The values are fractions or those of an image, a name is not known, or a label is both.
+    """
+    array, names, where = volume.array, read_label_names(path), str(path)
+    both = np.zeros(array.shape, np.uint8)
+    if not (array > 0).any():
+        return Volume(both, volume.geometry)
+    found = _labels_in(array, where)
+    liver, tumors = (
+        {number for word in words for number in _numbers_of(word, found, names, where)}
+        for words in (labels.liver, labels.real_tumors)
+    )
+    if not labels.real_tumors:
+        tumors = {number for number, name in names.items() if _is_tumor(name)} - liver
+    if shared := sorted(liver & tumors):
+        raise TumorgenError(f"{where}: label {_listed(shared, names)} is both liver and tumour; choose one")
+    both[_holds(array, liver)] = LIVER
+    both[_holds(array, tumors)] = TUMOR
+    return Volume(both, volume.geometry)
+
+
 def _empty(where: str) -> TumorgenError:
     return TumorgenError(f"{where}: the mask is empty; check the output of liver-mask")
 
