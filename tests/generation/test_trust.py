@@ -146,6 +146,15 @@ def test_liver_mask_records_the_place_and_synth_takes_it_from_the_table(here):
     assert origin_of(Path("livers/a.nii.gz")) == [-70, -70, -70]
 
 
+def test_healthy_scans_are_written_again_from_another_place(here):
+    write_scan()
+    chosen = ("healthy", *SCANS, "--output", "out", "--jobs", 1, "--trust")
+    made = [command(*chosen, trust).stdout for trust in ("sform", "sform", "qform")]
+    assert [f"{count} written now" in told for count, told in zip((1, 0, 1), made, strict=True)] == [True] * 3
+    assert {row["trusted_form"] for row in rows(Path("out/Dataset502_HealthyLiver/scans.csv"))} == {"qform"}
+    assert {tuple(origin_of(file)) for file in Path("out").rglob("*.nii.gz")} == {(-70, -70, -70)}
+
+
 def test_evaluate_reads_label_maps_of_two_places(here):
     _, liver = ball_volume((5.0, 4.0, 4.0))
     write_placed(liver.astype(np.uint8), Path("p/a.nii.gz"), **FORMS)

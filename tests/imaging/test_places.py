@@ -140,6 +140,30 @@ def test_both_forms_are_read_as_nibabel_reads_them(tmp_path_factory, a, b, c, mi
     )  # float32, near half a turn
 
 
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1000), ("micron", 0.001)])
+def test_places_are_compared_in_mm_whatever_the_unit(tmp_path, unit, mm):
+    scale = np.diag([1 / mm, 1 / mm, 1 / mm, 1])
+    path = tmp_path / "a.nii"
+    image = nib.Nifti1Image(np.transpose(VOXELS, (2, 1, 0)), None)
+    image.header.set_xyzt_units(unit)
+    image.set_sform(scale @ MOVED, 1)
+    image.set_qform(scale @ GOOD, 1)
+    image.to_filename(path)
+    with pytest.raises(TumorgenError, match=r"put voxels up to 11\.6 mm apart"):
+        read_volume(path)
+    assert read_volume(path, "sform").geometry.difference(place_of(MOVED)) == ""
+
+
+@pytest.mark.parametrize(("unit", "name"), [("meter", "metres"), ("micron", "micrometres")])
+def test_a_unit_that_is_not_true_is_named(tmp_path, unit, name):
+    path = tmp_path / "a.nii"
+    image = nib.Nifti1Image(np.transpose(VOXELS, (2, 1, 0)), GOOD)
+    image.header.set_xyzt_units(unit)
+    image.to_filename(path)
+    with pytest.raises(TumorgenError, match=rf"lengths are in {name}, and spacing \(4.0, 4.0, 5.0\) .* set xyzt_units"):
+        read_volume(path)
+
+
 # ---- ITK prints nothing by itself
 
 

@@ -28,7 +28,7 @@ from .claims import Claim, first_bytes, refuse_excess
 from .files import extension_of, open_regular
 from .geometry import Geometry, Volume
 from .itk import geometry_of_nifti, nifti_header_of
-from .places import QFORM, SFORM, TRUSTS, affine_of, choose_form, said_forms
+from .places import QFORM, SFORM, TRUSTS, affine_of, choose_form, mm_of, said_forms
 
 _NIFTI_2_BYTES = 540  # of its header, with which it begins
 HEADER_BYTES = 352  # with the four behind it that say whether extensions follow
@@ -260,9 +260,14 @@ def _check_numbers(header: np.ndarray, path: Path) -> None:
     least = int(header["sizeof_hdr"]) + 4
     if not least <= offset <= LONGEST_EXTENSIONS or offset != int(offset):
         raise TumorgenError(f"{path}: its header is damaged: the voxels begin at byte {offset:g}")
-    spacing = tuple(float(s) for s in header["pixdim"][1:4])
+    (low, high), spacing = _SPACING_MM, tuple(float(s) for s in header["pixdim"][1:4])
     if not all(0 < s < math.inf for s in spacing):
         raise TumorgenError(f"{path}: spacing {spacing} mm (x, y, z) is not a CT's; repair the header")
+    if mm_of(header) != 1 and not all(low < mm_of(header) * s < high for s in spacing):
+        raise TumorgenError(
+            f"{path}: its header says that lengths are in {'metres' if mm_of(header) > 1 else 'micrometres'}, and"
+            f" spacing {spacing} (x, y, z) is not a CT's then; set xyzt_units to 2 (mm)"
+        )
     for name in ("scl_slope", "scl_inter"):
         if not math.isfinite(float(header[name])):
             raise TumorgenError(f"{path}: its header is damaged: {name} is {float(header[name])}")

@@ -24,6 +24,7 @@ ASSUMED = (
     " to the left, to the back and upwards, as ITK takes it"
 )
 
+_UNITS_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # m, mm, micrometre
 _ALMOST_ZERO = 2.5e-7  # one minus the squares of float32 that is less may as well be 0
 
 Affine = NDArray[np.float64]
@@ -34,8 +35,13 @@ def said_forms(header: np.ndarray) -> tuple[str, ...]:
     return tuple(form for form in TRUSTS if int(header[f"{form}_code"]) > 0)
 
 
+def mm_of(header: np.ndarray) -> float:
+    """Millimetres in the unit of a header's lengths, as its `xyzt_units` says; without a unit they are mm."""
+    return _UNITS_MM.get(int(header["xyzt_units"]) & 7, 1.0)
+
+
 def affine_of(header: np.ndarray, form: str) -> Affine:
-    """From voxels (x, y, z, 1) to mm in RAS (x, y, z), (3, 4), by one of the forms, whatever its code."""
+    """From voxels (x, y, z, 1) to RAS (x, y, z) in the header's unit, (3, 4), by one form, whatever its code."""
     if form == SFORM:
         return np.array([header[f"srow_{axis}"] for axis in "xyz"], np.float64)
     a, b, c, d = _quaternion(header)
@@ -100,8 +106,8 @@ def _contradiction(header: np.ndarray) -> str:
     sform, qform = (affine_of(header, form) for form in TRUSTS)
     last = np.maximum(np.array(header["dim"][1:4], np.float64) - 1, 1)
     corners = np.array([[*(last * pick), 1.0] for pick in np.ndindex(2, 2, 2)])
-    apart = np.linalg.norm(corners @ (sform - qform).T, axis=1)
-    across = float(np.linalg.norm(last * np.array(header["pixdim"][1:4], np.float64)))
+    apart = mm_of(header) * np.linalg.norm(corners @ (sform - qform).T, axis=1)
+    across = mm_of(header) * float(np.linalg.norm(last * np.array(header["pixdim"][1:4], np.float64)))
     uncertain = 2 * _ALMOST_ZERO / max(float(_quaternion(header)[0]), np.sqrt(_ALMOST_ZERO))
     tolerance = 100 * GEOMETRY_TOLERANCE_MM
     if apart[0] <= tolerance and apart.max() <= tolerance + uncertain * across:

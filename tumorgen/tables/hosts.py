@@ -15,7 +15,7 @@ from ..imaging import refuse_unsafe_name
 from .codec import cells_of, parse_row, read_text, rows_of, write_table
 from .groups import Mark, marks_of_scan
 from .manifest import Patient
-from .scans import Fingerprint
+from .scans import Fingerprint, TrustedForm
 
 HOSTS = "scans.csv"
 
@@ -27,6 +27,7 @@ class HostRow:
     case: Annotated[str, About("name of the scan; no two rows share it")]
     patient: Patient = ""
     source_fingerprint: Fingerprint = ""
+    trusted_form: TrustedForm = ""
 
     def __post_init__(self) -> None:
         refuse_unsafe_name(self.case, "case")

@@ -62,7 +62,7 @@ def write_healthy_dataset(
     jobs: int = -1,
     start: Start = no_progress,
 ) -> HealthyReport:
-    """Write scans and their livers as a dataset; what is there, as new as its source and of the same labels is kept.
+    """Write scans and their livers as a dataset; what is there, as new as its source and read alike, is kept.
 
     Image and label are written anew, with their geometry and without whatever else a header may say of a patient.
     `patients` says which scans are of one patient (`tables.name_patients`).
@@ -75,14 +75,13 @@ def write_healthy_dataset(
     _refuse_other(dataset)
     refuse_same_case(sources)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
-    chosen = _read_choices(dataset)
+    chosen, rows = _read_choices(dataset), read_hosts(dataset.folder / HOSTS)
     with as_unwritable(dataset.folder):
         for source in sources:
-            if source.labels != chosen.get(source.case, MASK):
+            if source.labels != chosen.get(source.case, MASK) or _lies_elsewhere(source, rows):
                 dataset.label(source.case).unlink(missing_ok=True)
     chosen |= {source.case: source.labels for source in sources}
     _describe(dataset, chosen)
-    rows = read_hosts(dataset.folder / HOSTS)
     todo = [source for source in sources if not _is_done(source, dataset)]
     unknown = set(_there(dataset)) - rows.keys() - {source.case for source in todo}  # written by an earlier version
     tasks: list[Source | Path] = [*todo, *(dataset.image(case) for case in sorted(unknown))]
@@ -135,6 +134,12 @@ def _read_choices(dataset: Dataset) -> dict[str, LabelChoice]:
         raise TumorgenError(f"{dataset.folder / 'dataset.json'}: cannot be read ({error}); remove it") from error
 
 
+def _lies_elsewhere(source: Source, rows: Mapping[str, HostRow]) -> bool:
+    """Whether a case was written from another of two places than is trusted now."""
+    known = rows[source.case].trusted_form if source.case in rows else ""
+    return bool(source.trusted_form and known) and source.trusted_form != known
+
+
 def _there(dataset: Dataset) -> list[str]:
     """Cases of which image and label are there."""
     cases = [path.name.removesuffix(".nii.gz") for path in sorted(dataset.labels.glob("*.nii.gz"))]
@@ -174,4 +179,4 @@ def _write(source: Source, dataset: Dataset) -> HostRow:
     # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
     label = Volume(liver.array.astype(np.uint8), ct.geometry)
     ChunkedVolume.from_volume(label).write(dataset.label(source.case), [])
-    return HostRow(source.case, source_fingerprint=fingerprint_ct(ct.array))
+    return HostRow(source.case, source_fingerprint=fingerprint_ct(ct.array), trusted_form=source.trusted_form)
