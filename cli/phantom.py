@@ -11,6 +11,7 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .kinds import FOLDER, NATURAL, POSITIVE, TableChoice
+from .options import jobs_option
 
 if TYPE_CHECKING:
     from tumorgen.imaging import Index, Triple
@@ -45,7 +46,8 @@ Examples:
     default="portal",
     help="Contrast phase; none is a scan without contrast.",
 )
-def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Triple, phase: Phase) -> None:
+@jobs_option
+def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Triple, phase: Phase, jobs: int) -> None:
     """Write made-up abdominal CTs with their liver masks.
 
     Each phantom is a different patient: body, organs, vessels, attenuation and noise are drawn from the seed. Phantoms
@@ -54,7 +56,9 @@ def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Tripl
     from tumorgen.phantom import write_phantoms
 
     start = progress("phantom", "scan")
-    records = write_phantoms(output, count, seed, shape=shape, spacing_mm=spacing_mm, phase=phase, start=start)
+    records = write_phantoms(
+        output, count, seed, shape=shape, spacing_mm=spacing_mm, phase=phase, jobs=jobs, start=start
+    )
     volumes = [record.liver_ml for record in records]
     liver_ml = " to ".join(dict.fromkeys(f"{volume:.0f}" for volume in (min(volumes), max(volumes))))
     click.echo(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 from .. import __version__
-from ..errors import TumorgenError
+from ..errors import Failure, TumorgenError
 from ..fields import columns
 from ..imaging import Index, Triple, refuse_unwritable, write_volume
-from ..parallel import Start, no_progress
+from ..parallel import Case, Start, map_cases, no_progress
 from ..seeds import stable_rng
 from ..tables import cells_of, parse_row, read_text, rows_of, write_table
 from .scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM, Phantom, draw_phantom
 from .tissues import Phase
+
+_ROWS = 32  # the table is written again when it has grown by a part of this
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,14 @@ def write_phantoms(
     shape: Index = DEFAULT_SHAPE,
     spacing_mm: Triple = DEFAULT_SPACING_MM,
     phase: Phase = "portal",
+    jobs: int = 1,
     start: Start = no_progress,
 ) -> list[PhantomRecord]:
     """Write `output/images/phantom_000.nii.gz` and so on, `output/masks/` with the same names, and `phantoms.csv`.
 
-    Phantom k depends on the seed and on k, not on `count`. A phantom whose row and files are there is kept, so an
-    interrupted run goes on where it was; one drawn from another seed, size or phase is written anew. `start` is called
-    with the number of phantoms; what it returns is called with 1 after each.
+    Phantom k depends on the seed and on k, not on `count` or `jobs`. A phantom whose row and files are there is kept,
+    so an interrupted run goes on where it was; one drawn from another seed, size or phase is written anew. `jobs` and
+    `start`: processes and progress (`parallel`).
 
     Returns
     -------
@@ -68,31 +71,41 @@ def write_phantoms(
     records = _read_records(table)
     size = " ".join(map(str, shape)), " ".join(f"{spacing:g}" for spacing in spacing_mm)
     wanted = [PhantomRecord(f"phantom_{k:03d}", seed, k, phase, *size, __version__) for k in range(count)]
-    if not all(_is_there(record, records, output) for record in wanted):
+    todo = [Case(r, r.case) for r in wanted if not _is_done(r, records.get(r.case), output)]
+    if todo:
         refuse_unwritable(output, "choose another OUT")
-    move = start(count)
-    for record in wanted:
-        if not _is_there(record, records, output):
-            image, mask = _files(record, output)
-            drawn = draw_phantom(stable_rng(seed, record.index), shape=shape, spacing_mm=spacing_mm, phase=phase)
-            write_volume(drawn.image, image)
-            write_volume(drawn.liver, mask)
-            records[record.case] = _measured(record, drawn)
+    work = partial(_write_phantom, output=output.absolute(), shape=shape, spacing_mm=spacing_mm, phase=phase)
+    due = 0
+    for number, made in enumerate(map_cases(work, todo, jobs, start=start), 1):
+        if isinstance(made, Failure):
+            raise TumorgenError(made.reason)
+        records[made.case] = made
+        if number >= due or number == len(todo):  # a table that grows is not written again for each of its rows
+            due = number + 1 + number // _ROWS
             rows = (cells_of(PhantomRecord, records[case]) for case in sorted(records))
             write_table(table, columns(PhantomRecord), rows)
-        move(1)
     return [records[record.case] for record in wanted]
+
+
+def _is_done(wanted: PhantomRecord, there: PhantomRecord | None, output: Path) -> bool:
+    """Whether a phantom is there, drawn from the same."""
+    return bool(there and there.recipe == wanted.recipe) and all(path.is_file() for path in _files(wanted, output))
 
 
 def _files(record: PhantomRecord, output: Path) -> tuple[Path, Path]:
     """Image and mask of a phantom."""
-    return output / "images" / f"{record.case}.nii.gz", output / "masks" / f"{record.case}.nii.gz"
+    name = f"{record.case}.nii.gz"
+    return output / "images" / name, output / "masks" / name
 
 
-def _is_there(record: PhantomRecord, known: Mapping[str, PhantomRecord], output: Path) -> bool:
-    """Whether a phantom of that recipe is there, with its row and its files."""
-    there = known.get(record.case)
-    return bool(there and there.recipe == record.recipe) and all(path.is_file() for path in _files(record, output))
+def _write_phantom(
+    record: PhantomRecord, output: Path, shape: Index, spacing_mm: Triple, phase: Phase
+) -> PhantomRecord:
+    """Draw a phantom and write its files, which are as they should be before its row is."""
+    drawn = draw_phantom(stable_rng(record.seed, record.index), shape=shape, spacing_mm=spacing_mm, phase=phase)
+    for volume, path in zip((drawn.image, drawn.liver), _files(record, output), strict=True):
+        write_volume(volume, path)
+    return _measured(record, drawn)
 
 
 def _measured(record: PhantomRecord, drawn: Phantom) -> PhantomRecord:
