@@ -223,6 +223,14 @@ def test_a_table_whose_zeros_a_spreadsheet_took_away_is_refused_before_anything_
     assert not FOLDER.exists()
 
 
+def test_removing_a_scan_names_what_else_is_of_its_patient(scans):
+    synth()
+    removed = command("remove", FOLDER, "--case", "0001")
+    assert removed.exit_code == 0, removed.output
+    assert "note: of the same patient or the same CT, and still there: ircadb; --case" in removed.stdout
+    assert "still there" not in command("remove", FOLDER, "--case", "0002").stdout
+
+
 def test_shards_and_merge_keep_scans_together(scans):
     Path("patients.csv").write_text("case,patient\n0002,Doe\n0003,Doe\n0001,Roe\nircadb,Roe\n")
     for shard in ("1/2", "2/2"):

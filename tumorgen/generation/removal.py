@@ -6,15 +6,16 @@ What is left is what a run of the other scans would have written.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..dataset import OVERVIEW, Dataset, read_provenance
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
-from ..tables import recover_manifest
+from ..tables import group_scans, marks_of_records, recover_manifest
+from ..wording import few
 from .log import open_log
 from .run import Outcomes, RunReport, describe_dataset, locked_dataset, refuse_uncopied, rewrite_manifest
 from .shards import read_division
@@ -70,7 +71,16 @@ def remove_cases(
             for case, count in removed.items():
                 log.add(case=case, samples=count, status="removed")
         hold.unfinished = False
-    return RemovalReport(removed, report)
+    kin = _describe_kin(group_scans(marks_of_records(records)), cases)
+    return RemovalReport(removed, replace(report, notes=(*kin, *report.notes)))
+
+
+def _describe_kin(groups: Mapping[str, str], cases: Collection[str]) -> Iterator[str]:
+    """Name the scans that stay and are of the same patient as one that went, or the same CT."""
+    gone = {groups[case] for case in cases if case in groups}
+    kin = sorted(case for case, group in groups.items() if group in gone and case not in cases)
+    if kin:
+        yield f"of the same patient or the same CT, and still there: {few(kin)}; --case removes such scans, too"
 
 
 def _refuse_unfit(dataset: Dataset, cases: Collection[str], there: Collection[str], *, was_killed: bool) -> None:
