@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
@@ -131,9 +132,12 @@ def test_fractions_are_no_mask(values, choice):
 
 
 @pytest.mark.parametrize("choice", [MASK, LabelChoice(("100",))])
-def test_an_image_is_no_mask(choice):
-    array = np.arange(1000, dtype=np.int16).reshape(10, 10, 10)
-    with pytest.raises(TumorgenError, match="more than 512 values above 0, as an image does"):
+@pytest.mark.parametrize("low", [0, -1000, -20])
+def test_an_image_is_no_mask(choice, low):
+    array = np.arange(low, low + 1200, dtype=np.int16).reshape(12, 10, 10)
+    with pytest.raises(
+        TumorgenError, match=r"holds (more than 512|\d+) values above 0, and down to .*, as an image does"
+    ):
         find_liver(array, choice)
 
 
@@ -279,6 +283,16 @@ def test_names_are_read_from_the_header_that_totalsegmentator_writes(tmp_path, e
     nib.save(image, tmp_path / f"m{extension}")
     assert read_label_names(tmp_path / f"m{extension}") == ORGANS
     np.testing.assert_array_equal(read_mask(tmp_path / f"m{extension}", LabelChoice(("liver",))).array, of(0, 5) > 0)
+
+
+def test_names_are_read_from_the_header_that_slicer_writes(tmp_path):
+    image = sitk.GetImageFromArray(of(1, 5, dtype="uint8"))
+    for number, (label, name) in enumerate({1: "Spleen", 5: "Liver"}.items()):
+        image.SetMetaData(f"Segment{number}_LabelValue", str(label))
+        image.SetMetaData(f"Segment{number}_Name", name)
+    sitk.WriteImage(image, str(tmp_path / "m.nrrd"))
+    assert read_label_names(tmp_path / "m.nrrd") == {1: "Spleen", 5: "Liver"}
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.nrrd", LabelChoice(("liver",))).array, of(0, 5) > 0)
 
 
 def test_a_file_that_is_none_names_nothing(tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from phantoms import ball_volume
 
 from tumorgen.errors import TumorgenError
+from tumorgen.imaging.mask_labels import LabelChoice
 from tumorgen.labels import TUMOR
 from tumorgen.method.measured import needed_by
 from tumorgen.method.recipes import load_recipe
@@ -83,3 +86,45 @@ def test_what_tumours_need_is_measured_at_once(recipe):
     assert set(needed_by(settings)) <= set(known)
     patch_with_tumors(scan, scan.roi, np.random.default_rng(0), settings)
     assert [name for name in MEASURED_LATER if name in vars(scan)] == known
+
+
+def test_a_label_map_is_refused_or_chosen_from(case):
+    image, liver, scan = case
+    organs = np.where(liver, 5, 0).astype(np.int16)
+    organs[0] = 1
+    spacing, rng = scan.geometry.spacing_mm, np.random.default_rng(1)
+    with pytest.raises(TumorgenError, match=r"^label: holds 1, 5: a label map, no mask"):
+        add_tumors(image, organs, spacing, rng, SMALL)
+    _, label = add_tumors(image, organs, spacing, rng, SMALL, labels=LabelChoice(("5",)))
+    assert_array_equal(label > 0, organs == 5)
+    assert (label == TUMOR).any()
+
+
+def test_real_tumours_are_refused_or_kept(case):
+    image, liver, scan = case
+    z, y, x = (n // 2 for n in liver.shape)
+    there = liver.astype(np.float32)  # as transforms of other frameworks make labels
+    there[z - 1 : z + 2, y - 3 : y + 4, x - 3 : x + 4] = 2
+    spacing, rng = scan.geometry.spacing_mm, np.random.default_rng(1)
+    with pytest.raises(TumorgenError, match="label 2 is a tumour that is really there"):
+        prepare_arrays(image, there, spacing)
+    kept = prepare_arrays(image, there, spacing, labels=LabelChoice(("1",), ("2",)))
+    assert kept.real_tumor_voxels == (there == 2).sum()
+    for new, label in (
+        add_tumors(image, there, spacing, rng, SMALL, labels=LabelChoice(("1",), ("2",))),
+        patch_with_tumors(kept, tuple(slice(0, n) for n in liver.shape), rng, SMALL),
+    ):
+        assert_array_equal(new[there == 2], image[there == 2])
+        assert (label[there == 2] == TUMOR).all()
+        assert (label == TUMOR).sum() > kept.real_tumor_voxels
+
+
+def test_no_tumour_without_a_voxel_changes_an_image():
+    """On slices of 10 mm, where half of those drawn are too small."""
+    volume, liver = ball_volume((10.0, 3.0, 3.0), noise_sd=1.0)
+    speck = replace(SMALL.classes["tiny"], radius_mm=2.0, sigma_e_mm=(0.1, 0.2))
+    settings = Settings(sizes=("tiny",), classes={**SMALL.classes, "tiny": speck})
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        new, label = add_tumors(volume.array, liver, (10.0, 3.0, 3.0), rng, settings)
+        assert (new != volume.array).any() == (label == TUMOR).any()

@@ -1,7 +1,8 @@
 """Names of a file's labels, where they are said: in the file itself, or in a JSON file beside it.
 
-TotalSegmentator writes its names into an extension of the NIfTI header, nnU-Net and the Medical Segmentation Decathlon
-write theirs into dataset.json. What cannot be read says nothing: names help, and nothing depends on them alone.
+TotalSegmentator writes its names into an extension of the NIfTI header, 3D Slicer into that of NRRD, nnU-Net and the
+Medical Segmentation Decathlon into dataset.json. What cannot be read says nothing: names help, and nothing depends on
+them alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .nifti import HEADER_BYTES, parse_header
 
 _LONGEST = 1 << 20  # bytes of what names are looked for in
 _LABEL = re.compile(r'<Label\s[^>]*\bKey="(\d{1,9})"[^>]*>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))', re.DOTALL)
+_SEGMENT = re.compile(r"^Segment(\d{1,9})_(LabelValue|Name):=(.*?)\r?$", re.MULTILINE)
 _FOLDERS = ("labelsTr", "labelsTs")  # of a dataset, whose dataset.json lies beside them
 
 
@@ -34,7 +36,7 @@ def read_label_names(path: Path) -> dict[int, str]:
     beside = [path.with_name(name) for name in (f"{stem}.json", "labels.json", "dataset.json")]
     if path.parent.name in _FOLDERS:
         beside.append(path.parent.with_name("dataset.json"))
-    return _names_in_nifti(path) or next(filter(None, map(_names_in_json, beside)), {})
+    return _names_in_nifti(path) or _names_in_nrrd(path) or next(filter(None, map(_names_in_json, beside)), {})
 
 
 def _names_in_nifti(path: Path) -> dict[int, str]:
@@ -51,6 +53,20 @@ def _names_in_nifti(path: Path) -> dict[int, str]:
         return {}
     text = start[HEADER_BYTES:end].decode("utf-8", "replace")
     return {int(key): html.unescape(quoted or plain).strip() for key, quoted, plain in _LABEL.findall(text)}
+
+
+def _names_in_nrrd(path: Path) -> dict[int, str]:
+    """Names in the header, of which 3D Slicer gives two fields to each segment: its label and its name."""
+    if extension_of(path) != ".nrrd":
+        return {}
+    try:
+        with open_regular(path) as file:
+            text = first_bytes(file, _LONGEST, path).partition(b"\n\n")[0].decode("utf-8", "replace")
+    except TumorgenError:
+        return {}
+    fields = {(number, field): value.strip() for number, field, value in _SEGMENT.findall(text)}
+    labels = {number: value for (number, field), value in fields.items() if field == "LabelValue" and value.isdecimal()}
+    return {int(label): fields.get((number, "Name"), "") for number, label in labels.items()}
 
 
 def _names_in_json(path: Path) -> dict[int, str]:

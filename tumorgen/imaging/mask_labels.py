@@ -24,6 +24,7 @@ ANY = "any"  # word that stands for every label
 BETWEEN = ";"  # words of a choice in a table
 
 _MOST = 512  # labels of a map; an image has more values
+_LEAST = -1  # where nnU-Net has no data; an image goes lower
 _ROUNDING = 1e-3  # by which a label may be off
 _BLOCK = 1 << 24  # voxels that are looked at together
 _NAMED = 8  # labels that a message names
@@ -226,9 +227,11 @@ def _labels_in(array: NDArray[Any], where: str) -> tuple[int, ...]:
             f"{where}: holds fractions ({low:.4g} to {high:.4g}), as a map of probabilities does: no mask; cut it off"
             " at one half, and save that"
         )
-    if len(values) > _MOST:
+    if len(values) > _MOST or array.min() < _LEAST:
+        many = f"more than {_MOST}" if len(values) > _MOST else f"{len(values)}"
         raise TumorgenError(
-            f"{where}: holds more than {_MOST} values above 0, as an image does: neither a mask nor a label map"
+            f"{where}: holds {many} values above 0, and down to {array.min():g}, as an image does: neither a mask nor a"
+            " label map"
         )
     return tuple(sorted({round(value) for value in values} - {0}))
 
