@@ -16,7 +16,11 @@ from typing import Any
 import click
 
 from tumorgen.errors import NO_TEMPORARY_FOLDER, TumorgenError
-from tumorgen.interruptions import interruptions_held, interruptions_let_through
+from tumorgen.interruptions import (
+    ignored_interruptions_repeated,
+    interruptions_held,
+    interruptions_let_through,
+)
 
 from .audit import audit
 from .evaluate import evaluate
@@ -63,6 +67,8 @@ SECTIONS = {
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a run as Ctrl-C does."""
 
+    signal = signal.SIGTERM
+
 
 def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
     raise _Terminated
@@ -75,7 +81,7 @@ class _Group(click.Group):
     """
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        with _goodbye(), _terminating(), interruptions_held():
+        with _goodbye(), _terminating(), ignored_interruptions_repeated(), interruptions_held():
             return super().main(*arguments, **options)
 
     def make_context(

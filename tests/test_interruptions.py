@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 from interrupting import HOLDING, Steps, Terminated, answering, interrupt, terminate
 
-from tumorgen.interruptions import interruptions_held, interruptions_let_through
+from tumorgen.interruptions import ignored_interruptions_repeated, interruptions_held, interruptions_let_through
 
 CTRL_C, TERM = signal.SIGINT, signal.SIGTERM
 
@@ -105,6 +106,43 @@ def test_a_block_around_it_holds_them_back_all_the_same() -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done == ["work"]
+
+
+class Dying:
+    """What is interrupted as it is finalized, where Python ignores what is raised."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self.number)
+        signal.getsignal(self.number)  # by now at the latest it is raised
+
+
+@pytest.mark.parametrize(("number", "raised"), [(CTRL_C, KeyboardInterrupt), (TERM, Terminated)])
+def test_one_that_python_ignores_comes_again(number, raised, monkeypatch) -> None:
+    def work() -> None:
+        with ignored_interruptions_repeated():
+            Dying(number)
+
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    with pytest.raises(raised):
+        work()
+    assert not ignored
+    assert sys.unraisablehook == ignored.append
+
+
+def test_what_else_python_ignores_is_told_as_ever(monkeypatch) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("broken")
+
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: ignored.append(str(told.exc_value)))
+    with ignored_interruptions_repeated():
+        Broken()
+    assert ignored == ["broken"]
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])

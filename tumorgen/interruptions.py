@@ -8,13 +8,16 @@ comes when the file is whole and all of that is over, and it comes as what it is
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+_AGAIN_S = 0.05  # until an interruption that Python ignored comes again
 
 
 @dataclass(slots=True)
@@ -70,6 +73,33 @@ class interruptions_let_through:  # noqa: N801
     def __exit__(self, *_: object) -> None:
         if self._before and _in_main_thread():
             _hold_back(self._before)
+
+
+@contextmanager
+def ignored_interruptions_repeated() -> Iterator[None]:
+    """Have an interruption come again that came where Python ignores what is raised: where an object is finalized.
+
+    An exception for another signal than Ctrl-C, a `KeyboardInterrupt` too, says which in its attribute `signal`.
+    """
+    before, timers = sys.unraisablehook, list[threading.Timer]()
+
+    def repeat(ignored: sys.UnraisableHookArgs) -> None:
+        if not isinstance(ignored.exc_value, KeyboardInterrupt):
+            before(ignored)
+            return
+        number = getattr(ignored.exc_value, "signal", signal.SIGINT)
+        timers.append(
+            threading.Timer(_AGAIN_S, signal.raise_signal, (number,))
+        )  # raised here it would be ignored again
+        timers[-1].start()
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in timers:
+            timer.join()
 
 
 def _in_main_thread() -> bool:

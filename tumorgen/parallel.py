@@ -6,8 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import resource_tracker
@@ -99,12 +99,13 @@ def map_cases(
     limited = partial(_attempt_numbered, work, threads=threads)
     early: dict[int, R | Failure] = {}
     due = 0
-    for number, result in run_in_processes(limited, list(enumerate(cases)), count_jobs(jobs)):
-        progress(1)
-        early[number] = result
-        while due in early:
-            yield early.pop(due)
-            due += 1
+    with closing(run_in_processes(limited, list(enumerate(cases)), count_jobs(jobs))) as done:
+        for number, result in done:
+            progress(1)
+            early[number] = result
+            while due in early:
+                yield early.pop(due)
+                due += 1
 
 
 def split_failures(results: Iterable[R | Failure]) -> tuple[list[R], tuple[Failure, ...]]:
@@ -142,10 +143,11 @@ def run_in_processes(
     *,
     backend: Any = None,
     advice: str = "run the same command again with fewer --jobs",
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Yield the results of a function for each item as they are done; errors of the function are raised.
 
     Worker processes end when this one does. They never hear Ctrl-C, which goes to all: this process ends them itself.
+    Close the generator where not all is taken from it: left to be collected, it would swallow what interrupts its end.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scans")
     write_scans(root, (8.0, 8.0, 8.0))
     sources, _ = match_sources(root / "images", root / "masks")
-    settings = Settings(sizes=("tiny",), pattern="single")
+    settings = Settings(sizes=("small",), pattern="single")
     assert synthesize_dataset(Run(Dataset(root / NAME), sources, settings, per_scan=1, jobs=1)).made == 2
     return root
 

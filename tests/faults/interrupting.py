@@ -27,6 +27,8 @@ HOLDING = (interruptions.__file__, contextlib.__file__)
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as a program may have it."""
 
+    signal = signal.SIGTERM
+
 
 def terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated

@@ -27,6 +27,7 @@ from tumorgen.generation.run import copy_manifest
 from tumorgen.imaging.files import remove_folder, scratch_folder
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.patched_gzip import ChunkedVolume
+from tumorgen.tables.groups import marks_of_records
 from tumorgen.tables.manifest import Record, append_manifest, read_manifest, write_manifest
 from tumorgen.tables.scans import ScanRow, record_scan
 
@@ -78,7 +79,9 @@ WRITINGS: dict[str, Callable[[Path, Made], object]] = {
 COMPOSED: dict[str, Callable[[Path, Made], object]] = {
     "tables": lambda folder, made: write_manifest(made.records, folder / "manifest.csv"),
     "copies": lambda folder, made: copy_manifest(made.dataset, folder / "copies"),
-    "summary, splits, checksums": lambda folder, made: write_description(Dataset(folder), made.records, 1),
+    "summary, splits, checksums": lambda folder, made: write_description(
+        Dataset(folder), made.records, marks_of_records(made.records), 1
+    ),
     "a scan": lambda folder, _: record_scan(ScanRow(case="a", image="a", status="failed"), folder / "scans.csv"),
 }
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in COMPOSED]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +62,8 @@ def make_samples(
     work = run_batch if backend is None else run_batch_elsewhere
     advice = "what is finished stays: run the same command again with fewer --jobs"
     try:
-        for results in run_in_processes(work, batches, jobs, backend=backend, advice=advice):
-            for result, seconds in results:
+        with closing(run_in_processes(work, batches, jobs, backend=backend, advice=advice)) as done:
+            for result, seconds in chain.from_iterable(done):
                 _refuse_vanished(dataset, folder)
                 if isinstance(result, Record):
                     append_manifest(result, manifest)
