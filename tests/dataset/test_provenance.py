@@ -61,14 +61,14 @@ def test_other_versions_are_refused(root, monkeypatch) -> None:
 def test_a_full_disk_ends_the_run_in_one_line_and_the_same_command_does_the_rest(root, monkeypatch) -> None:
     real, calls = pool.append_manifest, []
 
-    def full(self, plan, batch):
+    def full(self, plan, patch, batch):
         calls.append(plan)
         if len(calls) == 2:
             try:
                 raise OSError(28, "No space left on device")
             except OSError as error:
                 raise TumorgenError("image: cannot be written (No space left on device)") from error
-        return real_write(self, plan, batch)
+        return real_write(self, plan, patch, batch)
 
     real_write = worker.Prepared.write
     monkeypatch.setattr(worker.Prepared, "write", full)
