@@ -76,6 +76,15 @@ def test_a_label_map_is_refused_with_its_labels():
         find_liver(of(1, 6, 5), names=ORGANS)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "float64"])
+def test_large_numbers_that_are_neighbours_are_two_labels(dtype):
+    """FreeSurfer counts from 1000: what is rounding does not grow with the number."""
+    array = of(1000, 1001, 1001, dtype=dtype)
+    with pytest.raises(TumorgenError, match="holds 1000, 1001: a label map"):
+        find_liver(array)
+    np.testing.assert_array_equal(find_liver(array, LabelChoice(("1001",))), array == 1001)
+
+
 def test_many_labels_are_not_all_named():
     with pytest.raises(TumorgenError, match=r"holds 1, 2, 3, 4, 5, 6, 7, 8, \.\.\.: a label map"):
         find_liver(of(*range(1, 20)))

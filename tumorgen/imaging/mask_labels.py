@@ -220,9 +220,9 @@ def _labels_in(array: NDArray[Any], where: str) -> tuple[int, ...]:
     if not values:
         raise _empty(where)
     low, high = values[0], values[-1]
-    if high - low <= _ROUNDING * high:
-        return (max(1, round(high)),)
     if any(abs(value - np.rint(value)) > _ROUNDING for value in values):
+        if high - low <= _ROUNDING * high:
+            return (max(1, round(high)),)
         raise TumorgenError(
             f"{where}: holds fractions ({low:.4g} to {high:.4g}), as a map of probabilities does: no mask; cut it off"
             " at one half, and save that"
@@ -233,7 +233,7 @@ def _labels_in(array: NDArray[Any], where: str) -> tuple[int, ...]:
             f"{where}: holds {many} values above 0, and down to {array.min():g}, as an image does: neither a mask nor a"
             " label map"
         )
-    return tuple(sorted({round(value) for value in values} - {0}))
+    return tuple(sorted({round(value) for value in values} - {0})) or (1,)
 
 
 def _values_above_zero(array: NDArray[Any]) -> list[float]:
@@ -331,7 +331,7 @@ def _not_healthy(where: str, tumors: Sequence[int], names: Mapping[int, str]) ->
     keep = f"--label {LIVER} " if not names else ""
     return TumorgenError(
         f"{where}: label {_listed(tumors, names)} is a tumour that is really there{elsewhere}, so the scan is not"
-        f" healthy; leave it out, or keep the tumour with {keep}--real-tumours {tumors[0]}"
+        f" healthy; leave it out, or keep the tumour (in synth and healthy) with {keep}--real-tumours {tumors[0]}"
     )
 
 
