@@ -39,7 +39,7 @@ def case():
 
 @pytest.fixture(scope="module")
 def segment():
-    return load_model(find_model(shipped_model()), device="cpu", threads=2)
+    return load_model(find_model(shipped_model()), device="cpu")
 
 
 @pytest.fixture(scope="module")
