@@ -112,6 +112,8 @@ def test_acquisitions_that_overlap_are_named(tmp_path):
         {"AcquisitionNumber": np.repeat(range(4), 4), "AcquisitionTime": clock(*np.repeat(np.arange(4) * 3.0, 4))},
         {"AcquisitionNumber": range(COUNT), "AcquisitionTime": clock(*np.arange(COUNT) * 12.0)},  # slow, step by step
         {"AcquisitionNumber": range(COUNT, 0, -1)},
+        {"AcquisitionNumber": HALVES, "AcquisitionTime": ["235958"] * 8 + ["000002"] * 8},  # over midnight
+        {"AcquisitionDateTime": ["20261231235958"] * 8 + ["20270101000002"] * 8},
         {"AcquisitionTime": EVEN[::-1], "InstanceNumber": range(COUNT, 0, -1)},
         {"AcquisitionTime": EVEN, "ContentTime": PAUSED},
         {"AcquisitionTime": [*EVEN[:-1], None], "AcquisitionNumber": [3] * COUNT},

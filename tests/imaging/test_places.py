@@ -203,6 +203,40 @@ def test_a_plain_file_that_is_called_compressed_is_named_and_the_reverse(tmp_pat
         read_volume(packed)
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"PK\x03\x04", "a zip archive"),
+        (b"BZh91AY&SY", "compressed with bzip2"),
+        (b"\xfd7zXZ\0", "compressed with xz"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"NRRD0004\n", "a NRRD file"),
+        (b"ObjectType = Image\n", "a MetaImage file"),
+    ],
+)
+@pytest.mark.parametrize("extension", ["nii", "nii.gz", "nrrd", "mha", "mhd"])
+def test_what_a_file_is_instead_is_named(tmp_path, content, what, extension):
+    path = tmp_path / f"a.{extension}"
+    path.write_bytes(content + bytes(400))
+    with pytest.raises(TumorgenError) as refused:
+        read_volume(path)
+    own = {"a NRRD file": ("nrrd",), "a MetaImage file": ("mha", "mhd")}.get(what, ())
+    assert (f"a.{extension}: is {what}" in str(refused.value)) == (extension not in own)
+
+
+def test_other_formats_with_nifti_in_them_and_what_was_packed_twice_are_named(tmp_path):
+    plain = write_placed(VOXELS, tmp_path / "a.nii", sform=GOOD, qform=GOOD).read_bytes()
+    for name, content, what in (
+        ("b.nrrd", plain, "is a NIfTI file that is not compressed"),
+        ("c.mha", gzip.compress(plain), "is compressed with gzip, and not what its name says"),
+        ("d.nii.gz", gzip.compress(gzip.compress(plain)), "is compressed with gzip twice; unpack it once"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(TumorgenError, match=f"{name}: {what}"):
+            read_volume(tmp_path / name)
+
+
 @pytest.mark.parametrize("more", [(1,), (1, 1), (3,), (2, 1), (1, 1, 1)])
 def test_more_dimensions_are_counted(tmp_path, more):
     path = tmp_path / "a.nii"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PAUSE_S = 10.0  # longer than from one turn of the tube to the next; a phase later, or another breath
 STEPS = 10  # a scan of so many blocks with a pause before each goes step by step, as slow scanners do
 SLOWER = 5.0  # than its usual step: a pause of such a scan
+_DAY_S = 24 * 3600.0
 _MOST_TURNS = 4  # phases of a scan
 
 ATTRIBUTES = (
@@ -155,6 +156,8 @@ def _between_pauses(seconds: Sequence[float | None]) -> list[Hashable]:
     known = [each for each in seconds if each is not None]
     if len(known) < len(seconds):
         return [0] * len(seconds)
+    if max(known) < _DAY_S and max(known) - min(known) > _DAY_S / 2:  # times without dates, over midnight
+        known = [each + _DAY_S * (each < _DAY_S / 2) for each in known]
     moments = np.unique(known)
     steps = np.diff(moments)
     longest = max(PAUSE_S, SLOWER * float(np.median(steps))) if len(steps) >= STEPS else PAUSE_S

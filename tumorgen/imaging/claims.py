@@ -21,6 +21,27 @@ LIMIT_GIB = 4.0  # of voxels: 2,000 slices of 512 x 512 as float64; a clinical C
 DEFLATE = 1040  # no deflate stream is longer than 1032 times its file (zlib's technical notes)
 
 
+_NIFTI, _NRRD, _META = "a NIfTI file that is not compressed", "a NRRD file", "a MetaImage file"
+_GZIPPED = "compressed with gzip"
+_NAMED = {  # NIfTI's reader says more of the two
+    **dict.fromkeys((".nii.gz", ".nii"), (_NIFTI, _GZIPPED)),
+    **{".nrrd": (_NRRD,), ".mha": (_META,), ".mhd": (_META,)},
+}
+_OTHERS = {  # what files of other kinds begin with
+    b"\x5c\x01\0\0": _NIFTI,
+    b"\0\0\x01\x5c": _NIFTI,
+    b"\x1f\x8b": _GZIPPED,
+    b"NRRD": _NRRD,
+    b"ObjectType": _META,
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"<": "a web page",
+    b"version https://git-lfs": "a pointer of Git LFS (git lfs pull fetches the file)",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a header says of its voxels.
@@ -107,11 +128,15 @@ def format_of(file: BinaryIO, path: Path) -> str:
     TumorgenError
         The file is DICOM, or its format is not read.
     """
-    if is_dicom(first_bytes(file, 132, path)):
+    start = first_bytes(file, 132, path)
+    if is_dicom(start):
         raise TumorgenError(f"{path}: is a DICOM file; give `tumorgen liver-mask` the folder of its series")
     extension = extension_of(path)
     if not extension:
         raise TumorgenError(f"{path}: is of no format that is read; give one of {', '.join(EXTENSIONS)}")
+    what = next((what for begins, what in _OTHERS.items() if start.startswith(begins)), "")
+    if what and what not in _NAMED[extension]:
+        raise TumorgenError(f"{path}: is {what}, and not what its name says; rename it, unpack it or fetch it again")
     return extension
 
 

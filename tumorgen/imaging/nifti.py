@@ -107,6 +107,8 @@ def _open_header(file: BinaryIO, path: Path) -> tuple[bytes, np.ndarray]:
     if _is_packed(path) == (raw[:2] != _GZIP) and raw:
         _refuse_misnamed(raw, path)
     start = _unpacked_start(raw, path) if _is_packed(path) else raw
+    if start[:2] == _GZIP:
+        raise TumorgenError(f"{path}: is compressed with gzip twice; unpack it once")
     try:
         return start, parse_header(start)
     except TumorgenError as error:
