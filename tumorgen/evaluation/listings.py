@@ -13,7 +13,7 @@ from ..errors import TumorgenError
 from ..tables import NameCheck, fit_names, group_scans, marks_of_scan, read_patients, read_text, rows_of
 
 _PINNED = "source_image_sha256"  # a column that tumorgen's manifests have, and no other table of samples
-_NAMED = "named"  # a mark: the patient, as a table of patients calls him
+_NAMED = "named"  # a mark: the patient, as a table of patients has it
 
 
 @dataclass(frozen=True, slots=True)
