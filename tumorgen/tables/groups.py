@@ -26,11 +26,18 @@ def marks_of_scan(case: str, patient: str = "", fingerprint: str = "", image_sha
 
 def marks_of_records(records: Iterable[Record]) -> dict[str, set[Mark]]:
     """The marks of each case that there are samples of; rows of earlier versions have the digest of its image alone."""
+    said = {
+        (
+            record.plan.case,
+            record.patient,
+            record.files.source_fingerprint if record.files else "",
+            record.plan.source_image_sha256,
+        )
+        for record in records
+    }
     marks: dict[str, set[Mark]] = defaultdict(set)
-    for record in records:
-        plan, files = record.plan, record.files
-        known = (files.patient, files.source_fingerprint) if files else ()
-        marks[plan.case] |= marks_of_scan(plan.case, *known) | {(IMAGE, plan.source_image_sha256)}
+    for scan in said:
+        marks[scan[0]] |= marks_of_scan(*scan)
     return dict(marks)
 
 
