@@ -659,7 +659,7 @@ def test_the_command_makes_images_and_masks_and_lists_the_rest(work, model, capf
     assert "skipped: mixed: 2 files, localizer\n" in result.stderr
     assert re.search(r"^failed: gap: in/gap: 1 slice missing, at 1 place", result.stderr, re.MULTILINE)
     assert result.stderr.count("a model file is code") == 1
-    assert result.stdout.startswith("livers: 2 liver masks, 0 to check, 2 made in ")
+    assert "\nlivers: 2 liver masks, 0 to check, 2 made in " in result.stdout
 
 
 def test_no_patient_gets_out(work, model, capfd):
