@@ -209,3 +209,19 @@ def test_folders_of_organs_are_taken_for_masks(here):
     label = read_volume(DATASET / "labelsTr/a_v0000.nii.gz").array
     assert ((label > 0) == (labels == 5)).all()
     assert command("verify", DATASET, "--images", "ct", "--masks", "organs", "--jobs", 1).exit_code == 0
+
+
+def test_rows_of_earlier_versions_read_a_label_map_as_they_did(here):
+    """Version 0.1.0 took any label for liver, and its rows have no column that says what was chosen."""
+    write_scan("a", "couinaud")
+    made = ("synth", *SCANS, "--label", "any", "--output", "out", "--sizes", "tiny", "--per-scan", 1, "--jobs", 1)
+    assert command(*made).exit_code == 0
+    old = [{k: v for k, v in row.items() if "_labels" not in k} for row in rows(DATASET / "manifest.csv")]
+    with Path("old.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(old[0]))
+        writer.writeheader()
+        writer.writerows(old)
+    Path("old.tumors.csv").write_bytes((DATASET / "tumors.csv").read_bytes())
+    assert command("replay", "old.csv", "--output", "again", "--jobs", 1).exit_code == 0
+    for file in DATASET.rglob("*.nii.gz"):
+        assert file.read_bytes() == (Path("again") / file.relative_to(DATASET)).read_bytes()
