@@ -17,6 +17,7 @@ from phantoms import ball_volume
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
+from tumorgen.evaluation.listings import read_listings
 from tumorgen.fields import column_fields, dump_toml, from_plain
 from tumorgen.generation.run import Run
 from tumorgen.generation.shards import Division, read_division
@@ -29,7 +30,9 @@ from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.settings import Settings, load_settings
 from tumorgen.schema import TABLES, columns_of
+from tumorgen.tables.hosts import read_hosts
 from tumorgen.tables.manifest import Files, read_manifest, recover_manifest, tumors_path
+from tumorgen.tables.patients import read_patients
 from tumorgen.tables.scans import ScanRow, read_scans, write_scans
 from tumorgen.tables.sources import match_sources
 
@@ -164,6 +167,21 @@ def test_cells_of_manifests(data, made):
 def test_tables_of_scans(data, made, tmp_path):
     (tmp_path / "scans.csv").write_bytes(data.draw(anything((made / "scans.csv").read_bytes())))
     survives(read_scans, tmp_path / "scans.csv")
+
+
+@FUZZ
+@given(data=st.data())
+@pytest.mark.parametrize("read", [read_patients, read_hosts, read_listings])
+def test_tables_of_patients_and_of_healthy_scans(data, read, tmp_path):
+    content = b"case,patient,source_fingerprint\n098,Doe,\n099,Doe,0f\n"
+    (tmp_path / "p.csv").write_bytes(data.draw(anything(content)))
+    survives(lambda: list(read(tmp_path / "p.csv")))
+
+
+def test_a_first_line_without_end_is_no_table(tmp_path):
+    (tmp_path / "p.csv").write_text("a" * 200_000)
+    with pytest.raises(TumorgenError, match="not a CSV table"):
+        read_patients(tmp_path / "p.csv")
 
 
 @FUZZ

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import TumorgenError
-from ..tables import NameCheck, fit_names, group_scans, marks_of_scan, read_patients, read_text, rows_of
+from ..tables import NameCheck, columns_in, fit_names, group_scans, marks_of_scan, read_patients, read_text, rows_of
 
 _PINNED = "source_image_sha256"  # a column that tumorgen's manifests have, and no other table of samples
 _NAMED = "named"  # a mark: the patient, as a table of patients has it
@@ -102,8 +101,8 @@ def read_listings(manifest: Path) -> dict[str, Listing]:
         The table cannot be read, a column is missing, a sample is listed twice, or a sample or case is empty.
     """
     text = read_text(manifest)
-    head = {name.strip() for name in next(csv.reader(text.splitlines()[:1]), [])}
-    if {"case", "patient"} <= head and "sample" not in head:
+    columns = columns_in(manifest, text)
+    if {"case", "patient"} <= columns and "sample" not in columns:
         raise TumorgenError(f"{manifest}: is a table of patients, not of samples; give it as --patients")
     listings: dict[str, Listing] = {}
     marks: dict[str, set[tuple[str, str]]] = defaultdict(set)

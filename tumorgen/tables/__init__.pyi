@@ -1,4 +1,4 @@
-from .codec import cells_of, parse_row, read_text, rows_of, write_table
+from .codec import cells_of, columns_in, parse_row, read_text, rows_of, write_table
 from .groups import (
     VOXELS,
     Marks,
@@ -49,6 +49,7 @@ __all__ = [
     "Sources",
     "append_manifest",
     "cells_of",
+    "columns_in",
     "describe_copies",
     "find_sources",
     "fit_names",

@@ -88,6 +88,21 @@ def read_text(path: Path, *, torn: bool = False) -> str:
         raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as UTF-8") from error
 
 
+def columns_in(path: Path, text: str) -> frozenset[str]:
+    """Names of the columns in a table's text, to tell what kind of table it is before its rows are read.
+
+    Raises
+    ------
+    TumorgenError
+        The text is not CSV.
+    """
+    first = _LINE.match(text)
+    try:
+        return frozenset(name.strip() for name in next(csv.reader([first[0] if first else ""]), []))
+    except csv.Error as error:
+        raise TumorgenError(f"{path}: not a CSV table ({error})") from error
+
+
 def rows_of(
     path: Path, text: str, required: Sequence[str], *, unique: str = "", blank: Collection[str] = ()
 ) -> Iterator[tuple[str, Row]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from ..errors import TumorgenError
 from ..imaging import extension_of
 from ..wording import few, plural
-from .codec import read_text, rows_of
+from .codec import columns_in, read_text, rows_of
 
 COLUMNS = ("case", "patient")
 _LIKENESSES: Mapping[str, Callable[[str], str]] = {  # in what two names may differ and still mean one case
@@ -90,8 +89,7 @@ def read_patients(path: Path) -> dict[str, str]:
         The table cannot be read, has other columns, lists a case twice, or a cell of it is empty.
     """
     text = read_text(path)
-    head = next(csv.reader(text.splitlines()[:1]), [])
-    if "sample" in (name.strip() for name in head):
+    if "sample" in columns_in(path, text):
         raise TumorgenError(
             f"{path}: has a column `sample`; a table of patients has the columns case (the scan) and patient (whose it"
             " is): rename sample to case, and what says the patient to patient"
