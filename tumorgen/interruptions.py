@@ -84,13 +84,12 @@ def ignored_interruptions_repeated() -> Iterator[None]:
     before, timers = sys.unraisablehook, list[threading.Timer]()
 
     def repeat(ignored: sys.UnraisableHookArgs) -> None:
+        # Later and by another thread: what is raised in here is ignored, too.
         if not isinstance(ignored.exc_value, KeyboardInterrupt):
             before(ignored)
             return
         number = getattr(ignored.exc_value, "signal", signal.SIGINT)
-        timers.append(
-            threading.Timer(_AGAIN_S, signal.raise_signal, (number,))
-        )  # raised here it would be ignored again
+        timers.append(threading.Timer(_AGAIN_S, signal.raise_signal, (number,)))
         timers[-1].start()
 
     sys.unraisablehook = repeat
