@@ -38,12 +38,16 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def as_unwritable(path: Path) -> Iterator[None]:
-    """What the system refuses in this block is a `TumorgenError`: the file or folder cannot be written."""
+def as_unwritable(path: Path, remedy: str = "") -> Iterator[None]:
+    """What the system refuses in this block is a `TumorgenError`: the file or folder cannot be written.
+
+    `remedy` says what to do then.
+    """
     try:
         yield
     except OSError as error:
-        raise TumorgenError(f"{path}: cannot be written ({error.strerror or error})") from error
+        reason = f"{path}: cannot be written ({error.strerror or error})"
+        raise TumorgenError(f"{reason}; {remedy}" if remedy else reason) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,15 +236,15 @@ def scratch_folder(parent: Path | None = None, *, prefix: str = "tumorgen-") -> 
     TumorgenError
         It cannot be made, or not be removed; or there is no folder for temporary files.
     """
-    where = parent or temporary_folder()
+    where, remedy = parent or temporary_folder(), "" if parent else "temporary files go there: set TMPDIR to another"
     made: tempfile.TemporaryDirectory[str] | None = None
     try:
-        with interruptions_held(), as_unwritable(where):
+        with interruptions_held(), as_unwritable(where, remedy):
             made = tempfile.TemporaryDirectory(prefix=prefix, dir=where)
         yield Path(made.name)
     finally:
         if made is not None:
-            with interruptions_held(), as_unwritable(where):
+            with interruptions_held(), as_unwritable(where, remedy):
                 made.cleanup()
 
 
@@ -270,12 +270,9 @@ def refuse_unwritable(folder: Path, remedy: str) -> None:
     TumorgenError
         They cannot; `remedy` says what to do then.
     """
-    try:
-        with interruptions_held():
-            nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-            tempfile.TemporaryDirectory(prefix=PARTIAL, dir=nearest).cleanup()
-    except OSError as error:
-        raise TumorgenError(f"{folder}: cannot be written ({error.strerror or error}); {remedy}") from error
+    with as_unwritable(folder, remedy), interruptions_held():
+        nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        tempfile.TemporaryDirectory(prefix=PARTIAL, dir=nearest).cleanup()
 
 
 def remove_folder(folder: Path) -> None:
