@@ -143,6 +143,7 @@ def test_of_some_patches_a_slab_is_left_and_no_liver_beside_it(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_the_recipe_makes_a_model_folder_that_liver_mask_runs(tmp_path):
     """Two iterations learn nothing; what is asserted is that every step hands the next what it needs."""
     around = {**os.environ, "PYTHONPATH": str(ROOT / "recipes"), "OMP_NUM_THREADS": "1"}
