@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from .common import as_usage_error
+
 
 @click.command(
     epilog="""\b
@@ -21,8 +23,6 @@ def recipes(name: str | None) -> None:
     NAME`, which takes a file, too.
     """
     from tumorgen.method import DEFAULT_RECIPE, RECIPES, VARIATIONS, find_settings
-
-    from .common import as_usage_error
 
     if name:
         with as_usage_error():

@@ -260,7 +260,7 @@ class TestFiles:
         lengths: list[int] = []
         monkeypatch.setattr(folder, "draw_phantom", lambda *_, **__: tiny[0])
         monkeypatch.setattr(folder, "write_volume", lambda *_: None)
-        monkeypatch.setattr(folder, "write_table", lambda table, names, rows: lengths.append(len(list(rows))))
+        monkeypatch.setattr(folder, "write_records", lambda table, kind, rows: lengths.append(len(list(rows))))
         write_phantoms(tmp_path, 100, **TINY)
         assert lengths[-1] == 100
         assert lengths == sorted(lengths)

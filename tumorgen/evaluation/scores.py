@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 
 from ..errors import TumorgenError
 from ..fields import About, check_domains, columns
-from ..tables import NameCheck, cells_of, parse_row, read_text, rows_of, write_table
+from ..tables import NameCheck, parse_row, read_text, rows_of, write_records
 
 CASES = "cases.csv"
 LESIONS = "lesions.csv"
@@ -163,8 +163,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     TumorgenError
         The folder cannot be written to.
     """
-    write_table(folder / CASES, columns(CaseScore), (cells_of(CaseScore, one) for one in evaluation.cases))
-    write_table(folder / LESIONS, columns(LesionScore), (cells_of(LesionScore, one) for one in evaluation.lesions))
+    write_records(folder / CASES, CaseScore, evaluation.cases)
+    write_records(folder / LESIONS, LesionScore, evaluation.lesions)
 
 
 def read_evaluation(folder: Path) -> Evaluation:

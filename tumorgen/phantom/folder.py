@@ -12,7 +12,7 @@ from ..fields import columns
 from ..imaging import Index, Triple, refuse_unwritable, write_volume
 from ..parallel import Case, Start, map_cases, no_progress
 from ..seeds import stable_rng
-from ..tables import cells_of, parse_row, read_text, rows_of, write_table
+from ..tables import parse_row, read_text, rows_of, write_records
 from .scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM, Phantom, draw_phantom
 from .tissues import Phase
 
@@ -82,8 +82,7 @@ def write_phantoms(
         records[made.case] = made
         if number >= due or number == len(todo):  # a table that grows is not written again for each of its rows
             due = number + 1 + number // _ROWS
-            rows = (cells_of(PhantomRecord, records[case]) for case in sorted(records))
-            write_table(table, columns(PhantomRecord), rows)
+            write_records(table, PhantomRecord, (records[case] for case in sorted(records)))
     return [records[record.case] for record in wanted]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..fields import columns
 from ..figures import page_environment, save_figure, svg_of
 from ..imaging import whole_file
 from ..seeds import stable_rng
-from ..tables import cells_of, write_table
+from ..tables import cells_of, write_records, write_table
 from .appearance import PROFILE_MM, Appearance
 from .audit_charts import SYNTHETIC, draw_histograms, draw_profiles
 from .audit_sheets import KeyRow, choose_pairs, draw_pairs, shuffle_pairs
@@ -64,7 +64,7 @@ def write_audit(audit: Audit, real: MeasuredSet, synthetic: MeasuredSet, output:
         shuffled, key = shuffle_pairs(pairs, stable_rng(audit.seed, "blind"))
         save_figure(draw_pairs(pairs, blind=False), output / PAIRS)
         save_figure(draw_pairs(shuffled, blind=True), output / BLIND)
-        _write_records(output / BLIND_KEY, KeyRow, key)
+        write_records(output / BLIND_KEY, KeyRow, key)
     plots = {name: svg_of(draw(real, synthetic), name) for name, draw in figures.items()}
     _write_page(audit, plots, output / PAIRS if pairs else None, output / AUDIT_PAGE)
 
@@ -98,9 +98,9 @@ def _without_nan(value: Any) -> Any:
 
 def _write_tables(audit: Audit, real: MeasuredSet, synthetic: MeasuredSet, output: Path) -> None:
     """Write what is compared, and what was measured of every lesion and scan of both sets."""
-    _write_records(output / "comparison.csv", Comparison, audit.comparisons)
-    _write_records(output / "shares.csv", ShareComparison, audit.shares)
-    _write_records(output / "giveaways.csv", Giveaway, (each for one in audit.verdicts for each in one.giveaways))
+    write_records(output / "comparison.csv", Comparison, audit.comparisons)
+    write_records(output / "shares.csv", ShareComparison, audit.shares)
+    write_records(output / "giveaways.csv", Giveaway, (each for one in audit.verdicts for each in one.giveaways))
     lesions = [*real.lesions, *synthetic.lesions]
     kinds = (LesionPlace, LesionShape, Appearance)
     write_table(
@@ -135,10 +135,6 @@ def _scan_cells(name: str, each: MeasuredScan) -> dict[str, str]:
     scan = each.scan
     named = {"set": name, "scan": scan.case, "host": scan.host, "patient": scan.patient, "note": each.note}
     return named | cells_of(TumorBurden, each.burden)
-
-
-def _write_records(path: Path, kind: type, records: Iterable[Any]) -> None:
-    write_table(path, columns(kind), (cells_of(kind, record) for record in records))
 
 
 def _save_plot(figure: Figure, path: Path) -> None:

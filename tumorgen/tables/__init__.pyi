@@ -1,4 +1,4 @@
-from .codec import cells_of, columns_in, parse_row, read_text, rows_of, write_table
+from .codec import cells_of, columns_in, parse_row, read_text, rows_of, write_records, write_table
 from .groups import (
     VOXELS,
     Marks,
@@ -78,5 +78,6 @@ __all__ = [
     "with_patients",
     "write_hosts",
     "write_manifest",
+    "write_records",
     "write_table",
 ]

@@ -193,6 +193,17 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
             file.write(text_of(columns, [row], header=False))
 
 
+def write_records(path: Path, kind: type, records: Iterable[Any]) -> None:
+    """Write a table of records of one kind, in their order; it appears whole or not at all.
+
+    Raises
+    ------
+    TumorgenError
+        The folder cannot be written to.
+    """
+    write_table(path, columns(kind), (cells_of(kind, record) for record in records))
+
+
 def cells_of(kind: type, record: Any) -> Row:
     """Text of each column of a record, numbers as short as they read back the same; empty cells for None."""
     return {name: "" if record is None else _cell(getattr(record, name)) for name in columns(kind)}

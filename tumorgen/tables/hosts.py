@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ..fields import About, blank_columns, columns, required_columns
+from ..fields import About, blank_columns, required_columns
 from ..imaging import refuse_unsafe_name
-from .codec import cells_of, parse_row, read_text, rows_of, write_table
+from .codec import parse_row, read_text, rows_of, write_records
 from .groups import Mark, marks_of_scan
 from .manifest import Patient
 from .scans import Fingerprint, TrustedForm
@@ -60,5 +60,4 @@ def write_hosts(rows: Iterable[HostRow], path: Path) -> None:
     TumorgenError
         The folder cannot be written to.
     """
-    ordered = sorted(rows, key=lambda row: row.case)
-    write_table(path, columns(HostRow), (cells_of(HostRow, row) for row in ordered))
+    write_records(path, HostRow, sorted(rows, key=lambda row: row.case))

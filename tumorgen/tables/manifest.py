@@ -47,8 +47,21 @@ Patient = Annotated[
 ]
 
 
+class _OfMask:
+    """What rows that name a mask have in common."""
+
+    __slots__ = ()
+    liver_labels: LiverLabels
+    real_tumor_labels: RealTumorLabels
+
+    @property
+    def labels(self) -> LabelChoice:
+        """What the labels of the mask are."""
+        return LabelChoice.of_cells(self.liver_labels, self.real_tumor_labels)
+
+
 @dataclass(frozen=True, slots=True)
-class Files:
+class Files(_OfMask):
     """Where a sample comes from, what was written of it, and with which versions."""
 
     tumors_placed: Annotated[int, About("number of tumours in the sample")]
@@ -70,11 +83,6 @@ class Files:
     trusted_form: TrustedForm = ""
     patient: Patient = ""
     source_fingerprint: Fingerprint = ""
-
-    @property
-    def labels(self) -> LabelChoice:
-        """What the labels of the mask are."""
-        return LabelChoice.of_cells(self.liver_labels, self.real_tumor_labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(_OfMask):
     """A scan's files and whose it is, of a sample that is planned and not yet made."""
 
     source_image: SourceImage
@@ -107,11 +115,6 @@ class Sources:
     real_tumor_labels: RealTumorLabels = ""
     trusted_form: TrustedForm = ""
     patient: Patient = ""
-
-    @property
-    def labels(self) -> LabelChoice:
-        """What the labels of the mask are."""
-        return LabelChoice.of_cells(self.liver_labels, self.real_tumor_labels)
 
 
 @dataclass(frozen=True, slots=True)

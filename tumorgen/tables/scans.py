@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated
 
 from ..errors import TumorgenError
-from ..fields import FINITE, About, blank_columns, check_domains, columns, required_columns
+from ..fields import FINITE, About, blank_columns, check_domains, required_columns
 from ..imaging import refuse_unsafe_name
 from ..method import size_along, spacing_along
-from .codec import cells_of, parse_row, read_text, rows_of, write_table
+from .codec import parse_row, read_text, rows_of, write_records
 
 SCANS = Path("manifests") / "scans.csv"
 STATUSES = ("ok", "check", "failed")
@@ -111,8 +111,7 @@ def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
     TumorgenError
         The folder cannot be written to.
     """
-    ordered = sorted(rows, key=lambda row: row.case)
-    write_table(path, columns(ScanRow), (cells_of(ScanRow, row) for row in ordered))
+    write_records(path, ScanRow, sorted(rows, key=lambda row: row.case))
 
 
 def record_scan(row: ScanRow, path: Path = SCANS) -> None:
