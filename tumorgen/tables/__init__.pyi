@@ -1,4 +1,4 @@
-from .codec import cells_of, columns_in, parse_row, read_text, rows_of, write_records, write_table
+from .codec import cells_of, columns_in, parse_row, read_text, rows_of, text_of, write_records, write_table
 from .groups import (
     VOXELS,
     Marks,
@@ -74,6 +74,7 @@ __all__ = [
     "sort_records",
     "sources_of_scans",
     "spread_samples",
+    "text_of",
     "tumors_path",
     "with_patients",
     "write_hosts",
