@@ -17,6 +17,8 @@ DATASET := demo/nnUNet_raw/Dataset501_SynthLiver
 # matplotlib keeps its font cache in the environment instead of in the home folder.
 FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
 SLOW := OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(JOBS) --dist load --maxschedchunk 1 --durations=10
+# What pytest remembers, so that the last lines of a long log name what failed in either part.
+FAILED := $(BIN)/python -c 'import json, pathlib as p; print(*json.loads(p.Path(".pytest_cache/v/cache/lastfailed").read_text()), sep="\n")'
 export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
@@ -60,7 +62,7 @@ test: $(READY)  ## Run all tests, the fast ones first, and say of both how they 
 	slow=; $(FAST) $(ARGS); fast=$$?; \
 	[ $$fast = 2 ] || { $(SLOW) $(ARGS); slow=$$?; }; \
 	echo "== fast tests: $$(told $$fast); slow tests: $$(told "$$slow")"; \
-	case $$fast$$slow in 00|05|50) ;; *) exit 1;; esac
+	case $$fast$$slow in 00|05|50) ;; *) $(FAILED); exit 1;; esac
 
 quick: $(READY)  ## Run the fast tests only
 	$(FAST) $(ARGS)
