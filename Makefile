@@ -46,14 +46,17 @@ locked:  ## Make the environment as requirements-dev.lock has it, version by ver
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-demo: $(READY)  ## Run everything on two phantoms, afresh: demo/ gets scans, their livers, a dataset, its proof and pictures
+demo: $(READY)  ## Run everything on two phantoms, afresh: demo/ gets scans, their livers, a dataset, its proof and pictures, a reader study
 	rm -rf demo
 	$(BIN)/tumorgen phantom demo --count 2
 	$(BIN)/tumorgen liver-mask demo/images demo/livers --scans demo/scans.csv --jobs $(JOBS)
 	$(BIN)/tumorgen synth --scans demo/scans.csv --output demo/nnUNet_raw --dataset-id 501 --per-scan 5
 	$(BIN)/tumorgen verify $(DATASET)
 	$(BIN)/tumorgen preview $(DATASET) --output demo/preview
-	@echo "Done. Look at demo/preview; the dataset is $(DATASET)."
+	$(BIN)/tumorgen turing make --real $(DATASET) --synthetic $(DATASET) --count 2 --share-real 0.5 --output demo/study
+	$(BIN)/tumorgen turing export demo/study demo/website
+	@echo "Done. Look at demo/preview; the dataset is $(DATASET). \`tumorgen turing serve demo/study\` asks you which tumours are real"
+	@echo "(phantoms have none: the dataset plays both parts)."
 
 # pytest exits with 2 where it was interrupted or cannot begin, which is so for the slow tests, too, and with 5 where
 # ARGS selects none.

@@ -36,6 +36,7 @@ from .replay import replay
 from .robustness import robustness
 from .synth import synth
 from .trainer_path import trainer_path
+from .turing import turing
 from .verify import verify
 from .worst import worst
 
@@ -57,7 +58,7 @@ No data at hand? This runs everything on a phantom:
 
 SECTIONS = {
     "Make training data": (liver_mask, synth, merge, replay, remove, phantom),
-    "Check it": (verify, preview, audit),
+    "Check it": (verify, preview, audit, turing),
     "Train with tumours drawn on the fly": (healthy, trainer_path),
     "Measure a model": (evaluate, robustness, worst),
     "Choose how tumours are drawn": (recipes, fit),

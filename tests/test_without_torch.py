@@ -26,6 +26,8 @@ COMMANDS = [
     f"worst evaluated {MADE}/manifest.csv --output worst.csv --count 1 --jobs 1",
     f"audit {MADE} --real {MADE} --output audited --jobs 1",
     f"fit {MADE} --output fitted.toml --jobs 1",
+    f"turing make --real {MADE} --synthetic {MADE} --count 2 --share-real 0.5 --output reading --jobs 1",
+    "turing export reading website",
     "recipes",
     f"remove {MADE} --case ball_1",
     "phantom made --count 1 --shape 40 64 64",

@@ -135,7 +135,7 @@ def score_page(scored: Scored) -> str:
 
 
 def _share(value: float) -> str:
-    return NONE if math.isnan(value) else f"{value:.1%}"
+    return NONE if math.isnan(value) else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def _percent(found: ConfidenceInterval) -> str:
@@ -156,7 +156,7 @@ def _describe(reader: ReaderScore) -> str:
     if not called:
         return f"{reader.reader} calls no case real or synthetic."
     found = reader.accuracy
-    told = f"{reader.reader} is right in {found.value:.1%} of {called} cases (95 % interval {_percents(found)})"
+    told = f"{reader.reader} is right in {_share(found.value)} of {called} cases (95 % interval {_percents(found)})"
     if reader.p_guessing >= 0.05:
         return f"{told}: no better and no worse than a coin, as far as so many cases tell."
     return f"{told}: {'better' if found.value > 0.5 else 'worse'} than a coin would be."
