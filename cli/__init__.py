@@ -29,6 +29,7 @@ from .healthy import healthy
 from .liver_mask import liver_mask
 from .merge import merge
 from .phantom import phantom
+from .preprocess import preprocess
 from .preview import preview
 from .recipes import recipes
 from .remove import remove
@@ -46,7 +47,7 @@ EPILOG = """\b
 The main job, in three lines:
   tumorgen liver-mask in/ masks/
   tumorgen synth --per-scan 20
-  nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0
+  tumorgen preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0
 
 \b
 No data at hand? This runs everything on a phantom:
@@ -57,7 +58,7 @@ No data at hand? This runs everything on a phantom:
 
 
 SECTIONS = {
-    "Make training data": (liver_mask, synth, merge, replay, remove, phantom),
+    "Make training data": (liver_mask, synth, preprocess, merge, replay, remove, phantom),
     "Check it": (verify, preview, audit, turing),
     "Train with tumours drawn on the fly": (healthy, trainer_path),
     "Measure a model": (evaluate, robustness, worst),

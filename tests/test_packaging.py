@@ -214,6 +214,7 @@ def test_commands_are_those_of_the_manual() -> None:
         "liver-mask",
         "merge",
         "phantom",
+        "preprocess",
         "preview",
         "recipes",
         "remove",

@@ -1,4 +1,4 @@
-"""Where PyTorch and nnU-Net are not installed, every command runs but the one that finds livers with them."""
+"""Where PyTorch and nnU-Net are not installed, every command runs but two that say what is missing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from phantoms import write_balls
 
 from tumorgen.cli import main
 
-NEEDS_TORCH = {"liver-mask"}
+NEEDS_TORCH = {"liver-mask", "preprocess"}
 MADE = "raw/Dataset501_SynthLiver"
 COMMANDS = [
     "synth --images scans/images --masks scans/masks --output raw --per-scan 2 --sizes small --jobs 1",
@@ -68,16 +69,18 @@ def test_every_other_command_runs(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {}
 
 
-def test_the_other_says_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["liver-mask images masks-found --jobs 1", "preprocess --output raw"])
+def test_the_others_say_what_is_missing(tmp_path: Path, command: str) -> None:
     write_balls(tmp_path, 1, "ball")
+    (tmp_path / "raw" / "Dataset501_Any").mkdir(parents=True)
     done = subprocess.run(
         [sys.executable, "-c", RUNNER],
         cwd=tmp_path,
-        input=json.dumps(["liver-mask images masks-found --jobs 1"]),
+        input=json.dumps([command]),
         capture_output=True,
         text=True,
         check=True,
     )
     (said,) = json.loads(done.stdout).values()
     (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
-    assert "nnU-Net cannot be imported (No module named 'torch')" in line
+    assert "nnU-Net cannot be imported (No module named '" in line
