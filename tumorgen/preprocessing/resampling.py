@@ -159,8 +159,7 @@ class Resampling:
 def find_ranges(values: NDArray[Any], apart: int | None) -> tuple[Floats, Floats]:
     """Smallest and largest of an image (z, y, x), or of each of its slices along an axis: nnU-Net clips to these."""
     axes = tuple(axis for axis in range(3) if axis != apart)
-    low: Any = values.min(axis=axes)
-    high: Any = values.max(axis=axes)
+    low, high = values.min(axis=axes), values.max(axis=axes)
     return np.array(low, np.float64, ndmin=1), np.array(high, np.float64, ndmin=1)
 
 
@@ -195,7 +194,8 @@ def reached_labels(resampling: Resampling, box: Box) -> Box:
 
 def coordinates(old: int, new: int) -> Floats:
     """Where new voxels lie between old ones along an axis, as scipy.ndimage.zoom reckons it, to the last bit."""
-    return (np.arange(new) + 0.5) * (old / new) - 0.5
+    places: Floats = (np.arange(new, dtype=np.float64) + 0.5) * (old / new) - 0.5
+    return places
 
 
 def _places(resampling: Resampling, axis: int, part: slice) -> Floats:
