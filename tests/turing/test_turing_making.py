@@ -100,6 +100,22 @@ def test_the_same_seed_draws_the_same_study_and_another_one_another(made, sets, 
     assert other.rows != found.rows
 
 
+def test_voxels_as_large_as_the_fields_are_shown_as_they_are(made, sets):
+    """No value of these is interpolated; the scans with finer voxels are."""
+    study, found = made
+    for row in found.rows:
+        if row.kind == "real":
+            scan = nib.load(sets[0] / "images" / f"{row.source}_0000.nii.gz")
+            shown = np.asarray(nib.load(case_file(study, row.case)).dataobj)
+            whole = np.clip(np.rint(np.asarray(scan.dataobj)), LOWEST_HU, HIGHEST_HU)
+            middle = shown[10:-10, 10:-10, 5:-5]
+            same = [
+                whole[i : i + middle.shape[0], j : j + middle.shape[1], k : k + middle.shape[2]]
+                for i, j, k in np.ndindex(*(n - m + 1 for n, m in zip(whole.shape, middle.shape, strict=True)))
+            ]
+            assert any(np.array_equal(part, middle) for part in same)
+
+
 def test_a_case_without_tumour_or_that_cannot_be_read_is_replaced(tmp_path):
     real, synthetic = write_sets(tmp_path, 2, 1)
     write_scan(real, "clean", (5.0, 3.0, 3.0), tumor=False)
@@ -110,6 +126,20 @@ def test_a_case_without_tumour_or_that_cannot_be_read_is_replaced(tmp_path):
     with pytest.raises(TumorgenError, match="2 patients with a real tumour that can be shown, and 3 are needed"):
         make_study(Wanted(real, synthetic, count=4, share_real=0.75), tmp_path / "more", jobs=1)
     assert not (tmp_path / "more").exists()
+
+
+def test_an_image_of_other_greys_is_named_and_nothing_is_left(tmp_path):
+    """Windowed, as some public copies of real scans are: its greys alone would tell."""
+    real, synthetic = write_sets(tmp_path, 1, 1)
+    image = nib.load(real / "images" / "liver_0_0000.nii.gz")
+    clipped = np.clip(np.asarray(image.dataobj), -160, 240)
+    nib.save(nib.Nifti1Image(clipped, image.affine), real / "images" / "liver_0_0000.nii.gz")
+    wanted = Wanted(real, synthetic, count=2, share_real=0.5)
+    with pytest.raises(TumorgenError, match=r"liver_0_0000\.nii\.gz: not a CT in HU.* make the study again"):
+        make_study(wanted, tmp_path / "study", jobs=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["annotated", "made"]
+    nib.save(nib.Nifti1Image(clipped * np.float32(4), image.affine), real / "images" / "liver_0_0000.nii.gz")
+    assert len(make_study(wanted, tmp_path / "study", jobs=1).rows) == 2
 
 
 def test_a_patient_of_both_sets_is_shown_once(tmp_path):

@@ -30,12 +30,12 @@ _SUPPORT = 6  # voxels around what is resampled, for the spline and the blur
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Where the liver and the tumour of a case lie. Points are (x, y, z) and spacings (z, y, x), LPS mm.
+    """Where the liver and the tumour of a case lie. Points are (x, y, z), LPS mm.
 
     Attributes
     ----------
-    spacing_mm
-        Of its voxels, axial slices along the first axis.
+    geometry
+        Of its voxels, axes closest to the patient's, axial slices along the first.
     liver_center_mm, liver_size_mm
         Middle of the box around the liver with its tumours, along the patient's axes; and its lengths (x, y, z).
     tumor_mm, tumor_radius_mm
@@ -44,7 +44,7 @@ class Survey:
         How many tumours are large enough to be seen (`realism.find_lesions`).
     """
 
-    spacing_mm: Triple
+    geometry: Geometry
     liver_center_mm: Triple
     liver_size_mm: Triple
     tumor_mm: Triple
@@ -83,7 +83,7 @@ def survey_case(label_file: Path, trust: str = "") -> Survey:
     corners = np.array(list(_corners(geometry, bounding_box(labels.array >= LIVER))))
     low, high = corners.min(axis=0), corners.max(axis=0)
     return Survey(
-        geometry.spacing_mm,
+        geometry,
         _triple((low + high) / 2),
         _triple(high - low),
         geometry.to_mm(largest.center),
@@ -98,11 +98,22 @@ def common_field(surveys: Iterable[Survey]) -> Field:
     On a finer grid those of coarse voxels would look smoother than the others.
     """
     found = list(surveys)
-    z, y, x = np.max([each.spacing_mm for each in found], axis=0)
+    z, y, x = np.max([each.geometry.spacing_mm for each in found], axis=0)
     spacing = float(z), float(max(y, x)), float(max(y, x))
     size = np.max([each.liver_size_mm for each in found], axis=0)[::-1] + 2 * MARGIN_MM
     depth, height, width = (int(np.ceil(length / s)) for length, s in zip(size, spacing, strict=True))
     return Field((depth, height, width), spacing)
+
+
+def place_field(survey: Survey, field: Field) -> Triple:
+    """Middle (x, y, z) of the field in a case: that of its liver, moved by less than half a voxel, LPS mm.
+
+    So voxels of the field lie on those of the scan where both are as large, and nothing is interpolated.
+    """
+    corner = survey.geometry.to_index(field.geometry(survey.liver_center_mm).origin_mm)
+    z, y, x = (float(round(i)) for i in corner)
+    origin, half = np.array(survey.geometry.to_mm((z, y, x))), np.array(field.geometry().origin_mm)
+    return _triple(origin - half)
 
 
 def blind_case(image_file: Path, label_file: Path, survey: Survey, field: Field, trust: str = "") -> Volume:
@@ -116,11 +127,9 @@ def blind_case(image_file: Path, label_file: Path, survey: Survey, field: Field,
     TumorgenError
         The image cannot be read, is no CT in HU, or does not lie on the grid of its labels.
     """
-    read = read_ct(image_file, trust)
-    image = to_lps(read)
-    refuse_misfit(label_file, read_labels(label_file, trust).geometry, image_file, image.geometry)
-    target = field.geometry(survey.liver_center_mm)
-    hu = resample_ct(image, target)
+    image = to_lps(read_ct(image_file, trust))
+    refuse_misfit(label_file, survey.geometry, image_file, image.geometry)
+    hu = resample_ct(image, field.geometry(place_field(survey, field)))
     shown = np.clip(np.rint(hu), LOWEST_HU, HIGHEST_HU).astype(np.int16)
     return Volume(shown, field.geometry())
 

@@ -11,29 +11,27 @@ from pathlib import Path
 from ..dataset import write_json
 from ..errors import TumorgenError, as_unwritable
 from .page_files import page_files
-from .study import CASES, STUDY, case_file, plain_study, read_study
+from .study import CASES, STUDY, case_file, plain_study, read_study, whole_folder
 
 
 def export_study(study: Path, folder: Path) -> int:
     """Write a study into a new folder, and return the number of its cases.
 
-    The folder is whole when its `index.html` is there, which is copied last.
+    The folder appears whole, or not at all.
 
     Raises
     ------
     TumorgenError
         The folder holds something or cannot be written to, or the study cannot be read.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise TumorgenError(f"{folder}: is there already; give a new folder")
     if folder.absolute().is_relative_to(study.absolute()):
         raise TumorgenError(f"{folder}: lies in the study, beside its key; give a folder elsewhere")
     shown = read_study(study)
-    with as_unwritable(folder):
-        (folder / CASES).mkdir(parents=True, exist_ok=True)
+    with whole_folder(folder) as made, as_unwritable(folder):
+        (made / CASES).mkdir()
         for case in sorted(shown.starts_mm):
-            shutil.copyfile(case_file(study, case), case_file(folder, case))
-        write_json({**plain_study(shown), "answers": "download"}, folder / STUDY)
-        for name, (path, _) in reversed(page_files().items()):
-            shutil.copyfile(path, folder / name)
+            shutil.copyfile(case_file(study, case), case_file(made, case))
+        write_json({**plain_study(shown), "answers": "download"}, made / STUDY)
+        for name, (path, _) in page_files().items():
+            shutil.copyfile(path, made / name)
     return len(shown.starts_mm)

@@ -19,9 +19,9 @@ from ..seeds import stable_rng
 from ..tables import fit_names, read_patients
 from ..wording import plural
 from .answers import answers_file
-from .blinding import Field, Survey, blind_case, common_field, survey_case
+from .blinding import Field, Survey, blind_case, common_field, place_field, survey_case
 from .drawing import KINDS, Candidate, count_kinds, number_cases, order_cases, queue_patients
-from .study import DRAWN, STUDY, KeyRow, Shown, case_file, plain_study, write_key
+from .study import DRAWN, STUDY, KeyRow, Shown, case_file, plain_study, whole_folder, write_key
 
 Surveyed = tuple[Candidate, Survey]
 
@@ -71,38 +71,36 @@ def make_study(
 ) -> Made:
     """Draw a study and write it into a new folder.
 
-    A case that cannot be read, or has no tumour, is replaced by another. The study is whole when its `study.json` is
-    there, which is written last. `jobs` are processes; `survey` and `start` show the progress of looking at labels and
-    of writing cases.
+    A case whose labels cannot be read, or have no tumour, is replaced by another. The folder appears whole, or not at
+    all. `jobs` are processes; `survey` and `start` show the progress of looking at labels and of writing cases.
 
     Raises
     ------
     TumorgenError
         The folder holds something; a set cannot be found; too few patients have a tumour; or a case cannot be written.
     """
-    _refuse_occupied(study)
     refuse_twins("reader", [name.lower() for name in wanted.readers])
     for name in wanted.readers:
         answers_file(study, name)
     numbers = count_kinds(wanted.count, wanted.share_real)
-    candidates, failures, notes = _candidates(wanted)
-    drawn, lost = _draw(wanted, candidates, numbers, jobs, survey)
-    field = common_field(found for _, found in drawn)
-    names = number_cases(len(drawn), stable_rng(wanted.seed, "numbers"))
-    named = sorted(zip(names, drawn, strict=True))
-    _write_cases(study, named, field, wanted.trust, jobs, start)
-    rows = tuple(_key_row(name, *each) for name, each in named)
-    write_key(study, rows)
-    write_json(_drawn_from(wanted), study / DRAWN)
-    orders = {name: order_cases(names, stable_rng(wanted.seed, "order", name)) for name in wanted.readers}
-    starts = {name: _start_of(found) for name, (_, found) in named}
-    write_json(plain_study(Shown(secrets.token_hex(8), orders, starts)), study / STUDY)
+    with whole_folder(study) as folder:
+        candidates, failures, notes = _candidates(wanted)
+        drawn, lost = _draw(wanted, candidates, numbers, jobs, survey)
+        field = common_field(found for _, found in drawn)
+        named = sorted(zip(number_cases(len(drawn), stable_rng(wanted.seed, "numbers")), drawn, strict=True))
+        _write_cases(folder, named, field, wanted.trust, jobs, start)
+        rows = tuple(_key_row(name, candidate, found, field) for name, (candidate, found) in named)
+        write_key(folder, rows)
+        write_json(_drawn_from(wanted), folder / DRAWN)
+        write_json(plain_study(_shown(wanted, named, field)), folder / STUDY)
     return Made(rows, field, (*failures, *lost), notes)
 
 
-def _refuse_occupied(study: Path) -> None:
-    if study.exists() and (not study.is_dir() or any(study.iterdir())):
-        raise TumorgenError(f"{study}: is there already; give a new folder, so that no answers are lost")
+def _shown(wanted: Wanted, named: Sequence[tuple[str, Surveyed]], field: Field) -> Shown:
+    """What the page is told: an id, an order for each reader, and where cases begin."""
+    names = [name for name, _ in named]
+    orders = {name: order_cases(names, stable_rng(wanted.seed, "order", name)) for name in wanted.readers}
+    return Shown(secrets.token_hex(8), orders, {name: _start_of(found, field) for name, (_, found) in named})
 
 
 def _candidates(wanted: Wanted) -> tuple[dict[str, list[Candidate]], tuple[Failure, ...], tuple[str, ...]]:
@@ -171,7 +169,7 @@ def _write_cases(
     cases = [Case(each, each[1][0].case) for each in named]
     for result in map_cases(work, cases, jobs, start=start):
         if isinstance(result, Failure):
-            raise TumorgenError(f"{result.name}: {result.reason}; mend it or take it out, and make the study again")
+            raise TumorgenError(f"{result.reason}; mend it or take it out, and make the study again")
 
 
 def _write_case(named: tuple[str, Surveyed], study: Path, field: Field, trust: str) -> None:
@@ -180,15 +178,15 @@ def _write_case(named: tuple[str, Surveyed], study: Path, field: Field, trust: s
     write_volume(shown, case_file(study, name))
 
 
-def _key_row(name: str, candidate: Candidate, found: Survey) -> KeyRow:
-    x, y, z = (round(value, 3) for value in found.liver_center_mm)
+def _key_row(name: str, candidate: Candidate, found: Survey, field: Field) -> KeyRow:
+    x, y, z = (round(value, 3) for value in place_field(found, field))
     radius = round(found.tumor_radius_mm, 2)
     return KeyRow(name, candidate.kind, candidate.case, candidate.patient, found.tumors, radius, x, y, z)
 
 
-def _start_of(found: Survey) -> tuple[float, float, float]:
+def _start_of(found: Survey, field: Field) -> tuple[float, float, float]:
     """Where a case begins: its largest tumour, from the middle of the field."""
-    x, y, z = (round(t - c, 1) for t, c in zip(found.tumor_mm, found.liver_center_mm, strict=True))
+    x, y, z = (round(t - c, 1) for t, c in zip(found.tumor_mm, place_field(found, field), strict=True))
     return x, y, z
 
 

@@ -10,14 +10,16 @@ STUDY/key/drawn.json   from what it was drawn
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..errors import TumorgenError
+from ..errors import TumorgenError, as_unwritable
 from ..fields import About, check_domains, required_columns
-from ..imaging import Triple
+from ..imaging import PARTIAL, Triple, scratch_folder
+from ..interruptions import interruptions_held
 from ..tables import parse_row, read_text, rows_of, write_records
 from .drawing import KINDS
 
@@ -63,6 +65,29 @@ class KeyRow:
 
     def __post_init__(self) -> None:
         check_domains(self)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which appears as `folder` when the block ends, whole, or not at all.
+
+    Raises
+    ------
+    TumorgenError
+        There is something in the folder already, or it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TumorgenError(f"{folder}: is there already; give a new folder")
+    with as_unwritable(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(folder.absolute().parent, prefix=PARTIAL) as scratch:
+        made = scratch / folder.name
+        made.mkdir()
+        yield made
+        with as_unwritable(folder), interruptions_held():
+            if folder.exists():
+                folder.rmdir()
+            made.rename(folder)
 
 
 def case_file(study: Path, case: str) -> Path:

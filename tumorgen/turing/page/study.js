@@ -194,6 +194,11 @@ function complain(what) {
   $('problem').textContent = what;
 }
 
+function complainHere(error) {
+  $('nothing').textContent = `The study cannot be shown: ${error.message}.`;
+  $('nothing').hidden = false;
+}
+
 function finish() {
   clock.stop();
   ready = false;
@@ -246,21 +251,35 @@ function element(tag, properties) {
 }
 
 async function begin(name) {
+  $('nothing').hidden = true;
+  show('reading');
+  try {
+    await prepareViewer();
+    await takeUp(name);
+  } catch (error) {
+    show('welcome');
+    complainHere(error);
+  }
+}
+
+async function takeUp(name) {
   reader = name;
   order = study.readers[name];
   given = new Map((await store.given(name)).map((answer) => [answer.case, answer]));
   const open = order.findIndex((each) => !given.has(each));
-  show('reading');
-  await prepareViewer();
   if (open < 0) finish();
   else await showCase(open);
 }
 
 async function prepareViewer() {
   if (nv) return;
+  if (!document.createElement('canvas').getContext('webgl2')) {
+    throw new Error('this browser shows no CT, since it has no WebGL 2 (is hardware acceleration off?)');
+  }
   nv = new Niivue({
     backColor: [0, 0, 0, 1], crosshairColor: [0.34, 0.71, 0.91, 0.8], crosshairGap: 12,
     crosshairWidth: CROSSHAIR_MM, crosshairWidthUnit: 'mm', isRadiologicalConvention: true,
+    sagittalNoseLeft: true,
     isColorbar: false, isRuler: false, dragAndDropEnabled: false, viewModeHotKey: '', clipPlaneHotKey: '',
     cycleClipPlaneHotKey: '', loadingText: '', logLevel: 'error', fontMinPx: 12,
     mouseEventConfig: { leftButton: { primary: DRAG_MODE.crosshair }, rightButton: DRAG_MODE.windowing,
@@ -363,8 +382,7 @@ async function start() {
     await welcome();
   } catch (error) {
     show('welcome');
-    $('nothing').textContent = `The study cannot be loaded: ${error.message}.`;
-    $('nothing').hidden = false;
+    complainHere(error);
   }
 }
 
