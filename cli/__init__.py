@@ -28,6 +28,7 @@ from .fit import fit
 from .healthy import healthy
 from .liver_mask import liver_mask
 from .merge import merge
+from .mix import mix
 from .phantom import phantom
 from .preprocess import preprocess
 from .preview import preview
@@ -58,7 +59,7 @@ No data at hand? This runs everything on a phantom:
 
 
 SECTIONS = {
-    "Make training data": (liver_mask, synth, preprocess, merge, replay, remove, phantom),
+    "Make training data": (liver_mask, synth, mix, preprocess, merge, replay, remove, phantom),
     "Check it": (verify, preview, audit, turing),
     "Train with tumours drawn on the fly": (healthy, trainer_path),
     "Measure a model": (evaluate, robustness, worst),

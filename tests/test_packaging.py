@@ -213,6 +213,7 @@ def test_commands_are_those_of_the_manual() -> None:
         "healthy",
         "liver-mask",
         "merge",
+        "mix",
         "phantom",
         "preprocess",
         "preview",

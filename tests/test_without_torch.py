@@ -20,6 +20,7 @@ COMMANDS = [
     f"preview {MADE} --count 1 --jobs 1",
     f"replay {MADE}/manifest.csv --output again --jobs 1",
     f"merge {MADE}",
+    f"mix --real {MADE} --synthetic {MADE} --output raw --jobs 1",
     "healthy --images scans/images --masks scans/masks --output raw --jobs 1",
     "trainer-path",
     "robustness --images scans/images --masks scans/masks --output raw --dataset-id 503 --levels size=8 --jobs 1",

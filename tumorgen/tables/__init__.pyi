@@ -1,6 +1,7 @@
 from .codec import cells_of, columns_in, parse_row, read_text, rows_of, text_of, write_records, write_table
 from .groups import (
     VOXELS,
+    Mark,
     Marks,
     describe_copies,
     group_copies,
@@ -40,6 +41,7 @@ __all__ = [
     "Dial",
     "Files",
     "HostRow",
+    "Mark",
     "Marks",
     "NameCheck",
     "Reading",
