@@ -13,6 +13,7 @@ from .bars import progress
 from .common import note_places, report_failures
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import ANOTHER_OUTPUT, jobs_option, trust_option
+from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.realism import Audit, Verdict
@@ -42,6 +43,7 @@ Examples:
 @click.option("--seed", type=NATURAL, default=0, help="Seed of resamples, folds, forests and networks.")
 @trust_option
 @jobs_option
+@telling
 def audit(
     dataset: Path,
     real: Path,
@@ -88,7 +90,7 @@ def audit(
     )
     if patients:
         for note in fit_names(patients, named, known.hosts | drawn.hosts).notes:
-            click.echo(f"note: {note}")
+            say_note(note)
     found = audit_sets(known, drawn, seed=seed, network=network, jobs=jobs, start=progress("network", "fold"))
     write_audit(found, known, drawn, output)
     _print_audit(found)
@@ -100,6 +102,11 @@ def _print_audit(found: Audit) -> None:
     """Print what the sets hold, how they compare, what tells them apart, and what to keep in mind."""
     from tumorgen.realism import STATISTIC_NAMES
 
+    sum_up(
+        lesions={"real": found.real.lesions, "synthetic": found.synthetic.lesions},
+        medians_outside=[f"{row.statistic}, {row.radius_bin}" for row in found.outside],
+        auc={each.classifier: each.auc.value if each.auc.defined else None for each in found.verdicts},
+    )
     for name, facts in (("real", found.real), ("synthetic", found.synthetic)):
         click.echo(
             f"{name}: {plural(facts.lesions, 'lesion')}, {plural(facts.scans, 'scan')},"
@@ -108,10 +115,12 @@ def _print_audit(found: Audit) -> None:
         )
     click.echo(f"\n{'over all sizes':<38}{'real':>8}{'5 to 95 %':>18}{'synthetic':>11}{'inside':>8}")
     for row in found.overall:
-        band = f"{row.real_low:.2f} to {row.real_high:.2f}"
+        band = f"{row.real_low:z.2f} to {row.real_high:z.2f}"
         mark = "" if row.median_inside else " *"
         name = STATISTIC_NAMES[row.statistic]
-        click.echo(f"{name:<38}{row.real_median:>8.2f}{band:>18}{row.synthetic_median:>11.2f}{row.inside:>8.2f}{mark}")
+        click.echo(
+            f"{name:<38}{row.real_median:>z8.2f}{band:>18}{row.synthetic_median:>z11.2f}{row.inside:>z8.2f}{mark}"
+        )
     conclusive = sum(row.conclusive for row in found.comparisons)
     click.echo(f"{len(found.outside)} of {conclusive} medians, all and by radius, lie outside the real band")
     for statistic in dict.fromkeys(row.statistic for row in found.outside):
@@ -121,17 +130,17 @@ def _print_audit(found: Audit) -> None:
         _print_verdict(verdict)
     click.echo()
     for note in found.notes:
-        click.echo(f"note: {note}")
+        say_note(note)
 
 
 def _print_verdict(verdict: Verdict) -> None:
     """Print how well a classifier tells the sets apart, and the first few things that it goes by."""
     from tumorgen.realism import STATISTIC_NAMES
 
-    limits = f"{verdict.auc.low:.2f} to {verdict.auc.high:.2f}" if verdict.auc.limited else "no interval"
-    told = f"AUC {verdict.auc.value:.2f} ({limits})" if verdict.auc.defined else "no AUC over patients"
-    by_lesion = f", {verdict.auc_by_lesion:.2f} with lesions left out" if verdict.auc_by_lesion >= 0 else ""
+    limits = f"{verdict.auc.low:z.2f} to {verdict.auc.high:z.2f}" if verdict.auc.limited else "no interval"
+    told = f"AUC {verdict.auc.value:z.2f} ({limits})" if verdict.auc.defined else "no AUC over patients"
+    by_lesion = f", {verdict.auc_by_lesion:z.2f} with lesions left out" if verdict.auc_by_lesion >= 0 else ""
     click.echo(f"\n{verdict.classifier}: {told}{by_lesion}")
     for each in verdict.giveaways[:GIVEAWAYS]:
-        medians = f"{each.synthetic_median:.2f} against {each.real_median:.2f}"
-        click.echo(f"  {STATISTIC_NAMES[each.statistic]}: {medians}, AUC {each.alone:.2f} alone")
+        medians = f"{each.synthetic_median:z.2f} against {each.real_median:z.2f}"
+        click.echo(f"  {STATISTIC_NAMES[each.statistic]}: {medians}, AUC {each.alone:z.2f} alone")

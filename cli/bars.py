@@ -15,20 +15,24 @@ import click
 
 from tumorgen.wording import plural
 
+from .verbosity import said_so_far
+
 if TYPE_CHECKING:
     from tumorgen.parallel import Start
 
 TICK_S = 1.0  # between two looks at the clock
 LINE_EVERY_S = 60.0  # between two lines where there is no terminal
+VERBOSE_EVERY_S = 10.0  # between two lines where they are asked for
 
 
 def progress(description: str, unit: str) -> Start:
     """Return a function that shows the progress of a number of steps, and that returns how to move it on."""
 
     def start(total: int) -> Callable[[int], None]:
-        if not total:
+        said = said_so_far()
+        if not total or said.quiet:
             return lambda step: None  # noqa: ARG005
-        shown = Bar(description, unit, total) if sys.stderr.isatty() else Lines(description, unit, total)
+        shown = _shown(description, unit, total, verbose=said.verbose)
         done = _call_often(shown.tick)
 
         def close() -> None:
@@ -42,9 +46,17 @@ def progress(description: str, unit: str) -> Start:
 
         if context := click.get_current_context(silent=True):
             context.call_on_close(close)  # so that what ends the command stands on a line of its own
+        move.under_way = shown.under_way  # type: ignore[attr-defined]
         return move
 
     return start
+
+
+def _shown(description: str, unit: str, total: int, *, verbose: bool) -> Bar | Lines:
+    """A bar where somebody looks on, else lines."""
+    if verbose:
+        return Lines(description, unit, total, every_s=VERBOSE_EVERY_S, always=True)
+    return Bar(description, unit, total) if sys.stderr.isatty() else Lines(description, unit, total)
 
 
 def _call_often(tick: Callable[[], None]) -> threading.Event:
@@ -68,6 +80,10 @@ class Bar:
         self._bar = tqdm(total=total, desc=description, unit=unit, dynamic_ncols=True, smoothing=0)
         self.tick, self.move, self.close = self._bar.refresh, self._bar.update, self._bar.close
 
+    def under_way(self, count: int) -> None:
+        """Tell how many are begun and not done."""
+        self._bar.set_postfix_str(f"{count} under way" if count else "", refresh=False)
+
     @property
     def moved(self) -> int:
         """How many are done."""
@@ -85,13 +101,31 @@ class Lines:
         How many of these there are.
     clock
         Tells the seconds.
+    every_s
+        Seconds between two lines.
+    always
+        Whether short work has a line, too.
     """
 
-    def __init__(self, description: str, unit: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        description: str,
+        unit: str,
+        total: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        every_s: float = LINE_EVERY_S,
+        always: bool = False,
+    ) -> None:
         self.description, self.unit, self.total, self.clock = description, unit, total, clock
-        self.began = self.due = clock()
-        self.due += LINE_EVERY_S
-        self.moved = 0
+        self.every_s, self.tells_end = every_s, always
+        self.began = clock()
+        self.due = self.began + every_s
+        self.moved = self.begun = 0
+
+    def under_way(self, count: int) -> None:
+        """Note how many are begun and not done."""
+        self.begun = count
 
     def move(self, step: int) -> None:
         """Count what is done."""
@@ -102,19 +136,21 @@ class Lines:
         now = self.clock()
         if now >= self.due:
             self._tell(now)
-            self.due = now + LINE_EVERY_S
+            self.due, self.tells_end = now + self.every_s, True
 
     def close(self) -> None:
         """Tell how it ended, if anything was told."""
-        if self.due > self.began + LINE_EVERY_S:
+        if self.tells_end:
             self._tell(self.clock())
-            self.due = self.began
+            self.tells_end = False
 
     def _tell(self, now: float) -> None:
         spent, left = now - self.began, self.total - self.moved
         line = f"{self.description}: {self.moved} of {plural(self.total, self.unit)} in {clock_time(spent)}"
         if left and self.moved:
             line += f", {clock_time(spent * left / self.moved)} left"
+        if left and self.begun:
+            line += f", {self.begun} under way"
         click.echo(line, err=True)
 
 

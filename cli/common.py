@@ -12,9 +12,11 @@ import click
 
 from tumorgen.wording import plural
 
+from .verbosity import say_note, sum_up
+
 if TYPE_CHECKING:
     from tumorgen.errors import Failure
-    from tumorgen.tables import Record
+    from tumorgen.tables import Entry, Record
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def note_places(files: Iterable[Path]) -> None:
     lost = [path for path in files if not says_place(path)]
     if lost:
         more = f" and {plural(len(lost) - 1, 'other file')}" if len(lost) > 1 else ""
-        click.echo(f"note: {lost[0]}{more}: {ASSUMED}")
+        say_note(f"{lost[0]}{more}: {ASSUMED}")
 
 
 def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:
@@ -48,6 +50,8 @@ def report_failures(failures: Iterable[Failure]) -> None:
     from tumorgen.errors import by_reason
 
     failures = list(failures)
+    told = [{"name": f.name, "samples": f.samples, "reason": f.reason, "left_out": f.left_out} for f in failures]
+    sum_up(failures=told)
     for reason in by_reason(failure for failure in failures if failure.left_out):
         for line in reason.lines():
             click.echo(f"left out: {line}")
@@ -66,18 +70,22 @@ def report_failures(failures: Iterable[Failure]) -> None:
         sys.exit(1)
 
 
-def report_without_voxel(records: Iterable[Record]) -> None:
-    """Say how many tumours no voxel is labelled with: those that were left out, and those that rows ask for."""
-    left_out = {record.plan.sample: record.plan.tumors_without_voxel for record in records}
-    if any(left_out.values()):
-        click.echo(
-            f"note: {plural(sum(left_out.values()), 'tumour')} of {plural(sum(map(bool, left_out.values())), 'sample')}"
+def report_left_out(entries: Iterable[Entry]) -> None:
+    """Say how many tumours no voxel would be labelled with, and were left out."""
+    left_out = [entry.tumors_without_voxel for entry in entries]
+    if any(left_out):
+        say_note(
+            f"{plural(sum(left_out), 'tumour')} of {plural(sum(map(bool, left_out)), 'sample')}"
             " came out without a voxel, too small for the slices, and left out (tumors_without_voxel in manifest.csv)"
         )
+
+
+def report_without_voxel(records: Iterable[Record]) -> None:
+    """Say how many tumours of rows that were rendered as they stand label no voxel."""
     rendered = [outcome for record in records for outcome in record.outcomes if outcome and not outcome.has_voxels]
     if rendered:
-        click.echo(
-            f"note: {plural(len(rendered), 'tumour')} changed the image and labels no voxel, as the rows ask for"
+        say_note(
+            f"{plural(len(rendered), 'tumour')} changed the image and labels no voxel, as the rows ask for"
             " (volume_mm3 is 0 in tumors.csv)"
         )
 

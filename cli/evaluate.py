@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -18,9 +19,11 @@ from .bars import progress
 from .common import as_usage_error, note_places
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import ANOTHER_OUTPUT, TRUST, block, jobs_option, option
+from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
-    from tumorgen.evaluation import ConfidenceInterval, Conventions, Evaluation, Summary
+    from tumorgen.errors import Failure
+    from tumorgen.evaluation import CaseScore, ConfidenceInterval, Conventions, Evaluation, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ Examples:
 @click.option("--output", type=FOLDER, default="evaluation", help="Folder for tables and report.")
 @block("scoring", Scoring)
 @jobs_option
+@telling
 def evaluate(
     predictions: Path,
     reference: Path,
@@ -167,13 +171,15 @@ def _print_summary(summary: Summary) -> None:
     """Print the main figures, each with its interval and what it rests on."""
     from tumorgen.evaluation import NAMES
 
+    means = {metric: None if math.isnan(mean.value) else mean.value for metric, mean in summary.means.items()}
+    sum_up(patients=summary.patients, means=means)
     names = {metric: name.removeprefix("lesions ") for metric, name in NAMES.items()}  # as wide as the column
     tables = [table for table in (summary.patients_table, summary.manifest) if table]
     alone = "each case counted as one; --patients says which belong together"
     known = f"as {' and '.join(tables)} {'says' if len(tables) == 1 else 'say'}" if tables else alone
     click.echo(f"{plural(summary.patients, 'patient')}, {known}")
     for note in summary.notes:
-        click.echo(f"note: {note}")
+        say_note(note)
     click.echo()
     click.echo(f"{'':<28}{'value':>7}{'95 % interval':>18}{'of':>7}")
     for metric, interval in summary.means.items():
@@ -191,23 +197,41 @@ def _print_summary(summary: Summary) -> None:
 
 def _print_cases(evaluations: Sequence[Evaluation], output: Path) -> None:
     """Print what is to be known of single cases, and exit with 1 if some have a fault; the first evaluation counts."""
+    from tumorgen.errors import by_reason
+
     first = evaluations[0].cases
     if lost := sum(case.lost_its_tumors for case in first):
-        click.echo(
-            f"note: in {plural(lost, 'case')} the manifest lists tumours, and the reference has no voxel of any"
+        say_note(
+            f"in {plural(lost, 'case')} the manifest lists tumours, and the reference has no voxel of any"
             " (too small for the slices): not counted as scans without tumour"
         )
     faults = [case for each in evaluations for case in each.cases if not case.scored]
-    for case in faults:
-        click.echo(f"{case.status}: {case.case}: {case.reason}", err=True)
+    for status, failures in _by_status(faults).items():
+        for reason in by_reason(failures):
+            for line in reason.lines():
+                click.echo(f"{status}: {line}", err=True)
     scored = sum(case.scored for case in first)
+    faulty = [{"case": case.case, "status": case.status, "reason": case.reason} for case in faults]
+    sum_up(output=output, scored=scored, faults=faulty)
     click.echo(f"{output}: {plural(scored, 'case')} scored, {plural(len(faults), 'fault')}")
     if faults:
         click.echo("cases with a fault are left out of the figures above", err=True)
         sys.exit(1)
 
 
+def _by_status(faults: Sequence[CaseScore]) -> dict[str, list[Failure]]:
+    """Cases that could not be scored, by what is wrong with them."""
+    from tumorgen.errors import Failure
+
+    told: dict[str, list[Failure]] = {}
+    for case in faults:
+        file = f"{os.sep}{case.case}."  # a name alone may be a letter that is in any word
+        told.setdefault(case.status, []).append(Failure(case.case, case.reason, 1, about=(file,)))
+    return told
+
+
 def _print_row(name: str, interval: ConfidenceInterval, undefined: int = 0, p_value: float = math.nan) -> None:
-    value, low, high = ("-" if math.isnan(x) else f"{x:.3f}" for x in (interval.value, interval.low, interval.high))
+    told = (interval.value, interval.low, interval.high)
+    value, low, high = ("-" if math.isnan(x) else f"{x:z.3f}" for x in told)  # what rounds to 0 has no sign
     note = f"  ({undefined} more undefined)" if undefined else "" if math.isnan(p_value) else f"{p_value:>8.2g}"
     click.echo(f"{name:<28}{value:>7}{f'{low} to {high}':>18}{interval.count:>7}{note}")

@@ -15,6 +15,7 @@ from .bars import progress
 from .common import report_failures
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FILE
 from .options import ANOTHER_OUTPUT, jobs_option, trust_option
+from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.errors import Failure
@@ -48,6 +49,7 @@ Examples:
 @click.option("--plot", type=FILE, help="Picture (PNG) of the tables beside the measured values.")
 @trust_option
 @jobs_option
+@telling
 def fit(
     real: Path | None,
     output: Path,
@@ -90,6 +92,8 @@ def fit(
     write_recipe(found, output, _command(real, output, labels, patients, alone))
     if plot:
         draw_fit(found, plot)
+    facts = {"lesions": len(found.shapes), "label_maps": len(found.counts), "lesions_with_image": len(found.looks)}
+    sum_up(settings=output, **facts)
     click.echo(
         f"{output}: sizes, numbers, places and shapes of {plural(len(found.shapes), 'lesion')} in"
         f" {plural(len(found.counts), 'label map')}; contrast, edge and heterogeneity of"
@@ -116,7 +120,7 @@ def _measure(
     if patients:
         scans = {each.case: each.case for each in measured} | (seen.hosts if seen else {})
         for note in fit_names(patients, named, scans).notes:
-            click.echo(f"note: {note}")
+            say_note(note)
     return seen, measured, failures
 
 

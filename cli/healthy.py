@@ -9,6 +9,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import report_failures
 from .options import AnyScans, NewDataset, block, jobs_option
+from .verbosity import say_note, sum_up, telling
 
 
 @click.command(
@@ -24,6 +25,7 @@ Then train with tumours drawn on the fly:
 @block("scans", AnyScans)
 @block("new", NewDataset, dataset_id=502, name="HealthyLiver")
 @jobs_option
+@telling
 def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:
     """Write healthy scans as an nnU-Net raw dataset for nnUNetTrainerTumorgen, which draws tumours while it trains.
 
@@ -36,9 +38,10 @@ def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:
     sources, missing = scans.sources()
     patients = scans.name_patients(source.case for source in sources)
     written = write_healthy_dataset(sources, dataset, patients=patients, jobs=jobs, start=progress("healthy", "scan"))
+    sum_up(dataset=dataset.folder, scans=len(written.cases), made=written.made)
     click.echo(f"{dataset.folder}: {plural(len(written.cases), 'healthy scan')}, {written.made} written now")
     for note in written.notes:
-        click.echo(f"note: {note}")
+        say_note(note)
     if written.cases:
         click.echo(
             f"next:\n  {new.export}export nnUNet_extTrainer=$(tumorgen trainer-path)\n"

@@ -16,6 +16,7 @@ from .bars import progress
 from .common import as_usage_error, is_debug, made_in, note_places, report_failures
 from .kinds import EXISTING, FILE, FOLDER, TableChoice
 from .options import SCANS, block, option, trust_option
+from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.liver import MaskReport, Model, Segment
@@ -83,6 +84,7 @@ Next: tumorgen synth --per-scan 20, which reads the table of scans that this wri
 @click.option("--scans", type=FILE, default=SCANS, help="Table of scans to write; rows of other scans stay.")
 @trust_option
 @click.option("--overwrite", is_flag=True, help="Make masks again that exist already.")
+@telling
 def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust: str | None, overwrite: bool) -> None:
     """Find the liver in CT scans with nnU-Net: OUT/CASE.nii.gz for each, 0 and 1, on the scan's own grid.
 
@@ -120,11 +122,12 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
 
 def _print_report(report: MaskReport, output: Path, scans: Path, seconds: float) -> None:
     for note in report.notes:
-        click.echo(f"note: {note}")
+        say_note(note)
     doubtful = report.having("check")
     for row in doubtful:
         click.echo(f"check: {row.case}: {row.reason}")
     livers = len(report.rows) - len(report.failures)
+    sum_up(output=output, table=scans, masks=livers, to_check=[row.case for row in doubtful], made=report.made)
     made = made_in(report.made, seconds, livers - report.made, " (--overwrite makes them again)")
     click.echo(f"{output}: {plural(livers, 'liver mask')}, {len(doubtful)} to check, {made}; listed in {scans}")
     if livers:

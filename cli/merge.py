@@ -12,6 +12,7 @@ from tumorgen.wording import plural
 
 from .kinds import EXISTING_FOLDER
 from .options import COPIES
+from .verbosity import say_note, sum_up, telling
 
 
 @click.command(
@@ -23,6 +24,7 @@ Examples:
   tumorgen merge nnUNet_raw/Dataset501_SynthLiver"""
 )
 @click.argument("dataset", type=EXISTING_FOLDER)
+@telling
 def merge(dataset: Path) -> None:
     """Make one dataset of what `synth --shard` has written: manifest, dataset.json, splits.
 
@@ -33,9 +35,11 @@ def merge(dataset: Path) -> None:
     from tumorgen.generation import merge_shards
 
     merged = merge_shards(Dataset(dataset), copies=COPIES)
-    click.echo(f"{dataset}: {plural(len(merged.report.records), 'sample')} in the manifest")
+    missing = {str(shard): len(samples) for shard, samples in merged.missing.items()}
+    sum_up(dataset=dataset, samples=len(merged.report.entries), missing=missing)
+    click.echo(f"{dataset}: {plural(len(merged.report.entries), 'sample')} in the manifest")
     for note in merged.report.notes:
-        click.echo(f"note: {note}")
+        say_note(note)
     for shard, samples in merged.missing.items():
         cases = Counter(case for case, _ in samples)
         most = [f"{count} of {case}" for case, count in cases.most_common(3)]

@@ -12,6 +12,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .kinds import FOLDER, NATURAL, POSITIVE, TableChoice
 from .options import jobs_option
+from .verbosity import sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.imaging import Index, Triple
@@ -47,6 +48,7 @@ Examples:
     help="Contrast phase; none is a scan without contrast.",
 )
 @jobs_option
+@telling
 def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Triple, phase: Phase, jobs: int) -> None:
     """Write made-up abdominal CTs with their liver masks.
 
@@ -61,6 +63,7 @@ def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Tripl
     )
     volumes = [record.liver_ml for record in records]
     liver_ml = " to ".join(dict.fromkeys(f"{volume:.0f}" for volume in (min(volumes), max(volumes))))
+    sum_up(output=output, phantoms=len(records))
     click.echo(
         f"{plural(len(records), 'phantom')} in {output}, liver {liver_ml} ml."
         f" Next: tumorgen synth --images {output / 'images'} --masks {output / 'masks'}"

@@ -12,6 +12,7 @@ from .bars import progress
 from .common import report_failures
 from .kinds import EXISTING_FOLDER, FOLDER
 from .options import Folders, block, jobs_option
+from .verbosity import say_note, sum_up, telling
 
 
 @click.command(
@@ -32,6 +33,7 @@ Examples:
 )
 @block("folders", Folders)
 @jobs_option
+@telling
 def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jobs: int) -> None:
     """Draw a dataset: a PNG sheet per sample, healthy beside synthetic, and one overview.
 
@@ -51,7 +53,8 @@ def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jo
         jobs=jobs,
         start=progress("preview", "sheet"),
     )
+    sum_up(output=drawn.folder, sheets=len(drawn.sheets), overview=drawn.overview)
     for reason in dict.fromkeys(reason for _, reason in drawn.without_healthy):
-        click.echo(f"note: drawn without the healthy scan: {reason}; --images and --masks say where the scans are now")
+        say_note(f"drawn without the healthy scan: {reason}; --images and --masks say where the scans are now")
     click.echo(f"{drawn.folder}: {plural(len(drawn.sheets), 'sheet')} and {drawn.overview.name}")
     report_failures(drawn.failures)

@@ -10,6 +10,7 @@ from tumorgen.wording import plural
 
 from .kinds import EXISTING_FOLDER, FILE
 from .options import COPIES
+from .verbosity import say_note, sum_up, telling
 
 
 @click.command(
@@ -21,6 +22,7 @@ Examples:
 @click.argument("dataset", type=EXISTING_FOLDER)
 @click.option("--case", "cases", multiple=True, required=True, help="Name of a scan; may be given several times.")
 @click.option("--log-file", type=FILE, help="Append a JSON line per scan to it, with the time.")
+@telling
 def remove(dataset: Path, cases: tuple[str, ...], log_file: Path | None) -> None:
     """Take all samples of a scan out of a dataset: images, labels, rows, checksums, splits and pictures.
 
@@ -31,12 +33,13 @@ def remove(dataset: Path, cases: tuple[str, ...], log_file: Path | None) -> None
     from tumorgen.generation import remove_cases
 
     done = remove_cases(find_written_dataset(dataset), cases, copies=COPIES, log_file=log_file)
+    sum_up(dataset=dataset, removed=done.removed, samples=len(done.report.entries))
     for case, count in done.removed.items():
         click.echo(f"{case}: {plural(count, 'sample')} removed")
     for note in done.report.notes:
-        click.echo(f"note: {note}")
-    click.echo(f"{dataset}: {plural(len(done.report.records), 'sample')} left")
-    click.echo(
-        "note: a scan that is still among the inputs (manifests/scans.csv) is drawn into again by the next synth; what"
+        say_note(note)
+    click.echo(f"{dataset}: {plural(len(done.report.entries), 'sample')} left")
+    say_note(
+        "a scan that is still among the inputs (manifests/scans.csv) is drawn into again by the next synth; what"
         " nnU-Net preprocessed or trained before still holds it"
     )

@@ -9,9 +9,10 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import report_failures, report_without_voxel
+from .common import report_failures, report_left_out, report_without_voxel
 from .kinds import EXISTING_FILE, FOLDER
 from .options import Folders, block, jobs_option
+from .verbosity import say_note, sum_up, tell_step, telling
 
 
 @click.command(
@@ -26,6 +27,7 @@ Examples:
 @click.option("--output", type=FOLDER, required=True, help="Folder of the dataset to write, in nnU-Net's raw format.")
 @block("folders", Folders)
 @jobs_option
+@telling
 def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Folders, jobs: int) -> None:
     """Render rows of a manifest again, to identical bits, from the rows and the scans alone.
 
@@ -45,10 +47,15 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
         reading=folders.reading,
         jobs=jobs,
         start=progress("replay", "sample"),
+        check=progress("compare what an interrupted run left", "sample"),
+        tell=tell_step,
     )
     report = replay_manifest(wanted)
-    for note in describe_moved(read_manifest(manifest), report.records):
-        click.echo(f"note: {note}")
-    click.echo(f"{output}: {plural(len(report.records), 'sample')}, {report.made} rendered now")
-    report_without_voxel(report.records)
+    records = report.records
+    for note in describe_moved(read_manifest(manifest), records):
+        say_note(note)
+    sum_up(dataset=output, samples=len(report.entries), made=report.made)
+    click.echo(f"{output}: {plural(len(report.entries), 'sample')}, {report.made} rendered now")
+    report_left_out(report.entries)
+    report_without_voxel(records)
     report_failures(report.failures)

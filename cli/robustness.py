@@ -12,9 +12,10 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error, made_in, report_failures, report_without_voxel
+from .common import as_usage_error, made_in, report_failures, report_left_out, report_without_voxel
 from .kinds import EXISTING
 from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option
+from .verbosity import say_note, sum_up, tell_step, telling
 
 if TYPE_CHECKING:
     from tumorgen.generation import RunReport
@@ -37,6 +38,7 @@ Examples:
 @block("method", Method, recipe=f"{RECIPES}:TABLE_1_RECIPE")
 @jobs_option
 @force_option
+@telling
 def robustness(
     scans: Scans,
     new: NewDataset,
@@ -74,6 +76,8 @@ def robustness(
         copies=COPIES,
         patients=scans.name_patients(source.case for source in sources),
         start=progress("robustness", "sample"),
+        check=progress("compare what an interrupted run left", "sample"),
+        tell=tell_step,
     )
     report = make_benchmark(run, dials)
     _print_report(report, time.monotonic() - began)
@@ -83,20 +87,22 @@ def robustness(
 def _print_report(report: RunReport, seconds: float) -> None:
     from tumorgen.benchmark import find_departures
 
-    dataset, samples = report.dataset, len(report.records)
-    scans = len({record.plan.case for record in report.records})
+    dataset, samples, records = report.dataset, len(report.entries), report.records
+    scans = len({entry.case for entry in report.entries})
+    sum_up(dataset=dataset.folder, samples=samples, scans=scans, made=report.made)
     click.echo(
         f"{dataset.folder}: {plural(samples, 'sample')} of {plural(scans, 'scan')},"
         f" {made_in(report.made, seconds, samples - report.made)}"
     )
     for note in report.notes:
-        click.echo(f"note: {note}")
-    report_without_voxel(report.records)
-    for level in find_departures(report.records):
+        say_note(note)
+    report_left_out(report.entries)
+    report_without_voxel(records)
+    for level in find_departures(records):
         clipped = [f"{level.clipped} cut by the liver's edge by more than a tenth"] if level.clipped else []
         on_vessels = [f"{level.on_vessels} on vessels"] if level.on_vessels else []
-        click.echo(
-            f"note: {level.dimension} {level.level}: of {plural(level.samples, 'tumour')},"
+        say_note(
+            f"{level.dimension} {level.level}: of {plural(level.samples, 'tumour')},"
             f" {' and '.join(clipped + on_vessels)} (see tumors.csv)"
         )
     if samples:

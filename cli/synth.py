@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error, made_in, report_failures, report_without_voxel
+from .common import as_usage_error, made_in, report_failures, report_left_out, report_without_voxel
 from .estimate import print_estimate
 from .kinds import EXISTING_FILE, FILE, NATURAL, POSITIVE, SettingsFile, TableChoice
 from .options import (
@@ -32,11 +33,13 @@ from .options import (
     block,
     option,
 )
+from .verbosity import say_note, sum_up, tell_step, telling
 
 if TYPE_CHECKING:
     from tumorgen.dataset import Dataset
     from tumorgen.generation import Cluster, Replay, RunReport, Shard, Writing
     from tumorgen.method import Settings
+    from tumorgen.tables import Record
 
 
 W = TypeVar("W", bound="Writing")
@@ -91,6 +94,8 @@ class Work:
             force=self.force,
             copies=COPIES,
             start=progress("synth", "sample"),
+            check=progress("compare what an interrupted run left", "sample"),
+            tell=tell_step,
         )
 
     def cluster(self) -> AbstractContextManager[Cluster | None]:
@@ -122,6 +127,7 @@ Examples:
 @block("new", NewDataset)
 @block("drawing", Drawing)
 @block("work", Work)
+@telling
 def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing: Drawing, work: Work) -> None:
     """Put synthetic tumours into healthy scans: N variants of each, as an nnU-Net raw dataset with a manifest.
 
@@ -140,7 +146,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
     if from_manifest:
         _refuse_drawing()
         report = replay_manifest(work.of(_replay(dataset, from_manifest, scans)))
-        _print_report(report, new, None, time.monotonic() - began)
+        _print_report(report, new, None, time.monotonic() - began, report.records)
         report_failures(report.failures)
         return
     sources, failures = scans.sources()
@@ -191,41 +197,42 @@ def _refuse_drawing() -> None:
             raise click.UsageError(f"{options[name]} does not go with --from-manifest, whose rows decide that.")
 
 
-def _print_report(report: RunReport, new: NewDataset, shard: Shard | None, seconds: float) -> None:
-    samples = len(report.records)
-    tumors = sum(len(record.plan.tumors) for record in report.records)
+def _print_report(
+    report: RunReport, new: NewDataset, shard: Shard | None, seconds: float, rendered: Sequence[Record] = ()
+) -> None:
+    """Say what a run did; `rendered` are samples whose rows were rendered as they stand."""
+    samples = len(report.entries)
+    tumors = sum(entry.tumors_placed or 0 for entry in report.entries)
+    sum_up(dataset=report.dataset.folder, samples=samples, tumors=tumors, made=report.made)
     click.echo(
         f"{report.dataset.folder}{f', shard {shard}' if shard else ''}: {plural(samples, 'sample')}"
         f" with {plural(tumors, 'tumour')}, {made_in(report.made, seconds, samples - report.made)}"
     )
     for note in report.notes:
-        click.echo(f"note: {note}")
-    short = sum("fewer_placed" in record.plan.notes.split() for record in report.records)
+        say_note(note)
+    short = sum("fewer_placed" in entry.notes.split() for entry in report.entries)
     if short:
-        click.echo(
-            f"note: in {plural(short, 'sample')} the liver had no room for every tumour drawn (see manifest.csv)"
-        )
-    report_without_voxel(report.records)
-    real = {record.plan.case: record.files.real_tumor_voxels for record in report.records if record.files}
+        say_note(f"in {plural(short, 'sample')} the liver had no room for every tumour drawn (see manifest.csv)")
+    report_left_out(report.entries)
+    report_without_voxel(rendered)
+    real = {entry.case: entry.real_tumor_voxels or 0 for entry in report.entries}
     if any(real.values()):
-        click.echo(
-            f"note: in {plural(sum(map(bool, real.values())), 'scan')} tumours are really there, {sum(real.values()):,}"
+        say_note(
+            f"in {plural(sum(map(bool, real.values())), 'scan')} tumours are really there, {sum(real.values()):,}"
             " voxels: they stay labelled 2, and synthetic ones keep clear of them (real_tumor_voxels in manifest.csv)"
         )
-    covered = sum("vessels_unavoidable" in record.plan.notes.split() for record in report.records)
+    covered = sum("vessels_unavoidable" in entry.notes.split() for entry in report.entries)
     if covered:
-        click.echo(
-            f"note: in {plural(covered, 'sample')} a tumour lies on vessels; no place was clear (see tumors.csv)"
-        )
+        say_note(f"in {plural(covered, 'sample')} a tumour lies on vessels; no place was clear (see tumors.csv)")
     _print_next_steps(report, new, shard)
 
 
 def _print_others(report: RunReport, given: set[str]) -> None:
     """Say how many samples are of scans that this run was not given: an earlier one was."""
-    others = [record.plan.case for record in report.records if record.plan.case not in given]
+    others = [entry.case for entry in report.entries if entry.case not in given]
     if others:
-        click.echo(
-            f"note: {plural(len(others), 'sample')} in the dataset, of {plural(len(set(others)), 'other scan')}, not of"
+        say_note(
+            f"{plural(len(others), 'sample')} in the dataset, of {plural(len(set(others)), 'other scan')}, not of"
             " those given; `tumorgen remove` takes them out"
         )
 
@@ -234,8 +241,8 @@ def _print_next_steps(report: RunReport, new: NewDataset, shard: Shard | None) -
     folder, number = report.dataset.folder, new.dataset_id
     if shard:
         click.echo(f"next, when all {shard.count} shards are done:\n  tumorgen merge {folder}")
-    elif report.records:
+    elif report.entries:
         click.echo(
             f"next:\n  tumorgen verify {folder}\n  {new.export}"
-            f"tumorgen preprocess -d {number} && nnUNetv2_train {number} 3d_fullres 0"
+            f"nnUNetv2_plan_and_preprocess -d {number} && nnUNetv2_train {number} 3d_fullres 0"
         )

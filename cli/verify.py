@@ -12,6 +12,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .kinds import EXISTING_FOLDER
 from .options import Folders, block, jobs_option
+from .verbosity import say_note, sum_up, telling
 
 
 @click.command(
@@ -24,6 +25,7 @@ Examples:
 @block("folders", Folders)
 @click.option("--replays", type=int, default=3, help="Samples to render again; -1 is all.")
 @jobs_option
+@telling
 def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
     """Prove that a dataset is what its manifest says.
 
@@ -42,8 +44,15 @@ def verify(dataset: Path, folders: Folders, replays: int, jobs: int) -> None:
         jobs=jobs,
         start=progress("verify", "sample"),
     )
+    sum_up(
+        dataset=dataset,
+        samples=verdict.samples,
+        scans=verdict.scans,
+        rendered_again=verdict.replayed,
+        problems=[{"file": problem.file, "reason": problem.reason} for problem in verdict.problems],
+    )
     for note in verdict.notes:
-        click.echo(f"note: {note}")
+        say_note(note)
     for problem in verdict.problems:
         click.echo(f"problem: {problem}", err=True)
     checked = (

@@ -15,6 +15,7 @@ from .bars import progress
 from .common import report_failures
 from .kinds import EXISTING, EXISTING_FILE, EXISTING_FOLDER, FILE, POSITIVE
 from .options import RECIPES, Folders, Method, block, jobs_option, option
+from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.benchmark import WorstReport
@@ -48,6 +49,7 @@ Examples:
 @block("scans", OtherScans)
 @block("method", Method, recipe=f"{RECIPES}:TABLE_1_RECIPE")
 @jobs_option
+@telling
 def worst(
     evaluation: Path,
     manifest: Path,
@@ -75,6 +77,7 @@ def worst(
         evaluation, manifest, output, method.load(), count=count, cells=cells, seed=method.seed, sources=sources
     )
     report = plan_worst(wanted, jobs=jobs, start=progress("worst", "scan"))
+    sum_up(manifest=output, samples=len(report.records), cells=report.worst)
     _print_cells(report, output)
     report_failures([*missing, *report.failures])
 
@@ -87,9 +90,7 @@ def _print_cells(report: WorstReport, output: Path) -> None:
         mark = "  <- worst" if number < report.worst else ""
         click.echo(f"{name:<24}{cell.tumor_dsc:>12.3f}{found:>13}{cell.cases:>9}{mark}")
     if report.unscored:
-        click.echo(
-            f"note: {plural(report.unscored, 'sample')} of the manifest without a score, left out of these figures"
-        )
+        say_note(f"{plural(report.unscored, 'sample')} of the manifest without a score, left out of these figures")
     if report.records:
         click.echo(
             f"{output}: {plural(len(report.records), 'sample')} planned around {plural(report.worst, 'cell')}\n"

@@ -12,7 +12,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tumorgen.errors import Failure, TumorgenError
-from tumorgen.parallel import Case, count_jobs, map_cases
+from tumorgen.parallel import Case, count_jobs, map_cases, run_in_processes
 
 FULL = Path("/dev/full")
 
@@ -113,3 +113,12 @@ def test_negative_jobs_count_from_the_cores() -> None:
     assert count_jobs(-1000) == 1
     with pytest.raises(TumorgenError, match="--jobs 0"):
         count_jobs(0)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_under_way_is_told(jobs):
+    """Never more than there are processes, and nothing at the end."""
+    told = []
+    done = sorted(run_in_processes(abs, [-1, -2, -3, -4, -5], jobs, under_way=lambda items: told.append(len(items))))
+    assert done == [1, 2, 3, 4, 5]
+    assert (told[0], told[-1], max(told)) == (jobs, 0, jobs)

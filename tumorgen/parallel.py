@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from multiprocessing import resource_tracker
 from typing import Any, Generic, TypeVar
 
@@ -99,13 +100,25 @@ def map_cases(
     limited = partial(_attempt_numbered, work, threads=threads)
     early: dict[int, R | Failure] = {}
     due = 0
-    with closing(run_in_processes(limited, list(enumerate(cases)), count_jobs(jobs))) as done:
+    run = run_in_processes(limited, list(enumerate(cases)), count_jobs(jobs), under_way=tell_under_way(progress, len))
+    with closing(run) as done:
         for number, result in done:
             progress(1)
             early[number] = result
             while due in early:
                 yield early.pop(due)
                 due += 1
+
+
+def tell_under_way(
+    progress: Callable[[int], None], count: Callable[[Sequence[T]], int]
+) -> Callable[[Sequence[T]], None] | None:
+    """What `run_in_processes` calls with the items that are being worked on, for a progress that shows how many.
+
+    A progress that does has a function `under_way`, which gets their number.
+    """
+    show = getattr(progress, "under_way", None)
+    return (lambda items: show(count(items))) if show else None
 
 
 def split_failures(results: Iterable[R | Failure]) -> tuple[list[R], tuple[Failure, ...]]:
@@ -143,6 +156,7 @@ def run_in_processes(
     *,
     backend: Any = None,
     advice: str = "run the same command again with fewer --jobs",
+    under_way: Callable[[Sequence[T]], None] | None = None,
 ) -> Generator[R, None, None]:
     """Yield the results of a function for each item as they are done; errors of the function are raised.
 
@@ -159,6 +173,8 @@ def run_in_processes(
         joblib's backend, where the work goes elsewhere.
     advice
         What to do when a worker process was killed.
+    under_way
+        Called with the items that are being worked on, as that changes; processes take them in order.
 
     Raises
     ------
@@ -166,8 +182,12 @@ def run_in_processes(
         A worker process was killed.
     """
     jobs = min(jobs, max(1, len(items)))
+    tell = under_way or (lambda items: None)  # noqa: ARG005
     if jobs == 1 and backend is None:
-        yield from map(work, items)
+        for item in items:
+            tell([item])
+            yield work(item)
+        tell([])
         return
     here: dict[str, Any] = {"backend": "loky", "initializer": _end_with, "initargs": (os.getpid(),)}
     elsewhere = {"backend": backend, "pre_dispatch": "all"}  # a cluster may grow
@@ -177,10 +197,20 @@ def run_in_processes(
         return_as="generator_unordered",
         **(here if backend is None else elsewhere),
     )
+    left = dict(enumerate(items))
+    tell([*islice(left.values(), jobs)])
     try:
-        yield from _begin(parallel, map(joblib.delayed(work), items))
+        for number, result in _begin(parallel, map(joblib.delayed(partial(_number_result, work)), enumerate(items))):
+            del left[number]
+            tell([*islice(left.values(), jobs)])
+            yield result
     except TerminatedWorkerError as error:
         raise TumorgenError(f"a worker process was killed, probably for want of memory; {advice}") from error
+
+
+def _number_result(work: Callable[[T], R], numbered: tuple[int, T]) -> tuple[int, R]:
+    number, item = numbered
+    return number, work(item)
 
 
 def _begin(parallel: Callable[[Iterable[Any]], Iterator[R]], calls: Iterable[Any]) -> Iterator[R]:

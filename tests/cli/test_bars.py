@@ -117,3 +117,13 @@ def test_the_clock_stops_with_the_work(monkeypatch):
 def test_nothing_to_do_shows_nothing(capsys):
     progress("count", "thing")(0)(0)
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_under_way_is_counted(capsys):
+    clock = Clock()
+    lines = Lines("synth", "sample", 890, clock)
+    lines.move(60)
+    lines.under_way(48)
+    clock.now += LINE_EVERY_S
+    lines.tick()
+    assert capsys.readouterr().err == "synth: 60 of 890 samples in 1:00, 13:50 left, 48 under way\n"

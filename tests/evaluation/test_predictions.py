@@ -13,7 +13,9 @@ import SimpleITK as sitk
 from click.testing import CliRunner, Result
 
 from tumorgen.cli import main
+from tumorgen.cli.evaluate import _print_row
 from tumorgen.errors import TumorgenError
+from tumorgen.evaluation.intervals import ConfidenceInterval
 from tumorgen.evaluation.listings import manifest_beside, read_listings
 from tumorgen.evaluation.predictions import evaluate_predictions
 from tumorgen.evaluation.scores import CaseScore, Evaluation, read_evaluation
@@ -558,6 +560,20 @@ def test_command_fails_if_a_case_has_a_fault_and_writes_the_rest(folders, tmp_pa
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["cases"]["missing_prediction"] == summary["cases"]["unreadable"] == summary["cases"]["scored"] == 1
     assert summary["means"]["liver_dsc"]["count"] == 1
+
+
+def test_faults_of_one_reason_share_a_line(folders, tmp_path):
+    for name in "defgh":
+        (folders[1] / f"{name}.nii.gz").write_bytes((folders[1] / "a.nii.gz").read_bytes())
+    result = call(*folders, "--output", str(tmp_path / "out"))
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("missing_prediction")]
+    assert line.startswith("missing_prediction: d, e, f and 2 more (5): ")
+    assert "3 cases scored, 5 faults" in result.stdout
+
+
+def test_what_rounds_to_nothing_has_no_sign(capsys):
+    _print_row("difference", ConfidenceInterval(-0.0001, -0.0004, -0.2, 3))
+    assert capsys.readouterr().out.split()[1:5] == ["0.000", "0.000", "to", "-0.200"]
 
 
 def test_command_takes_the_manifest_beside_the_labels(folders, tmp_path):

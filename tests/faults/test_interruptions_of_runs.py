@@ -27,7 +27,8 @@ from tumorgen.generation.run import copy_manifest
 from tumorgen.imaging.files import remove_folder, scratch_folder
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.patched_gzip import ChunkedVolume
-from tumorgen.tables.groups import marks_of_records
+from tumorgen.tables.entries import Entry
+from tumorgen.tables.groups import marks_of_entries
 from tumorgen.tables.manifest import Record, append_manifest, read_manifest, write_manifest
 from tumorgen.tables.scans import ScanRow, record_scan
 
@@ -80,7 +81,7 @@ COMPOSED: dict[str, Callable[[Path, Made], object]] = {
     "tables": lambda folder, made: write_manifest(made.records, folder / "manifest.csv"),
     "copies": lambda folder, made: copy_manifest(made.dataset, folder / "copies"),
     "summary, splits, checksums": lambda folder, made: write_description(
-        Dataset(folder), made.records, marks_of_records(made.records), 1
+        Dataset(folder), entries := list(map(Entry.of, made.records)), marks_of_entries(entries), 1
     ),
     "a scan": lambda folder, _: record_scan(ScanRow(case="a", image="a", status="failed"), folder / "scans.csv"),
 }

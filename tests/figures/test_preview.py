@@ -41,7 +41,8 @@ from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, load_scan
 from tumorgen.method.settings import SIZES, Settings
-from tumorgen.tables.groups import marks_of_records
+from tumorgen.tables.entries import Entry
+from tumorgen.tables.groups import marks_of_entries
 from tumorgen.tables.manifest import Files, Record, read_manifest, write_manifest
 
 OBLIQUE = tuple(np.linalg.qr(np.eye(3) + 0.2 * np.array([[0, 1, 0], [-1, 0, 1], [0, -1, 0]]))[0].ravel() * -1)
@@ -328,8 +329,9 @@ def write_dataset(folder: Path, scan: Scan) -> None:
         files = Files(len(plan.tumors), volume, str(source), str(mask), *names, *sums, *versions)
         records.append(Record(plan, patch.outcomes, files))
     write_manifest(records, dataset.manifest)
-    finish_provenance(dataset, records)
-    write_description(dataset, records, marks_of_records(records), 1)
+    entries = list(map(Entry.of, records))
+    finish_provenance(dataset, entries)
+    write_description(dataset, entries, marks_of_entries(entries), 1)
 
 
 @pytest.fixture(scope="module")

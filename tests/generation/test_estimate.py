@@ -26,7 +26,7 @@ from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import Settings
-from tumorgen.tables.sources import match_sources
+from tumorgen.tables.sources import Source, match_sources
 
 SETTINGS = Settings(sizes=("tiny", "small"))
 SPACINGS = (
@@ -152,6 +152,20 @@ def test_room_is_judged_by_what_samples_take(sources, tmp_path) -> None:
     needed = needed_bytes(sources, find_outstanding(Run(dataset, sources, SETTINGS, per_scan=2)).wanted)
     synthesize_dataset(Run(dataset, sources, SETTINGS, per_scan=2, jobs=1))
     assert 1.0 <= needed / written(dataset.folder) <= 1.2
+
+
+def test_of_many_scans_a_few_are_looked_into(tmp_path, monkeypatch) -> None:
+    looked, scans = [], []
+    for number in range(30):
+        path = tmp_path / f"{number}.nii.gz"
+        path.write_bytes(np.random.default_rng(number).bytes(1000 + 10 * number) + bytes(1000))
+        scans.append(Source(str(number), path, path))
+    whole = space.sample_sizes(scans)
+    monkeypatch.setattr(space, "LOOKED_INTO", 5)
+    monkeypatch.setattr(space, "deflated_bytes", lambda path: looked.append(path) or deflated_bytes(path))
+    some = space.sample_sizes(scans)
+    assert len(looked) == 10  # five images and five masks
+    assert list(some.values()) == pytest.approx(list(whole.values()), rel=0.05)
 
 
 def test_a_file_that_is_not_there_needs_no_room(tmp_path) -> None:

@@ -26,6 +26,10 @@ from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.recipes import DEFAULT_RECIPE, RECIPES, load_recipe
 from tumorgen.method.settings import Settings, load_settings, override
+from tumorgen.tables import entries
+from tumorgen.tables import manifest as manifest_module
+from tumorgen.tables.codec import parse_row
+from tumorgen.tables.entries import Entry
 from tumorgen.tables.manifest import read_manifest
 from tumorgen.tables.sources import match_sources
 
@@ -105,7 +109,7 @@ def test_seven_scans_make_five_folds_that_hold_out_each_once(dataset):
     records = [
         replace(record, plan=replace(record.plan, case=f"c{i}", sample=f"c{i}_v0000", variant=0)) for i in range(7)
     ]
-    folds = splits(records, {f"c{i}": f"c{i}" for i in range(7)}, 2)
+    folds = splits(map(Entry.of, records), {f"c{i}": f"c{i}" for i in range(7)}, 2)
     assert len(folds) == 5
     assert sorted(sample for fold in folds for sample in fold["val"]) == [f"c{i}_v0000" for i in range(7)]
 
@@ -162,6 +166,27 @@ def test_an_interrupted_manifest_is_mended(dataset, scans, tmp_path):
         (folder / table).write_text(text[: -len(text) // 3])
     assert make(scans, folder).made > 0
     assert tree(folder) == tree(dataset)
+
+
+def test_where_nothing_is_missing_no_table_is_written_and_no_tumour_is_read(scans, tmp_path, monkeypatch):
+    folder = tmp_path / "Dataset501_SynthLiver"
+    make(scans, folder)
+    before = {path: path.stat().st_mtime_ns for path in (folder / "manifest.csv", folder / "tumors.csv")}
+    parsed = []
+
+    def parsing(kind: type, *rest: object, **given: object) -> object:
+        parsed.append(kind)
+        return parse_row(kind, *rest, **given)
+
+    for module in (entries, manifest_module):
+        monkeypatch.setattr(module, "parse_row", parsing)
+    told = []
+    report = make(scans, folder, tell=told.append)
+    assert (report.made, len(report.entries)) == (0, 9)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert parsed == [Entry] * 9  # each row once
+    assert [words.split()[0] for words in told] == ["reading", "9", "writing"]
+    assert report.records == tuple(read_manifest(folder / "manifest.csv"))
 
 
 def test_tables_that_no_row_is_left_of_go(tmp_path):
@@ -352,9 +377,9 @@ def test_the_summary_says_where_to_go_next(scans, tmp_path, monkeypatch):
     result = CliRunner().invoke(main, [*command, "--sizes", "tiny", "--jobs", "1"])
     assert result.exit_code == 0, result.stderr
     assert "3 samples with" in result.stdout
-    assert "tumorgen preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0" in result.stdout
+    assert "nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0" in result.stdout
     folders = (f"{name}={tmp_path / name}" for name in ("nnUNet_raw", "nnUNet_preprocessed"))
-    assert f"\n  export {' '.join(folders)}\n  tumorgen preprocess" in result.stdout
+    assert f"\n  export {' '.join(folders)}\n  nnUNetv2_plan" in result.stdout
     assert (tmp_path / "manifests" / "Dataset501_SynthLiver.tumors.csv").is_file()
 
 

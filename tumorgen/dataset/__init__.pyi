@@ -1,4 +1,11 @@
-from .durable import remove_torn_samples, select_complete, sync_samples
+from .durable import (
+    count_synced,
+    digests_of_ended_runs,
+    has_settled_tables,
+    remove_torn_samples,
+    select_complete,
+    sync_samples,
+)
 from .folds import describe_groups, find_leaks, share_out_folds
 from .lock import LOCK, Hold, locked_folder
 from .provenance import (
@@ -14,6 +21,8 @@ from .provenance import (
 )
 from .raw import (
     BENCHMARK,
+    IMAGE_ENDING,
+    LABEL_ENDING,
     OVERVIEW,
     PROVENANCE,
     SUMMED,
@@ -31,7 +40,9 @@ from .raw import (
 
 __all__ = [
     "BENCHMARK",
+    "IMAGE_ENDING",
     "IN_ROWS",
+    "LABEL_ENDING",
     "LOCK",
     "OVERVIEW",
     "PROVENANCE",
@@ -42,13 +53,16 @@ __all__ = [
     "Hold",
     "begin_provenance",
     "changed_versions",
+    "count_synced",
     "dataset_folder",
     "dataset_json",
     "describe_groups",
+    "digests_of_ended_runs",
     "find_contradictions",
     "find_leaks",
     "find_written_dataset",
     "finish_provenance",
+    "has_settled_tables",
     "locked_folder",
     "provenance_path",
     "read_provenance",

@@ -1,22 +1,31 @@
 """Durability: what a run leaves when its machine goes down, and how that is repaired.
 
 A row of the manifest is on disk when it counts. Images and labels are not synced one by one, which would take two to
-three times as long as writing them, but together when a run ends (`sync_samples`). A run that did not get that far
-leaves its lock; the next one then compares the files with the checksums in their rows (`remove_torn_samples`), which
-also finds what a disk has lost for other reasons.
+three times as long as writing them, but together: every few minutes, and when a run ends (`sync_samples`). A run that
+did not get that far leaves its lock; the next one then compares the files with the checksums in their rows
+(`remove_torn_samples`): those of samples that were added since the files were known to be on disk.
+
+A state of a table in which they were is known by the SHA-256 of the table: rows are appended, so the table still begins
+with it (`count_synced`). SHA256SUMS has that of the last run that ended, the lock that of the last sync.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 from ..checksums import sha256_of
-from ..errors import as_unwritable
+from ..errors import TumorgenError, as_unwritable
 from ..imaging import sync_to_disk
-from ..tables import Record
-from .raw import Dataset
+from ..parallel import Start, no_progress, run_in_processes
+from ..tables import Entry, have_columns_of_today, tumors_path
+from .raw import IMAGE_ENDING, LABEL_ENDING, Dataset, read_sums
+
+SLICE = 32  # samples that a process compares with their rows before it says so
 
 
 def sync_samples(dataset: Dataset, samples: Iterable[str]) -> None:
@@ -38,31 +47,88 @@ def sync_samples(dataset: Dataset, samples: Iterable[str]) -> None:
             sync_to_disk(folder)
 
 
-def remove_torn_samples(dataset: Dataset, records: Iterable[Record]) -> list[str]:
-    """Remove images and labels that are not what their rows say, so that they are made again; return their samples."""
-    torn = []
-    for record in records:
-        files = record.files
-        if files is None:
-            continue
-        wanted = {files.image_file: files.image_sha256, files.label_file: files.label_sha256}
-        bad = [dataset.folder / name for name, sha256 in wanted.items() if not _is(dataset.folder / name, sha256)]
-        for path in bad:
-            path.unlink(missing_ok=True)
-        if bad:
-            torn.append(record.plan.sample)
+def has_settled_tables(dataset: Dataset) -> bool:
+    """Whether both tables are, byte for byte, what the last run that came to its end wrote: whole, and in order.
+
+    And whether they have today's columns, so that rows can be appended.
+    """
+    try:
+        sums = read_sums(dataset)
+        return have_columns_of_today(dataset.manifest) and all(
+            sums.get(t.name) == sha256_of(t) for t in (dataset.manifest, tumors_path(dataset.manifest))
+        )
+    except (TumorgenError, OSError):
+        return False
+
+
+def count_synced(table: Path, digests: Collection[str]) -> int:
+    """How many rows of a table, from the first, are those of its last state that has one of the digests (SHA-256)."""
+    whole, rows, found = hashlib.sha256(), -1, 0  # the header is no row
+    with suppress(OSError), table.open("rb") as file:
+        for line in file:
+            whole.update(line)
+            rows += 1
+            if whole.hexdigest() in digests:
+                found = rows
+    return found
+
+
+def digests_of_ended_runs(dataset: Dataset) -> set[str]:
+    """SHA-256 of the table of samples as the last run that came to its end wrote it; none where there was no such."""
+    try:
+        return {digest for name, digest in read_sums(dataset).items() if name == dataset.manifest.name}
+    except TumorgenError:
+        return set()
+
+
+def remove_torn_samples(
+    dataset: Dataset, entries: Sequence[Entry], *, jobs: int = 1, start: Start = no_progress
+) -> list[str]:
+    """Remove images and labels that are not what their rows say, so that they are made again; return their samples.
+
+    Raises
+    ------
+    TumorgenError
+        A worker process was killed.
+    """
+    slices = [entries[i : i + SLICE] for i in range(0, len(entries), SLICE)]
+    progress, torn = start(len(entries)), list[str]()
+    with closing(run_in_processes(partial(_remove_torn, dataset), slices, jobs)) as done:
+        for compared, found in done:
+            progress(compared)
+            torn += found
     return torn
 
 
-def select_complete(dataset: Dataset, records: Iterable[Record]) -> list[Record]:
-    """Records of samples whose image and label are there."""
+def _remove_torn(dataset: Dataset, entries: Sequence[Entry]) -> tuple[int, list[str]]:
+    torn = []
+    for entry in entries:
+        wanted = {dataset.image(entry.sample): entry.image_sha256, dataset.label(entry.sample): entry.label_sha256}
+        bad = [path for path, sha256 in wanted.items() if entry.is_written and not _is(path, sha256)]
+        for path in bad:
+            path.unlink(missing_ok=True)
+        if bad:
+            torn.append(entry.sample)
+    return len(entries), torn
+
+
+def select_complete(dataset: Dataset, entries: Iterable[Entry]) -> list[Entry]:
+    """Entries of samples whose image and label are there."""
+    images, labels = map(_list_files, (dataset.images, dataset.labels))  # much quicker than asking for each
     return [
-        record
-        for record in records
-        if record.files is not None
-        and dataset.image(record.plan.sample).is_file()
-        and dataset.label(record.plan.sample).is_file()
+        entry
+        for entry in entries
+        if entry.is_written and f"{entry.sample}{IMAGE_ENDING}" in images and f"{entry.sample}{LABEL_ENDING}" in labels
     ]
+
+
+def _list_files(folder: Path) -> set[str]:
+    """Names of the files in a folder; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as found:
+            return {file.name for file in found if file.is_file()}
+    except FileNotFoundError:
+        return set()
 
 
 def _is(path: Path, sha256: str) -> bool:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from ..tables import VOXELS, Marks, Record, describe_copies, group_copies, group_scans, list_groups
+from ..tables import VOXELS, Entry, Marks, describe_copies, group_copies, group_scans, list_groups
 from ..wording import plural
 
 MAX_FOLDS = 5
@@ -35,15 +35,15 @@ def share_out_folds(groups: Mapping[str, str]) -> list[Fold]:
     return [([case for case in ordered if case not in held], sorted(held)) for held in held_out]
 
 
-def splits(records: Iterable[Record], groups: Mapping[str, str], val_per_scan: int) -> Split:
+def splits(entries: Iterable[Entry], groups: Mapping[str, str], val_per_scan: int) -> Split:
     """Folds of samples: no scan, and no group of scans, has variants on both sides.
 
     A fold trains on all variants of the others and validates on the first few variants of its own: nnU-Net predicts
     each of them whole at the end of training.
     """
     variants: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for record in records:
-        variants[record.plan.case].append((record.plan.variant, record.plan.sample))
+    for entry in entries:
+        variants[entry.case].append((entry.variant, entry.sample))
     samples = {case: [sample for _, sample in sorted(mine)] for case, mine in variants.items()}
     return [
         {

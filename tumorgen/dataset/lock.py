@@ -12,19 +12,20 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import TumorgenError
+from ..errors import TumorgenError, as_unwritable
 from ..interruptions import interruptions_held, interruptions_let_through
 
 if sys.platform != "win32":
     import fcntl
 
 LOCK = ".lock"  # what the names of its files begin with
+_LONGEST = 1 << 20  # bytes of its file that are read
 
 
 @dataclass(slots=True)
@@ -38,10 +39,29 @@ class Hold:
     unfinished
         Whether files are there that may not be on disk yet; the lock's file then stays, whatever happens. It begins as
         `interrupted`, until the files of the interrupted run are repaired.
+    synced
+        SHA-256 of tables in a state in which all files of their samples were on disk, as the last holders noted it.
+    descriptor
+        Of the file that says who holds the folder.
     """
 
     interrupted: bool = False
     unfinished: bool = False
+    synced: set[str] = field(default_factory=set)
+    descriptor: int = -1
+
+    def note_synced(self, digest: str) -> None:
+        """Note that all files are on disk of the samples in a table of this SHA-256, for whoever comes after a crash.
+
+        Raises
+        ------
+        TumorgenError
+            It cannot be written.
+        """
+        self.synced = {digest}
+        if self.descriptor >= 0:
+            with interruptions_held(), as_unwritable(Path(LOCK)):
+                _say_holder(self.descriptor, self.synced)
 
 
 @contextmanager
@@ -66,7 +86,7 @@ def locked_folder(folder: Path, shard: str = "") -> Iterator[Hold]:
                 if shard:
                     held.enter_context(_held(folder / f"{LOCK}-{shard.replace('/', '-of-')}", hold))
                 else:
-                    hold.interrupted |= _clear_shards(folder)
+                    hold.interrupted |= _clear_shards(folder, hold)
         except OSError as error:
             raise TumorgenError(f"{folder}: cannot be locked ({error.strerror or error})") from error
         hold.unfinished = hold.interrupted
@@ -74,10 +94,11 @@ def locked_folder(folder: Path, shard: str = "") -> Iterator[Hold]:
             yield hold
 
 
-def _clear_shards(folder: Path) -> bool:
+def _clear_shards(folder: Path, hold: Hold) -> bool:
     """Remove what shards that were killed have left, in a folder that no shard holds; say whether there was any."""
     left = list(folder.glob(f"{LOCK}-*"))
     for path in left:
+        hold.synced |= _digests(path.read_bytes())
         path.unlink()
     return bool(left)
 
@@ -95,11 +116,12 @@ def _held(path: Path, hold: Hold, *, shared: bool = False) -> Iterator[None]:
         # Beside a shared lock there may be others; a shard's own says how that shard ended.
         hold.interrupted |= not shared and os.fstat(descriptor).st_size > 0
         hold.unfinished |= hold.interrupted
-        holder = _holder().encode()
-        os.ftruncate(descriptor, os.pwrite(descriptor, holder, 0))  # never empty between, which would say nothing
-        os.fsync(descriptor)
+        hold.synced |= set() if shared else _digests(os.pread(descriptor, _LONGEST, 0))
+        hold.descriptor = descriptor
+        _say_holder(descriptor, hold.synced)
         yield
     finally:
+        hold.descriptor = -1
         with suppress(OSError):  # others that share it keep its file
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(descriptor, path) and (shared or not hold.unfinished):
@@ -133,15 +155,27 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _holder() -> str:
+def _say_holder(descriptor: int, synced: Collection[str]) -> None:
+    """Write who holds it since when, and what is on disk."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    return json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}) + "\n"
+    holder = {"pid": os.getpid(), "host": platform.node(), "since": since, "synced": sorted(synced)}
+    text = json.dumps(holder) + "\n"
+    os.ftruncate(descriptor, os.pwrite(descriptor, text.encode(), 0))  # never empty between, which would say nothing
+    os.fsync(descriptor)
+
+
+def _digests(holder: bytes) -> set[str]:
+    """What the last holder has noted as on disk; nothing where its file does not say."""
+    try:
+        return set(map(str, json.loads(holder)["synced"]))
+    except (ValueError, KeyError, TypeError):
+        return set()
 
 
 def _describe_holder(descriptor: int) -> str:
     """Who holds it, in words; nothing where its file does not say."""
     try:
-        holder = json.loads(os.pread(descriptor, 1000, 0))
+        holder = json.loads(os.pread(descriptor, _LONGEST, 0))
         return f" (process {int(holder['pid'])} on {str(holder['host'])[:80]}, since {str(holder['since'])[:40]})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

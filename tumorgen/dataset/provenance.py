@@ -20,7 +20,7 @@ from .. import __version__
 from ..errors import TumorgenError
 from ..fields import from_plain, to_plain
 from ..method import RECIPES, Settings, load_settings, nearest_recipe
-from ..tables import SAMPLES, Record
+from ..tables import SAMPLES, Entry, Record
 from .raw import BENCHMARK, PROVENANCE, Dataset, write_json
 
 LIBRARIES = ("numpy", "scipy", "SimpleITK", "isal", "edt", "connected-components-3d")
@@ -106,26 +106,23 @@ def _command(dataset: Dataset, recipe: str, seed: int, per_scan: int, val_per_sc
     return f"tumorgen synth {drawn} --per-scan {per_scan} --val-per-scan {val_per_scan}"
 
 
-def finish_provenance(dataset: Dataset, records: Sequence[Record]) -> None:
+def finish_provenance(dataset: Dataset, entries: Sequence[Entry]) -> None:
     """Add the checksums of the scans that samples were made of."""
     begun = read_provenance(dataset) or {"versions": versions(), "command": REPLAY}
-    write_json({**begun, "sources": _sources(records)}, provenance_path(dataset))
+    write_json({**begun, "sources": _sources(entries)}, provenance_path(dataset))
 
 
-def _sources(records: Sequence[Record]) -> dict[str, dict[str, str]]:
+def _sources(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
+    scans = {entry.case: entry for entry in entries}
     return {
-        record.plan.case: {
-            "image_sha256": record.plan.source_image_sha256,
-            "mask_sha256": record.plan.source_mask_sha256,
-            **_choice(record),
-        }
-        for record in sorted(records, key=lambda record: record.plan.case)
+        case: {"image_sha256": one.source_image_sha256, "mask_sha256": one.source_mask_sha256, **_choice(one)}
+        for case, one in sorted(scans.items())
     }
 
 
-def _choice(record: Record) -> dict[str, str]:
+def _choice(entry: Entry) -> dict[str, str]:
     """What was chosen from a scan's label map; nothing of a mask."""
-    words = {name: getattr(record.files, name, "") for name in ("liver_labels", "real_tumor_labels")}
+    words = {"liver_labels": entry.liver_labels, "real_tumor_labels": entry.real_tumor_labels}
     return {name: text for name, text in words.items() if text}
 
 
@@ -145,7 +142,7 @@ def find_contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator
     if not found:
         yield "is missing"
         return
-    if found.get("sources") != _sources(records):
+    if found.get("sources") != _sources([Entry.of(record) for record in records]):
         yield f"its sources are not those of {SAMPLES}"
     if dataset.settings.is_file():
         yield from _other_settings(dataset, found, {record.plan.seed for record in records})

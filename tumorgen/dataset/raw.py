@@ -18,11 +18,12 @@ from ..checksums import SUMS, parse_sums, sums_text
 from ..errors import TumorgenError
 from ..imaging import whole_file
 from ..labels import LABELS
-from ..tables import SAMPLES, TUMORS, Marks, Record, group_scans
+from ..tables import SAMPLES, TUMORS, Entry, Marks, group_scans
 from .folds import Split, splits
 
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"
+IMAGE_ENDING, LABEL_ENDING = "_0000.nii.gz", ".nii.gz"  # `_0000` is nnU-Net's number of the channel
 OVERVIEW = "overview.png"  # of the pictures that show samples, the one that shows several
 SUMMED = (BENCHMARK, "dataset.json", SAMPLES, PROVENANCE, "settings.toml", "splits_final.json", TUMORS)
 
@@ -65,12 +66,12 @@ class Dataset:
         return self.folder / "preview"
 
     def image(self, sample: str) -> Path:
-        """Image of a sample; `_0000` is nnU-Net's number of the channel."""
-        return self.images / f"{sample}_0000.nii.gz"
+        """Image of a sample."""
+        return self.images / f"{sample}{IMAGE_ENDING}"
 
     def label(self, sample: str) -> Path:
         """Label of a sample."""
-        return self.labels / f"{sample}.nii.gz"
+        return self.labels / f"{sample}{LABEL_ENDING}"
 
 
 def find_dataset(folder: Path) -> Dataset:
@@ -132,13 +133,13 @@ def write_json(value: Any, path: Path, *, parents: bool = False) -> None:
         partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def write_description(dataset: Dataset, records: Sequence[Record], marks: Marks, val_per_scan: int) -> None:
+def write_description(dataset: Dataset, entries: Sequence[Entry], marks: Marks, val_per_scan: int) -> None:
     """Write dataset.json and splits_final.json for the samples that are there; `marks` say which scans belong together.
 
     And SHA256SUMS, the checksums of these and of the tables, which are final by now.
     """
-    write_json(dataset_json(len(records), part=dataset.part), dataset.folder / "dataset.json")
-    write_splits(dataset, splits(records, group_scans(marks), val_per_scan) if dataset.part == TRAINING else [])
+    write_json(dataset_json(len(entries), part=dataset.part), dataset.folder / "dataset.json")
+    write_splits(dataset, splits(entries, group_scans(marks), val_per_scan) if dataset.part == TRAINING else [])
     write_sums(dataset)
 
 

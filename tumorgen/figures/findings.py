@@ -76,8 +76,8 @@ def _of_healthy(summary: Summary) -> str:
 
 
 def _interval(found: ConfidenceInterval) -> str:
-    limits = f" [{found.low:.2f}, {found.high:.2f}]" if found.limited else ""
-    return f"{found.value:.2f}{limits}"
+    limits = f" [{found.low:z.2f}, {found.high:z.2f}]" if found.limited else ""
+    return f"{found.value:z.2f}{limits}"
 
 
 def worst_cases(evaluation: Evaluation, count: int) -> list[CaseScore]:

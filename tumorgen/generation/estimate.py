@@ -17,7 +17,7 @@ from ..method import draw_variant, least_radius_mm, render_labelled, variant_cla
 from ..tables import Source
 from .batches import Batch, batch_size, cut_samples
 from .run import Run
-from .space import free_bytes, nearest_folder, sample_bytes
+from .space import free_bytes, nearest_folder, sample_sizes
 from .synth import find_outstanding
 from .worker import Prepared, prepare_for
 
@@ -99,7 +99,7 @@ def estimate_run(run: Run) -> Estimate:
     todo = [source for source in run.sources if wanted[source.case]]
     if not todo:
         return Estimate("", (), 0, 0.0, processes, free_bytes(folder))
-    sizes = {source.case: sample_bytes(source) for source in todo}
+    sizes = sample_sizes(todo)
     with (
         threadpool_limits(1),
         scratch_folder(nearest_folder(folder.parent), prefix=".estimate-") as scratch,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..dataset import Dataset, select_complete
 from ..errors import TumorgenError
-from ..tables import recover_manifest
+from ..tables import join_entries, read_entries, select_whole
 from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
-from .shards import Sample, Shard, merge_records, read_division, read_shards
+from .shards import Sample, Shard, list_tables, read_division
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,17 @@ def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport
     """
     with locked_dataset(dataset) as hold:
         hold.unfinished = False
-        there = recover_manifest(dataset.manifest)
-        division = read_division(dataset)
+        there = read_entries(dataset.manifest)
+        division, tables = read_division(dataset), list_tables(dataset)
         if division is None:
             if not there:
                 raise TumorgenError(
                     f"{dataset.folder}: holds no shards; run `tumorgen synth --shard 1/8` and so on first"
                 )
             return MergeReport(RunReport(dataset, tuple(there), 0, ()), {})
-        records = select_complete(dataset, merge_records(there, read_shards(dataset)))
-        if not records:
+        entries = select_complete(dataset, select_whole(join_entries(*map(read_entries, tables)), tables))
+        if not entries:
             raise TumorgenError(f"{dataset.folder}: its shards have made no samples yet")
-        rewrite_manifest(dataset.manifest, records)
+        rewrite_manifest(dataset.manifest, entries, tables)
         report = describe_dataset(dataset, Outcomes(), division.val_per_scan, copies)
-        return MergeReport(report, division.missing(report.records))
+        return MergeReport(report, division.missing(report.entries))

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..dataset import Dataset
 from ..errors import Failure, TumorgenError, as_unwritable
-from ..parallel import run_in_processes
+from ..parallel import run_in_processes, tell_under_way
 from ..tables import Record, append_manifest
 from .batches import Batch
 from .worker import Result, forget_scan, run_batch, run_batch_elsewhere
@@ -62,7 +62,9 @@ def make_samples(
     work = run_batch if backend is None else run_batch_elsewhere
     advice = "what is finished stays: run the same command again with fewer --jobs"
     try:
-        with closing(run_in_processes(work, batches, jobs, backend=backend, advice=advice)) as done:
+        told = tell_under_way(progress, _count_samples)
+        run = run_in_processes(work, batches, jobs, backend=backend, advice=advice, under_way=told)
+        with closing(run) as done:
             for result, seconds in chain.from_iterable(done):
                 _refuse_vanished(dataset, folder)
                 if isinstance(result, Record):
@@ -75,6 +77,10 @@ def make_samples(
                 yield result
     finally:
         forget_scan()  # of this process, where it was the worker
+
+
+def _count_samples(batches: Sequence[Batch]) -> int:
+    return sum(batch.size for batch in batches)
 
 
 def _make_folders(dataset: Dataset) -> os.stat_result:

@@ -11,10 +11,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..dataset import OVERVIEW, Dataset, read_provenance
+from ..dataset import IMAGE_ENDING, LABEL_ENDING, OVERVIEW, Dataset, read_provenance
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
-from ..tables import group_scans, marks_of_records, recover_manifest
+from ..tables import group_scans, marks_of_entries, read_entries
 from ..wording import few
 from .log import open_log
 from .run import Outcomes, RunReport, describe_dataset, locked_dataset, refuse_uncopied, rewrite_manifest
@@ -56,13 +56,13 @@ def remove_cases(
         it, or the log or the copies cannot be written to.
     """
     with locked_dataset(dataset) as hold, open_log(log_file) if log_file else nullcontext() as log:
-        records = recover_manifest(dataset.manifest)
-        _refuse_unfit(dataset, cases, {record.plan.case for record in records}, was_killed=hold.interrupted)
+        entries = read_entries(dataset.manifest)
+        _refuse_unfit(dataset, cases, {entry.case for entry in entries}, was_killed=hold.interrupted)
         refuse_uncopied(copies)
         hold.unfinished = True
-        rewrite_manifest(dataset.manifest, [record for record in records if record.plan.case not in cases])
-        samples = {record.plan.sample for record in records if record.plan.case in cases}
-        kept = {record.plan.sample for record in records} - samples
+        rewrite_manifest(dataset.manifest, [entry for entry in entries if entry.case not in cases])
+        samples = {entry.sample for entry in entries if entry.case in cases}
+        kept = {entry.sample for entry in entries} - samples
         samples |= {sample for sample in _samples_on_disk(dataset, cases) if sample not in kept}
         _delete_files(dataset, sorted(samples))
         report = describe_dataset(dataset, Outcomes(), _val_per_scan(dataset), copies)
@@ -71,7 +71,7 @@ def remove_cases(
             for case, count in removed.items():
                 log.add(case=case, samples=count, status="removed")
         hold.unfinished = False
-    kin = _describe_kin(group_scans(marks_of_records(records)), cases)
+    kin = _describe_kin(group_scans(marks_of_entries(entries)), cases)
     return RemovalReport(removed, replace(report, notes=(*kin, *report.notes)))
 
 
@@ -98,7 +98,7 @@ def _refuse_unfit(dataset: Dataset, cases: Collection[str], there: Collection[st
 
 def _samples_on_disk(dataset: Dataset, cases: Collection[str]) -> Iterator[str]:
     """Samples of some scans of which a file is there, by the files' names."""
-    for folder, suffix in ((dataset.images, "_0000.nii.gz"), (dataset.labels, ".nii.gz")):
+    for folder, suffix in ((dataset.images, IMAGE_ENDING), (dataset.labels, LABEL_ENDING)):
         for path in folder.glob(f"*{suffix}"):
             sample = path.name.removesuffix(suffix)
             if any(_is_of(sample, case) for case in cases):

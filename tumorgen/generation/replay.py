@@ -9,7 +9,16 @@ from pathlib import Path
 from ..dataset import LOCK, TEST, Dataset, refuse_other_versions, select_complete
 from ..errors import TumorgenError
 from ..method import Plan, Vessels
-from ..tables import Reading, Record, Source, find_sources, read_manifest, recover_manifest, with_patients
+from ..tables import (
+    Entry,
+    Reading,
+    Record,
+    Source,
+    find_sources,
+    read_manifest,
+    recover_manifest,
+    with_patients,
+)
 from .batches import Batch
 from .run import (
     RunReport,
@@ -69,7 +78,7 @@ def replay_manifest(replay: Replay) -> RunReport:
     sources = find_sources(records, replay.images, replay.masks, replay.reading)
     if not replay.training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
-    with locked_dataset(dataset) as hold:
+    with locked_dataset(dataset, jobs=replay.jobs, start=replay.check) as hold:
         missing = _find_missing(records, dataset, replay.patients, interrupted=hold.interrupted)
         if missing:
             refuse_uncopied(replay.copies)
@@ -162,7 +171,10 @@ def _find_missing(
     if not begun and any(not path.name.startswith(LOCK) for path in found):
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
     refuse_other_versions(dataset)
-    records = with_patients(select_complete(dataset, recover_manifest(dataset.manifest)), patients)
+    records = recover_manifest(dataset.manifest)
+    entries = select_complete(dataset, map(Entry.of, records))
+    complete = {entry.sample for entry in entries}
+    records = [record for record in records if record.plan.sample in complete]
     there = {record.plan.sample: record.plan for record in records}
     if {record.dial is None for record in (*records, *wanted)} == {True, False}:
         raise TumorgenError(f"{dataset.folder}: samples of a benchmark do not go with others; choose another --output")
@@ -171,5 +183,5 @@ def _find_missing(
             raise TumorgenError(
                 f"{dataset.folder}: holds a sample {plan.sample!r} that was drawn otherwise; choose another --output"
             )
-    rewrite_manifest(dataset.manifest, records)
+    rewrite_manifest(dataset.manifest, with_patients(entries, patients))
     return [record for record in wanted if record.plan.sample not in there]

@@ -7,18 +7,23 @@ order, dataset.json, splits, checksums.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ..checksums import sha256_of
 from ..dataset import (
     TRAINING,
     Dataset,
     Hold,
+    count_synced,
     describe_groups,
+    digests_of_ended_runs,
     finish_provenance,
+    has_settled_tables,
     locked_folder,
     remove_torn_samples,
     sync_samples,
@@ -30,19 +35,30 @@ from ..method import Settings
 from ..parallel import Start, count_jobs, no_progress, split_failures
 from ..tables import (
     Dial,
+    Entry,
     Record,
     Source,
-    marks_of_records,
+    join_tables,
+    marks_of_entries,
+    read_entries,
     recover_manifest,
-    sort_records,
+    sort_entries,
     tumors_path,
-    write_manifest,
 )
+from ..wording import plural
 from .batches import Batch, Sampler, ordinary_sampler
 from .cluster import Cluster
 from .log import Log
 from .pool import make_samples
-from .shards import Shard, merge_records, read_shards, remove_finished_shards
+from .shards import Shard, list_tables, remove_finished_shards
+from .worker import Result
+
+SYNC_EVERY_S = 300.0  # after a crash, what was made since has to be compared with its rows
+Tell = Callable[[str], None]  # gets a few words about what is being done
+
+
+def tell_nobody(words: str) -> None:
+    """What is told of work that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,10 @@ class Writing:
         Case -> first scan of the same patient (`tables.name_patients`); samples that are there are told, too.
     start
         Called with the number of samples to make; returns what is called with the number that has just been done.
+    check
+        The same for samples whose files are compared with their rows, after a crash.
+    tell
+        Called with what is being done besides, in a few words, as each begins.
     """
 
     dataset: Dataset
@@ -76,6 +96,8 @@ class Writing:
     copies: Path | None = None
     patients: Mapping[str, str] = field(default_factory=dict)
     start: Start = no_progress
+    check: Start = no_progress
+    tell: Tell = tell_nobody
 
     @property
     def processes(self) -> int:
@@ -127,7 +149,7 @@ class RunReport:
     ----------
     dataset
         The dataset written to.
-    records
+    entries
         All samples that are in it now.
     made
         How many of them this run made.
@@ -136,13 +158,21 @@ class RunReport:
     notes
         What is worth knowing of its folds, and of scans that belong together, in words; and what could not be done
         besides: the dataset is whole without it.
+    shard
+        The share that was made, where it was not the whole.
     """
 
     dataset: Dataset
-    records: tuple[Record, ...]
+    entries: tuple[Entry, ...]
     made: int
     failures: tuple[Failure, ...]
     notes: tuple[str, ...] = ()
+    shard: Shard | None = None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All that the tables say of these samples, read now: of large datasets that takes minutes."""
+        return tuple(recover_manifest(self.shard.manifest(self.dataset) if self.shard else self.dataset.manifest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +184,16 @@ class Outcomes:
 
 
 @contextmanager
-def locked_dataset(dataset: Dataset, shard: Shard | None = None) -> Iterator[Hold]:
+def locked_dataset(
+    dataset: Dataset,
+    shard: Shard | None = None,
+    *,
+    jobs: int = -1,
+    start: Start = no_progress,
+) -> Iterator[Hold]:
     """Hold a dataset's folder for as long as the block lasts, repaired where the run before did not come to its end.
+
+    `jobs` processes compare what that has left; `start` is called as in `map_cases`.
 
     Raises
     ------
@@ -164,35 +202,50 @@ def locked_dataset(dataset: Dataset, shard: Shard | None = None) -> Iterator[Hol
     """
     with locked_folder(dataset.folder, str(shard or "")) as hold:
         if hold.interrupted:
-            repair_after_crash(dataset)
+            repair_after_crash(dataset, hold, [shard.manifest(dataset)] if shard else list_tables(dataset), jobs, start)
         yield hold
 
 
-def repair_after_crash(dataset: Dataset) -> None:
+def repair_after_crash(
+    dataset: Dataset, hold: Hold, tables: Sequence[Path], jobs: int = 1, start: Start = no_progress
+) -> None:
     """Make durable what an interrupted run has left, and remove what is torn, so that it is made again.
+
+    Only files of samples are read whose rows were added to the tables since the files of all rows were known to be on
+    disk: when a run came to its end, or in the midst of it.
 
     Raises
     ------
     TumorgenError
         A table is malformed, or the disk does not take the files.
     """
-    there = merge_records(recover_manifest(dataset.manifest), read_shards(dataset))
-    torn = set(remove_torn_samples(dataset, there))
-    sync_samples(dataset, (record.plan.sample for record in there if record.plan.sample not in torn))
+    digests = hold.synced | digests_of_ended_runs(dataset)
+    doubtful = [entry for table in tables for entry in read_entries(table)[count_synced(table, digests) :]]
+    torn = set(remove_torn_samples(dataset, doubtful, jobs=count_jobs(jobs), start=start))
+    sync_samples(dataset, (entry.sample for entry in doubtful if entry.sample not in torn))
 
 
-def rewrite_manifest(manifest: Path, records: Sequence[Record]) -> None:
+def rewrite_manifest(manifest: Path, entries: Sequence[Entry], tables: Sequence[Path] = ()) -> None:
     """Write a table again, without rows that were cut off and rows of samples that are no longer there.
 
     Where no row is left, the table is removed: the next row decides its columns.
+
+    Parameters
+    ----------
+    manifest
+        The table of samples; that of their tumours lies beside it.
+    entries
+        The samples that are to be in it.
+    tables
+        The tables that have their rows; by default the manifest.
 
     Raises
     ------
     TumorgenError
         It cannot be written.
     """
-    if records:
-        write_manifest(records, manifest)
+    if entries:
+        join_tables(entries, tables or [manifest], manifest)
         return
     with as_unwritable(manifest):
         for path in (manifest, tumors_path(manifest)):
@@ -222,36 +275,69 @@ def run_batches(
     watch = partial(log.sample, dataset) if log else None
     hold.unfinished = True
     results = make_samples(batches, processes, progress, manifest=manifest, backend=backend, watch=watch)
-    made, failures = split_failures(r if isinstance(r, Failure) else r.plan.sample for r in results)
-    sync_samples(dataset, made)
+    made, failures = split_failures(_synced(results, dataset, manifest or dataset.manifest, hold))
     hold.unfinished = False
     return Outcomes(len(made), failures)
 
 
-def describe_dataset(dataset: Dataset, outcomes: Outcomes, val_per_scan: int, copies: Path | None) -> RunReport:
+def _synced(
+    results: Iterable[Result],
+    dataset: Dataset,
+    table: Path,
+    hold: Hold,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[str | Failure]:
+    """The sample of each result, or its failure; their files are written through to the disk every few minutes."""
+    fresh, due = list[str](), clock() + SYNC_EVERY_S
+    for result in results:
+        if isinstance(result, Failure):
+            yield result
+            continue
+        yield result.plan.sample
+        fresh.append(result.plan.sample)
+        if clock() >= due:
+            sync_samples(dataset, fresh)
+            hold.note_synced(sha256_of(table))
+            fresh, due = [], clock() + SYNC_EVERY_S
+    sync_samples(dataset, fresh)
+
+
+def describe_dataset(
+    dataset: Dataset,
+    outcomes: Outcomes,
+    val_per_scan: int,
+    copies: Path | None,
+    *,
+    known: Sequence[Entry] | None = None,
+    tell: Tell = tell_nobody,
+) -> RunReport:
     """Write what describes a dataset whose rows are all in its manifest: the manifest in order, dataset.json, splits.
 
-    Then nothing that shards or killed processes have left is needed any more, and it is removed.
+    Then nothing that shards or killed processes have left is needed any more, and it is removed. `known` is what is in
+    the manifest, in order, where that is known and none was made since; `tell` is called with what is being done.
 
     Raises
     ------
     TumorgenError
         It cannot be written, or the folder has vanished.
     """
-    records = sort_records(recover_manifest(dataset.manifest))
-    marks = marks_of_records(records)
-    if records:
-        write_manifest(records, dataset.manifest)
-        finish_provenance(dataset, records)
-        write_description(dataset, records, marks, val_per_scan)
+    entries = sort_entries(read_entries(dataset.manifest) if known is None or outcomes.made else known)
+    if entries and (known is None or outcomes.made) and not has_settled_tables(dataset):
+        tell(f"writing the rows of {plural(len(entries), 'sample')} in order")
+        join_tables(entries, [dataset.manifest], dataset.manifest)
+    marks = marks_of_entries(entries)
+    if entries:
+        tell(f"writing splits, provenance and checksums of {plural(len(entries), 'sample')}")
+        finish_provenance(dataset, entries)
+        write_description(dataset, entries, marks, val_per_scan)
     notes = describe_groups(marks, in_folds=dataset.part == TRAINING)
-    if records and copies is not None:
+    if entries and copies is not None:
         notes += _copy_or_note(dataset, copies)
-    if not remove_finished_shards(dataset, records):
+    if not remove_finished_shards(dataset, entries):
         remove_partial_files(dataset)
     if not dataset.folder.is_dir():
         raise TumorgenError(f"{dataset.folder}: has vanished during the run; nothing more is written")
-    return RunReport(dataset, tuple(records), outcomes.made, outcomes.failures, tuple(notes))
+    return RunReport(dataset, tuple(entries), outcomes.made, outcomes.failures, tuple(notes))
 
 
 def remove_partial_files(dataset: Dataset) -> None:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from ..dataset import Dataset, write_json
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import remove_folder
-from ..tables import Record, recover_manifest, tumors_path
+from ..tables import Entry, tumors_path
 
 SHARDS = "shards"
 DIVISION = "division.json"
@@ -91,9 +91,9 @@ class Division:
         """All samples, scan by scan."""
         return [(case, variant) for case in self.cases for variant in range(self.per_scan)]
 
-    def missing(self, there: Iterable[Record]) -> dict[Shard, list[Sample]]:
+    def missing(self, there: Iterable[Entry]) -> dict[Shard, list[Sample]]:
         """For each shard that is not finished, the samples of its share that are not there."""
-        made = {(record.plan.case, record.plan.variant) for record in there}
+        made = {(entry.case, entry.variant) for entry in there}
         samples = self.samples
         lacking = {
             shard: [sample for sample in shard.share(samples) if sample not in made] for shard in self.all_shards
@@ -152,29 +152,19 @@ def record_division(dataset: Dataset, division: Division) -> None:
     write_json(asdict(division), dataset.folder / SHARDS / DIVISION)
 
 
-def read_shards(dataset: Dataset) -> list[Record]:
-    """Records in the tables of all shards, running ones included.
+def list_tables(dataset: Dataset) -> list[Path]:
+    """The dataset's manifest and the tables of all shards, running ones included, whether they are there or not.
 
     Raises
     ------
     TumorgenError
-        A table is malformed.
+        The file that says how the run is divided cannot be read.
     """
     division = read_division(dataset)
-    shards = division.all_shards if division else []
-    return [record for shard in shards for record in recover_manifest(shard.manifest(dataset))]
+    return [dataset.manifest, *(shard.manifest(dataset) for shard in (division.all_shards if division else ()))]
 
 
-def merge_records(*tables: Iterable[Record]) -> list[Record]:
-    """Records of several tables, each sample once; where it is in two, the first table's."""
-    merged: dict[str, Record] = {}
-    for records in tables:
-        for record in records:
-            merged.setdefault(record.plan.sample, record)
-    return list(merged.values())
-
-
-def remove_finished_shards(dataset: Dataset, there: Sequence[Record]) -> dict[Shard, list[Sample]]:
+def remove_finished_shards(dataset: Dataset, there: Sequence[Entry]) -> dict[Shard, list[Sample]]:
     """Remove the tables of finished shards, whose samples are in the manifest; return what the others have not made.
 
     The table of an unfinished shard stays: that shard may be running.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from isal import isal_zlib
@@ -13,27 +14,54 @@ from ..imaging import CHUNK, DEFLATE_LEVEL
 from ..tables import Source
 
 MARGIN = 1.1  # isal's level 2 against what compressed the source, and that noise deflates worse than blurred scans
+LOOKED_INTO = 100  # files of a kind
 PIECES = 32  # of a file are deflated to see how well it does
 GB = 1e9  # bytes
 
 
 def needed_bytes(sources: Iterable[Source], wanted: Mapping[str, Sequence[int]]) -> int:
     """Bytes that the wanted variants of each case will take, about: a sample takes what its source does, deflated."""
-    return round(MARGIN * sum(sample_bytes(s) * len(wanted[s.case]) for s in sources if wanted.get(s.case)))
+    sizes = sample_sizes([source for source in sources if wanted.get(source.case)])
+    return round(MARGIN * sum(size * len(wanted[case]) for case, size in sizes.items()))
 
 
-def sample_bytes(source: Source) -> int:
-    """Bytes of a scan and its mask, deflated."""
-    return deflated_bytes(source.image) + deflated_bytes(source.mask)
+def sample_sizes(sources: Sequence[Source]) -> dict[str, int]:
+    """Case -> bytes of a scan and its mask, deflated.
+
+    A few of many scans are looked into, spread evenly; files of the others shrink as these do on average.
+    """
+    sizes = dict.fromkeys((source.case for source in sources), 0)
+    for files in ({s.case: s.image for s in sources}, {s.case: s.mask for s in sources}):
+        for ending in {path.suffix for path in files.values()}:
+            alike = {case: path for case, path in files.items() if path.suffix == ending}
+            step = -(-len(alike) // LOOKED_INTO)
+            known = {case: deflated_bytes(path) for case, path in islice(alike.items(), None, None, step)}
+            ratio = sum(known.values()) / max(1, sum(stored_bytes(alike[case]) for case in known))
+            for case, path in alike.items():
+                sizes[case] += known[case] if case in known else round(ratio * stored_bytes(path))
+    return sizes
 
 
 def deflated_bytes(path: Path) -> int:
     """Bytes of a volume's file, deflated, judged from pieces spread over it; 0 of one that cannot be read."""
     try:
-        with_voxels = [path, *(path.with_suffix(end) for end in (".raw", ".zraw") if path.suffix.lower() == ".mhd")]
-        return sum(_deflated_bytes(file) for file in with_voxels if file.is_file())
+        return sum(map(_deflated_bytes, _with_voxels(path)))
     except (OSError, ValueError):  # no permission, no name of a file: reading it says so
         return 0
+
+
+def stored_bytes(path: Path) -> int:
+    """Bytes of a volume's file as it is; 0 of one that is not there."""
+    try:
+        return sum(file.stat().st_size for file in _with_voxels(path))
+    except (OSError, ValueError):
+        return 0
+
+
+def _with_voxels(path: Path) -> Iterator[Path]:
+    """A volume's file, and that of its voxels where the first is only their description."""
+    endings = (".raw", ".zraw") if path.suffix.lower() == ".mhd" else ()
+    return (file for file in (path, *map(path.with_suffix, endings)) if file.is_file())
 
 
 def _deflated_bytes(path: Path) -> int:

@@ -10,16 +10,37 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..dataset import LOCK, TEST, TRAINING, Hold, begin_provenance, refuse_other_versions, select_complete, versions
+from ..checksums import sha256_of
+from ..dataset import (
+    LOCK,
+    TEST,
+    TRAINING,
+    Hold,
+    begin_provenance,
+    has_settled_tables,
+    refuse_other_versions,
+    select_complete,
+    versions,
+)
 from ..errors import TumorgenError
 from ..fields import dump_toml
 from ..imaging import PARTIAL, whole_file
 from ..method import Settings, find_differences, load_recipe, load_settings, nearest_recipe, sample_name
-from ..tables import Record, Source, recover_manifest, refuse_same_case, with_patients
+from ..tables import (
+    Entry,
+    Source,
+    join_entries,
+    read_entries,
+    refuse_same_case,
+    select_whole,
+    sort_entries,
+    with_patients,
+)
+from ..wording import plural
 from .batches import Batch, split_batches
 from .log import Log, open_log
 from .run import Run, RunReport, describe_dataset, locked_dataset, refuse_uncopied, rewrite_manifest, run_batches
-from .shards import Division, merge_records, read_shards, record_division
+from .shards import Division, list_tables, record_division
 from .space import needed_bytes, refuse_full_disk
 
 _SHOWN = 80  # characters of what a message quotes
@@ -35,7 +56,7 @@ def synthesize_dataset(run: Run) -> RunReport:
         written to, or its disk does not have enough room; or two scans have one name.
     """
     with (
-        locked_dataset(run.dataset, run.shard) as hold,
+        locked_dataset(run.dataset, run.shard, jobs=run.jobs, start=run.check) as hold,
         open_log(run.log_file) if run.log_file else nullcontext() as log,
     ):
         return _synthesize(run, hold, log)
@@ -45,13 +66,17 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
     """Do a run, its folder locked and its log open."""
     processes = run.processes
     todo = find_outstanding(run)
+    missing = sum(map(len, todo.wanted.values()))
+    run.tell(f"{plural(len(todo.there), 'sample')} there, {missing} to make, of {plural(len(run.sources), 'scan')}")
     if any(todo.wanted.values()) and not run.shard:
         refuse_uncopied(run.copies)
     if not run.force:
         refuse_full_disk(run.dataset.folder, needed_bytes(run.sources, todo.wanted))
     _begin_dataset(run)
     manifest = _begin_manifest(run, todo)
-    known = {record.plan.case: record for record in reversed(todo.there)}
+    if hold.interrupted and manifest.exists():
+        hold.note_synced(sha256_of(manifest))
+    known = {entry.case: entry for entry in reversed(todo.there)}
     batches = split_batches(
         (_batch(source, run, known.get(source.case)) for source in run.sources), todo.wanted, processes
     )
@@ -59,17 +84,23 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
         log.add(status="begin", command=sys.argv, process=os.getpid(), seed=run.seed, versions=versions())
     outcomes = run_batches(batches, run, hold, manifest=manifest, log=log)
     if run.shard:
-        there = tuple(recover_manifest(manifest))
-        return RunReport(run.dataset, there, outcomes.made, outcomes.failures)
-    return describe_dataset(run.dataset, outcomes, run.val_per_scan, run.copies)
+        there = tuple(read_entries(manifest))
+        return RunReport(run.dataset, there, outcomes.made, outcomes.failures, shard=run.shard)
+    return describe_dataset(
+        run.dataset, outcomes, run.val_per_scan, run.copies, known=sort_entries(todo.there), tell=run.tell
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """What a run finds: records of samples that are there, and the variants of each case that it is to make."""
+    """What a run finds: the samples that are there, and the variants of each case that it is to make.
 
-    there: tuple[Record, ...]
+    `settled` says whether the tables hold these samples, in order, and nothing else: they may stay as they are.
+    """
+
+    there: tuple[Entry, ...]
     wanted: Mapping[str, tuple[int, ...]]
+    settled: bool
 
 
 def find_outstanding(run: Run) -> Outstanding:
@@ -82,18 +113,22 @@ def find_outstanding(run: Run) -> Outstanding:
         name.
     """
     refuse_same_case(run.sources)
-    there = with_patients(read_existing(run), run.patients)
-    made = {(record.plan.case, record.plan.variant) for record in there}
+    existing, settled = read_existing(run)
+    there = with_patients(existing, run.patients)
+    settled = settled and there == existing
+    made = {(entry.case, entry.variant) for entry in there}
     samples = [(source.case, variant) for source in run.sources for variant in range(run.per_scan)]
     wanted: dict[str, list[int]] = {source.case: [] for source in run.sources}
     for case, variant in run.shard.share(samples) if run.shard else samples:
         if (case, variant) not in made:
             wanted[case].append(variant)
-    return Outstanding(tuple(there), {case: tuple(variants) for case, variants in wanted.items()})
+    return Outstanding(tuple(there), {case: tuple(variants) for case, variants in wanted.items()}, settled)
 
 
-def read_existing(run: Run) -> list[Record]:
+def read_existing(run: Run) -> tuple[list[Entry], bool]:
     """Read what earlier runs and shards of the same settings have left in the folder; nothing is written.
+
+    And say whether the tables hold these samples, in order, and nothing else.
 
     Raises
     ------
@@ -111,14 +146,19 @@ def read_existing(run: Run) -> list[Record]:
         _refuse_other_settings(run)
     elif any(not name.startswith((PARTIAL, LOCK)) for name in found):
         raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
-    records = select_complete(dataset, merge_records(recover_manifest(dataset.manifest), read_shards(dataset)))
-    for record in records:
-        if record.plan.seed != run.seed:
+    if dataset.manifest.exists():
+        run.tell(f"reading {dataset.manifest} and looking for the files of its samples")
+    tables = list_tables(dataset)
+    rows = join_entries(*map(read_entries, tables))
+    settled = tables == [dataset.manifest] and has_settled_tables(dataset)
+    entries = select_complete(dataset, rows if settled else select_whole(rows, tables))
+    for entry in entries:
+        if entry.seed != run.seed:
             raise TumorgenError(
-                f"{dataset.folder}: was begun with --seed {record.plan.seed}, not {run.seed}; continue with that seed,"
+                f"{dataset.folder}: was begun with --seed {entry.seed}, not {run.seed}; continue with that seed,"
                 " or choose another --dataset-id or --output"
             )
-    return records
+    return entries, settled and len(entries) == len(rows)
 
 
 def _refuse_other_settings(run: Run) -> None:
@@ -168,16 +208,18 @@ def _begin_manifest(run: Run, todo: Outstanding) -> Path:
     """
     dataset, shard = run.dataset, run.shard
     if shard is None:
-        rewrite_manifest(dataset.manifest, todo.there)
+        if not todo.settled:
+            rewrite_manifest(dataset.manifest, todo.there, list_tables(dataset))
         return dataset.manifest
     cases = tuple(source.case for source in run.sources)
     record_division(dataset, Division(shard.count, run.seed, run.per_scan, run.val_per_scan, cases))
     manifest = shard.manifest(dataset)
-    rewrite_manifest(manifest, with_patients(select_complete(dataset, recover_manifest(manifest)), run.patients))
+    mine = select_complete(dataset, select_whole(read_entries(manifest), [manifest]))
+    rewrite_manifest(manifest, with_patients(mine, run.patients))
     return manifest
 
 
-def _batch(source: Source, run: Run, known: Record | None) -> Batch:
+def _batch(source: Source, run: Run, known: Entry | None) -> Batch:
     """A scan's batch, pinned to what the scan was when its first sample was made, where one is known."""
     return Batch(
         source,
@@ -185,8 +227,8 @@ def _batch(source: Source, run: Run, known: Record | None) -> Batch:
         run.settings.vessels,
         run.settings,
         run.seed,
-        image_sha256=known.plan.source_image_sha256 if known else None,
-        mask_sha256=known.plan.source_mask_sha256 if known else None,
+        image_sha256=known.source_image_sha256 if known else None,
+        mask_sha256=known.source_mask_sha256 if known else None,
         sampler=run.sampler,
         dials={sample_name(source.case, variant): dial for variant, dial in enumerate(run.dials)},
         patient=run.patients.get(source.case) or (known.patient if known else ""),

@@ -36,6 +36,7 @@ from ..method import Patch, Scan, load_scan, render
 from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import (
     TUMORS,
+    Entry,
     Files,
     Marks,
     Reading,
@@ -212,7 +213,7 @@ def _check_shards(dataset: Dataset, records: Sequence[Record]) -> Iterator[Probl
     except TumorgenError as error:
         yield Problem(SHARDS, str(error))
         return
-    if division is None or not division.missing(records):
+    if division is None or not division.missing(map(Entry.of, records)):
         yield Problem(SHARDS, STRANGE)
         return
     tables = [shard.manifest(dataset) for shard in division.all_shards]

@@ -1,16 +1,18 @@
-from .codec import cells_of, columns_in, parse_row, read_text, rows_of, text_of, write_records, write_table
+from .codec import cells_of, columns_in, parse_row, read_text, rows_of, write_records, write_table
+from .entries import Entry, join_entries, read_entries, sort_entries, with_patients
 from .groups import (
     VOXELS,
-    Mark,
     Marks,
     describe_copies,
     group_copies,
     group_scans,
     list_groups,
+    marks_of_entries,
     marks_of_records,
     marks_of_scan,
 )
 from .hosts import HOSTS, HostRow, read_hosts, write_hosts
+from .joining import have_columns_of_today, join_tables, select_whole
 from .manifest import (
     SAMPLES,
     TUMORS,
@@ -22,10 +24,8 @@ from .manifest import (
     list_cases,
     read_manifest,
     recover_manifest,
-    sort_records,
     spread_samples,
     tumors_path,
-    with_patients,
     write_manifest,
 )
 from .patients import NameCheck, fit_names, name_patients, read_patients
@@ -39,9 +39,9 @@ __all__ = [
     "TUMORS",
     "VOXELS",
     "Dial",
+    "Entry",
     "Files",
     "HostRow",
-    "Mark",
     "Marks",
     "NameCheck",
     "Reading",
@@ -57,13 +57,18 @@ __all__ = [
     "fit_names",
     "group_copies",
     "group_scans",
+    "have_columns_of_today",
+    "join_entries",
+    "join_tables",
     "list_cases",
     "list_groups",
+    "marks_of_entries",
     "marks_of_records",
     "marks_of_scan",
     "match_sources",
     "name_patients",
     "parse_row",
+    "read_entries",
     "read_hosts",
     "read_manifest",
     "read_patients",
@@ -73,10 +78,10 @@ __all__ = [
     "recover_manifest",
     "refuse_same_case",
     "rows_of",
-    "sort_records",
+    "select_whole",
+    "sort_entries",
     "sources_of_scans",
     "spread_samples",
-    "text_of",
     "tumors_path",
     "with_patients",
     "write_hosts",

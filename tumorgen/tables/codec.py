@@ -19,7 +19,6 @@ from ..fields import column_fields, columns, refuse_twins
 from ..imaging import whole_file
 
 Row = dict[str, str]
-_MORE = "\0"  # stands for cells beyond the last column; no column is called so
 T = TypeVar("T")
 
 # A spreadsheet computes what begins so, unless it is a number; an apostrophe in front says that it is text.
@@ -60,9 +59,10 @@ def _code(found: re.Match[str]) -> str:
 
 def plain(cell: str) -> str:
     """The text of a cell; without the apostrophe and the codes that `neutral` has put there."""
+    text = cell.strip()
+    if not text.startswith("'"):
+        return text
     cell = cell.lstrip()
-    if not cell.startswith("'"):
-        return cell.strip()
     return _CODE.sub(lambda code: "\\" if code[1] == "\\" else chr(int(code[1][1:], 16)), cell[1:])
 
 
@@ -104,13 +104,19 @@ def columns_in(path: Path, text: str) -> frozenset[str]:
 
 
 def rows_of(
-    path: Path, text: str, required: Sequence[str], *, unique: str = "", blank: Collection[str] = ()
+    path: Path,
+    text: str,
+    required: Sequence[str],
+    *,
+    unique: str = "",
+    blank: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> Iterator[tuple[str, Row]]:
     """Each row of a table's text with where it stands, `file:line`; its cells as they were before `text_of`.
 
     `unique` is a column that names files: no two rows have the same in it, capitals apart. `blank` are columns that may
-    be empty: their cells may be missing at the end of a row, where spreadsheets drop them. Rows without any text are
-    left out.
+    be empty: their cells may be missing at the end of a row, where spreadsheets drop them. `only` are the columns that
+    are asked for, of those that there are; by default all. Rows without any text are left out.
 
     Raises
     ------
@@ -120,16 +126,17 @@ def rows_of(
     if len(required) > 1:
         _refuse_separator(path, text, required)
     # Line by line: io.StringIO takes four bytes a character of long tables.
-    reader = csv.DictReader((found[0] for found in _LINE.finditer(text)), restkey=_MORE, strict=True)
+    reader = csv.reader((found[0] for found in _LINE.finditer(text)), strict=True)
     seen = set()
     try:
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-        _check_header(path, reader.fieldnames, required)
+        names = [name.strip() for name in next(reader, [])]
+        _check_header(path, names, required)
+        wanted = [(name, place) for place, name in enumerate(names) if only is None or name in only]
         for cells in reader:
             where = f"{path}:{reader.line_num}"
-            row = _row_of(cells, blank, where)
-            if not row:
+            if not _is_whole(cells, names, blank, where):
                 continue
+            row = {name: plain(cells[place]) if place < len(cells) else "" for name, place in wanted}
             if unique:
                 name = row[unique].lower()  # to Windows and macOS, files of A and of a are the same
                 if name in seen:
@@ -158,15 +165,14 @@ def _check_header(path: Path, names: Sequence[str], required: Sequence[str]) -> 
     refuse_twins(f"{path}: column", filter(None, names), "readers would differ in which they take")
 
 
-def _row_of(cells: Mapping[str, Any], blank: Collection[str], where: str) -> Row:
-    """The cells of a row, in which spreadsheets may have left out empty ones at the end, or put some; {} of no text."""
-    row = {name: plain(cell or "") for name, cell in cells.items() if name != _MORE}
-    more = any(cell.strip() for cell in cells.get(_MORE, ()))
-    if not more and not any(row.values()):
-        return {}
-    if more or any(cell is None and name not in blank for name, cell in cells.items()):
+def _is_whole(cells: Sequence[str], names: Sequence[str], blank: Collection[str], where: str) -> bool:
+    """Whether a row has any text: spreadsheets may have left out empty cells at its end, or put some."""
+    missing, more = names[len(cells) :], any(cell.strip() for cell in cells[len(names) :])
+    if not more and not any(map(plain, cells)):
+        return False
+    if more or any(name not in blank for name in missing):
         raise TumorgenError(f"{where}: not as many cells as columns; cut off?")
-    return row
+    return True
 
 
 def text_of(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, header: bool = True) -> str:
@@ -206,12 +212,17 @@ def write_records(path: Path, kind: type, records: Iterable[Any]) -> None:
 
 def cells_of(kind: type, record: Any) -> Row:
     """Text of each column of a record, numbers as short as they read back the same; empty cells for None."""
-    return {name: "" if record is None else _cell(getattr(record, name)) for name in columns(kind)}
+    return {
+        field.name: "" if record is None else _cell(getattr(record, field.name), field.kind)
+        for field in column_fields(kind)
+    }
 
 
-def _cell(value: str | int | float | bool | None) -> str:
+def _cell(value: str | int | float | bool | None, kind: type) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if kind is float and isinstance(value, int):
+        return str(float(value))  # as it is when it has been read back
     return "" if value is None else str(value)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from ..wording import few
+from .entries import Entry
 from .manifest import Record
 
 PATIENT, VOXELS, IMAGE = "patient", "voxels", "image"  # kinds of marks
@@ -25,16 +26,13 @@ def marks_of_scan(case: str, patient: str = "", fingerprint: str = "", image_sha
 
 
 def marks_of_records(records: Iterable[Record]) -> dict[str, set[Mark]]:
+    """The marks of each case that there are samples of, as `marks_of_entries` has them."""
+    return marks_of_entries(map(Entry.of, records))
+
+
+def marks_of_entries(entries: Iterable[Entry]) -> dict[str, set[Mark]]:
     """The marks of each case that there are samples of; rows of earlier versions have the digest of its image alone."""
-    said = {
-        (
-            record.plan.case,
-            record.patient,
-            record.files.source_fingerprint if record.files else "",
-            record.plan.source_image_sha256,
-        )
-        for record in records
-    }
+    said = {(entry.case, entry.patient, entry.source_fingerprint, entry.source_image_sha256) for entry in entries}
     marks: dict[str, set[Mark]] = defaultdict(set)
     for scan in said:
         marks[scan[0]] |= marks_of_scan(*scan)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -187,16 +187,6 @@ def tumor_rows(record: Record) -> Iterator[dict[str, str]]:
 def sort_records(records: Iterable[Record]) -> list[Record]:
     """Records in the order of a written table: by case and variant."""
     return sorted(records, key=lambda r: (r.plan.case, r.plan.variant, r.plan.sample))
-
-
-def with_patients(records: Iterable[Record], patients: Mapping[str, str]) -> list[Record]:
-    """Records that say whose their scans are: as `patients` (case -> patient) has it, else what they said before."""
-    return [
-        replace(record, files=replace(record.files, patient=patients[record.plan.case]))
-        if record.files and record.plan.case in patients
-        else record
-        for record in records
-    ]
 
 
 def write_manifest(records: Iterable[Record], manifest: Path, *, parents: bool = False) -> None:

@@ -1,3 +1,0 @@
-from .run import Preprocessing, PreprocessReport, preprocess_dataset
-
-__all__ = ["PreprocessReport", "Preprocessing", "preprocess_dataset"]
