@@ -28,7 +28,9 @@ from .fit import fit
 from .healthy import healthy
 from .liver_mask import liver_mask
 from .merge import merge
+from .mix import mix
 from .phantom import phantom
+from .preprocess import preprocess
 from .preview import preview
 from .recipes import recipes
 from .remove import remove
@@ -36,6 +38,7 @@ from .replay import replay
 from .robustness import robustness
 from .synth import synth
 from .trainer_path import trainer_path
+from .turing import turing
 from .verify import verify
 from .worst import worst
 
@@ -45,7 +48,7 @@ EPILOG = """\b
 The main job, in three lines:
   tumorgen liver-mask in/ masks/
   tumorgen synth --per-scan 20
-  nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0
+  tumorgen preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0
 
 \b
 No data at hand? This runs everything on a phantom:
@@ -56,8 +59,8 @@ No data at hand? This runs everything on a phantom:
 
 
 SECTIONS = {
-    "Make training data": (liver_mask, synth, merge, replay, remove, phantom),
-    "Check it": (verify, preview, audit),
+    "Make training data": (liver_mask, synth, mix, preprocess, merge, replay, remove, phantom),
+    "Check it": (verify, preview, audit, turing),
     "Train with tumours drawn on the fly": (healthy, trainer_path),
     "Measure a model": (evaluate, robustness, worst),
     "Choose how tumours are drawn": (recipes, fit),

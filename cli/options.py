@@ -198,6 +198,25 @@ class AnyScans(Scans):
             return LabelChoice(self.label, self.real_tumors)
 
 
+def raw_root(output: Path | None) -> Path:
+    """The folder of raw datasets; a usage error where nnU-Net's variable can hardly mean what it says."""
+    given = os.environ.get("nnUNet_raw") or "nnUNet_raw"
+    why = "" if output else find_misread(given)
+    if why:
+        raise click.UsageError(f"the environment's nnUNet_raw is {given!r}, which {why}; or give --output.")
+    return output or Path(given)
+
+
+def find_raw_folder(output: Path | None, dataset_id: int) -> Path:
+    """The folder of the raw dataset that has nnU-Net's number; a usage error where there is none, or several are."""
+    root = raw_root(output)
+    found = sorted(path for path in root.glob(f"Dataset{dataset_id:03d}_*") if path.is_dir())
+    if len(found) != 1:
+        what = f"several: {', '.join(path.name for path in found)}" if found else "no dataset"
+        raise click.UsageError(f"{root} has {what} of the number {dataset_id}.")
+    return found[0]
+
+
 @dataclass(frozen=True, slots=True)
 class NewDataset:
     """The raw dataset to write: a folder of datasets, nnU-Net's number and a name."""
@@ -208,12 +227,8 @@ class NewDataset:
 
     @property
     def root(self) -> Path:
-        """The folder of raw datasets; a usage error where nnU-Net's variable can hardly mean what it says."""
-        given = os.environ.get("nnUNet_raw") or "nnUNet_raw"
-        why = "" if self.output else find_misread(given)
-        if why:
-            raise click.UsageError(f"the environment's nnUNet_raw is {given!r}, which {why}; or give --output.")
-        return self.output or Path(given)
+        """The folder of raw datasets (`raw_root`)."""
+        return raw_root(self.output)
 
     def dataset(self) -> Dataset:
         """The dataset; what it cannot be called is a usage error."""

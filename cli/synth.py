@@ -244,5 +244,5 @@ def _print_next_steps(report: RunReport, new: NewDataset, shard: Shard | None) -
     elif report.entries:
         click.echo(
             f"next:\n  tumorgen verify {folder}\n  {new.export}"
-            f"nnUNetv2_plan_and_preprocess -d {number} && nnUNetv2_train {number} 3d_fullres 0"
+            f"tumorgen preprocess -d {number} && nnUNetv2_train {number} 3d_fullres 0"
         )

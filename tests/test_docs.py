@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 from phantoms import ball_volume
 
@@ -45,7 +46,10 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_commands_and_options_exist(page):
     for command, rest in re.findall(r"^ {4}tumorgen ([a-z-]+)(.*)$", page.read_text(), re.MULTILINE):
-        known = {option for p in main.commands[command].params for option in (*p.opts, *p.secondary_opts)}
+        found = main.commands[command]
+        if isinstance(found, click.Group):
+            found = found.commands[rest.split()[0]]
+        known = {option for p in found.params for option in (*p.opts, *p.secondary_opts)}
         assert set(re.findall(r"--[a-z-]+", rest.split("#")[0])) <= known, f"{page.name}: tumorgen {command}{rest}"
 
 

@@ -1,4 +1,4 @@
-"""Where PyTorch and nnU-Net are not installed, every command runs but the one that finds livers with them."""
+"""Where PyTorch and nnU-Net are not installed, every command runs but two that say what is missing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from phantoms import write_balls
 
 from tumorgen.cli import main
 
-NEEDS_TORCH = {"liver-mask"}
+NEEDS_TORCH = {"liver-mask", "preprocess"}
 MADE = "raw/Dataset501_SynthLiver"
 COMMANDS = [
     "synth --images scans/images --masks scans/masks --output raw --per-scan 2 --sizes small --jobs 1",
@@ -19,6 +20,7 @@ COMMANDS = [
     f"preview {MADE} --count 1 --jobs 1",
     f"replay {MADE}/manifest.csv --output again --jobs 1",
     f"merge {MADE}",
+    f"mix --real {MADE} --synthetic {MADE} --output raw --jobs 1",
     "healthy --images scans/images --masks scans/masks --output raw --jobs 1",
     "trainer-path",
     "robustness --images scans/images --masks scans/masks --output raw --dataset-id 503 --levels size=8 --jobs 1",
@@ -26,6 +28,8 @@ COMMANDS = [
     f"worst evaluated {MADE}/manifest.csv --output worst.csv --count 1 --jobs 1",
     f"audit {MADE} --real {MADE} --output audited --jobs 1",
     f"fit {MADE} --output fitted.toml --jobs 1",
+    f"turing make --real {MADE} --synthetic {MADE} --count 2 --share-real 0.5 --output reading --jobs 1",
+    "turing export reading website",
     "recipes",
     f"remove {MADE} --case ball_1",
     "phantom made --count 1 --shape 40 64 64",
@@ -66,16 +70,18 @@ def test_every_other_command_runs(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {}
 
 
-def test_the_other_says_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["liver-mask images masks-found --jobs 1", "preprocess --output raw"])
+def test_the_others_say_what_is_missing(tmp_path: Path, command: str) -> None:
     write_balls(tmp_path, 1, "ball")
+    (tmp_path / "raw" / "Dataset501_Any").mkdir(parents=True)
     done = subprocess.run(
         [sys.executable, "-c", RUNNER],
         cwd=tmp_path,
-        input=json.dumps(["liver-mask images masks-found --jobs 1"]),
+        input=json.dumps([command]),
         capture_output=True,
         text=True,
         check=True,
     )
     (said,) = json.loads(done.stdout).values()
     (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
-    assert "nnU-Net cannot be imported (No module named 'torch')" in line
+    assert "nnU-Net cannot be imported (No module named '" in line

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -14,6 +13,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from browser import BROWSER
 from click.testing import CliRunner
 from label_maps import HERE, SHAPE, SPACING, THERE, label
 from markupsafe import escape
@@ -227,7 +227,6 @@ def test_a_file_that_is_gone_costs_its_picture_only(tmp_path):
 
 # In a browser
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PROBE = """<script>addEventListener('load', () => {
   const box = e => { const r = e.getBoundingClientRect(); return [r.width, r.height]; };
   const all = (what, f) => [...document.querySelectorAll(what)].map(f);

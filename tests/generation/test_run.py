@@ -377,9 +377,9 @@ def test_the_summary_says_where_to_go_next(scans, tmp_path, monkeypatch):
     result = CliRunner().invoke(main, [*command, "--sizes", "tiny", "--jobs", "1"])
     assert result.exit_code == 0, result.stderr
     assert "3 samples with" in result.stdout
-    assert "nnUNetv2_plan_and_preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0" in result.stdout
+    assert "tumorgen preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0" in result.stdout
     folders = (f"{name}={tmp_path / name}" for name in ("nnUNet_raw", "nnUNet_preprocessed"))
-    assert f"\n  export {' '.join(folders)}\n  nnUNetv2_plan" in result.stdout
+    assert f"\n  export {' '.join(folders)}\n  tumorgen preprocess" in result.stdout
     assert (tmp_path / "manifests" / "Dataset501_SynthLiver.tumors.csv").is_file()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -147,24 +148,29 @@ def test_of_some_patches_a_slab_is_left_and_no_liver_beside_it(monkeypatch):
 def test_the_recipe_makes_a_model_folder_that_liver_mask_runs(tmp_path):
     """Two iterations learn nothing; what is asserted is that every step hands the next what it needs."""
     around = {**os.environ, "PYTHONPATH": str(ROOT / "recipes"), "OMP_NUM_THREADS": "1"}
-    data = os.environ.get("TUMORGEN_TEST_DATA", str(ROOT.parent / "shared" / "data"))
-    build = ["build", "--setting", "smoke", "--device", "cpu", "--data", data]
-    build += ["--without", "acrin042", "--without", "example_dicom"]
+    write_phantoms(tmp_path / "scans", 1, shape=(24, 48, 52), spacing_mm=(8.0, 6.0, 6.0))
+    as_real = tmp_path / "data" / "example_ct"
+    as_real.mkdir(parents=True)
+    for folder, name in (("images", "ct"), ("masks", "liver")):
+        shutil.copy(tmp_path / "scans" / folder / "phantom_000.nii.gz", as_real / f"{name}.nii.gz")
+    maps = Path(os.environ.get("TUMORGEN_TEST_DATA", ROOT.parent / "shared" / "data")) / "labels"
+    if maps.is_dir():
+        (as_real.parent / "labels").mkdir()
+        (as_real.parent / "labels" / "btcv").symlink_to(maps / "btcv")
+    options = ["--setting", "smoke", "--device", "cpu", "--data", "data", "--work", "work", "--jobs", "1"]
 
     def run(*command: str) -> str:
         done = subprocess.run(command, cwd=tmp_path, env=around, text=True, capture_output=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    run(sys.executable, "-m", "liver_model", *build, "--work", "work")
-    assert "MB" in run(sys.executable, "-m", "liver_model", *build, "--work", "work")  # nothing is left to train
-    leave = ["leave-one-out", *build[1:], "--work", "work", "--page", "page.md"]
+    recipe = (sys.executable, "-m", "liver_model")
+    run(*recipe, "build", *options)
+    assert "MB" in run(*recipe, "build", *options)  # nothing is left to train
     (tmp_path / "page.md").write_text("\n".join(MARKERS))
-    if Path(data).is_dir():
-        run(sys.executable, "-m", "liver_model", *leave)
-        assert "| example_ct, feet first | 0." in (tmp_path / "page.md").read_text()
-        assert (tmp_path / "work" / "pictures" / "example_ct.png").is_file()
-    write_phantoms(tmp_path / "scans", 1, shape=(24, 48, 52), spacing_mm=(8.0, 6.0, 6.0))
+    run(*recipe, "leave-one-out", *options, "--page", "page.md")
+    assert "| example_ct, feet first | 0." in (tmp_path / "page.md").read_text()
+    assert (tmp_path / "work" / "pictures" / "example_ct.png").is_file()
     tumorgen = str(Path(sys.executable).with_name("tumorgen"))
     run(tumorgen, "liver-mask", "scans/images", "found", "--model", "work/model", "--device", "cpu")
     assert (tmp_path / "found" / "phantom_000.nii.gz").is_file()

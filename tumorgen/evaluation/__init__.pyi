@@ -1,4 +1,4 @@
-from .intervals import ConfidenceInterval
+from .intervals import ConfidenceInterval, proportion_interval
 from .listings import Listing, manifest_beside, read_listings
 from .overlap import dsc, nsd
 from .predictions import AS_WRITTEN, Conventions, evaluate_predictions
@@ -34,6 +34,7 @@ __all__ = [
     "level_number",
     "manifest_beside",
     "nsd",
+    "proportion_interval",
     "radius_bin",
     "read_evaluation",
     "read_listings",

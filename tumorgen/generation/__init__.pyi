@@ -1,27 +1,35 @@
+from .batches import batch_size, cut_samples
 from .cluster import Cluster, connect_cluster
 from .estimate import estimate_run
 from .merge import merge_shards
 from .removal import remove_cases
-from .replay import Replay, describe_moved, replay_manifest
+from .replay import Replay, describe_moved, group_records, replay_manifest, vessels_of
 from .run import Run, RunReport, Writing
 from .shards import Shard, parse_shard
+from .space import GB, free_bytes
 from .synth import synthesize_dataset
 from .verify import verify_dataset
 
 __all__ = [
+    "GB",
     "Cluster",
     "Replay",
     "Run",
     "RunReport",
     "Shard",
     "Writing",
+    "batch_size",
     "connect_cluster",
+    "cut_samples",
     "describe_moved",
     "estimate_run",
+    "free_bytes",
+    "group_records",
     "merge_shards",
     "parse_shard",
     "remove_cases",
     "replay_manifest",
     "synthesize_dataset",
     "verify_dataset",
+    "vessels_of",
 ]

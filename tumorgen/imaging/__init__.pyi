@@ -26,7 +26,17 @@ from .fingerprint import fingerprint_ct
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume
 from .itk import to_image
 from .mask_folders import find_masks
-from .mask_labels import EVERYTHING, MASK, LabelChoice, find_liver, find_renumbering, read_mask, relabel, round_labels
+from .mask_labels import (
+    EVERYTHING,
+    MASK,
+    LabelChoice,
+    find_liver,
+    find_renumbering,
+    names_tumor,
+    read_mask,
+    relabel,
+    round_labels,
+)
 from .nifti import says_place
 from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
 from .places import AS_ITK, ASSUMED, TRUSTS
@@ -67,6 +77,7 @@ __all__ = [
     "is_dicom",
     "limit_bytes",
     "list_volumes",
+    "names_tumor",
     "overlap",
     "part_of",
     "paste",

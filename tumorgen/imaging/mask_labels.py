@@ -151,7 +151,7 @@ def find_renumbering(path: Path) -> str:
     """
     names = read_label_names(path)
     liver = [label for label, name in names.items() if name.lower() == "liver"]
-    tumors = [label for label, name in names.items() if _is_tumor(name)]
+    tumors = [label for label, name in names.items() if names_tumor(name)]
     if all(not found or label in found for label, found in zip(_LITS, (liver, tumors), strict=True)) and (
         LIVER not in tumors and TUMOR not in liver
     ):
@@ -190,7 +190,7 @@ def relabel(volume: Volume, path: Path, labels: LabelChoice) -> Volume:
         for words in (labels.liver, labels.real_tumors)
     )
     if not labels.real_tumors:
-        tumors = {number for number, name in names.items() if _is_tumor(name)} - liver
+        tumors = {number for number, name in names.items() if names_tumor(name)} - liver
     if shared := sorted(liver & tumors):
         raise TumorgenError(f"{where}: label {_listed(shared, names)} is both liver and tumour; choose one")
     both[_holds(array, liver)] = LIVER
@@ -304,7 +304,7 @@ def _only_liver(found: Sequence[int], rest: Sequence[int], names: Mapping[int, s
         raise TumorgenError(f"{where}: {holds}, and no liver")
     if len(rest) == 1:
         name = names.get(rest[0], "").lower()
-        if name != "liver" and name and (_is_tumor(name) or "liver" in {other.lower() for other in names.values()}):
+        if name != "liver" and name and (names_tumor(name) or "liver" in {other.lower() for other in names.values()}):
             raise TumorgenError(f"{where}: {holds}, and no liver")
         return rest[0]
     if tumors := _tumors_in(rest, names):
@@ -321,7 +321,7 @@ def _tumors_in(found: Sequence[int], names: Mapping[int, str]) -> list[int]:
     """Labels that are tumours by their names or, where there are no names and 1 and 2 alone, as in LiTS."""
     if not names:
         return [TUMOR] if tuple(found) == _LITS else []
-    return [label for label in found if _is_tumor(names.get(label, ""))]
+    return [label for label in found if names_tumor(names.get(label, ""))]
 
 
 def _not_healthy(where: str, tumors: Sequence[int], names: Mapping[int, str]) -> TumorgenError:
@@ -335,7 +335,7 @@ def _not_healthy(where: str, tumors: Sequence[int], names: Mapping[int, str]) ->
     )
 
 
-def _is_tumor(name: str) -> bool:
+def names_tumor(name: str) -> bool:
     """Whether a name says that a label is a tumour of the liver, or just a tumour."""
     words = {word.removesuffix("s") for word in re.findall("[a-z]+", name.lower())}
     return bool(words & _TUMOR_WORDS) and words <= _TUMOR_WORDS | {"liver", "hepatic"}

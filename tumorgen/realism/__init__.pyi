@@ -4,11 +4,11 @@ from .auditing import Audit, audit_sets, measure_folder
 from .comparing import STATISTIC_NAMES, lesion_frame
 from .fit_chart import draw_fit
 from .fitting import Fit, fit_recipe, no_looks
-from .label_maps import MeasuredLabels, measure_label_maps
+from .label_maps import MeasuredLabels, measure_label_maps, read_labels
 from .lesions import LEAST_RADIUS_MM, LEAST_VOXELS, FoundLesions, Lesion, find_lesions
 from .measuring import MeasuredSet
 from .recipe_files import write_recipe
-from .scans import find_layout
+from .scans import find_labelled, find_layout
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 from .telling import Verdict
 
@@ -30,6 +30,7 @@ __all__ = [
     "Verdict",
     "audit_sets",
     "draw_fit",
+    "find_labelled",
     "find_layout",
     "find_lesions",
     "fit_recipe",
@@ -41,6 +42,7 @@ __all__ = [
     "measure_shapes",
     "no_looks",
     "quantize_grey",
+    "read_labels",
     "refuse_case_folder",
     "signed_distance_mm",
     "write_audit",

@@ -1,7 +1,8 @@
-from .codec import cells_of, columns_in, parse_row, read_text, rows_of, write_records, write_table
+from .codec import cells_of, columns_in, parse_row, read_text, rows_of, text_of, write_records, write_table
 from .entries import Entry, join_entries, read_entries, sort_entries, with_patients
 from .groups import (
     VOXELS,
+    Mark,
     Marks,
     describe_copies,
     group_copies,
@@ -42,6 +43,7 @@ __all__ = [
     "Entry",
     "Files",
     "HostRow",
+    "Mark",
     "Marks",
     "NameCheck",
     "Reading",
@@ -82,6 +84,7 @@ __all__ = [
     "sort_entries",
     "sources_of_scans",
     "spread_samples",
+    "text_of",
     "tumors_path",
     "with_patients",
     "write_hosts",

@@ -1,0 +1,183 @@
+"""`tumorgen mix`."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tumorgen.wording import plural
+
+from .bars import progress
+from .common import as_usage_error
+from .kinds import EXISTING_FILE
+from .options import NewDataset, block, jobs_option, option
+
+if TYPE_CHECKING:
+    from tumorgen.imaging import LabelChoice
+    from tumorgen.mixing import Part
+
+RAW = click.Path(path_type=Path)
+
+
+class Ratio(click.ParamType[tuple[float, ...]]):
+    """Numbers above zero with colons between, such as 5:5."""
+
+    name = "ratio"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """The numbers, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(float(part) for part in str(value).split(":"))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(0 < number < float("inf") for number in numbers):
+            self.fail(f"{value!r} is not numbers above 0 with colons between, such as 5:5.", param, ctx)
+        return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The datasets to mix, and the ratio of their kinds."""
+
+    real: tuple[Path, ...] = option(
+        (), "Raw dataset of real, annotated tumours.", type=RAW, multiple=True, required=True, metavar="DATASET"
+    )
+    synthetic: tuple[Path, ...] = option((), "Dataset that synth wrote.", type=RAW, multiple=True, metavar="DATASET")
+    healthy: tuple[Path, ...] = option((), "Dataset that healthy wrote.", type=RAW, multiple=True, metavar="DATASET")
+    ratio: tuple[float, ...] = option(
+        "5:5",
+        "How often a training draws of each kind: real, synthetic, healthy, as far as they are given.",
+        type=Ratio(),
+        show_default=True,
+        metavar="R:S[:H]",
+    )
+
+    @property
+    def folders(self) -> dict[str, tuple[Path, ...]]:
+        """Kind -> its datasets; a usage error where there is one kind only."""
+        from tumorgen.mixing import HEALTHY, REAL, SYNTHETIC
+
+        given = {REAL: self.real, SYNTHETIC: self.synthetic, HEALTHY: self.healthy}
+        there = {kind: folders for kind, folders in given.items() if folders}
+        if len(there) < 2:
+            raise click.UsageError("a mixture needs --real and one of --synthetic and --healthy.")
+        return there
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Kind -> its share; a usage error where a number is missing, or one too many."""
+        kinds = list(self.folders)
+        if len(self.ratio) != len(kinds):
+            raise click.UsageError(f"--ratio needs {len(kinds)} numbers here: {':'.join(kinds)}.")
+        return dict(zip(kinds, self.ratio, strict=True))
+
+    def read(self, root: Path, jobs: int) -> list[Part]:
+        """What the datasets consist of."""
+        from tumorgen.mixing import read_part
+
+        return [
+            read_part(kind, _find(folder, root), jobs=jobs, start=progress(folder.name, "scan"))
+            for kind, folders in self.folders.items()
+            for folder in folders
+        ]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tumorgen mix --real Dataset003_Liver --synthetic Dataset501_SynthLiver
+  tumorgen mix --real Dataset003_Liver --synthetic Dataset501_SynthLiver --healthy Dataset502_HealthyLiver \\
+      --ratio 4:4:2 --patients patients.csv
+  tumorgen mix --real Dataset007_Abdomen --synthetic Dataset501_SynthLiver --map liver=6 --map tumor=14
+\b
+Then:
+  nnUNetv2_plan_and_preprocess -d 510 && nnUNetv2_train 510 3d_fullres 0"""
+)
+@block("given", Given)
+@click.option(
+    "--map",
+    "mapped",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="Label of real datasets, by number or name, that is `liver` or `tumor`; what is not named is background.",
+)
+@click.option(
+    "--patients",
+    type=EXISTING_FILE,
+    help="Table with columns `case` (a scan of any of the datasets) and `patient`.  [default: each scan is a patient of"
+    " its own; files of one CT, and scans of one name, are one]",
+)
+@block("new", NewDataset, dataset_id=510, name="Mixed")
+@jobs_option
+def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDataset, jobs: int) -> None:
+    """Make one nnU-Net dataset of real, synthetic and healthy scans, without copying an image.
+
+    A DATASET is a folder, or its name below $nnUNet_raw; each option may be given several times. dataset.json says
+    where the files are. Folds hold out real cases alone, by patient, and train on nothing that was made of their
+    scans. In a fold's list, cases are repeated until the kinds come in the ratio: an epoch draws from that list.
+
+    mix.csv says where each case is from. Running the same command again writes the mixture anew.
+    """
+    from tumorgen.mixing import mix_datasets
+    from tumorgen.tables import name_patients
+
+    new = _named_by_output(new)
+    labels, dataset, weights = _choose_labels(mapped), new.dataset(), given.weights
+    parts = given.read(new.root, jobs)
+    named, notes = name_patients(patients, {scan for part in parts for scan in part.marks}) if patients else ({}, ())
+    start = progress("labels", "scan")
+    made = mix_datasets(parts, weights, dataset, patients=named, labels=labels, jobs=jobs, start=start)
+    counts = ", ".join(f"{sum(case.kind == kind for case in made.cases)} {kind}" for kind in weights)
+    click.echo(f"{made.dataset.folder}: {plural(len(made.cases), 'case')} ({counts}), {plural(made.folds, 'fold')}")
+    if made.shares:
+        click.echo(f"a training draws {', '.join(f'{share:.0%} {kind}' for kind, share in made.shares.items())}")
+    for note in (*notes, *made.notes):
+        click.echo(f"note: {note}")
+    click.echo(
+        f"next:\n  {new.export}nnUNetv2_plan_and_preprocess -d {new.dataset_id} &&"
+        f" nnUNetv2_train {new.dataset_id} 3d_fullres 0"
+    )
+
+
+def _named_by_output(new: NewDataset) -> NewDataset:
+    """`--output DatasetXXX_Name` is the dataset itself, not a folder of datasets."""
+    named = re.fullmatch(r"Dataset(\d{3})_(.+)", new.output.name) if new.output else None
+    if not (named and new.output):
+        return new
+    root = new.output.parent if len(new.output.parts) > 1 else None
+    return replace(new, output=root, dataset_id=int(named[1]), name=named[2])
+
+
+def _find(folder: Path, root: Path) -> Path:
+    """A folder as it was given, or below the folder of raw datasets."""
+    found = next((path for path in (folder, root / folder, _raw() / folder) if path.is_dir()), None)
+    if found is None:
+        raise click.UsageError(f"{folder}: no such folder, nor below {root}.")
+    return found
+
+
+def _raw() -> Path:
+    return Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
+
+
+def _choose_labels(mapped: tuple[str, ...]) -> LabelChoice | None:
+    """What `--map` says; a usage error where it makes no sense."""
+    from tumorgen.imaging import LabelChoice
+
+    chosen: dict[str, list[str]] = {"liver": [], "tumor": []}
+    for text in mapped:
+        ours, _, theirs = text.partition("=")
+        if ours not in chosen or not theirs:
+            raise click.UsageError(f"--map {text}: write liver=LABEL or tumor=LABEL.")
+        chosen[ours].append(theirs)
+    if mapped and not all(chosen.values()):
+        raise click.UsageError("--map: say both, liver=LABEL and tumor=LABEL.")
+    with as_usage_error():
+        return LabelChoice(tuple(chosen["liver"]), tuple(chosen["tumor"])) if mapped else None

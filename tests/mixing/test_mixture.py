@@ -1,0 +1,219 @@
+"""`tumorgen mix`: nothing is copied, no patient is on both sides, and nnU-Net trains on it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from nnunet_runs import narrow_network, plan_and_preprocess, train, write_dataset
+from phantoms import ball_volume
+
+from tumorgen.cli import main
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import read_volume, write_volume
+
+RAW, MIXED = Path("raw"), Path("raw/Dataset510_Mixed")
+REAL, SYNTHETIC, HEALTHY = "Dataset003_Liver", "Dataset501_SynthLiver", "Dataset502_HealthyLiver"
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def annotated(seed: int) -> tuple[Volume, np.ndarray]:
+    """A ball of liver with a cube of tumour in its middle, and its label map."""
+    volume, liver = ball_volume((4.0, 4.0, 4.0), seed=seed)
+    label = liver.astype(np.uint8)
+    label[15:20, 15:20, 15:20] = 2
+    return volume, label
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three real scans, in two schemes of labels; and samples of two hosts, one of which is the third of them."""
+    folder = tmp_path_factory.mktemp("parts")
+    cases = {f"liver_{seed}": annotated(seed) for seed in range(3)}
+    write_dataset(folder / RAW, REAL, cases, {"liver": 1, "cancer": 2})
+    other = {case: (volume, np.choose(label, [0, 2, 3])) for case, (volume, label) in cases.items()}
+    write_dataset(folder / RAW, "Dataset007_Other", other, {"spleen": 1, "liver": 2, "tumour": 3})
+    for name, seed in (("host", 2), ("another", 9)):
+        volume, liver = ball_volume((4.0, 4.0, 4.0), seed=seed)
+        write_volume(volume, folder / "ct" / f"{name}.nii.gz")
+        write_volume(Volume(liver, volume.geometry), folder / "livers" / f"{name}.nii.gz")
+    scans = ("--images", folder / "ct", "--masks", folder / "livers", "--output", folder / RAW, "--jobs", 1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        for made in (command("synth", *scans, "--per-scan", 3, "--sizes", "tiny"), command("healthy", *scans)):
+            assert made.exit_code == 0, made.output
+    return folder
+
+
+@pytest.fixture
+def parts(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of them, in the working folder."""
+    shutil.copytree(written / RAW, tmp_path / RAW)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("nnUNet_raw", str(RAW))
+    return tmp_path
+
+
+def mix(*options: object, real: str = REAL) -> Result:
+    return command("mix", "--real", real, "--synthetic", SYNTHETIC, "--jobs", 1, *options)
+
+
+def folds() -> list[dict[str, list[str]]]:
+    return json.loads((MIXED / "splits_final.json").read_text())
+
+
+def described() -> dict[str, dict[str, object]]:
+    return json.loads((MIXED / "dataset.json").read_text())["dataset"]
+
+
+def test_nothing_is_copied_and_paths_survive_a_move(parts: Path) -> None:
+    made = mix()
+    assert made.exit_code == 0, made.output
+    assert {path.name for path in MIXED.iterdir()} <= {"dataset.json", "mix.csv", "splits_final.json", ".lock"}
+    files = described()
+    assert len(files) == 9
+    assert files["real_liver_0"] == {
+        "images": [f"../{REAL}/imagesTr/liver_0_0000.nii.gz"],
+        "label": f"../{REAL}/labelsTr/liver_0.nii.gz",
+    }
+    for each in files.values():
+        assert (MIXED / each["images"][0]).is_file()
+        assert (MIXED / each["label"]).is_file()
+
+
+def test_a_fold_holds_out_real_cases_and_trains_on_nothing_of_their_scans(parts: Path) -> None:
+    """The third real scan and `host` are one CT, which no table says."""
+    made = mix()
+    assert "one CT under several names, equal in every voxel: real/liver_2 = synthetic/host" in made.output
+    assert sorted(fold["val"] for fold in folds()) == [["real_liver_0"], ["real_liver_1"], ["real_liver_2"]]
+    for fold in folds():
+        has_host = any("host" in case for case in fold["train"])
+        assert has_host == (fold["val"] != ["real_liver_2"])
+        assert not set(fold["val"]) & set(fold["train"])
+
+
+def test_a_table_of_patients_keeps_them_together(parts: Path) -> None:
+    Path("patients.csv").write_text("case,patient\nliver_0,Smith\nliver_1,Smith\nanother,Smith\n")
+    made = mix("--patients", "patients.csv")
+    assert made.exit_code == 0, made.output
+    assert sorted(fold["val"] for fold in folds()) == [["real_liver_0", "real_liver_1"], ["real_liver_2"]]
+    (held_out,) = (fold for fold in folds() if len(fold["val"]) == 2)
+    assert {case.rsplit("_", 1)[0] for case in held_out["train"]} == {"real_liver", "synthetic_host"}
+    assert all("Smith" not in path.read_text() for path in MIXED.iterdir() if path.is_file())
+
+
+@pytest.mark.parametrize(("ratio", "share"), [("5:5", 0.5), ("1:3", 0.25)])
+def test_kinds_come_in_the_ratio(parts: Path, ratio: str, share: float) -> None:
+    assert mix("--ratio", ratio).exit_code == 0
+    for fold in folds():
+        kinds = Counter(case.split("_")[0] for case in fold["train"])
+        assert kinds["real"] / kinds.total() == pytest.approx(share, rel=0.02)
+
+
+def test_healthy_scans_may_be_among_them(parts: Path) -> None:
+    made = mix("--healthy", HEALTHY, "--ratio", "4:4:2")
+    assert made.exit_code == 0, made.output
+    assert "(3 real, 6 synthetic, 2 healthy)" in made.output
+    assert "40% real, 40% synthetic, 20% healthy" in made.output
+
+
+def test_the_table_says_where_each_case_is_from(parts: Path) -> None:
+    mix()
+    with (MIXED / "mix.csv").open(newline="") as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == described().keys()
+    row = rows["synthetic_host_v0001"]
+    assert (row["kind"], row["dataset"], row["source_case"], row["scan"]) == (
+        "synthetic", SYNTHETIC, "host_v0001", "host",
+    )  # fmt: skip
+    assert row["group"] == rows["real_liver_2"]["group"] != rows["real_liver_1"]["group"]
+
+
+class TestLabels:
+    def test_other_numbers_are_refused_with_what_to_type(self, parts: Path) -> None:
+        made = mix(real="Dataset007_Other")
+        assert made.exit_code == 1
+        assert "its labels are background 0, spleen 1, liver 2, tumour 3" in made.stderr
+        assert "--map liver=LABEL --map tumor=LABEL" in made.stderr
+        assert not MIXED.exists()
+
+    @pytest.mark.parametrize("named", [("liver=2", "tumor=3"), ("liver=liver", "tumor=tumour")])
+    def test_mapped_they_are_written_anew(self, parts: Path, named: tuple[str, str]) -> None:
+        made = mix("--map", named[0], "--map", named[1], real="Dataset007_Other")
+        assert made.exit_code == 0, made.output
+        found = read_volume(MIXED / described()["real_liver_1"]["label"]).array
+        assert np.array_equal(found, annotated(1)[1])
+        assert described()["real_liver_1"]["images"] == ["../Dataset007_Other/imagesTr/liver_1_0000.nii.gz"]
+
+    def test_a_number_of_ours_with_another_meaning_is_refused(self, parts: Path) -> None:
+        about = RAW / REAL / "dataset.json"
+        about.write_text(about.read_text().replace("cancer", "vessel"))
+        assert "vessel 2" in mix().stderr
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda: (RAW / REAL / "dataset.json").unlink(), "holds no dataset.json"),
+        (lambda: (RAW / REAL / "dataset.json").write_text("[]"), "is not as nnU-Net writes it"),
+        (lambda: (RAW / REAL / "imagesTr/liver_1_0000.nii.gz").unlink(), "has no image for liver_1"),
+        (lambda: (RAW / REAL / "imagesTr/liver_1_0000.nii.gz").write_bytes(b"x"), "liver_1_0000.nii.gz"),
+        (lambda: (RAW / SYNTHETIC / "labelsTr/host_v0001.nii.gz").unlink(), "has no files of host_v0001"),
+        (lambda: (RAW / SYNTHETIC / "manifest.csv").unlink(), "holds no manifest.csv"),
+        (lambda: MIXED.mkdir() or (MIXED / "mine.txt").write_text(""), "holds another dataset"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_mixed_is_told_in_one_line(parts: Path, damage, told: str) -> None:
+    damage()
+    made = mix()
+    assert made.exit_code == 1
+    (line,) = made.stderr.splitlines()[-1:]
+    assert told in line
+    assert not (MIXED / "mix.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--ratio", "5"), "--ratio needs 2 numbers here: real:synthetic"),
+        (("--ratio", "5:0"), "numbers above 0"),
+        (("--map", "liver=2"), "say both"),
+        (("--map", "spleen=2"), "write liver=LABEL or tumor=LABEL"),
+        (("--healthy", "Dataset999_None", "--ratio", "1:1:1"), "no such folder"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_refused(parts: Path, options: tuple[str, ...], told: str) -> None:
+    made = mix(*options)
+    assert made.exit_code == 2
+    assert told in " ".join(made.stderr.split())
+
+
+def test_running_again_writes_it_anew_and_the_output_may_name_it(parts: Path) -> None:
+    assert mix("--map", "liver=2", "--map", "tumor=3", real="Dataset007_Other").exit_code == 0
+    assert (MIXED / "labelsTr").is_dir()
+    assert mix("--output", "Dataset510_Mixed").exit_code == 0
+    assert not (MIXED / "labelsTr").exists()
+    assert {path.name for path in RAW.iterdir()} == {REAL, "Dataset007_Other", SYNTHETIC, HEALTHY, MIXED.name}
+
+
+@pytest.mark.slow
+def test_nnunet_plans_preprocesses_and_trains_on_a_mixture(parts: Path) -> None:
+    shutil.rmtree(RAW / SYNTHETIC / "preview", ignore_errors=True)
+    assert mix("--map", "liver=2", "--map", "tumor=3", real="Dataset007_Other").exit_code == 0
+    raw, work = parts / RAW, parts / "work"
+    plan_and_preprocess(raw, 510, work)
+    used = json.loads((work / "preprocessed" / MIXED.name / "splits_final.json").read_text())
+    assert used == folds(), "nnU-Net has not taken the split"
+    narrow_network(work)
+    model = train(raw, 510, work)
+    validated = {path.name for path in (model / "fold_0" / "validation").glob("*.nii.gz")}
+    assert validated == {f"{case}.nii.gz" for case in used[0]["val"]}

@@ -1,0 +1,90 @@
+"""Blosc2 files of variants: read by nnU-Net's own class, and equal to what they are to hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import blosc2
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from tumorgen.preprocessing import chunks
+from tumorgen.preprocessing.chunks import ChunkedArray
+
+PATCHES = {"3d": ((40, 50, 61), (24, 32, 32)), "2d": ((12, 50, 61), (50, 61))}
+TUMORS = [
+    (slice(3, 12), slice(8, 20), slice(30, 61)),
+    (slice(8, 12), slice(15, 50), slice(25, 40)),
+    (slice(0, 1), slice(0, 1), slice(0, 1)),
+]
+
+
+@pytest.fixture(params=list(PATCHES), scope="module")
+def case(request, tmp_path_factory):
+    """A case as nnU-Net writes it: its image, its labels, and the path of its files without their ends."""
+    from tumorgen.preprocessing.nnunet import save_whole
+
+    shape, patch = PATCHES[request.param]
+    image = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(shape), 1).astype(np.float32)
+    labels = (image > 0).astype(np.int8)
+    target = tmp_path_factory.mktemp("case") / "healthy"
+    save_whole(image, labels, {"spacing": [1, 1, 1]}, target, patch)
+    return image, labels, target
+
+
+def read_back(path: Path) -> np.ndarray:
+    return blosc2.open(str(path), mode="r", mmap_mode="r")[:][0]  # as nnU-Net opens it
+
+
+def laid_on(voxels: np.ndarray, value) -> tuple[np.ndarray, list]:
+    changed = voxels.copy()
+    for box in TUMORS:
+        changed[box] = value if np.isscalar(value) else value[box]
+    return changed, [(box, changed[box].copy()) for box in TUMORS]
+
+
+def test_a_variant_holds_what_was_laid_over_the_healthy_case(case, tmp_path):
+    image, labels, target = case
+    for end, voxels, value in ((".b2nd", image, np.flip(image).copy()), ("_seg.b2nd", labels.astype(np.int16), 2)):
+        healthy = ChunkedArray.read(target.with_name(target.name + end))
+        expected, laid = laid_on(voxels, value)
+        healthy.write(tmp_path / f"case{end}", laid)
+        found = read_back(tmp_path / f"case{end}")
+        assert found.dtype == expected.dtype
+        assert (found == expected).all()
+
+
+def test_nothing_laid_over_it_is_the_healthy_case(case, tmp_path):
+    image, _, target = case
+    healthy = ChunkedArray.read(target.with_name(f"{target.name}.b2nd"))
+    healthy.write(tmp_path / "case.b2nd", [])
+    assert (read_back(tmp_path / "case.b2nd") == image).all()
+    sizes = [path.stat().st_size for path in (tmp_path / "case.b2nd", target.with_name(f"{target.name}.b2nd"))]
+    assert sizes[0] <= 1.01 * sizes[1] + 100
+
+
+def test_only_blocks_that_change_are_compressed_again(case, tmp_path, monkeypatch):
+    image, _, target = case
+    healthy = ChunkedArray.read(target.with_name(f"{target.name}.b2nd"))
+    packed = []
+    compress = blosc2.compress2
+    monkeypatch.setattr(
+        chunks.blosc2, "compress2", lambda data, **how: packed.append(len(data)) or compress(data, **how)
+    )
+    _, laid = laid_on(image, np.flip(image).copy())
+    healthy.write(tmp_path / "case.b2nd", laid[-1:])
+    assert packed == [int(np.prod(healthy.block)) * 4]
+
+
+def test_blocks_that_cannot_be_put_in_as_they_are_have_their_chunk_compressed_whole(case, tmp_path, monkeypatch):
+    """A chunk of one value throughout has no blocks, for one."""
+    image, _, target = case
+    healthy = ChunkedArray.read(target.with_name(f"{target.name}.b2nd"))
+    whole = tuple(slice(0, n) for n in image.shape)
+    healthy.write(tmp_path / "flat.b2nd", [(whole, np.zeros_like(image))])
+    assert not read_back(tmp_path / "flat.b2nd").any()
+    expected, laid = laid_on(image, np.flip(image).copy())
+    monkeypatch.setattr(chunks, "_splice", lambda chunk, *_: chunk)
+    healthy.write(tmp_path / "case.b2nd", laid)
+    assert (read_back(tmp_path / "case.b2nd") == expected).all()

@@ -1,0 +1,379 @@
+"""`preprocess` leaves what nnU-Net's own preprocessing leaves: fingerprint, plans, cases with properties, folds."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from nnunet_runs import narrow_network, train
+from phantoms import ball_volume
+
+from tumorgen.cli import main
+from tumorgen.dataset.raw import Dataset
+from tumorgen.errors import TumorgenError
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
+from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.reading import write_volume
+from tumorgen.method.recipes import load_recipe
+from tumorgen.method.settings import override
+from tumorgen.preprocessing import run as preprocessing_run
+from tumorgen.preprocessing.run import Preprocessing, preprocess_dataset
+from tumorgen.preprocessing.worker import case_files
+from tumorgen.tables.sources import match_sources
+
+NAME = "Dataset501_Balls"
+DRAWS = 60_000  # intensities of the fingerprint; nnU-Net draws 10e7, which takes it seconds
+# Spacings (z, y, x) of the scans of a dataset. Slices thrice as thick as voxels are wide are resampled on their own.
+SPACINGS = {
+    "ordinary": ((4.0, 3.5, 3.5), (3.5, 3.2, 3.2)),
+    "thick slices": ((13.0, 4.0, 4.0), (11.0, 3.2, 3.2)),
+    "thick along x": ((3.6, 4.0, 13.0), (3.2, 3.2, 11.0)),
+}
+FLOAT32 = 1e-6  # sd; the last bit
+
+
+@dataclass(frozen=True)
+class Made:
+    """A raw dataset of two scans, three variants each, and the folder with nnU-Net's folders in it."""
+
+    dataset: Dataset
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "preprocessed" / NAME
+
+    def preprocess(self, **how):
+        return preprocess_dataset(Preprocessing(self.dataset.folder, jobs=1, **how))
+
+
+def write_raw(root: Path, spacings) -> Dataset:
+    """Balls with zeros in them, as scans have zeros everywhere, and with empty slices that nnU-Net crops."""
+    for number, spacing in enumerate(spacings):
+        volume, liver = ball_volume(spacing, seed=number, size_mm=134.0)
+        hu = volume.array.copy()
+        hu[np.random.default_rng(number).random(hu.shape) < 0.02] = 0
+        hu[:, :2] = 0
+        write_volume(Volume(hu, volume.geometry), root / "images" / f"scan_{number}.nii.gz")
+        liver[:, :2] = False
+        write_volume(Volume(liver, volume.geometry), root / "masks" / f"scan_{number}.nii.gz")
+    return draw(root)
+
+
+def draw(root: Path, per_scan: int = 3) -> Dataset:
+    sources, _ = match_sources(root / "images", root / "masks")
+    dataset = Dataset(root / "raw" / NAME)
+    settings = override(load_recipe("turing"), sizes="small,medium,large")
+    synthesize_dataset(Run(dataset, sources, settings, per_scan=per_scan, jobs=1))
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def nnunet(tmp_path_factory):
+    """The environment of nnU-Net, which draws few intensities, as we do then."""
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preprocessing_run, "DRAWS", DRAWS)
+        before = DatasetFingerprintExtractor.__init__
+
+        def begin(self, *arguments, **options):
+            before(self, *arguments, **options)
+            self.num_foreground_voxels_for_intensitystats = DRAWS
+
+        patch.setattr(DatasetFingerprintExtractor, "__init__", begin)
+        yield patch
+
+
+class OneThread(ThreadPool):
+    """A pool of one thread, which nnU-Net may take for processes."""
+
+    def __init__(self, _: int) -> None:
+        super().__init__(1)
+
+
+def use(patch, root: Path, name: str = "preprocessed") -> None:
+    for variable, folder in (("raw", "raw"), ("preprocessed", name), ("results", "results")):
+        patch.setenv(f"nnUNet_{variable}", str(root / folder))
+
+
+@pytest.fixture(scope="module")
+def ordinary(nnunet, tmp_path_factory):
+    """The ordinary dataset, preprocessed here: planned, and then every configuration of the plans."""
+    root = tmp_path_factory.mktemp("ordinary")
+    made = Made(write_raw(root, SPACINGS["ordinary"]), root)
+    use(nnunet, root)
+    report = made.preprocess()
+    assert report.configurations == ("2d", "3d_fullres")
+    assert (report.made, report.failures) == (12, ())
+    return made
+
+
+def by_nnunet(made: Made, configuration: str, sample: str):
+    """Image, labels and properties of a sample, from nnU-Net's preprocessor."""
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    plans = PlansManager(json.loads((made.folder / "nnUNetPlans.json").read_text()))
+    about = json.loads((made.dataset.folder / "dataset.json").read_text())
+    files = [str(made.dataset.image(sample))], str(made.dataset.label(sample))
+    return DefaultPreprocessor(verbose=False).run_case(*files, plans, plans.get_configuration(configuration), about)
+
+
+def assert_equal_to_nnunet(made: Made, configuration: str, samples=None) -> None:
+    """Every case that nnU-Net's own dataset finds there is what nnU-Net's preprocessor makes of the sample's files."""
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+    identifier = json.loads((made.folder / "nnUNetPlans.json").read_text())["configurations"][configuration]
+    cases = nnUNetDatasetBlosc2(str(made.folder / identifier["data_identifier"]))
+    assert len(cases.identifiers) == 6
+    for sample in samples or cases.identifiers:
+        data, seg, _, properties = cases.load_case(sample)
+        image, label, expected = by_nnunet(made, configuration, sample)
+        assert (data.dtype, seg.dtype) == (np.float32, np.int16)
+        np.testing.assert_allclose(data[:], image, rtol=0, atol=FLOAT32)
+        assert (seg[:] == label).all()
+        places, theirs = (some.pop("class_locations") for some in (properties, expected))
+        assert places.keys() == theirs.keys()
+        assert all(np.array_equal(places[value], theirs[value]) for value in places)
+        assert properties == expected
+
+
+def test_fingerprint_and_plans_are_nnunets_own(ordinary, nnunet, monkeypatch):
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+        extract_fingerprint_dataset,
+        plan_experiment_dataset,
+    )
+
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: SimpleNamespace(Pool=OneThread))
+    use(nnunet, ordinary.root, "theirs")
+    extract_fingerprint_dataset(501, num_processes=1, show_progress_bar=False)
+    plan_experiment_dataset(501)
+    use(nnunet, ordinary.root)
+    for name in ("dataset_fingerprint.json", "nnUNetPlans.json", "splits_final.json", "dataset.json"):
+        ours, theirs = (ordinary.root / folder / NAME / name for folder in ("preprocessed", "theirs"))
+        assert ours.read_text() == theirs.read_text(), name
+
+
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_cases_are_what_nnunet_makes_of_them(ordinary, configuration):
+    assert_equal_to_nnunet(ordinary, configuration)
+
+
+def test_labels_to_score_with_are_there(ordinary):
+    for label in sorted(ordinary.dataset.labels.iterdir()):
+        assert (ordinary.folder / "gt_segmentations" / label.name).read_bytes() == label.read_bytes()
+
+
+def plan_otherwise(made: Made, plans: dict, **changed) -> None:
+    """Plans of one's own, made from others."""
+    made.folder.mkdir(parents=True)
+    configurations = {name: {**found, **changed.get(name, {})} for name, found in plans["configurations"].items()}
+    for name, found in changed.get("more", {}).items():
+        configurations[name] = {**configurations["3d_fullres"], **found}
+    (made.folder / "nnUNetPlans.json").write_text(json.dumps({**plans, **changed, "configurations": configurations}))
+
+
+def plans_of(made: Made) -> dict:
+    return json.loads((made.folder / "nnUNetPlans.json").read_text())
+
+
+# What the plans say of each dataset, after nnU-Net's transpose.
+LOW = {"data_identifier": "nnUNetPlans_3d_lowres", "spacing": [5.0, 5.0, 5.0], "batch_dice": False}
+PLANS = {
+    "thick slices": {
+        "3d_fullres": {"spacing": [11.0, 3.2, 3.2], "patch_size": [12, 32, 32]},
+        "2d": {"spacing": [3.2, 3.2]},
+        "more": {"3d_lowres": LOW},
+    },
+    "thick along x": {
+        "3d_fullres": {"spacing": [11.0, 3.2, 3.2], "patch_size": [12, 32, 32]},
+        "2d": {"spacing": [3.2, 3.2]},
+        "transpose_forward": [2, 0, 1],
+        "transpose_backward": [1, 2, 0],
+    },
+}
+
+
+@pytest.mark.parametrize("name", list(PLANS))
+def test_slices_that_are_resampled_on_their_own_and_other_axes_first_are_what_nnunet_makes_of_them(
+    name, ordinary, nnunet, tmp_path
+):
+    made = Made(write_raw(tmp_path, SPACINGS[name]), tmp_path)
+    plan_otherwise(made, plans_of(ordinary), **PLANS[name])
+    use(nnunet, tmp_path)
+    report = made.preprocess()
+    use(nnunet, ordinary.root)
+    assert report.failures == ()
+    assert not (made.folder / "dataset_fingerprint.json").exists()  # plans that are there need none
+    for configuration in report.configurations:
+        assert_equal_to_nnunet(made, configuration)
+
+
+def copy_of(made: Made, target: Path, nnunet) -> Made:
+    """The same datasets, to be spoilt."""
+    shutil.copytree(made.root, target / "copy")
+    use(nnunet, target / "copy")
+    return Made(Dataset(target / "copy" / "raw" / NAME), target / "copy")
+
+
+@pytest.fixture
+def copied(ordinary, nnunet, tmp_path):
+    yield copy_of(ordinary, tmp_path, nnunet)
+    use(nnunet, ordinary.root)
+
+
+def states(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_again_makes_nothing_and_a_case_that_is_not_whole_alone_is_made(copied):
+    before = states(copied.folder)
+    assert copied.preprocess().made == 0
+    assert states(copied.folder) == before
+    case = copied.folder / "nnUNetPlans_3d_fullres" / "scan_1_v0001"
+    case.with_name(f"{case.name}.pkl").unlink()  # as a killed run leaves it
+    case.with_name(f"{case.name}.b2nd").write_bytes(b"half")
+    assert copied.preprocess(configurations=("3d_fullres",)).made == 1
+    assert_equal_to_nnunet(copied, "3d_fullres", [case.name])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_nnunet_trains_on_it_unchanged(copied):
+    """One epoch of two steps, and the validation, whose score needs the labels."""
+    narrow_network(copied.root)
+    assert copied.preprocess().made == 0  # the network is not what cases are made of
+    model = train(copied.root / "raw", 501, copied.root)
+    summary = json.loads((model / "fold_0" / "validation" / "summary.json").read_text())
+    fold = json.loads((copied.dataset.folder / "splits_final.json").read_text())[0]
+    assert len(summary["metric_per_case"]) == len(fold["val"])
+
+
+def test_a_dataset_that_has_grown_is_planned_and_preprocessed_anew(copied):
+    before = plans_of(copied)
+    draw(copied.root, per_scan=4)
+    report = copied.preprocess(configurations=("2d",))
+    assert report.made == 8
+    assert plans_of(copied) != before
+    assert len(json.loads((copied.folder / "splits_final.json").read_text())[0]["train"]) == 4
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_writes(copied):
+    before = {path.name: path.read_bytes() for path in (copied.folder / "nnUNetPlans_2d").iterdir()}
+    shutil.rmtree(copied.folder / "nnUNetPlans_2d")
+    run = Preprocessing(copied.dataset.folder, ("2d",), jobs=2)
+    assert preprocess_dataset(run).made == 6
+    assert {path.name: path.read_bytes() for path in (copied.folder / "nnUNetPlans_2d").iterdir()} == before
+
+
+def test_plans_of_ones_own_are_kept_and_what_was_made_with_others_is_made_again(copied):
+    plans = plans_of(copied)
+    plans["configurations"]["3d_fullres"]["spacing"] = [5.0, 5.0, 5.0]
+    (copied.folder / "nnUNetPlans.json").write_text(json.dumps(plans))
+    report = copied.preprocess()
+    assert report.made == 6
+    assert plans_of(copied) == plans
+    assert_equal_to_nnunet(copied, "3d_fullres", ["scan_0_v0001"])
+
+
+def test_a_variant_with_another_crop_or_other_limits_is_resampled_whole(copied, monkeypatch):
+    """Told that nothing of a variant is as it is in its scan, it makes the same cases."""
+    from tumorgen.preprocessing import worker
+
+    monkeypatch.setattr(worker, "keeps_outside", lambda *_: False)
+    shutil.rmtree(copied.folder / "nnUNetPlans_3d_fullres")
+    report = copied.preprocess(configurations=("3d_fullres",))
+    assert (report.made, report.whole) == (6, 6)
+    assert_equal_to_nnunet(copied, "3d_fullres")
+
+
+UNKNOWN = {
+    "preprocessor_name": "OtherPreprocessor",
+    "normalization_schemes": ["ZScoreNormalization"],
+    "resampling_fn_data": "resample_torch_fornnunet",
+    "resampling_fn_seg_kwargs": {"is_seg": True, "order": 0, "order_z": 0, "force_separate_z": None},
+}
+
+
+@pytest.mark.parametrize("key", list(UNKNOWN))
+def test_plans_that_preprocess_otherwise_are_refused_and_nothing_is_written(copied, key):
+    plans = plans_of(copied)
+    plans["configurations"]["3d_fullres"][key] = UNKNOWN[key]
+    (copied.folder / "nnUNetPlans.json").write_text(json.dumps(plans))
+    before = states(copied.folder)
+    with pytest.raises(TumorgenError, match=f"3d_fullres has {key} = .*nnUNetv2_preprocess"):
+        copied.preprocess()
+    assert states(copied.folder) == before
+
+
+def test_a_sample_that_was_changed_is_no_case_and_the_others_are_made(copied):
+    shutil.rmtree(copied.folder / "nnUNetPlans_2d")
+    label = copied.dataset.label("scan_0_v0002")
+    shutil.copyfile(copied.dataset.label("scan_0_v0001"), label)
+    report = copied.preprocess(configurations=("2d",))
+    assert report.made == 5
+    (failure,) = report.failures
+    assert failure.name == "scan_0_v0002"
+    assert str(label) in failure.reason
+    assert not any(path.exists() for path in case_files(copied.folder / "nnUNetPlans_2d" / "scan_0_v0002"))
+
+
+def test_a_version_that_resamples_otherwise_is_refused(copied, monkeypatch):
+    from tumorgen.preprocessing import nnunet
+
+    shutil.rmtree(copied.folder / "nnUNetPlans_3d_fullres")
+    known = nnunet.resample_data_or_seg
+    monkeypatch.setattr(nnunet, "resample_data_or_seg", lambda *a, **k: known(*a, **k) + np.float32(0.01))
+    report = copied.preprocess(configurations=("3d_fullres",))
+    assert report.made == 0
+    assert "resamples otherwise" in report.failures[0].reason
+
+
+def command(*arguments: object):
+    return CliRunner().invoke(main, ["preprocess", *map(str, arguments)])
+
+
+def test_the_command_says_what_it_made_and_what_comes_next(copied):
+    shutil.rmtree(copied.folder / "nnUNetPlans_2d")
+    done = command("-d", 501, "-c", "2d", "--jobs", 1)
+    assert done.exit_code == 0, done.output
+    assert f"{copied.folder}: 6 samples in 2d; cases: 6 made in" in done.stdout
+    assert "next:\n  nnUNetv2_train 501 2d 0\n" in done.stdout
+
+
+def test_what_stands_in_the_way_is_one_line(copied, monkeypatch):
+    refused = {
+        ("-d", 77): "no dataset of the number 77",
+        ("-d", 501, "-c", "3d_lowres"): "has no configuration '3d_lowres'; it has 2d, 3d_fullres",
+        ("-d", 501, "--plans", "mine"): "mine.json: is not there; plans that are made here: nnUNetPlans",
+    }
+    for arguments, reason in refused.items():
+        done = command(*arguments, "--jobs", 1)
+        assert done.exit_code in (1, 2)
+        assert reason in done.output
+    settings = copied.dataset.settings
+    settings.write_text(settings.read_text() + "\n")
+    assert "settings.toml: was changed or removed after the run" in command("-d", 501).output
+    monkeypatch.delenv("nnUNet_preprocessed")
+    settings.write_text(settings.read_text()[:-1])
+    assert "nnUNet_preprocessed is not set" in command("-d", 501).output
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_written(copied, monkeypatch):
+    monkeypatch.setattr(preprocessing_run, "free_bytes", lambda _: 1000)
+    shutil.rmtree(copied.folder / "nnUNetPlans_2d")
+    done = command("-d", 501, "--jobs", 1)
+    assert done.exit_code == 1
+    assert "set nnUNet_preprocessed to another folder, or --force" in done.output
+    assert not list((copied.folder / "nnUNetPlans_2d").glob("*.b2nd"))

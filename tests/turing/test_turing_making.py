@@ -1,0 +1,190 @@
+"""A study: every case a file like the others, the key apart, its tumour where the key says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from reader_studies import write_scan, write_sets
+
+from tumorgen.checksums import sha256_of
+from tumorgen.errors import TumorgenError
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.turing import making
+from tumorgen.turing.blinding import HIGHEST_HU, LOWEST_HU, resample_ct
+from tumorgen.turing.making import Made, Wanted, make_study
+from tumorgen.turing.study import case_file, read_key, read_study
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_sets(tmp_path_factory.mktemp("sets"), 3, 4)
+
+
+@pytest.fixture(scope="module")
+def made(sets, tmp_path_factory) -> tuple[Path, Made]:
+    study = tmp_path_factory.mktemp("made") / "study"
+    return study, make_study(Wanted(*sets, count=5, readers=("anna", "ben")), study, jobs=1)
+
+
+def test_the_key_says_what_each_case_is(made):
+    study, found = made
+    key = read_key(study)
+    assert tuple(key.values()) == found.rows
+    assert Counter(row.kind for row in key.values()) == {"real": 2, "synthetic": 3}
+    assert {row.source[:4] for row in key.values() if row.kind == "real"} == {"live"}
+    assert all(row.tumors == 1 and abs(row.tumor_radius_mm - 9) < 1.5 for row in key.values())
+
+
+def test_files_of_cases_differ_in_their_voxels_alone(made):
+    study, found = made
+    files = [case_file(study, row.case).read_bytes() for row in found.rows]
+    assert len({len(file) for file in files}) == 1
+    assert len({file[:352] for file in files}) == 1
+    assert len(set(files)) == len(files)
+    for row in found.rows:
+        image = nib.load(case_file(study, row.case))
+        assert image.get_data_dtype() == np.int16
+        low, high = np.asarray(image.dataobj).min(), np.asarray(image.dataobj).max()
+        assert (low, high) >= (LOWEST_HU, 100)
+        assert high <= HIGHEST_HU
+
+
+def test_nothing_that_is_served_says_which_are_real(made, sets):
+    """Not the names, the order of writing, or the study's description; the key is in a folder of its own."""
+    study, found = made
+    shown = (study / "study.json").read_text()
+    assert "real" not in shown
+    assert "synthetic" not in shown
+    for row in found.rows:
+        assert row.source not in shown
+        assert row.source.encode() not in case_file(study, row.case).read_bytes()
+    assert sorted(path.name for path in study.iterdir()) == ["cases", "key", "study.json"]
+    assert sorted(json.loads(shown)) == ["format", "id", "readers", "starts_mm"]
+
+
+def test_a_case_begins_at_its_tumour_and_the_key_leads_back_into_the_scan(made, sets):
+    study, found = made
+    shown = read_study(study)
+    for row in found.rows:
+        start = shown.starts_mm[row.case]
+        image = nib.load(case_file(study, row.case))
+        ras = np.array([-start[0], -start[1], start[2], 1.0])
+        i, j, k = np.rint(np.linalg.solve(image.affine, ras)[:3]).astype(int)
+        around = np.asarray(image.dataobj)[i - 1 : i + 2, j - 1 : j + 2, k]
+        assert abs(around.mean() - 60) < 15  # liver of 100 HU, 40 darker
+        folder = sets[0] if row.kind == "real" else sets[1]
+        scan = nib.load(folder / "labels" / f"{row.source}.nii.gz")
+        at = np.array([row.center_x_mm, row.center_y_mm, row.center_z_mm]) + start
+        index = np.linalg.solve(scan.affine, [-at[0], -at[1], at[2], 1.0])[:3]
+        assert np.asarray(scan.dataobj)[tuple(np.rint(index).astype(int))] == 2
+
+
+def test_the_grid_is_the_coarsest_of_the_cases(made):
+    _, found = made
+    assert found.field.spacing_mm == (5.0, 3.0, 3.0)
+    assert all(n * s > 120 for n, s in zip(found.field.shape, found.field.spacing_mm, strict=True))
+
+
+def test_the_same_seed_draws_the_same_study_and_another_one_another(made, sets, tmp_path):
+    study, found = made
+    again = make_study(Wanted(*sets, count=5, readers=("anna", "ben")), tmp_path / "again", jobs=1)
+    assert again.rows == found.rows
+    assert read_study(tmp_path / "again").readers == read_study(study).readers
+    other = make_study(Wanted(*sets, count=5, seed=1), tmp_path / "other", jobs=1)
+    assert other.rows != found.rows
+
+
+def test_voxels_as_large_as_the_fields_are_shown_as_they_are(made, sets):
+    """No value of these is interpolated; the scans with finer voxels are."""
+    study, found = made
+    for row in found.rows:
+        if row.kind == "real":
+            scan = nib.load(sets[0] / "images" / f"{row.source}_0000.nii.gz")
+            shown = np.asarray(nib.load(case_file(study, row.case)).dataobj)
+            whole = np.clip(np.rint(np.asarray(scan.dataobj)), LOWEST_HU, HIGHEST_HU)
+            middle = shown[10:-10, 10:-10, 5:-5]
+            same = [
+                whole[i : i + middle.shape[0], j : j + middle.shape[1], k : k + middle.shape[2]]
+                for i, j, k in np.ndindex(*(n - m + 1 for n, m in zip(whole.shape, middle.shape, strict=True)))
+            ]
+            assert any(np.array_equal(part, middle) for part in same)
+
+
+def test_a_case_without_tumour_or_that_cannot_be_read_is_replaced(tmp_path):
+    real, synthetic = write_sets(tmp_path, 2, 1)
+    write_scan(real, "clean", (5.0, 3.0, 3.0), tumor=False)
+    (synthetic / "labels" / "scan_0.nii.gz").write_bytes(gzip.compress(b"no volume"))
+    write_scan(synthetic, "scan_1", (5.0, 3.0, 3.0))
+    found = make_study(Wanted(real, synthetic, count=3, share_real=0.67), tmp_path / "study", jobs=1)
+    assert {row.source for row in found.rows} == {"liver_0", "liver_1", "scan_1"}
+    with pytest.raises(TumorgenError, match="2 patients with a real tumour that can be shown, and 3 are needed"):
+        make_study(Wanted(real, synthetic, count=4, share_real=0.75), tmp_path / "more", jobs=1)
+    assert not (tmp_path / "more").exists()
+
+
+def test_an_image_of_other_greys_is_named_and_nothing_is_left(tmp_path):
+    """Windowed, as some public copies of real scans are: its greys alone would tell."""
+    real, synthetic = write_sets(tmp_path, 1, 1)
+    image = nib.load(real / "images" / "liver_0_0000.nii.gz")
+    clipped = np.clip(np.asarray(image.dataobj), -160, 240)
+    nib.save(nib.Nifti1Image(clipped, image.affine), real / "images" / "liver_0_0000.nii.gz")
+    wanted = Wanted(real, synthetic, count=2, share_real=0.5)
+    with pytest.raises(TumorgenError, match=r"liver_0_0000\.nii\.gz: not a CT in HU.* make the study again"):
+        make_study(wanted, tmp_path / "study", jobs=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["annotated", "made"]
+    nib.save(nib.Nifti1Image(clipped * np.float32(4), image.affine), real / "images" / "liver_0_0000.nii.gz")
+    assert len(make_study(wanted, tmp_path / "study", jobs=1).rows) == 2
+
+
+def test_a_patient_of_both_sets_is_shown_once(tmp_path):
+    real, synthetic = write_sets(tmp_path, 2, 2)
+    rows = ["liver_0,a", "scan_0,a", "liver_1,b", "scan_1,c"]
+    (tmp_path / "patients.csv").write_text("case,patient\n" + "".join(f"{row}\n" for row in rows))
+    wanted = Wanted(real, synthetic, count=2, share_real=0.5, patients=tmp_path / "patients.csv")
+    for seed in range(4):
+        drawn = make_study(
+            Wanted(real, synthetic, 2, 0.5, patients=wanted.patients, seed=seed), tmp_path / str(seed), jobs=1
+        )
+        assert {row.source for row in drawn.rows} != {"liver_0", "scan_0"}
+
+
+def test_a_study_is_never_overwritten(made, sets):
+    study, _ = made
+    with pytest.raises(TumorgenError, match="is there already"):
+        make_study(Wanted(*sets, count=5), study, jobs=1)
+
+
+@pytest.mark.parametrize("readers", [("anna", "Anna"), ("a/b",)])
+def test_readers_have_names_for_files_of_their_own(sets, tmp_path, readers):
+    with pytest.raises(TumorgenError, match="reader"):
+        make_study(Wanted(*sets, count=5, readers=readers), tmp_path / "study", jobs=1)
+
+
+def test_a_blurred_scan_has_the_greys_and_the_place_of_the_scan():
+    """A ramp along each axis stays the ramp, and a point keeps its place, when voxels get three times as large."""
+    shape, spacing = (30, 40, 40), (2.0, 1.0, 1.0)
+    z, y, x = np.meshgrid(*(np.arange(n) * s for n, s in zip(shape, spacing, strict=True)), indexing="ij")
+    image = Volume((z + 2 * y - x).astype(np.float32), Geometry(shape, spacing))
+    target = Geometry((6, 8, 8), (4.0, 3.0, 3.0), (8.0, 9.0, 20.0))
+    found = resample_ct(image, target)
+    k, j, i = np.meshgrid(*(np.arange(n) for n in target.shape), indexing="ij")
+    assert np.abs(found - ((20 + 4 * k) + 2 * (9 + 3 * j) - (8 + 3 * i)))[1:-1, 1:-1, 1:-1].max() < 0.05
+    noise = np.random.default_rng(0).normal(0, 15, shape).astype(np.float32)
+    same = resample_ct(Volume(noise, Geometry(shape, spacing)), Geometry(shape, spacing))
+    assert np.abs(same - noise).max() < 0.01  # voxels of the field's size are not blurred
+
+
+def test_the_viewer_is_niivues_own_file_with_its_licence():
+    """Version 0.69.0 of npm's @niivue/niivue, unchanged (docs/turing.md); 3.1 MB."""
+    page = Path(making.__file__).with_name("page")
+    assert sha256_of(page / "niivue.js") == "d6c2be4feb1ad53b2ac76b4196da8d8fd2263b662b511c55ca0fd127eb6a6532"
+    assert (page / "niivue.js").stat().st_size < 3_200_000
+    licence = (page / "niivue.LICENSE.txt").read_text()
+    assert "@niivue/niivue 0.69.0" in licence
+    assert "BSD 2-Clause License" in licence

@@ -1,0 +1,19 @@
+from .mixture import MIXTURE, MixReport, mix_datasets
+from .naming import MixedCase
+from .parts import HEALTHY, KINDS, REAL, SYNTHETIC, Part, PartCase, read_part
+from .ratio import repeat_cases
+
+__all__ = [
+    "HEALTHY",
+    "KINDS",
+    "MIXTURE",
+    "REAL",
+    "SYNTHETIC",
+    "MixReport",
+    "MixedCase",
+    "Part",
+    "PartCase",
+    "mix_datasets",
+    "read_part",
+    "repeat_cases",
+]

@@ -1,0 +1,175 @@
+"""What goes into a mixture: raw datasets of nnU-Net's with real tumours, synthetic ones, or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..dataset import find_written_dataset
+from ..errors import TumorgenError
+from ..imaging import AS_ITK, fingerprint_ct, names_tumor, read_ct
+from ..labels import BACKGROUND, LABELS, LIVER, TUMOR
+from ..parallel import Case, Start, map_cases, no_progress, split_failures
+from ..tables import HOSTS, Mark, marks_of_records, marks_of_scan, read_hosts, read_manifest
+from ..wording import few
+
+REAL, SYNTHETIC, HEALTHY = "real", "synthetic", "healthy"
+KINDS = (REAL, SYNTHETIC, HEALTHY)
+_CHANNEL = "_0000"
+
+
+@dataclass(frozen=True, slots=True)
+class PartCase:
+    """A case of a dataset: its name, the scan that it was made of, and its files."""
+
+    case: str
+    scan: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A dataset that goes into a mixture.
+
+    Attributes
+    ----------
+    kind
+        What tumours it has: one of `KINDS`.
+    folder
+        Its folder.
+    file_ending
+        What its files' names end in.
+    cases
+        Its cases, by name.
+    marks
+        What tells whose each scan is.
+    foreign_labels
+        How its labels differ from background 0, liver 1 and tumour 2, in words; empty where they do not.
+    """
+
+    kind: str
+    folder: Path
+    file_ending: str
+    cases: tuple[PartCase, ...]
+    marks: Mapping[str, AbstractSet[Mark]]
+    foreign_labels: str = ""
+
+
+def read_part(kind: str, folder: Path, *, jobs: int = -1, start: Start = no_progress) -> Part:
+    """Read what a dataset consists of; images are read only where no table says which CT they are.
+
+    Raises
+    ------
+    TumorgenError
+        It is no raw dataset of single-channel CTs, one of its files is missing or unreadable, or no table of
+        tumorgen's lies in a folder that is said to hold its samples.
+    """
+    folder = folder.absolute()
+    about = _read_description(folder)
+    ending = str(about["file_ending"])
+    files = _find_files(folder, ending)
+    scans, known = _scans_of(kind, folder, files)
+    cases = tuple(PartCase(case, scans[case], *files[case]) for case in sorted(scans))
+    unknown = [case for case in cases if case.scan not in known]
+    marks = {**known, **_mark_scans(unknown, jobs, start)}
+    return Part(kind, folder, ending, cases, marks, _foreign_labels(about["labels"]))
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    """Read dataset.json.
+
+    Raises
+    ------
+    TumorgenError
+        It is missing or malformed, or the images are no CTs of one channel.
+    """
+    path = folder / "dataset.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8-sig"))
+        channels, labels, ending = (about[name] for name in ("channel_names", "labels", "file_ending"))
+        names = [str(name) for name in channels.values()]
+    except FileNotFoundError:
+        raise TumorgenError(f"{folder}: holds no dataset.json; give a raw dataset of nnU-Net's") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise TumorgenError(f"{path}: is not as nnU-Net writes it ({type(error).__name__}: {error})") from error
+    if [name.lower() for name in names] != ["ct"]:
+        raise TumorgenError(f"{path}: its channels are {', '.join(names) or 'none'}; a mixture takes CT alone")
+    if "dataset" in about:
+        raise TumorgenError(f"{path}: lists files of other folders, as a mixture does; give the datasets it is made of")
+    if not isinstance(labels, dict) or not isinstance(ending, str) or not ending.startswith("."):
+        raise TumorgenError(f"{path}: is not as nnU-Net writes it (labels or file_ending)")
+    return dict(about)
+
+
+def _find_files(folder: Path, ending: str) -> dict[str, tuple[Path, Path]]:
+    """Image and label of each case that has a label.
+
+    Raises
+    ------
+    TumorgenError
+        There is no label, or one has no image.
+    """
+    labels = sorted(path for path in (folder / "labelsTr").glob(f"*{ending}") if not path.name.startswith("."))
+    if not labels:
+        raise TumorgenError(f"{folder / 'labelsTr'}: holds no file whose name ends in {ending}")
+    images = {path: folder / "imagesTr" / f"{path.name[: -len(ending)]}{_CHANNEL}{ending}" for path in labels}
+    if alone := [path.name for path, image in images.items() if not image.is_file()]:
+        raise TumorgenError(f"{folder / 'imagesTr'}: has no image for {few(alone)}")
+    return {path.name[: -len(ending)]: (image, path) for path, image in images.items()}
+
+
+def _scans_of(
+    kind: str, folder: Path, files: Mapping[str, object]
+) -> tuple[dict[str, str], dict[str, AbstractSet[Mark]]]:
+    """The scan of each case, and the marks of those of which a table tells them.
+
+    Raises
+    ------
+    TumorgenError
+        The manifest of synthetic samples is missing, or lists one that has no files.
+    """
+    if kind != SYNTHETIC:
+        rows = read_hosts(folder / HOSTS) if kind == HEALTHY else {}
+        return {case: case for case in files}, {case: row.marks for case, row in rows.items() if case in files}
+    records = read_manifest(find_written_dataset(folder).manifest)
+    scans = {record.plan.sample: record.plan.case for record in records}
+    if lost := sorted(scans.keys() - files.keys()):
+        raise TumorgenError(f"{folder}: has no files of {few(lost)}; see `tumorgen verify`")
+    return scans, dict(marks_of_records(records))
+
+
+def _mark_scans(cases: list[PartCase], jobs: int, start: Start) -> dict[str, AbstractSet[Mark]]:
+    """What tells whose some scans are, from their voxels.
+
+    Raises
+    ------
+    TumorgenError
+        An image cannot be read.
+    """
+    if not cases:
+        return {}
+    tasks = [Case(case, case.case, about=(str(case.image),)) for case in cases]
+    marks, failures = split_failures(map_cases(_mark_scan, tasks, jobs, start=start))
+    if failures:
+        raise TumorgenError(str(failures[0].reason))
+    return {case.scan: mine for case, mine in zip(cases, marks, strict=True)}
+
+
+def _mark_scan(case: PartCase) -> AbstractSet[Mark]:
+    return marks_of_scan(case.scan, fingerprint=fingerprint_ct(read_ct(case.image, AS_ITK).array))
+
+
+def _foreign_labels(labels: Mapping[str, Any]) -> str:
+    """How labels differ from background 0, liver 1 and tumour 2, in words; empty where they do not."""
+    is_called = {LIVER: lambda name: name.lower() == "liver", TUMOR: names_tumor}
+    for name, number in labels.items():
+        known = isinstance(number, int) and number in is_called and is_called[number](name)
+        if not known and (isinstance(number, list) or number != BACKGROUND):
+            ours, theirs = (", ".join(f"{n} {v}" for n, v in each.items()) for each in (LABELS, labels))
+            return f"its labels are {theirs}, but a mixture has {ours}"
+    return ""

@@ -1,0 +1,44 @@
+"""How often each case is listed, so that kinds of cases come in a ratio: nnU-Net draws from a fold's list at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+_OFF = 0.01  # by which a kind may miss its share
+
+
+def repeat_cases(kinds: Sequence[Sequence[str]], weights: Sequence[float]) -> list[str]:
+    """List the cases of some kinds, each at least once, as often as their ratio asks for.
+
+    The list is as short as it can be without leaving a case out or missing a share by more than a hundredth of it. The
+    cases of a kind are in it equally often, up to one.
+
+    Parameters
+    ----------
+    kinds
+        The cases of each kind; a kind without cases has no share.
+    weights
+        The share of each kind, as large as one likes but above zero.
+    """
+    given = [(cases, weight) for cases, weight in zip(kinds, weights, strict=True) if cases]
+    if not given:
+        return []
+    share = max(len(cases) / weight for cases, weight in given)
+    wanted = next(_near_counts([share * weight for _, weight in given]))
+    return [
+        case
+        for (cases, _), times in zip(given, wanted, strict=True)
+        for number, case in enumerate(cases)
+        for _ in range(times // len(cases) + (number < times % len(cases)))
+    ]
+
+
+def _near_counts(exact: Sequence[float]) -> Iterator[list[int]]:
+    """Whole numbers in nearly the ratio of some numbers, rising."""
+    for factor in count(1):
+        counts = [round(factor * number) for number in exact]
+        if all(
+            abs(found - factor * number) <= _OFF * factor * number for found, number in zip(counts, exact, strict=True)
+        ):
+            yield counts

@@ -1,0 +1,3 @@
+from .run import Preprocessing, PreprocessReport, preprocess_dataset
+
+__all__ = ["PreprocessReport", "Preprocessing", "preprocess_dataset"]

@@ -1,0 +1,202 @@
+"""A scan as nnU-Net's preprocessing has it before it is resampled: transposed, cropped, normalised; and its variants.
+
+Arrays are (z, y, x) in the order of the plans' axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging import Box, Index, overlap, shape_of
+from .changes import Change, narrowed
+from .resampling import Resampling, find_ranges, reached_labels, resample_labels
+
+NO_DATA = -1  # nnU-Net's label of what lies outside the body
+_SLAB = 32  # planes that are resampled together, for the sake of memory
+
+Values = NDArray[np.float32]
+Labels = NDArray[np.int8]
+Normalize = Callable[[NDArray[Any]], Values]
+Laid = tuple[Box, NDArray[Any]]  # a box, and what is in it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cropped:
+    """A scan, healthy or not, that is still to be resampled.
+
+    Attributes
+    ----------
+    transpose
+        nnU-Net's `transpose_forward`.
+    crop
+        The box that is not empty, of the transposed scan.
+    values, labels
+        What is in it: normalised, float32; int8, -1 where there is no data.
+    outside
+        Which voxels of it lie outside the body; None where none does.
+    normalize
+        Makes normalised values, float32, of HU.
+    """
+
+    transpose: tuple[int, int, int]
+    crop: Box
+    values: Values
+    labels: Labels
+    outside: NDArray[np.bool_] | None
+    normalize: Normalize
+
+    @classmethod
+    def of(
+        cls,
+        hu: NDArray[Any],
+        label: NDArray[np.uint8],
+        outside: NDArray[np.bool_] | None,
+        transpose: tuple[int, int, int],
+        normalize: Normalize,
+    ) -> Cropped:
+        """Transpose, crop and normalise a scan (HU, labels and what lies outside the body, on one grid)."""
+        crop = find_crop(outside, hu.shape, transpose)
+        there = None if outside is None else np.ascontiguousarray(outside.transpose(transpose)[crop])
+        values = normalize(np.ascontiguousarray(hu.transpose(transpose)[crop]))
+        labels = _mark_outside(np.ascontiguousarray(label.transpose(transpose)[crop]).astype(np.int8), there)
+        return cls(transpose, crop, values, labels, there, normalize)
+
+    @property
+    def shape(self) -> Index:
+        """Voxels (z, y, x)."""
+        return shape_of(self.crop)
+
+    def lay_values(self, changes: Sequence[Change]) -> list[Laid]:
+        """The boxes in which changes of the scan alter normalised values, and these."""
+        return self._lay([(c.box, c.hu) for c in changes], self.values, lambda hu, _: self.normalize(hu))
+
+    def lay_labels(self, changes: Sequence[Change]) -> list[Laid]:
+        """The boxes in which changes of the scan alter labels, and these."""
+        return self._lay([(c.box, c.label) for c in changes], self.labels, self._as_labels)
+
+    def _as_labels(self, label: NDArray[Any], box: Box) -> NDArray[Any]:
+        return _mark_outside(label.astype(np.int8), None if self.outside is None else self.outside[box])
+
+    def _lay(
+        self, changed: Sequence[Laid], before: NDArray[Any], made: Callable[[NDArray[Any], Box], NDArray[Any]]
+    ) -> list[Laid]:
+        laid = []
+        for box, voxels in changed:
+            here = tuple(box[axis] for axis in self.transpose)
+            windows = overlap((here[0], here[1], here[2]), self.crop)
+            if windows:
+                inner, place = windows
+                new = narrowed(place, before[place], made(voxels.transpose(self.transpose)[inner], place))
+                laid += [new] if new else []
+        return laid
+
+
+def find_crop(outside: NDArray[np.bool_] | None, shape: Sequence[int], transpose: Sequence[int] = (0, 1, 2)) -> Box:
+    """The smallest box of a transposed scan that holds all that does not lie outside the body; the whole, if all does.
+
+    So does nnU-Net.
+    """
+    spans = []
+    for axis in transpose:
+        span = slice(0, shape[axis])
+        if outside is not None:
+            others = tuple(other for other in range(3) if other != axis)
+            found = np.flatnonzero(~outside.all(axis=others))
+            span = slice(int(found[0]), int(found[-1]) + 1) if found.size else span
+        spans.append(span)
+    z, y, x = spans
+    return z, y, x
+
+
+def _mark_outside(labels: Labels, outside: NDArray[np.bool_] | None) -> Labels:
+    """Labels, written to: background outside the body is no data."""
+    if outside is not None:
+        labels[outside & (labels == 0)] = NO_DATA
+    return labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranges:
+    """The values that nnU-Net clips a resampled image to: smallest and largest of it or of each of its old slices.
+
+    Attributes
+    ----------
+    limits
+        Smallest and largest.
+    counts
+        How many voxels have that value.
+    apart
+        The axis of the slices, if they are resampled one by one.
+    """
+
+    limits: tuple[NDArray[np.float64], NDArray[np.float64]]
+    counts: tuple[NDArray[np.intp], NDArray[np.intp]]
+    apart: int | None
+
+    @classmethod
+    def of(cls, values: Values, apart: int | None) -> Ranges:
+        """Find them in a cropped image."""
+        limits = find_ranges(values, apart)
+        low, high = (_count(values, limit, apart) for limit in limits)
+        return cls(limits, (low, high), apart)
+
+    def hold(self, values: Values, laid: Sequence[Laid]) -> bool:
+        """Whether the image has the same limits with other values laid over it, in boxes that do not overlap."""
+        low, high = (count.copy() for count in self.counts)
+        for box, new in laid:
+            part = slice(0, 1) if self.apart is None else box[self.apart]
+            ends = [limit[part] for limit in self.limits]
+            lowest, highest = find_ranges(new, self.apart)
+            if (lowest < ends[0]).any() or (highest > ends[1]).any():
+                return False
+            for count, end in zip((low, high), ends, strict=True):
+                count[part] += _count(new, end, self.apart) - _count(values[box], end, self.apart)
+        return bool((low > 0).all() and (high > 0).all())
+
+
+def _count(values: NDArray[Any], limits: NDArray[np.float64], apart: int | None) -> NDArray[np.intp]:
+    """Voxels that have a value, of the whole or of each slice."""
+    shape = [1, 1, 1]
+    if apart is not None:
+        shape[apart] = -1
+    axes = tuple(axis for axis in range(3) if axis != apart)
+    return np.atleast_1d(np.count_nonzero(values == limits.reshape(shape).astype(values.dtype), axis=axes))
+
+
+def resample_values(cropped: Cropped, resampling: Resampling, ranges: Ranges) -> Values:
+    """The whole image, resampled."""
+    result = np.empty(resampling.new, np.float32)
+    for slab in _slabs(resampling.new):
+        result[slab] = resampling.resample(cropped.values, slab, ranges.limits)
+    return result
+
+
+def resample_all_labels(cropped: Cropped, resampling: Resampling) -> Labels:
+    """The whole label map, resampled."""
+    result = np.empty(resampling.new, np.int8)
+    for slab in _slabs(resampling.new):
+        result[slab] = resample_labels(resampling, cropped.labels, slab)
+    return result
+
+
+def _slabs(shape: Index) -> list[Box]:
+    return [
+        (slice(z, min(z + _SLAB, shape[0])), slice(0, shape[1]), slice(0, shape[2])) for z in range(0, shape[0], _SLAB)
+    ]
+
+
+def changed_values(values: Values, laid: Sequence[Laid], resampling: Resampling, ranges: Ranges) -> list[Laid]:
+    """Boxes of the resampled image that change with an image over which `laid` has been laid, and what is in them."""
+    boxes = [resampling.reached(box) for box, _ in laid]
+    return [(box, resampling.resample(values, box, ranges.limits)) for box in boxes if all(shape_of(box))]
+
+
+def changed_labels(labels: Labels, laid: Sequence[Laid], resampling: Resampling) -> list[Laid]:
+    """The same of the label map."""
+    boxes = [reached_labels(resampling, box) for box, _ in laid]
+    return [(box, resample_labels(resampling, labels, box)) for box in boxes if all(shape_of(box))]

@@ -1,0 +1,120 @@
+"""What a variant changes in its scan, as boxes that do not overlap, each with what is in it afterwards.
+
+Arrays are (z, y, x) of the scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging import Box, bounding_box, grow, hull, overlap, part_of, paste, window
+from ..method import Block
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """A box of the scan, and its HU (the scan's data type) and labels (uint8) when the variant's tumours are in it."""
+
+    box: Box
+    hu: NDArray[Any]
+    label: NDArray[np.uint8]
+
+
+def merge_blocks(hu: NDArray[Any], label: NDArray[np.uint8], blocks: Sequence[Block]) -> list[Change]:
+    """Blocks of a patch, of which later ones cover earlier ones, as changes that do not overlap."""
+    boxes: list[Box] = []
+    for block in blocks:
+        box = block.box
+        while touching := [other for other in boxes if overlap(box, other)]:
+            for other in touching:
+                boxes.remove(other)
+                box = hull(box, other)
+        boxes.append(box)
+    return [_lay_blocks(box, hu, label, blocks) for box in boxes]
+
+
+def _lay_blocks(box: Box, hu: NDArray[Any], label: NDArray[np.uint8], blocks: Sequence[Block]) -> Change:
+    changed = Change(box, hu[box].copy(), label[box].copy())
+    for block in blocks:
+        paste(changed.hu, box, block.image, block.box)
+        paste(changed.label, box, block.label, block.box)
+    return changed
+
+
+@contextmanager
+def laid_over(target: NDArray[Any], blocks: Sequence[tuple[Box, NDArray[Any]]]) -> Iterator[None]:
+    """Have an array hold other values in some boxes, which may overlap, for as long as the block lasts."""
+    before = [(box, target[box].copy()) for box, _ in blocks]
+    try:
+        for box, values in blocks:
+            target[box] = values
+        yield
+    finally:
+        for box, values in before:
+            target[box] = values
+
+
+def narrowed(box: Box, before: NDArray[Any], after: NDArray[Any]) -> tuple[Box, NDArray[Any]] | None:
+    """The part of a box in which something differs, and what is in it afterwards; None where nothing does."""
+    differing = before != after
+    if not differing.any():
+        return None
+    inner = bounding_box(differing)
+    return part_of(box, inner), after[inner]
+
+
+def keeps_outside(hu: NDArray[Any], outside: NDArray[np.bool_] | None, changes: Sequence[Change]) -> bool:
+    """Whether nnU-Net finds the same voxels outside the body in a variant as in its scan.
+
+    To nnU-Net, zeros from which one comes to the image's border over zeros (by faces) lie outside. They stay the same
+    exactly if those that changes hold stay zero, and no new zero lies at the border or has one of them beside it.
+
+    Parameters
+    ----------
+    hu
+        The scan.
+    outside
+        Its zeros that lie outside; None where there are none.
+    changes
+        What the variant changes.
+    """
+    return all(_keeps_outside(hu, outside, change) for change in changes)
+
+
+def _keeps_outside(hu: NDArray[Any], outside: NDArray[np.bool_] | None, change: Change) -> bool:
+    new = (change.hu == 0) & (hu[change.box] != 0)
+    if outside is not None and bool((outside[change.box] & (change.hu != 0)).any()):
+        return False
+    if not new.any():
+        return True
+    z, y, x = hu.shape
+    around = grow(change.box, (1, 1, 1), (z, y, x))
+    beside = np.zeros(tuple(s.stop - s.start for s in around), bool)
+    inner = window(around, change.box)
+    for axis in range(3):
+        at_border = np.zeros(hu.shape[axis], bool)
+        at_border[[0, -1]] = True
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        if bool((new & at_border[change.box[axis]].reshape(shape)).any()):
+            return False
+        for step in (-1, 1):
+            _mark_beside(beside, new, inner, axis, step)
+    return outside is None or not bool((outside[around] & beside).any())
+
+
+def _mark_beside(beside: NDArray[np.bool_], new: NDArray[np.bool_], inner: Box, axis: int, step: int) -> None:
+    """Mark what lies a step along an axis from new zeros; what that would lead out of the array is at the border."""
+    moved = list(inner)
+    first, last = moved[axis].start + step, moved[axis].stop + step
+    clipped = slice(max(0, first), min(beside.shape[axis], last))
+    moved[axis] = clipped
+    source: list[slice] = [slice(None)] * 3
+    source[axis] = slice(clipped.start - first, clipped.stop - first)
+    beside[tuple(moved)] |= new[tuple(source)]

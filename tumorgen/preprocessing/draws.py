@@ -1,0 +1,53 @@
+"""What nnU-Net draws from a case at random: intensities for the fingerprint, and places of each label.
+
+Same generators, seeds and numbers as nnU-Net's, so that equal cases give equal draws; but only what is drawn is looked
+up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SEED = 1234  # of nnU-Net's generators
+_LEAST, _SHARE = 10000, 0.01  # of a label's voxels nnU-Net draws this many, or this share of them if that is more
+
+
+def draw_intensities(hu: NDArray[Any], label: NDArray[Any], count: int) -> NDArray[np.float32]:
+    """Intensities of voxels of the foreground, drawn with replacement (`collect_foreground_intensities`).
+
+    Image and labels may be cut down to a box that holds the whole foreground.
+    """
+    foreground = hu[label > 0].astype(np.float32)
+    if not foreground.size:
+        return np.empty(0, np.float32)
+    rng = np.random.RandomState(_SEED)  # nnU-Net's
+    return foreground[rng.randint(0, foreground.size, size=count)]
+
+
+def draw_places(labels: NDArray[Any], classes: Sequence[int]) -> dict[int, Any]:
+    """Places (channel 0, z, y, x) of voxels of each label, drawn without replacement (`_sample_foreground_locations`).
+
+    Parameters
+    ----------
+    labels
+        The resampled label map, (z, y, x).
+    classes
+        Labels, in nnU-Net's order.
+    """
+    rng = np.random.RandomState(_SEED)  # nnU-Net's
+    places: dict[int, Any] = {}
+    flat = labels.reshape(-1)
+    for value in classes:
+        found = np.flatnonzero(flat == value)
+        if not found.size:
+            places[value] = []
+            continue
+        count = max(min(_LEAST, found.size), math.ceil(found.size * _SHARE))
+        drawn = found[rng.choice(found.size, count, replace=False)]
+        places[value] = np.stack([np.zeros_like(drawn), *np.unravel_index(drawn, labels.shape)], axis=1)
+    return places

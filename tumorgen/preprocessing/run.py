@@ -1,0 +1,329 @@
+"""A run of `preprocess`: what nnU-Net's trainer reads of a dataset of tumorgen's, for the price of its tumours.
+
+A case counts as done when its properties are there, the file that is written last; the same command does the rest.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from ..checksums import sha256_of
+from ..dataset import SUMMED, TRAINING, Dataset, find_written_dataset, locked_folder, read_sums, refuse_other_versions
+from ..errors import Failure, TumorgenError, as_unwritable
+from ..generation import GB, batch_size, cut_samples, free_bytes, group_records
+from ..imaging import PARTIAL, remove_folder, scratch_folder, whole_file
+from ..parallel import Start, count_jobs, no_progress, run_in_processes, split_failures
+from ..tables import Reading, Record, find_sources, read_manifest
+from ..wording import plural
+from . import nnunet
+from .fingerprint import DRAWS, fingerprint_of
+from .state import State, describe_cases, describe_manifest
+from .worker import GROUND_TRUTH, SCRATCH, Done, Part, case_files, find_traits, forget_scan, preprocess_part
+
+FINGERPRINT, SPLITS, ABOUT = "dataset_fingerprint.json", "splits_final.json", "dataset.json"
+BYTES_A_VOXEL = 1.6  # of a preprocessed case, image and labels; 1.4 were measured of a CT that had been resampled
+_ADVICE = "what is finished stays: run the same command again with fewer --jobs"
+
+R = TypeVar("R", bound=object)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What is to be preprocessed, and how the work is done.
+
+    Attributes
+    ----------
+    folder
+        Folder of the raw dataset, which tumorgen wrote.
+    configurations
+        nnU-Net's names; none: all that nnU-Net itself preprocesses by default.
+    plans
+        Name of the plans; where they are not there, they are made.
+    images, masks, reading
+        Where the scans are and how they are read, where not as the manifest says.
+    jobs
+        Number of processes; -1 is one for each core.
+    force
+        Begin even where the disk does not have enough room.
+    start
+        Makes the progress of a step, by its name.
+    """
+
+    folder: Path
+    configurations: Sequence[str] = ()
+    plans: str = "nnUNetPlans"
+    images: Path | None = None
+    masks: Path | None = None
+    reading: Reading | None = None
+    jobs: int = -1
+    force: bool = False
+    start: Callable[[str], Start] = field(default=lambda _: no_progress)
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessReport:
+    """What a run did.
+
+    Attributes
+    ----------
+    folder
+        nnU-Net's folder of the preprocessed dataset.
+    configurations
+        What was preprocessed, by nnU-Net's names.
+    samples
+        Of the dataset.
+    made
+        Cases that this run made, all configurations together.
+    whole
+        How many of these have too little in common with their scan, and were resampled whole.
+    failures
+        Scans and samples that could not be done.
+    notes
+        What is worth knowing besides, in words.
+    """
+
+    folder: Path
+    configurations: tuple[str, ...]
+    samples: int
+    made: int
+    whole: int
+    failures: tuple[Failure, ...]
+    notes: tuple[str, ...] = ()
+
+
+def preprocess_dataset(run: Preprocessing) -> PreprocessReport:
+    """Leave in `$nnUNet_preprocessed` what nnU-Net's trainer reads of a dataset; what is there already is kept.
+
+    Raises
+    ------
+    TumorgenError
+        `nnUNet_preprocessed` is not set or cannot be written to; the folder holds no dataset of tumorgen's to train on,
+        or one that was changed after its run or made with other versions; a scan cannot be used; plans preprocess
+        otherwise than is known here; the disk does not have enough room.
+    """
+    dataset, records = read_dataset(run.folder)
+    folder = nnunet.find_plans_folder(dataset.folder.name)
+    with locked_folder(folder):
+        _remove_partial_files(folder)
+        state = State.read(folder)
+        manifest = describe_manifest(dataset)
+        parts = _Parts(run, dataset, records, folder)
+        plans = _make_plans(run, parts, state, manifest)
+        configurations = nnunet.read_configurations(plans, run.configurations)
+        notes = _copy_description(dataset, folder, state)
+        wanted = _find_wanted(records, configurations, folder, state, manifest)
+        if not run.force:
+            _refuse_full_disk(folder, needed_bytes(records, configurations, wanted))
+        done, failures = split_failures(_do_parts(parts, configurations, wanted))
+        made = sum(len(wanted[result.sample]) for result in done)
+        whole = sum(result.whole for result in done)
+        names = tuple(configuration.name for configuration in configurations)
+        return PreprocessReport(folder, names, len(records), made, whole, failures, notes)
+
+
+def read_dataset(folder: Path) -> tuple[Dataset, list[Record]]:
+    """A dataset of tumorgen's to train on, and its rows.
+
+    Raises
+    ------
+    TumorgenError
+        It is none, or what describes it was changed after its run, or it was made with other versions.
+    """
+    dataset = find_written_dataset(folder)
+    if dataset.part != TRAINING:
+        raise TumorgenError(f"{folder}: is a test set, which nobody trains on; nothing of it is preprocessed")
+    try:
+        sums = read_sums(dataset)
+    except TumorgenError as error:
+        raise TumorgenError(f"{dataset.sums}: {error}; run the dataset's command again") from error
+    for name in SUMMED:
+        path = dataset.folder / name
+        if name in sums and not (path.is_file() and sha256_of(path) == sums[name]):
+            raise TumorgenError(f"{path}: was changed or removed after the run; `tumorgen verify {folder}` says more")
+    refuse_other_versions(dataset)
+    return dataset, read_manifest(dataset.manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The work of a run, cut into parts."""
+
+    run: Preprocessing
+    dataset: Dataset
+    records: Sequence[Record]
+    folder: Path
+
+    def cut(
+        self,
+        configurations: Sequence[nnunet.Configuration] = (),
+        wanted: Mapping[str, tuple[str, ...]] | None = None,
+        draws: int = 0,
+    ) -> list[Part]:
+        """Parts of the samples that are wanted, or of all, so small that every process has work."""
+        sources = find_sources(self.records, self.run.images, self.run.masks, self.run.reading)
+        chosen = [record for record in self.records if wanted is None or record.plan.sample in wanted]
+        groups = list(group_records(chosen).values())
+        size = batch_size([len(group) for group in groups], count_jobs(self.run.jobs))
+        by_name = {configuration.name: configuration for configuration in configurations}
+        return [
+            Part(
+                sources[group[0].plan.case],
+                self.dataset,
+                tuple(group[number] for number in numbers),
+                self.folder,
+                wanted or {},
+                by_name,
+                draws,
+            )
+            for group in groups
+            for numbers in cut_samples(range(len(group)), size)
+        ]
+
+    def do(self, work: Callable[[Part], list[R | Failure]], parts: Sequence[Part], step: str) -> Iterator[R | Failure]:
+        """Do parts over processes; yield what became of each sample."""
+        progress = self.run.start(step)(sum(len(part.records) for part in parts))
+        if not parts:
+            return
+        with closing(run_in_processes(work, parts, count_jobs(self.run.jobs), advice=_ADVICE)) as results:
+            for of_part in results:
+                for result in of_part:
+                    progress(result.samples if isinstance(result, Failure) else 1)
+                    if isinstance(result, Failure) and result.ends_run:
+                        raise TumorgenError(f"{result.reason}; what is finished stays: the same command does the rest")
+                    yield result
+
+
+def _make_plans(run: Preprocessing, parts: _Parts, state: State, manifest: str) -> Path:
+    """The file of the plans, made with nnU-Net's planner where it is not there or was made of what is no longer so."""
+    plans = parts.folder / f"{run.plans}.json"
+    stale = state.manifest != manifest and state.is_ours(plans)
+    if plans.is_file() and not stale:
+        return plans
+    if run.plans not in nnunet.PLANNERS:
+        raise TumorgenError(f"{plans}: is not there; plans that are made here: {', '.join(nnunet.PLANNERS)}")
+    fingerprint = parts.folder / FINGERPRINT
+    if state.manifest != manifest or not state.is_ours(fingerprint):
+        _write_fingerprint(parts, fingerprint)
+        state.manifest = manifest
+        state.note(fingerprint)
+        state.write(parts.folder)
+    sample = parts.records[0].plan.sample
+    example = parts.dataset.image(sample), parts.dataset.label(sample)
+    with scratch_folder(parts.folder, prefix=SCRATCH) as scratch:
+        made = nnunet.plan(parts.dataset.folder, run.plans, fingerprint, example, scratch, plans)
+        _copy(made, plans)
+    state.note(plans)
+    state.write(parts.folder)
+    return plans
+
+
+def _write_fingerprint(parts: _Parts, path: Path) -> None:
+    draws = int(DRAWS // len(parts.records))
+    traits, failures = split_failures(parts.do(find_traits, parts.cut(draws=draws), "fingerprint"))
+    if failures:
+        more = f" (and {plural(len(failures) - 1, 'other failure')})" if len(failures) > 1 else ""
+        raise TumorgenError(f"{failures[0].name}: {failures[0].reason}{more}; nothing was preprocessed")
+    with whole_file(path) as partial_file:
+        partial_file.write_text(nnunet.fingerprint_text(fingerprint_of(traits)), encoding="utf-8")
+
+
+def _copy_description(dataset: Dataset, folder: Path, state: State) -> tuple[str, ...]:
+    """Copy dataset.json and the folds; other folds that somebody has put there stay."""
+    _copy(dataset.folder / ABOUT, folder / ABOUT)
+    (folder / GROUND_TRUTH).mkdir(exist_ok=True)
+    source, splits = dataset.folder / SPLITS, folder / SPLITS
+    if splits.is_file() and not state.is_ours(splits):
+        if source.is_file() and sha256_of(source) == sha256_of(splits):
+            return ()
+        return (f"{splits}: is not the dataset's, which keeps patients apart; it is left as it is",)
+    if source.is_file():
+        _copy(source, splits)
+        state.note(splits)
+    else:
+        splits.unlink(missing_ok=True)
+    return ()
+
+
+def _find_wanted(
+    records: Sequence[Record],
+    configurations: Sequence[nnunet.Configuration],
+    folder: Path,
+    state: State,
+    manifest: str,
+) -> dict[str, tuple[str, ...]]:
+    """Sample -> the configurations that it is to be made in; folders of cases that were made otherwise are removed."""
+    wanted: dict[str, list[str]] = {}
+    for configuration in configurations:
+        cases, made_from = folder / configuration.identifier, describe_cases(manifest, configuration)
+        if state.cases.get(configuration.identifier) != made_from:
+            if cases.is_dir():
+                remove_folder(cases)
+            state.cases[configuration.identifier] = made_from
+        state.write(folder)
+        with as_unwritable(cases):
+            cases.mkdir(exist_ok=True)
+        for record in records:
+            if not all(path.is_file() for path in case_files(cases / record.plan.sample)):
+                wanted.setdefault(record.plan.sample, []).append(configuration.name)
+    return {sample: tuple(names) for sample, names in wanted.items()}
+
+
+def _do_parts(
+    parts: _Parts, configurations: Sequence[nnunet.Configuration], wanted: Mapping[str, tuple[str, ...]]
+) -> Iterator[Done | Failure]:
+    needed = {name for names in wanted.values() for name in names}
+    chosen = [configuration for configuration in configurations if configuration.name in needed]
+    try:
+        yield from parts.do(preprocess_part, parts.cut(chosen, wanted), "preprocess")
+    finally:
+        forget_scan()  # of this process, where it was the worker
+
+
+def needed_bytes(
+    records: Sequence[Record],
+    configurations: Sequence[nnunet.Configuration],
+    wanted: Mapping[str, Sequence[str]],
+) -> int:
+    """Bytes that the wanted cases will take, about: of voxels after resampling, of scans that are not cropped."""
+    by_name = {configuration.name: configuration for configuration in configurations}
+    voxels = 0
+    for record in records:
+        plan = record.plan
+        for name in wanted.get(plan.sample, ()):
+            whole = plan.shape_z, plan.shape_y, plan.shape_x
+            shape = tuple(whole[axis] for axis in by_name[name].transpose)
+            voxels += math.prod(by_name[name].resampling((shape[0], shape[1], shape[2]), plan.spacing_mm).new)
+    return round(BYTES_A_VOXEL * voxels)
+
+
+def _refuse_full_disk(folder: Path, needed: int) -> None:
+    free = free_bytes(folder)
+    if needed > free:
+        raise TumorgenError(
+            f"{folder}: the run will write about {needed / GB:.1f} GB, and {free / GB:.1f} GB are free there; make"
+            f" room, set {nnunet.PREPROCESSED} to another folder, or --force"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, unless that would change nothing."""
+    if target.is_file() and sha256_of(target) == sha256_of(source):
+        return
+    with whole_file(target) as partial_file:
+        shutil.copyfile(source, partial_file)
+
+
+def _remove_partial_files(folder: Path) -> None:
+    """Remove what processes that were killed have left; none may be at work any more."""
+    for path, names, _ in os.walk(folder):
+        for name in list(names):
+            if name.startswith((PARTIAL, SCRATCH)):
+                names.remove(name)
+                remove_folder(Path(path) / name)

@@ -1,0 +1,345 @@
+"""What a worker process does: a scan is made ready once, and each of its samples for the price of its tumours."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from ..checksums import sha256_of
+from ..dataset import Dataset
+from ..errors import Failure, TumorgenError
+from ..generation import vessels_of
+from ..imaging import Box, bounding_box, hull, scratch_folder, shape_of, whole_file
+from ..method import Scan, load_scan, render
+from ..parallel import Case, attempt
+from ..tables import Record, Source
+from . import nnunet
+from .cases import (
+    Cropped,
+    Labels,
+    Laid,
+    Ranges,
+    changed_labels,
+    changed_values,
+    find_crop,
+    resample_all_labels,
+    resample_values,
+)
+from .changes import Change, keeps_outside, laid_over, merge_blocks
+from .chunks import ChunkedArray
+from .draws import draw_intensities, draw_places
+from .resampling import Resampling
+
+SCRATCH = ".tumorgen-"  # what the names of folders of partial files begin with
+GROUND_TRUTH = "gt_segmentations"  # nnU-Net's folder of labels that predictions are scored with
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Samples of one scan for one process.
+
+    Attributes
+    ----------
+    source, dataset, records
+        The scan, the dataset, and the samples' rows.
+    folder
+        nnU-Net's folder of the preprocessed dataset.
+    wanted
+        Sample -> names of the configurations that it is wanted in.
+    configurations
+        By name.
+    draws
+        Intensities of the foreground that are drawn from each sample, for the fingerprint.
+    """
+
+    source: Source
+    dataset: Dataset
+    records: tuple[Record, ...]
+    folder: Path
+    wanted: Mapping[str, tuple[str, ...]]
+    configurations: Mapping[str, nnunet.Configuration]
+    draws: int = 0
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Files that the reason of a failure may name."""
+        return (str(self.source.image), str(self.source.mask))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traits:
+    """What the fingerprint needs of a sample: its shape when it is cropped, and intensities of its foreground."""
+
+    sample: str
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    relative_size: float
+    intensities: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A sample that was preprocessed; whether it was done whole, because its tumours change what nnU-Net crops."""
+
+    sample: str
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Healthy:
+    """A healthy scan, and which of its voxels lie outside the body (`nnunet.find_outside`)."""
+
+    scan: Scan
+    hu: NDArray[Any]
+    label: NDArray[np.uint8]
+    outside: NDArray[np.bool_] | None
+
+    @classmethod
+    def load(cls, source: Source, record: Record) -> Healthy:
+        """Read and prepare the scan of a record."""
+        vessels = vessels_of(record.plan)
+        scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
+        hu = scan.image.array
+        return cls(scan, hu, scan.label, nnunet.find_outside(hu))
+
+    def changes(self, record: Record) -> list[Change]:
+        """What a sample changes."""
+        return merge_blocks(self.hu, self.label, render(self.scan, record.plan).blocks)
+
+    def with_changes(self, changes: Sequence[Change]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Image and label of a sample, whole."""
+        hu, label = self.hu.copy(), self.label.copy()
+        for change in changes:
+            hu[change.box], label[change.box] = change.hu, change.label
+        return hu, label
+
+
+def find_traits(part: Part) -> list[Traits | Failure]:
+    """What the fingerprint needs of each sample of a part."""
+    with threadpool_limits(1):
+        healthy = attempt(partial(Healthy.load, record=part.records[0]), Case(part.source, part.source.case))
+        if isinstance(healthy, Failure):
+            return [healthy]
+        foreground = bounding_box(healthy.label > 0)
+        work = partial(_find_traits, part=part, healthy=healthy, foreground=foreground)
+        return [attempt(work, Case(record, record.plan.sample, about=part.about)) for record in part.records]
+
+
+def _find_traits(record: Record, part: Part, healthy: Healthy, foreground: Box) -> Traits:
+    changes = healthy.changes(record)
+    outside = healthy.outside
+    if not keeps_outside(healthy.hu, outside, changes):
+        outside = nnunet.find_outside(healthy.with_changes(changes)[0])
+    box = foreground
+    for change in changes:
+        box = hull(box, change.box)
+    with (
+        laid_over(healthy.hu, [(change.box, change.hu) for change in changes]),
+        laid_over(healthy.label, [(change.box, change.label) for change in changes]),
+    ):
+        intensities = draw_intensities(healthy.hu[box], healthy.label[box], part.draws)
+    shape = shape_of(find_crop(outside, healthy.hu.shape))
+    spacing = nnunet.read_properties(part.dataset.image(record.plan.sample))["spacing"]
+    relative = float(np.prod(shape) / np.prod(healthy.hu.shape))
+    return Traits(record.plan.sample, shape, tuple(map(float, spacing)), relative, intensities)
+
+
+def preprocess_part(part: Part) -> list[Done | Failure]:
+    """Preprocess the samples of a part; what cannot be done is a `Failure`."""
+    blosc2.set_nthreads(1)
+    with threadpool_limits(1):
+        ready = attempt(_make_ready, Case(part, part.source.case, len(part.records), part.about))
+        if isinstance(ready, Failure):
+            return [ready]
+        work = partial(_preprocess, part=part, ready=ready)
+        return [attempt(work, Case(record, record.plan.sample, about=part.about)) for record in part.records]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampled:
+    """The healthy scan in one configuration: how it is resampled, its labels, and its files, compressed."""
+
+    configuration: nnunet.Configuration
+    resampling: Resampling
+    ranges: Ranges
+    labels: Labels
+    image_file: ChunkedArray
+    label_file: ChunkedArray
+
+    @classmethod
+    def of(
+        cls, configuration: nnunet.Configuration, cropped: Cropped, spacing_mm: Sequence[float], folder: Path
+    ) -> Resampled:
+        """Resample a scan and compress it in a folder for partial files."""
+        resampling = configuration.resampling(cropped.shape, spacing_mm)
+        nnunet.refuse_other_resampling(resampling)
+        ranges = Ranges.of(cropped.values, resampling.apart)
+        labels = resample_all_labels(cropped, resampling)
+        with scratch_folder(folder, prefix=SCRATCH) as scratch:
+            target = scratch / "healthy"
+            nnunet.save_whole(resample_values(cropped, resampling, ranges), labels, {}, target, configuration.patch)
+            files = ChunkedArray.read(_image_file(target)), ChunkedArray.read(_label_file(target))
+        return cls(configuration, resampling, ranges, labels, *files)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A scan, cropped and normalised, and resampled in each configuration."""
+
+    healthy: Healthy
+    cropped: Cropped
+    resampled: Mapping[str, Resampled]
+    spacing_mm: tuple[float, ...]
+
+
+_kept: list[tuple[Any, Ready]] = []  # at most one: a process that goes on with a scan does not make it ready again
+
+
+def _make_ready(part: Part) -> Ready:
+    record = part.records[0]
+    wanted = part.source, vessels_of(record.plan), dict(part.configurations), part.folder
+    for made_of, ready in _kept:
+        if made_of == wanted:
+            return ready
+    _kept.clear()
+    healthy = Healthy.load(part.source, record)
+    first = next(iter(part.configurations.values()))
+    cropped = Cropped.of(healthy.hu, healthy.label, healthy.outside, first.transpose, first.normalize)
+    spacing = tuple(nnunet.read_properties(part.dataset.image(record.plan.sample))["spacing"])
+    resampled = {
+        name: Resampled.of(found, cropped, spacing, part.folder) for name, found in part.configurations.items()
+    }
+    _kept.append((wanted, Ready(healthy, cropped, resampled, spacing)))
+    return _kept[0][1]
+
+
+def forget_scan() -> None:
+    """Let go of the scan that was made ready last."""
+    _kept.clear()
+
+
+def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
+    """Preprocess one sample in the configurations in which it is wanted."""
+    sample = record.plan.sample
+    _refuse_changed(part.dataset, record)
+    _copy_label(part.dataset.label(sample), part.folder)
+    changes = ready.healthy.changes(record)
+    properties = nnunet.read_properties(part.dataset.image(sample))
+    kept = keeps_outside(ready.healthy.hu, ready.healthy.outside, changes)
+    cropped = ready.cropped if kept else _crop_whole(ready, changes)
+    values, labels = (cropped.lay_values(changes), cropped.lay_labels(changes)) if kept else ([], [])
+    wanted = [ready.resampled[name] for name in part.wanted[sample]]
+    alike = [kept and resampled.ranges.hold(cropped.values, values) for resampled in wanted]
+    with laid_over(cropped.values, values), laid_over(cropped.labels, labels):
+        for resampled, is_alike in zip(wanted, alike, strict=True):
+            target = part.folder / resampled.configuration.identifier / sample
+            about = {**properties, **_describe_crop(cropped, ready.healthy.hu.shape)}
+            if is_alike:
+                _write_changed(cropped, resampled, (values, labels), target, about)
+            else:
+                _write_whole(cropped, resampled.configuration, ready.spacing_mm, target, about)
+    return Done(sample, not all(alike))
+
+
+def _refuse_changed(dataset: Dataset, record: Record) -> None:
+    """A sample is what its row says, and what is made from its row is the sample."""
+    files = record.files
+    for path, sha256 in (
+        (dataset.image(record.plan.sample), files.image_sha256 if files else ""),
+        (dataset.label(record.plan.sample), files.label_sha256 if files else ""),
+    ):
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise TumorgenError(
+                f"{path}: cannot be read ({error.strerror or error}); run the dataset's command again"
+            ) from error
+        if found != sha256:
+            raise TumorgenError(f"{path}: is not what its row in the manifest says: the file was changed")
+
+
+def _copy_label(label: Path, folder: Path) -> None:
+    """Copy a sample's label to where nnU-Net's validation looks for it, unless that was done."""
+    copy = folder / GROUND_TRUTH / label.name
+    if not copy.is_file() or copy.stat().st_mtime_ns < label.stat().st_mtime_ns:
+        with whole_file(copy, durable=False) as partial_file:
+            shutil.copyfile(label, partial_file)
+
+
+def _crop_whole(ready: Ready, changes: Sequence[Change]) -> Cropped:
+    hu, label = ready.healthy.with_changes(changes)
+    return Cropped.of(hu, label, nnunet.find_outside(hu), ready.cropped.transpose, ready.cropped.normalize)
+
+
+def _describe_crop(cropped: Cropped, shape: Sequence[int]) -> dict[str, Any]:
+    """What nnU-Net keeps of how a case was cropped."""
+    return {
+        "shape_before_cropping": tuple(shape[axis] for axis in cropped.transpose),
+        "bbox_used_for_cropping": [[s.start, s.stop] for s in cropped.crop],
+        "shape_after_cropping_and_before_resampling": cropped.shape,
+    }
+
+
+def _write_whole(
+    cropped: Cropped,
+    configuration: nnunet.Configuration,
+    spacing_mm: Sequence[float],
+    target: Path,
+    about: dict[str, Any],
+) -> None:
+    """Resample and compress a sample that has too little in common with its scan."""
+    resampling = configuration.resampling(cropped.shape, spacing_mm)
+    ranges = Ranges.of(cropped.values, resampling.apart)
+    labels = resample_all_labels(cropped, resampling)
+    values = resample_values(cropped, resampling, ranges)
+    about["class_locations"] = draw_places(labels, nnunet.FOREGROUND)
+    with scratch_folder(target.parent, prefix=SCRATCH) as scratch:
+        nnunet.save_whole(values, labels, about, scratch / target.name, configuration.patch)
+        for of in (_image_file, _label_file, properties_file):
+            of(scratch / target.name).replace(of(target))
+
+
+def _write_changed(
+    cropped: Cropped,
+    resampled: Resampled,
+    laid: tuple[Sequence[Laid], Sequence[Laid]],
+    target: Path,
+    about: dict[str, Any],
+) -> None:
+    """Write a sample as the healthy case with what changes; its properties last, which say that it is there."""
+    values = changed_values(cropped.values, laid[0], resampled.resampling, resampled.ranges)
+    labels = changed_labels(cropped.labels, laid[1], resampled.resampling)
+    resampled.image_file.write(_image_file(target), values)
+    resampled.label_file.write(_label_file(target), [(box, new.astype(np.int16)) for box, new in labels])
+    with laid_over(resampled.labels, labels):
+        about["class_locations"] = draw_places(resampled.labels, nnunet.FOREGROUND)
+    with whole_file(properties_file(target), durable=False, parents=False) as partial_file:
+        partial_file.write_bytes(pickle.dumps(about))
+
+
+def _image_file(target: Path) -> Path:
+    return target.with_name(f"{target.name}.b2nd")
+
+
+def _label_file(target: Path) -> Path:
+    return target.with_name(f"{target.name}_seg.b2nd")
+
+
+def properties_file(target: Path) -> Path:
+    """The file of a case that is written last."""
+    return target.with_name(f"{target.name}.pkl")
+
+
+def case_files(target: Path) -> Iterator[Path]:
+    """All files of a case."""
+    yield from (_image_file(target), _label_file(target), properties_file(target))

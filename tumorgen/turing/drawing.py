@@ -1,0 +1,73 @@
+"""Which cases a study shows, drawn by patient, and in which order: nothing in it tells real from synthetic."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import TumorgenError
+from ..wording import plural
+
+REAL, SYNTHETIC = KINDS = ("real", "synthetic")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A scan that the study may show.
+
+    Attributes
+    ----------
+    kind
+        `real` or `synthetic`: what its tumours are.
+    case, patient
+        Its name in its set, and whose it is; one name is one patient in both sets.
+    image, label
+        Its files.
+    """
+
+    kind: str
+    case: str
+    patient: str
+    image: Path
+    label: Path
+
+
+def count_kinds(count: int, share_real: float) -> dict[str, int]:
+    """How many cases of each kind a study has.
+
+    Raises
+    ------
+    TumorgenError
+        There would be none of a kind: a reader's sensitivity or specificity would be of nothing.
+    """
+    real = round(count * share_real)
+    if not 0 < real < count:
+        raise TumorgenError(
+            f"{plural(count, 'case')}, of which {share_real:g} are real: a study needs cases of both kinds"
+        )
+    return {REAL: real, SYNTHETIC: count - real}
+
+
+def queue_patients(candidates: Iterable[Candidate], rng: np.random.Generator) -> list[Candidate]:
+    """One case of each patient, in the order in which they are drawn."""
+    cases: dict[str, list[Candidate]] = defaultdict(list)
+    for each in sorted(candidates, key=lambda each: each.case):
+        cases[each.patient].append(each)
+    names = sorted(cases)
+    return [cases[names[n]][rng.integers(len(cases[names[n]]))] for n in rng.permutation(len(names))]
+
+
+def number_cases(count: int, rng: np.random.Generator) -> list[str]:
+    """Names under which cases are shown, `001`, `002`, ..., in an order that says nothing of the cases."""
+    width = max(3, len(str(count)))
+    return [f"{n + 1:0{width}}" for n in rng.permutation(count)]
+
+
+def order_cases(names: Iterable[str], rng: np.random.Generator) -> tuple[str, ...]:
+    """The order in which a reader sees the cases; each reader has another, so that tiring spoils no case for all."""
+    ordered = sorted(names)
+    return tuple(ordered[n] for n in rng.permutation(len(ordered)))
