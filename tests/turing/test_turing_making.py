@@ -144,7 +144,7 @@ def test_an_image_of_other_greys_is_named_and_nothing_is_left(tmp_path):
 
 def test_a_patient_of_both_sets_is_shown_once(tmp_path):
     real, synthetic = write_sets(tmp_path, 2, 2)
-    rows = ["liver_0,a", "scan_0,a", "liver_1,b", "scan_1,c"]
+    rows = ["liver_0,Jane-Doe", "scan_0,Jane-Doe", "liver_1,b", "scan_1,c"]
     (tmp_path / "patients.csv").write_text("case,patient\n" + "".join(f"{row}\n" for row in rows))
     wanted = Wanted(real, synthetic, count=2, share_real=0.5, patients=tmp_path / "patients.csv")
     for seed in range(4):
@@ -152,6 +152,8 @@ def test_a_patient_of_both_sets_is_shown_once(tmp_path):
             Wanted(real, synthetic, 2, 0.5, patients=wanted.patients, seed=seed), tmp_path / str(seed), jobs=1
         )
         assert {row.source for row in drawn.rows} != {"liver_0", "scan_0"}
+        written = [path.read_bytes() for path in (tmp_path / str(seed)).rglob("*") if path.is_file()]
+        assert not any(b"Doe" in content for content in written)
 
 
 def test_a_study_is_never_overwritten(made, sets):

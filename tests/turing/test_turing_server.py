@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -135,6 +136,19 @@ def test_what_is_no_json_of_an_answer_is_refused(server, body):
 
 def test_what_is_too_long_is_refused_unread(server):
     assert ask(server, "answers/ben", b" " * 5000)[0] == 413
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\r\n\r\n", b"x\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"PUT / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\r\n\r\n"]
+)
+def test_what_no_browser_sends_is_refused_and_the_next_request_answered(server, sent):
+    with socket.create_connection(server.server_address[:2]) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        told = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert b"200" not in told
+    assert b"Python" not in told
+    assert ask(server, "study.json")[0] == 200
 
 
 def test_an_answer_is_in_the_table_of_its_reader_and_comes_back(study):

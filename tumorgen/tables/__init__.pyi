@@ -29,7 +29,7 @@ from .manifest import (
     tumors_path,
     write_manifest,
 )
-from .patients import NameCheck, fit_names, name_patients, read_patients
+from .patients import NameCheck, fit_names, name_after_scans, name_patients, read_patients
 from .scans import SCANS, ScanRow, read_scans, record_scan
 from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
 
@@ -68,6 +68,7 @@ __all__ = [
     "marks_of_records",
     "marks_of_scan",
     "match_sources",
+    "name_after_scans",
     "name_patients",
     "parse_row",
     "read_entries",

@@ -168,7 +168,12 @@ def name_patients(path: Path, cases: Collection[str]) -> tuple[dict[str, str], t
     found = fit_names(path, listed, {case: case for case in cases})
     if found.alike:
         raise TumorgenError(f"{found.misnamed}; write the names as they are")
+    return name_after_scans(listed), found.notes
+
+
+def name_after_scans(listed: Mapping[str, str]) -> dict[str, str]:
+    """Whose scans are (case -> patient), each patient called after the first scan of theirs instead of by name."""
     first: dict[str, str] = {}
     for case in sorted(listed):
         first.setdefault(listed[case], case)
-    return {case: first[patient] for case, patient in listed.items()}, found.notes
+    return {case: first[patient] for case, patient in listed.items()}

@@ -16,7 +16,7 @@ from ..imaging import write_volume
 from ..parallel import Case, Start, map_cases, no_progress
 from ..realism import find_labelled
 from ..seeds import stable_rng
-from ..tables import fit_names, read_patients
+from ..tables import fit_names, name_after_scans, read_patients
 from ..wording import plural
 from .answers import answers_file
 from .blinding import Field, Survey, blind_case, common_field, place_field, survey_case
@@ -105,7 +105,7 @@ def _shown(wanted: Wanted, named: Sequence[tuple[str, Surveyed]], field: Field) 
 
 def _candidates(wanted: Wanted) -> tuple[dict[str, list[Candidate]], tuple[Failure, ...], tuple[str, ...]]:
     """What may be drawn of each kind, what has no label or no image, and how the table of patients fits."""
-    named = read_patients(wanted.patients) if wanted.patients else {}
+    named = name_after_scans(read_patients(wanted.patients)) if wanted.patients else {}
     failures: list[Failure] = []
     candidates: dict[str, list[Candidate]] = {}
     hosts: dict[str, str] = {}

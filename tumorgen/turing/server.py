@@ -84,7 +84,8 @@ class StudyServer(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
-            raise TumorgenError(f"port {port}: cannot be served on ({error}); choose another --port") from error
+            why = getattr(error, "strerror", None) or error
+            raise TumorgenError(f"port {port}: cannot be served on ({why}); choose another --port") from error
 
     @property
     def address(self) -> str:
