@@ -16,6 +16,7 @@ from .bars import progress
 from .common import as_usage_error
 from .kinds import EXISTING_FILE
 from .options import NewDataset, block, jobs_option, option
+from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.imaging import LabelChoice
@@ -116,6 +117,7 @@ Then:
 )
 @block("new", NewDataset, dataset_id=510, name="Mixed")
 @jobs_option
+@telling
 def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDataset, jobs: int) -> None:
     """Make one nnU-Net dataset of real, synthetic and healthy scans, without copying an image.
 
@@ -136,10 +138,11 @@ def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDa
     made = mix_datasets(parts, weights, dataset, patients=named, labels=labels, jobs=jobs, start=start)
     counts = ", ".join(f"{sum(case.kind == kind for case in made.cases)} {kind}" for kind in weights)
     click.echo(f"{made.dataset.folder}: {plural(len(made.cases), 'case')} ({counts}), {plural(made.folds, 'fold')}")
+    sum_up(dataset=made.dataset.folder, cases=len(made.cases), folds=made.folds, shares=made.shares)
     if made.shares:
         click.echo(f"a training draws {', '.join(f'{share:.0%} {kind}' for kind, share in made.shares.items())}")
     for note in (*notes, *made.notes):
-        click.echo(f"note: {note}")
+        say_note(note)
     click.echo(
         f"next:\n  {new.export}nnUNetv2_plan_and_preprocess -d {new.dataset_id} &&"
         f" nnUNetv2_train {new.dataset_id} 3d_fullres 0"

@@ -14,6 +14,7 @@ from .bars import progress
 from .common import made_in, report_failures
 from .kinds import FOLDER
 from .options import Folders, block, find_raw_folder, force_option, jobs_option
+from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.preprocessing import PreprocessReport
@@ -48,6 +49,7 @@ Then:
 @block("folders", Folders)
 @jobs_option
 @force_option
+@telling
 def preprocess(
     dataset_id: int,
     configurations: tuple[str, ...],
@@ -88,15 +90,16 @@ def preprocess(
 
 def _print_report(report: PreprocessReport, seconds: float) -> None:
     count = len(report.configurations)
+    sum_up(folder=report.folder, samples=report.samples, configurations=report.configurations, made=report.made)
     lost = sum(failure.samples for failure in report.failures)
     made = made_in(report.made, seconds, max(0, (report.samples - lost) * count - report.made))
     click.echo(
         f"{report.folder}: {plural(report.samples, 'sample')} in {', '.join(report.configurations)}; cases: {made}"
     )
     for note in report.notes:
-        click.echo(f"note: {note}")
+        say_note(note)
     if report.whole:
-        click.echo(
-            f"note: {plural(report.whole, 'sample')} resampled whole: tumours change what nnU-Net crops, or hold all of"
+        say_note(
+            f"{plural(report.whole, 'sample')} resampled whole: tumours change what nnU-Net crops, or hold all of"
             " the brightest or darkest voxels"
         )

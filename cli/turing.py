@@ -15,6 +15,7 @@ from .bars import progress
 from .common import report_failures
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import block, jobs_option, option, trust_option
+from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.turing import Wanted
@@ -73,6 +74,7 @@ Examples:
 @block("draw", Draw)
 @trust_option
 @jobs_option
+@telling
 def make(output: Path, draw: Draw, trust: str | None, jobs: int) -> None:
     """Draw cases of two sets by patient, hide what tells them apart as files, and write a study.
 
@@ -86,9 +88,10 @@ def make(output: Path, draw: Draw, trust: str | None, jobs: int) -> None:
     start = progress("cases", "case")
     made = make_study(draw.wanted(trust), output, jobs=jobs, survey=progress("labels", "case"), start=start)
     for note in made.notes:
-        click.echo(f"note: {note}")
+        say_note(note)
     numbers = [sum(row.kind == kind for row in made.rows) for kind in ("real", "synthetic")]
     z, y, x = made.field.spacing_mm
+    sum_up(study=output, real=numbers[0], synthetic=numbers[1], readers=len(draw.readers))
     click.echo(
         f"{output}: {numbers[0]} real and {plural(numbers[1], 'synthetic case')} for"
         f" {plural(len(draw.readers), 'reader')}, at {z:g} x {y:g} x {x:g} mm (z, y, x)\n"
@@ -118,7 +121,7 @@ def serve(study: Path, port: int, browser: bool) -> None:
     with StudyServer(study, port) as server:
         click.echo(f"{server.address}\nserving {study} to this machine alone; Ctrl-C ends it")
         if browser and not webbrowser.open(server.address):
-            click.echo("note: no browser could be opened; open that address yourself")
+            say_note("no browser could be opened; open that address yourself")
         server.serve_forever()
 
 
@@ -163,7 +166,7 @@ def score(study: Path, answers: Path | None, output: Path | None) -> None:
         click.echo(f"kappa of {' and '.join(pair.readers)}: {pair.kappa:.2f} ({plural(pair.cases, 'case')})")
     click.echo()
     for note in found.notes:
-        click.echo(f"note: {note}")
+        say_note(note)
     click.echo(f"{folder}: {PAGE}, score.json, score.csv, answers.csv")
 
 
