@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import webbrowser
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorgen.wording import plural
+from tumorgen.wording import few, plural
 
 from .bars import progress
 from .common import report_failures
@@ -18,7 +19,7 @@ from .options import block, jobs_option, option, trust_option
 from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
-    from tumorgen.turing import Wanted
+    from tumorgen.turing import StudyScore, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def make(output: Path, draw: Draw, trust: str | None, jobs: int) -> None:
         say_note(note)
     numbers = [sum(row.kind == kind for row in made.rows) for kind in ("real", "synthetic")]
     z, y, x = made.field.spacing_mm
-    sum_up(study=output, real=numbers[0], synthetic=numbers[1], readers=len(draw.readers))
+    sum_up(study=output, real=numbers[0], synthetic=numbers[1], readers=draw.readers, spacing_mm=(z, y, x))
     click.echo(
         f"{output}: {numbers[0]} real and {plural(numbers[1], 'synthetic case')} for"
         f" {plural(len(draw.readers), 'reader')}, at {z:g} x {y:g} x {x:g} mm (z, y, x)\n"
@@ -121,7 +122,7 @@ def serve(study: Path, port: int, browser: bool) -> None:
     with StudyServer(study, port) as server:
         click.echo(f"{server.address}\nserving {study} to this machine alone; Ctrl-C ends it")
         if browser and not webbrowser.open(server.address):
-            say_note("no browser could be opened; open that address yourself")
+            click.echo("note: no browser could be opened; open that address yourself")
         server.serve_forever()
 
 
@@ -138,6 +139,7 @@ Examples:
     help="Folder of tables of answers, NAME.csv of each reader  [default: STUDY/answers]",
 )
 @click.option("--output", type=FOLDER, help="Folder for the score  [default: STUDY/score]")
+@telling
 def score(study: Path, answers: Path | None, output: Path | None) -> None:
     """Score the answers to a study as the paper's Table 2 does.
 
@@ -150,24 +152,39 @@ def score(study: Path, answers: Path | None, output: Path | None) -> None:
     folder = output or study / "score"
     found = score_folder(study, answers)
     write_score(found, folder)
-    click.echo(f"{found.score.real} real and {plural(found.score.synthetic, 'synthetic case')}")
+    _print_score(found.score)
+    for note in found.notes:
+        say_note(note)
+    shares = {
+        each.reader: {name: _known(share.value) for name, share in each.shares.items()} for each in found.score.readers
+    }
+    sum_up(folder=folder, readers=shares)
+    click.echo(f"{folder}: {PAGE}, score.json, score.csv, answers.csv")
+
+
+def _print_score(score: StudyScore) -> None:
+    """Print each reader's shares, and how far readers agree."""
+    click.echo(f"{score.real} real and {plural(score.synthetic, 'synthetic case')}")
     click.echo(
         f"\n{'':<20}{'accuracy':>10}{'sensitivity':>13}{'specificity':>13}{'unsure':>8}{'p (coin)':>10}{'median':>9}"
     )
-    for each in found.score.readers:
-        shares = (each.accuracy, each.sensitivity, each.specificity)
-        told = [f"{share.value:.1%}" if share.defined else "-" for share in shares]
+    for each in score.readers:
+        told = ["-" if _known(share.value) is None else f"{share.value:.1%}" for share in each.shares.values()]
         unsure = each.unsure_real + each.unsure_synthetic
+        p_coin = "-" if _known(each.p_guessing) is None else f"{each.p_guessing:.2g}"
         click.echo(
-            f"{each.reader[:19]:<20}{told[0]:>10}{told[1]:>13}{told[2]:>13}{unsure:>8}{each.p_guessing:>10.2g}"
+            f"{each.reader[:19]:<20}{told[0]:>10}{told[1]:>13}{told[2]:>13}{unsure:>8}{p_coin:>10}"
             f"{each.seconds_median:>7.1f} s"
         )
-    for pair in found.score.agreement:
-        click.echo(f"kappa of {' and '.join(pair.readers)}: {pair.kappa:.2f} ({plural(pair.cases, 'case')})")
+    for pair in score.agreement:
+        kappa = "undefined" if _known(pair.kappa) is None else f"{pair.kappa:z.2f}"
+        click.echo(f"kappa of {few(pair.readers)}: {kappa} ({plural(pair.cases, 'case')})")
     click.echo()
-    for note in found.notes:
-        say_note(note)
-    click.echo(f"{folder}: {PAGE}, score.json, score.csv, answers.csv")
+
+
+def _known(value: float) -> float | None:
+    """A number, or None for nan."""
+    return None if math.isnan(value) else value
 
 
 @turing.command(
@@ -178,6 +195,7 @@ Examples:
 )
 @click.argument("study", type=EXISTING_FOLDER)
 @click.argument("folder", type=FOLDER)
+@telling
 def export(study: Path, folder: Path) -> None:
     """Write a study into FOLDER for any static web server, without the key.
 
@@ -187,6 +205,7 @@ def export(study: Path, folder: Path) -> None:
     from tumorgen.turing import export_study
 
     count = export_study(study, folder)
+    sum_up(folder=folder, cases=count)
     click.echo(
         f"{folder}: {plural(count, 'case')} and the page; readers send NAME.csv, and then:\n"
         f"  tumorgen turing score {study} --answers FOLDER_OF_CSV"

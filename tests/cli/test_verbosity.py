@@ -16,7 +16,12 @@ from tumorgen.cli.verbosity import say_note, sum_up, tell_step, telling
 from tumorgen.errors import TumorgenError
 from tumorgen.parallel import tell_under_way
 
-SHORT = {"recipes", "trainer-path"}  # which say what they are asked for, at once
+SHORT = {"recipes", "trainer-path", "turing serve"}  # which say what they are asked for, at once
+COMMANDS = {
+    f"{name} {inner}".strip(): command
+    for name, found in main.commands.items()
+    for inner, command in (found.commands.items() if isinstance(found, click.Group) else [("", found)])
+}
 
 
 @click.command()
@@ -37,12 +42,9 @@ def work(fail: bool) -> None:
         raise TumorgenError("in/a.nii.gz: is gone")
 
 
-LONG = {**main.commands, "turing": main.commands["turing"].commands["make"]}  # of a group, what works for long
-
-
-@pytest.mark.parametrize("name", sorted(set(LONG) - SHORT))
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - SHORT))
 def test_every_command_that_works_for_long_has_them(name):
-    options = {option for parameter in LONG[name].params for option in parameter.opts}
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert {"-q", "--quiet", "-v", "--verbose", "--json"} <= options
 
 

@@ -21,7 +21,6 @@ from .study import KeyRow, read_key
 
 SCORE = "score"
 PAGE = "score.html"
-SHARES = ("accuracy", "sensitivity", "specificity")
 NONE = "\N{EN DASH}"
 _MARKERS = {"accuracy": "o", "sensitivity": "^", "specificity": "s"}
 _COLORS = {"accuracy": "#0072b2", "sensitivity": "#d55e00", "specificity": "#009e73"}
@@ -93,7 +92,7 @@ def reader_row(reader: ReaderScore) -> dict[str, str]:
     """A reader's score as the cells of a row; empty where something is undefined."""
     found: dict[str, Any] = {}
     for name, value in asdict(reader).items():
-        if name in SHARES:
+        if name in reader.shares:
             found |= {name: value["value"], f"{name}_low": value["low"], f"{name}_high": value["high"]}
             found[f"{name}_cases"] = value["count"]
         else:
@@ -167,8 +166,7 @@ def _draw_shares(readers: Sequence[ReaderScore]) -> str:
     figure = new_plot(7.2, 0.7 + 0.62 * len(readers))
     axes = figure.add_subplot()
     for at, reader in enumerate(readers):
-        for shift, name in zip((-0.22, 0.0, 0.22), SHARES, strict=True):
-            found: ConfidenceInterval = getattr(reader, name)
+        for shift, (name, found) in zip((-0.22, 0.0, 0.22), reader.shares.items(), strict=True):
             if not found.defined:
                 continue
             color = _COLORS[name]

@@ -77,6 +77,11 @@ class ReaderScore:
     seconds_low: float
     seconds_high: float
 
+    @property
+    def shares(self) -> dict[str, ConfidenceInterval]:
+        """Accuracy, sensitivity and specificity by their names."""
+        return {"accuracy": self.accuracy, "sensitivity": self.sensitivity, "specificity": self.specificity}
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
