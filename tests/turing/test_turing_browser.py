@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from browser import BROWSER, Browser
@@ -21,7 +23,7 @@ from tumorgen.turing.exporting import export_study
 from tumorgen.turing.making import Wanted, make_study
 from tumorgen.turing.score_files import score_folder
 from tumorgen.turing.server import StudyServer
-from tumorgen.turing.study import read_key, read_study
+from tumorgen.turing.study import case_file, read_key, read_study
 
 pytestmark = [
     pytest.mark.slow,
@@ -98,6 +100,7 @@ def test_two_readers_walk_a_study(study, tmp_path):
     with Browser(tmp_path / "one", SMALL) as page, serving(server := StudyServer(study)):
         begin(page, server.address, 1)
         wait_for_case(page, 1)
+        _begin_at_the_tumour(page, study)
         _look_around(page)
         walk(page, anna[:10])
         assert not page.errors
@@ -119,6 +122,19 @@ def test_two_readers_walk_a_study(study, tmp_path):
     assert readers["anna"].unsure_real + readers["anna"].unsure_synthetic == 1
     ben_score = readers["ben"]
     assert (ben_score.sensitivity.value, ben_score.specificity.value, ben_score.answered) == (1.0, 0.0, 12)
+
+
+def _begin_at_the_tumour(page: Browser, study: Path) -> None:
+    """What the viewer shows first is the point of the study's description, in its coordinates and with its HU."""
+    shown = read_study(study)
+    case = shown.readers["anna"][0]
+    start = shown.starts_mm[case]
+    page.press("m")
+    marked = [float(number) for number in re.findall(r"-?\d+\.?\d*", text_of(page, "marked"))]
+    assert marked == pytest.approx(start, abs=0.11)
+    image = nib.load(case_file(study, case))
+    index = np.rint(np.linalg.solve(image.affine, [-start[0], -start[1], start[2], 1.0])[:3]).astype(int)
+    assert text_of(page, "location") == f"{image.dataobj[tuple(index)]} HU"
 
 
 def _look_around(page: Browser) -> None:

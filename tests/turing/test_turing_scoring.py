@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from statsmodels.stats.proportion import proportion_confint
@@ -105,6 +106,14 @@ def test_the_last_answer_counts_with_the_time_of_all():
     found = last_answers([answer("a", REAL, 5.0), answer("b", REAL, 1.0), answer("a", SYNTHETIC, 7.0)])
     assert (found["a"].answer, found["a"].seconds) == (SYNTHETIC, 12.0)
     assert score_reader("x", key_of(1, 1), {}).answered == 0
+
+
+def test_confidence_is_told_apart_where_the_reader_is_wrong():
+    sure = {"real-0": (REAL, 3), "real-1": (REAL, 2), "synthetic-0": (REAL, 1), "synthetic-1": ("unsure", None)}
+    given = {case: replace(answer(case, said), confidence=much) for case, (said, much) in sure.items()}
+    found = score_reader("x", key_of(2, 2), given)
+    assert (found.confidence_right, found.confidence_wrong) == (2.5, 1.0)
+    assert math.isnan(score_reader("x", key_of(2, 2), {}).confidence_wrong)
 
 
 def test_kappa_of_two_readers_is_cohens():

@@ -32,6 +32,7 @@ RULES: Mapping[str, str] = {
     " it is not misled by a reader who says the same of most",
     "kappa": "two readers: Cohen's (1960), over the cases that both answered, of three answers; more readers: Fleiss'"
     " (1971), over the cases that all answered; undefined where all answers are one",
+    "confidence": "1 low, 2 medium, 3 high: mean over the right and over the wrong answers",
     "seconds": "of a case, pauses and hidden windows left out, all visits to it together",
     "last": "where a case was answered again, the last answer counts",
 }
@@ -56,6 +57,8 @@ class ReaderScore:
         With their intervals.
     p_guessing, p_unrelated
         See `RULES`; nan without a case that is called anything.
+    confidence_right, confidence_wrong
+        Mean confidence, 1 to 3, of right and of wrong answers; nan where there are none.
     seconds_median, seconds_low, seconds_high
         Time for a case: median and quartiles.
     """
@@ -73,6 +76,8 @@ class ReaderScore:
     specificity: ConfidenceInterval
     p_guessing: float
     p_unrelated: float
+    confidence_right: float
+    confidence_wrong: float
     seconds_median: float
     seconds_low: float
     seconds_high: float
@@ -148,10 +153,22 @@ def score_reader(reader: str, key: Mapping[str, KeyRow], answers: Mapping[str, A
         **shares,
         p_guessing=float(binomtest(sum(hits), called, 0.5).pvalue) if called else math.nan,
         p_unrelated=float(fisher_exact(table).pvalue) if called else math.nan,
+        confidence_right=_mean_confidence(key, answers, right=True),
+        confidence_wrong=_mean_confidence(key, answers, right=False),
         seconds_median=median,
         seconds_low=low,
         seconds_high=high,
     )
+
+
+def _mean_confidence(key: Mapping[str, KeyRow], answers: Mapping[str, Answer], *, right: bool) -> float:
+    """Mean confidence of the answers that are right, or of those that are wrong; who is unsure has none."""
+    found = [
+        answer.confidence
+        for case, answer in answers.items()
+        if answer.confidence is not None and (answer.answer == key[case].kind) == right
+    ]
+    return float(np.mean(found)) if found else math.nan
 
 
 def _together(key: Mapping[str, KeyRow], answers: Answers) -> dict[str, ConfidenceInterval]:
