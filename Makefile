@@ -23,7 +23,7 @@ export MPLBACKEND ?= Agg
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install locked demo test quick bench bench-patches bench-writer study realism corpus liver-model check lint format-check types imports format schema \
+.PHONY: help install locked demo test quick bench bench-patches bench-training bench-writer study realism corpus liver-model check lint format-check types imports format schema \
   lock lowest clean distclean
 
 help:  ## List these targets
@@ -70,10 +70,11 @@ test: $(READY)  ## Run all tests, the fast ones first, and say of both how they 
 quick: $(READY)  ## Run the fast tests only
 	$(FAST) $(ARGS)
 
-bench: $(READY)  ## Measure what a variant, a patch in training and a liver mask cost: tables on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
+bench: $(READY)  ## Measure what a variant, a patch in training, a liver mask and the way to training cost: tables on stdout, benchmark.json (ARGS="--quick", --profile, --markdown ...)
 	$(BIN)/python tests/benchmarks/benchmark_samples.py $(ARGS)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python tests/benchmarks/benchmark_patches.py --patches 10 --batches 5
 	$(BIN)/python tests/benchmarks/benchmark_liver.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/benchmark_training.py
 
 corpus: $(READY)  ## Try broken image files by the hundred: kind of fault, tried, handled (ARGS="--mutations 2000", --lines)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python tests/faults/corpus.py $(ARGS)
@@ -83,6 +84,9 @@ bench-patches: $(READY)  ## Measure what tumours on the fly cost nnU-Net's data 
 
 bench-writer: $(READY)  ## Measure what the writer alone costs, by box and size of chunk (ARGS=--write puts it into docs/writer.md)
 	$(BIN)/python tests/benchmarks/benchmark_writer.py $(ARGS)
+
+bench-training: $(READY)  ## Measure the way from healthy scans to the first training step, beside nnU-Net's own preprocessing (ARGS="--per-scan 4")
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/benchmark_training.py $(ARGS)
 
 # With --real it is the study on real tumours; `make study ARGS="--real . --help"` tells its options.
 study: $(READY)  ## Train on few and many variants and on the fly, or compare recipes on real tumours: docs/study.md (ARGS="--real ...")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import pickle
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from types import SimpleNamespace
 
+import blosc2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -22,7 +24,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
-from tumorgen.imaging.reading import write_volume
+from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import override
 from tumorgen.preprocessing import run as preprocessing_run
@@ -135,7 +137,7 @@ def assert_equal_to_nnunet(made: Made, configuration: str, samples=None) -> None
 
     identifier = json.loads((made.folder / "nnUNetPlans.json").read_text())["configurations"][configuration]
     cases = nnUNetDatasetBlosc2(str(made.folder / identifier["data_identifier"]))
-    assert len(cases.identifiers) == 6
+    assert len(cases.identifiers) == len(list(made.dataset.labels.iterdir()))
     for sample in samples or cases.identifiers:
         data, seg, _, properties = cases.load_case(sample)
         image, label, expected = by_nnunet(made, configuration, sample)
@@ -217,6 +219,32 @@ def test_slices_that_are_resampled_on_their_own_and_other_axes_first_are_what_nn
     assert not (made.folder / "dataset_fingerprint.json").exists()  # plans that are there need none
     for configuration in report.configurations:
         assert_equal_to_nnunet(made, configuration)
+
+
+# What the plans want, and every which slice of the scan is taken: the liver's dome is cut by its first.
+REAL = {
+    "real": ({"spacing": [2.6, 2.7, 2.7]}, 1),
+    "real, thick slices": ({"spacing": [10.0, 2.7, 2.7], "patch_size": [12, 32, 32]}, 4),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(REAL))
+def test_a_real_scan_is_what_nnunet_makes_of_it(name, data, ordinary, nnunet, tmp_path):
+    wanted, step = REAL[name]
+    for kind, source in (("images", "ct"), ("masks", "liver")):
+        volume = read_volume(data / "example_ct" / f"{source}.nii.gz")
+        z, y, x = volume.geometry.spacing_mm
+        thick = replace(volume.geometry, shape=volume.array[::step].shape, spacing_mm=(z * step, y, x))
+        write_volume(Volume(volume.array[::step], thick), tmp_path / kind / "scan_0.nii.gz")
+    made = Made(draw(tmp_path), tmp_path)
+    plan_otherwise(made, plans_of(ordinary), **{"3d_fullres": wanted})
+    use(nnunet, tmp_path)
+    report = made.preprocess(configurations=("3d_fullres",))
+    use(nnunet, ordinary.root)
+    assert (report.failures, report.made) == ((), 3)
+    assert report.whole < 3
+    assert_equal_to_nnunet(made, "3d_fullres", ["scan_0_v0000", "scan_0_v0001"])
 
 
 def copy_of(made: Made, target: Path, nnunet) -> Made:
@@ -377,3 +405,45 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(copied, monke
     assert done.exit_code == 1
     assert "set nnUNet_preprocessed to another folder, or --force" in done.output
     assert not list((copied.folder / "nnUNetPlans_2d").glob("*.b2nd"))
+
+
+def verify(made: Made, *arguments: object):
+    return CliRunner().invoke(
+        main, ["verify", str(made.dataset.folder), "--preprocessed", "--jobs", "1", *map(str, arguments)]
+    )
+
+
+def test_what_was_preprocessed_is_proved_sound(ordinary):
+    proved = verify(ordinary, "--replays", 1)
+    assert proved.exit_code == 0, proved.output
+    assert "12 preprocessed cases, 2 made again by nnU-Net" in proved.stdout
+
+
+def spoil(case: Path, copied: Made) -> dict[str, str]:
+    """Spoil some cases in ways of their own; what is said of each."""
+    image, label, properties = (list(case_files(case.with_name(f"scan_0_v000{n}")))[n] for n in range(3))
+    whole = blosc2.open(str(image), mode="a")
+    whole[0, 10, 10, 10] = 50.0  # one voxel
+    label.write_bytes(label.read_bytes()[:-200])
+    about = pickle.loads(properties.read_bytes())
+    about["class_locations"][1][0] = 0
+    properties.write_bytes(pickle.dumps(about))
+    next(iter(case_files(case.with_name("scan_1_v0000")))).unlink()
+    shutil.copyfile(properties, case.with_name("stranger.pkl"))
+    (copied.folder / "gt_segmentations" / "scan_1_v0001.nii.gz").unlink()
+    return {
+        "scan_0_v0000": "differs from the image that nnU-Net makes by up to",
+        "scan_0_v0001": "cannot be read",
+        "scan_0_v0002": "places that were drawn for label 1 have another",
+        "scan_1_v0000.b2nd": "is missing",
+        "stranger.pkl": "is of no sample of the dataset",
+        "scan_1_v0001": "its label in gt_segmentations is missing",
+    }
+
+
+def test_whatever_is_spoilt_is_found(copied):
+    said = spoil(copied.folder / "nnUNetPlans_2d" / "scan_0_v0000", copied)
+    proved = verify(copied, "--replays", -1)
+    assert proved.exit_code == 1
+    for name, reason in said.items():
+        assert any(f"{name}: {reason}" in line for line in proved.stderr.splitlines()), (name, proved.stderr)

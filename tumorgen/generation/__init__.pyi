@@ -8,11 +8,12 @@ from .run import Run, RunReport, Writing
 from .shards import Shard, parse_shard
 from .space import GB, free_bytes
 from .synth import synthesize_dataset
-from .verify import verify_dataset
+from .verify import Problem, verify_dataset
 
 __all__ = [
     "GB",
     "Cluster",
+    "Problem",
     "Replay",
     "Run",
     "RunReport",

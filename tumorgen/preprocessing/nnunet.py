@@ -29,6 +29,7 @@ try:
     )
     from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask
     from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.preprocessing.resampling.default_resampling import (
         compute_new_shape,
         determine_do_sep_z_and_axis,
@@ -238,6 +239,19 @@ def save_whole(
 def fingerprint_text(fingerprint: dict[str, Any]) -> str:
     """A fingerprint as nnU-Net's writer puts it into dataset_fingerprint.json."""
     return json.dumps(fingerprint, indent=4, sort_keys=True)
+
+
+def preprocess_anew(
+    plans_file: Path, dataset: Path, configuration: str, image: Path, label: Path
+) -> tuple[Values, Labels, dict[str, Any]]:
+    """Image and labels (z, y, x) and properties of a sample, made by nnU-Net's own preprocessor from its files."""
+    plans = PlansManager(json.loads(plans_file.read_text(encoding="utf-8")))
+    about = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    with redirect_stdout(StringIO()):
+        data, seg, properties = DefaultPreprocessor(verbose=False).run_case(
+            [str(image)], str(label), plans, plans.get_configuration(configuration), about
+        )
+    return data[0], seg[0], properties
 
 
 def plan(

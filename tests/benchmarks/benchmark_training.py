@@ -1,0 +1,265 @@
+"""From healthy scans to the first training step, measured: `make bench-training`. No test; pytest leaves it alone.
+
+Phantoms go the way of a user's scans: `liver-mask`, `synth`, `preprocess`, all in one process. Beside it, in the same
+run, nnU-Net's own functions do what `nnUNetv2_plan_and_preprocess` does with one sample of each class, of the scans in
+turn; what all samples take is extrapolated from their mean. Its planner, which both use, and the statistics of its
+fingerprint are left out on its side. Seconds are the processor's, so that others at work on the machine count for
+little; those on the wall stand beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import click
+from benchmark_samples import describe_machine, loop_speedup, machine, table
+from click.testing import CliRunner
+
+from tumorgen.cli import main as tumorgen
+from tumorgen.dataset.raw import Dataset
+from tumorgen.generation.run import Run
+from tumorgen.generation.synth import synthesize_dataset
+from tumorgen.method.recipes import load_recipe
+from tumorgen.method.settings import override
+from tumorgen.phantom.folder import write_phantoms
+from tumorgen.preprocessing.fingerprint import DRAWS
+from tumorgen.preprocessing.run import Preprocessing, PreprocessReport, preprocess_dataset
+from tumorgen.preprocessing.worker import case_files
+from tumorgen.tables.manifest import Record
+from tumorgen.tables.sources import match_sources
+
+CLASSES = ("tiny", "small", "mix")
+LEAST = {"tiny": 30.0, "small": 30.0, "mix": 10.0}  # times faster than nnU-Net, a variant
+LEAST_WHOLE_PATH, LEAST_SPEEDUP, MOST_DISK = 20.0, 1.8, 1.05
+# Two scans of clinical size whose slices differ, so that nnU-Net resamples both to what lies between them.
+SHAPE, SPACINGS_MM = (78, 512, 512), ((2.5, 0.75, 0.75), (2.0, 0.81, 0.81))
+MB = 1e6  # bytes
+
+Seconds = tuple[float, float]  # of the processor, and on the wall
+
+
+class Clock:
+    """Processor's and wall-clock seconds since it was begun, without the processes that it waits for."""
+
+    def __init__(self) -> None:
+        self.began = time.process_time(), time.perf_counter()
+
+    def seconds(self) -> Seconds:
+        return time.process_time() - self.began[0], time.perf_counter() - self.began[1]
+
+
+def timed(work: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[Any, Seconds]:
+    clock = Clock()
+    result = work(*arguments, **options)
+    return result, clock.seconds()
+
+
+@contextlib.contextmanager
+def folders(root: Path, preprocessed: str = "preprocessed") -> Iterator[None]:
+    """nnU-Net's folders."""
+    os.environ.update(nnUNet_raw=str(root / "raw"), nnUNet_preprocessed=str(root / preprocessed))
+    yield
+
+
+def write_scans(folder: Path, shape: Sequence[int]) -> None:
+    """A phantom of each spacing, in one folder; of another shape it has the same size in mm."""
+    for number, spacings in enumerate(SPACINGS_MM):
+        spacing = tuple(mm * usual / n for mm, usual, n in zip(spacings, SHAPE, shape, strict=True))
+        alone = folder / f"phantom {number}"
+        write_phantoms(alone, seed=number, shape=tuple(shape), spacing_mm=spacing)
+        (folder / "in").mkdir(exist_ok=True)
+        shutil.move(alone / "images" / "phantom_000.nii.gz", folder / "in" / f"scan_{number}.nii.gz")
+
+
+def find_livers(folder: Path) -> None:
+    """`tumorgen liver-mask`."""
+    command = ["liver-mask", str(folder / "in"), str(folder / "livers"), "--jobs", "1", "--device", "cpu"]
+    with contextlib.chdir(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = CliRunner().invoke(tumorgen, command)
+    if done.exit_code:
+        raise click.ClickException(done.output)
+
+
+def draw(folder: Path, size_class: str, per_scan: int) -> Any:
+    """`tumorgen synth`."""
+    sources, _ = match_sources(folder / "in", folder / "livers")
+    dataset = Dataset(folder / "raw" / f"Dataset{501 + CLASSES.index(size_class)}_{size_class}")
+    settings = override(load_recipe("turing"), sizes=size_class)
+    return synthesize_dataset(Run(dataset, sources, settings, per_scan=per_scan, jobs=1))
+
+
+class Steps:
+    """How long each step of `preprocess` takes; it tells of their beginnings."""
+
+    def __init__(self) -> None:
+        self.begun: dict[str, Clock] = {}
+
+    def start(self, step: str) -> Callable[[int], Callable[[int], None]]:
+        self.begun[step] = Clock()
+        return lambda total: lambda done: None
+
+
+def preprocess(dataset: Dataset, jobs: int = 1) -> tuple[PreprocessReport, dict[str, Seconds]]:
+    """`tumorgen preprocess -c 3d_fullres`: fingerprint and planning, and the cases."""
+    steps, clock = Steps(), Clock()
+    report = preprocess_dataset(Preprocessing(dataset.folder, ("3d_fullres",), jobs=jobs, start=steps.start))
+    whole, cases = clock.seconds(), steps.begun["preprocess"].seconds()
+    return report, {"cases": cases, "planning": (whole[0] - cases[0], whole[1] - cases[1]), "whole": whole}
+
+
+def preprocess_with_nnunet(dataset: Dataset, count: int, sample: Record, folder: Path) -> Seconds:
+    """What nnU-Net takes to look at one of some samples for its fingerprint, and to preprocess it."""
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    plans = PlansManager(str(Path(os.environ["nnUNet_preprocessed"]) / dataset.folder.name / "nnUNetPlans.json"))
+    about = json.loads((dataset.folder / "dataset.json").read_text(encoding="utf-8"))
+    configuration, clock = plans.get_configuration("3d_fullres"), Clock()
+    image, label = [str(dataset.image(sample.plan.sample))], str(dataset.label(sample.plan.sample))
+    with contextlib.redirect_stdout(StringIO()):
+        DatasetFingerprintExtractor.analyze_case(image, label, SimpleITKIO, int(DRAWS // count))
+        target = str(folder / sample.plan.sample)
+        DefaultPreprocessor(verbose=False).run_case_save(target, image, label, plans, configuration, about)
+    return clock.seconds()
+
+
+def size_of(target: Path) -> int:
+    return sum(path.stat().st_size for path in case_files(target))
+
+
+def measure_class(folder: Path, size_class: str, per_scan: int) -> dict[str, Any]:
+    """One class: synth, preprocess, and nnU-Net's share."""
+    say(f"{size_class}: synth and preprocess, {per_scan} variants of each scan")
+    drawn, synth = timed(draw, folder, size_class, per_scan)
+    report, preprocessed = preprocess(drawn.dataset)
+    say(f"{size_class}: nnU-Net's own, one sample")
+    theirs = folder / f"nnunet {size_class}"
+    theirs.mkdir()
+    sample = drawn.records[CLASSES.index(size_class) % len(SPACINGS_MM) * per_scan]  # of the scans in turn
+    nnunet = preprocess_with_nnunet(drawn.dataset, len(drawn.records), sample, theirs)
+    ours = report.folder / "nnUNetPlans_3d_fullres"
+    return {
+        "samples": len(drawn.records),
+        "whole_cases": report.whole,
+        "synth_s": synth,
+        "preprocess_s": preprocessed,
+        "nnunet_sample_s": nnunet,
+        "bytes": mean(size_of(ours / record.plan.sample) for record in drawn.records),
+        "bytes_of_sample": size_of(ours / sample.plan.sample),
+        "nnunet_bytes_of_sample": size_of(theirs / sample.plan.sample),
+    }
+
+
+def measure(folder: Path, shape: Sequence[int], per_scan: int, laps: int) -> dict[str, Any]:
+    """All figures."""
+    results: dict[str, Any] = {"machine": machine(), "shape_zyx": list(shape), "per_scan": per_scan}
+    say("drawing the phantoms")
+    write_scans(folder, shape)
+    say("liver-mask")
+    _, results["liver_mask_s"] = timed(find_livers, folder)
+    with folders(folder):
+        results["classes"] = {name: measure_class(folder, name, per_scan) for name in CLASSES}
+    say("preprocess with one and with two processes")
+    results["two_processes"] = measure_two(folder, laps)
+    results["machine"]["load_average_at_end"] = os.getloadavg()[0]
+    return results
+
+
+def measure_two(folder: Path, laps: int) -> dict[str, float]:
+    """Wall-clock seconds of the cases of one class with one and with two processes, and what the machine has of two."""
+    dataset, speedup = Dataset(folder / "raw" / "Dataset501_tiny"), [loop_speedup(laps)]
+    cases = {}
+    for jobs in (1, 2):
+        made = folder / "preprocessed" / dataset.folder.name / "nnUNetPlans_3d_fullres"
+        shutil.rmtree(made)
+        with folders(folder):
+            cases[jobs] = preprocess(dataset, jobs)[1]["cases"][1]
+    speedup.append(loop_speedup(laps))
+    return {"one_s": cases[1], "two_s": cases[2], "loop_speedup": mean(speedup)}
+
+
+def judged(value: float, limit: float, *, least: bool = True) -> str:
+    met = value >= limit if least else value <= limit
+    return f"{value:.3g} ({'≥' if least else '≤'} {limit:g}: {'yes' if met else 'no'})"
+
+
+def class_rows(results: dict[str, Any]) -> list[dict[str, str]]:
+    """A row for each class: seconds of the processor, those on the wall in brackets."""
+    rows = []
+    nnunet = [mean(found["nnunet_sample_s"][kind] for found in results["classes"].values()) for kind in (0, 1)]
+    for name, found in results["classes"].items():
+        n, pre = found["samples"], found["preprocess_s"]
+        scans = len(SPACINGS_MM)
+        liver = results["liver_mask_s"]
+        ours = (liver[0] + found["synth_s"][0] + pre["whole"][0]) / scans
+        theirs = (liver[0] + found["synth_s"][0] + n * nnunet[0]) / scans
+        disk = found["bytes_of_sample"] / found["nnunet_bytes_of_sample"]
+        rows.append(
+            {
+                "class": name,
+                "cases, s a variant": f"{pre['cases'][0] / n:.2f} ({pre['cases'][1] / n:.2f})",
+                "with fingerprint and plans": f"{pre['whole'][0] / n:.2f} ({pre['whole'][1] / n:.2f})",
+                "nnU-Net's own": f"{nnunet[0]:.1f} ({nnunet[1]:.1f})",
+                "times faster": judged(nnunet[0] / (pre["whole"][0] / n), LEAST[name]),
+                "MB a variant": f"{found['bytes'] / MB:.1f}",
+                "/ nnU-Net's": judged(disk, MOST_DISK, least=False),
+                "whole path, s a scan": f"{ours:.0f}",
+                "with nnU-Net's": f"{theirs:.0f}",
+                "times faster, all": judged(theirs / ours, LEAST_WHOLE_PATH),
+            }
+        )
+    return rows
+
+
+def report(results: dict[str, Any]) -> str:
+    """Everything, in Markdown."""
+    two, count = results["two_processes"], results["per_scan"]
+    voxels = " x ".join(str(n) for n in reversed(results["shape_zyx"]))
+    whole = sum(found["whole_cases"] for found in results["classes"].values())
+    return "\n\n".join(
+        [
+            describe_machine(results["machine"]),
+            f"**Two phantoms** of {voxels} voxels, {count} variants each; seconds of the processor, on the wall in"
+            f" brackets; {whole} cases were resampled whole.",
+            table(class_rows(results)),
+            f"`liver-mask` took {results['liver_mask_s'][0] / len(SPACINGS_MM):.1f} s a scan. With two processes the"
+            f" cases of `tiny` took {two['two_s']:.0f} s on the wall, with one {two['one_s']:.0f} s:"
+            f" {judged(two['one_s'] / two['two_s'], LEAST_SPEEDUP)} times; a loop that needs no memory does"
+            f" {two['loop_speedup']:.2f} times as much here.",
+        ]
+    )
+
+
+def say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@click.command()
+@click.option("--shape", type=int, nargs=3, default=SHAPE, show_default=True, help="Voxels of the phantoms, z y x.")
+@click.option("--per-scan", type=int, default=20, show_default=True, help="Variants of each.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file, too.")
+def main(shape: tuple[int, int, int], per_scan: int, json_file: Path | None) -> None:
+    """Measure the way from healthy scans to the first training step, beside nnU-Net's own preprocessing."""
+    with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder:
+        results = measure(Path(folder), shape, per_scan, 10_000_000)
+    if json_file:
+        json_file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    click.echo(report(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Verify what was preprocessed: every case can be read and fits together, and some are what nnU-Net itself makes."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checksums import sha256_of
+from ..dataset import Dataset
+from ..errors import Failure, TumorgenError, printable
+from ..generation import Problem
+from ..labels import LABELS
+from ..parallel import Case, Start, map_cases, no_progress
+from ..tables import Record, spread_samples
+from . import nnunet
+from .cases import NO_DATA
+from .run import FINGERPRINT, read_dataset
+from .state import State, describe_cases, describe_manifest
+from .worker import GROUND_TRUTH, case_files, properties_file
+
+MOST_SD = 1e-4  # that an image may differ from nnU-Net's by, in standard deviations
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessedVerdict:
+    """What verifying preprocessed cases found: how many, how many nnU-Net made again, and every problem."""
+
+    cases: int
+    compared: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A case to verify: its configuration and the file of its plans, its row, and whether nnU-Net makes it again."""
+
+    configuration: nnunet.Configuration
+    plans: Path
+    record: Record
+    again: bool
+
+
+def verify_preprocessed(
+    folder: Path, *, replays: int = 3, jobs: int = -1, start: Start = no_progress
+) -> PreprocessedVerdict:
+    """Prove the preprocessed cases of a dataset.
+
+    All files are there, whole and of the right size and type; labels are known ones, and places drawn for each label
+    have it; labels to score with are the dataset's. Of each configuration `replays` cases (a negative number: all) are
+    preprocessed by nnU-Net itself from the dataset's files: labels and properties are equal, and images within 1e-4
+    standard deviations.
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds no dataset of tumorgen's to train on, or nothing was preprocessed.
+    """
+    dataset, records = read_dataset(folder)
+    target = nnunet.find_plans_folder(dataset.folder.name)
+    state = State.read(target)
+    planned = [
+        (configuration, plans)
+        for plans in sorted(target.glob("*.json"))
+        if any(identifier.startswith(f"{plans.stem}_") for identifier in state.cases)
+        for configuration in nnunet.read_configurations(plans, ())
+        if configuration.identifier in state.cases
+    ]
+    if not planned:
+        raise TumorgenError(f"{target}: nothing was preprocessed there; run `tumorgen preprocess`")
+    again = spread_samples([record.plan.sample for record in records], replays)
+    problems = list(_check_state(dataset, target, state, [c for c, _ in planned]))
+    cases = [_Case(c, plans, record, record.plan.sample in again) for c, plans in planned for record in records]
+    work = partial(_verify_case, dataset=dataset, folder=target)
+    named = [Case(case, f"{case.configuration.identifier}/{case.record.plan.sample}") for case in cases]
+    for case, found in zip(named, map_cases(work, named, jobs, start=start), strict=True):
+        problems += [Problem(case.name, found.reason)] if isinstance(found, Failure) else found
+    return PreprocessedVerdict(len(cases), sum(case.again for case in cases), tuple(problems))
+
+
+def _check_state(
+    dataset: Dataset, folder: Path, state: State, configurations: Sequence[nnunet.Configuration]
+) -> Iterator[Problem]:
+    """The cases were made of this manifest with these plans, and no other is in their folders."""
+    manifest = describe_manifest(dataset)
+    if state.manifest not in ("", manifest):
+        yield Problem(FINGERPRINT, "the dataset has changed since; run `tumorgen preprocess` again")
+    samples = {path.name.removesuffix(".nii.gz") for path in dataset.labels.glob("*.nii.gz")}
+    for configuration in configurations:
+        if state.cases[configuration.identifier] != describe_cases(manifest, configuration):
+            yield Problem(configuration.identifier, "was made of another dataset, with other plans or other versions")
+        known = {path.name for sample in samples for path in case_files(Path(sample))}
+        cases = folder / configuration.identifier
+        for name in sorted({path.name for path in cases.glob("*")} - known):
+            yield Problem(f"{cases.name}/{printable(name)}", "is of no sample of the dataset")
+
+
+def _verify_case(case: _Case, dataset: Dataset, folder: Path) -> list[Problem]:
+    """Problems of one case."""
+    sample = case.record.plan.sample
+    target = folder / case.configuration.identifier / sample
+    name = f"{target.parent.name}/{sample}"
+    missing = [path for path in case_files(target) if not path.is_file()]
+    if missing:
+        return [Problem(f"{path.parent.name}/{path.name}", "is missing") for path in missing]
+    try:
+        image, label = (_read_array(path) for path in list(case_files(target))[:2])
+        properties = pickle.loads(properties_file(target).read_bytes())  # noqa: S301  # as nnU-Net reads it
+        reasons = [
+            *_check_arrays(case, image, label, properties),
+            *_check_score_label(case.record, folder, dataset),
+            *(_compare(case, dataset, (image, label, properties)) if case.again else ()),
+        ]
+    except Exception as error:  # a damaged file: blosc2 and pickle raise anything
+        return [Problem(name, f"cannot be read ({type(error).__name__}: {error})")]
+    return [Problem(name, reason) for reason in reasons]
+
+
+def _read_array(path: Path) -> NDArray[Any]:
+    """All voxels (z, y, x) of a file of a case."""
+    voxels: NDArray[Any] = blosc2.open(str(path), mode="r", dparams={"nthreads": 1})[0]
+    return voxels
+
+
+def _check_arrays(case: _Case, image: NDArray[Any], label: NDArray[Any], properties: dict[str, Any]) -> Iterator[str]:
+    """Sizes, types and labels, and whether drawn places have their labels."""
+    cropped = properties["shape_after_cropping_and_before_resampling"]
+    expected = case.configuration.resampling(tuple(cropped), properties["spacing"]).new
+    if (image.shape, label.shape) != (expected, expected):
+        yield f"has {image.shape} and {label.shape} voxels, not {expected}"
+        return
+    if image.dtype != np.dtype(np.float32) or label.dtype != np.dtype(np.int16):
+        yield f"is of the types {image.dtype} and {label.dtype}, not float32 and int16"
+    unknown = set(np.unique(label).tolist()) - {NO_DATA, *LABELS.values()}
+    if unknown:
+        yield f"holds the labels {sorted(unknown)[:5]}"
+    for value, places in properties["class_locations"].items():
+        if len(places) and (label[tuple(np.asarray(places)[:, 1:].T)] != value).any():
+            yield f"places that were drawn for label {value} have another"
+
+
+def _check_score_label(record: Record, folder: Path, dataset: Dataset) -> Iterator[str]:
+    copy = folder / GROUND_TRUTH / dataset.label(record.plan.sample).name
+    if not copy.is_file():
+        yield f"its label in {GROUND_TRUTH} is missing"
+    elif record.files and sha256_of(copy) != record.files.label_sha256:
+        yield f"its label in {GROUND_TRUTH} is not the dataset's"
+
+
+def _compare(case: _Case, dataset: Dataset, found: tuple[NDArray[Any], NDArray[Any], dict[str, Any]]) -> Iterator[str]:
+    """What differs from what nnU-Net's own preprocessor makes of the sample's files."""
+    sample = case.record.plan.sample
+    image, label, properties = nnunet.preprocess_anew(
+        case.plans, dataset.folder, case.configuration.name, dataset.image(sample), dataset.label(sample)
+    )
+    if image.shape != found[0].shape:
+        yield f"nnU-Net makes {image.shape} voxels of it"
+        return
+    most = float(np.abs(found[0] - image).max())
+    if not most <= MOST_SD:
+        yield f"differs from the image that nnU-Net makes by up to {most:.2g} standard deviations"
+    if differing := int(np.count_nonzero(found[1] != label)):
+        yield f"{differing} labels differ from those that nnU-Net makes"
+    places, own = properties.pop("class_locations"), found[2].pop("class_locations")
+    same = places.keys() == own.keys() and all(np.array_equal(places[value], own[value]) for value in places)
+    if properties != found[2] or not same:
+        yield "its properties are not those that nnU-Net makes"
