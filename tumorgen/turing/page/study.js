@@ -89,15 +89,19 @@ function fetchCase(name) {
   return ahead.voxels;
 }
 
+function coverView() {
+  ready = false;
+  clock.stop();
+  $('loading').textContent = 'Loading …';
+  $('loading').hidden = false;
+}
+
 async function showCase(index) {
   at = index;
   const name = order[at];
   const before = given.get(name);
-  ready = false;
-  clock.stop();
+  coverView();
   clock.reset();
-  $('loading').textContent = 'Loading …';
-  $('loading').hidden = false;
   choose('answer', before?.answer ?? null);
   choose('confidence', before?.confidence?.toString() ?? null);
   setPlace(before?.place_mm ?? null);
@@ -252,6 +256,7 @@ function element(tag, properties) {
 
 async function begin(name) {
   $('nothing').hidden = true;
+  coverView();
   show('reading');
   try {
     await prepareViewer();
