@@ -29,7 +29,7 @@ def print_estimate(run: Run) -> None:
     prepared = (
         f"including {found.prepare_seconds:.1f} s for each of {plural(found.preparations, 'preparation')} of a scan"
     )
-    click.echo(f"about {_duration(found.seconds)} with {plural(found.processes, 'core')}, {prepared}")
+    click.echo(f"about {duration(found.seconds)} with {plural(found.processes, 'core')}, {prepared}")
     if found.least_radius_mm:
         click.echo(
             f"voxels of {found.slice_mm:g} mm hold tumours of about {found.least_radius_mm:g} mm radius and more;"
@@ -39,7 +39,7 @@ def print_estimate(run: Run) -> None:
     click.echo(f"{found.free_bytes / 1e9:.1f} GB are free at {dataset.folder}{short}")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`42 s`, `12 min`, `3.5 h`."""
     if seconds < 120:
         return f"{max(1, round(seconds))} s"

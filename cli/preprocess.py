@@ -12,12 +12,13 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import made_in, report_failures
+from .estimate import duration
 from .kinds import FOLDER
 from .options import Folders, block, find_raw_folder, force_option, jobs_option
 from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
-    from tumorgen.preprocessing import PreprocessReport
+    from tumorgen.preprocessing import Preprocessing, PreprocessReport
 
 
 @click.command(
@@ -26,6 +27,7 @@ Examples:
   tumorgen preprocess -d 501                               # all configurations, as nnU-Net's own command does
   tumorgen preprocess -d 501 -c 3d_fullres --jobs 4
   tumorgen preprocess -d 501 --plans nnUNetResEncUNetMPlans
+  tumorgen preprocess -d 501 --estimate                    # how long, how much?
 \b
 Then:
   nnUNetv2_train 501 3d_fullres 0"""
@@ -47,6 +49,7 @@ Then:
 )
 @click.option("--output", type=FOLDER, help="Folder of raw datasets  [default: $nnUNet_raw, else ./nnUNet_raw]")
 @block("folders", Folders)
+@click.option("--estimate", is_flag=True, help="Only say how long it will take and how much it will write.")
 @jobs_option
 @force_option
 @telling
@@ -56,6 +59,7 @@ def preprocess(
     plans: str,
     output: Path | None,
     folders: Folders,
+    estimate: bool,
     jobs: int,
     force: bool,
 ) -> None:
@@ -79,6 +83,9 @@ def preprocess(
         force=force,
         start=lambda step: progress(step, "sample"),
     )
+    if estimate:
+        _print_estimate(run)
+        return
     report = preprocess_dataset(run)
     _print_report(report, time.monotonic() - began)
     if report.configurations and not report.failures:
@@ -86,6 +93,28 @@ def preprocess(
         named = "" if plans == "nnUNetPlans" else f" -p {plans}"
         click.echo(f"next:\n  nnUNetv2_train {dataset_id} {chosen} 0{named}")
     report_failures(report.failures)
+
+
+def _print_estimate(run: Preprocessing) -> None:
+    from tumorgen.preprocessing import estimate_preprocessing
+
+    found = estimate_preprocessing(run)
+    sum_up(samples=found.samples, seconds_needed=round(found.seconds), bytes_needed=round(found.bytes))
+    if not found.samples:
+        click.echo(f"{run.folder}: every case is there already")
+        return
+    planned = f"{duration(found.planning_seconds)} for fingerprint and plans, " if found.planning_seconds else ""
+    click.echo(
+        f"samples of {found.case}, made on this machine in {', '.join(found.configurations)}: {planned}"
+        f"{found.scan_seconds:.1f} s for a scan, {found.sample_seconds:.2f} s and {found.sample_bytes / 1e6:.1f} MB"
+        " for a sample"
+    )
+    short = "; not enough" if found.bytes > found.free_bytes else ""
+    click.echo(
+        f"{plural(found.samples, 'sample')} of {plural(found.scans, 'scan')}: about {duration(found.seconds)} with"
+        f" {plural(found.processes, 'core')}, {found.bytes / 1e9:.2f} GB;"
+        f" {found.free_bytes / 1e9:.1f} GB are free{short}"
+    )
 
 
 def _print_report(report: PreprocessReport, seconds: float) -> None:

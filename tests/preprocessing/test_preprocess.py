@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import re
 import shutil
 from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
@@ -447,3 +448,18 @@ def test_whatever_is_spoilt_is_found(copied):
     assert proved.exit_code == 1
     for name, reason in said.items():
         assert any(f"{name}: {reason}" in line for line in proved.stderr.splitlines()), (name, proved.stderr)
+
+
+def test_an_estimate_tells_time_and_room_and_leaves_nothing(copied):
+    assert "every case is there already" in command("-d", 501, "--estimate", "--jobs", 1).stdout
+    shutil.rmtree(copied.folder)
+    told = command("-d", 501, "-c", "2d", "--estimate", "--jobs", 2)
+    assert told.exit_code == 0, told.output
+    assert re.search(
+        r"^samples of scan_0, made on this machine in 2d: \d+ s for fingerprint and plans, [\d.]+ s for a scan,"
+        r" [\d.]+ s and \d\.\d MB for a sample$",
+        told.stdout,
+        re.MULTILINE,
+    )
+    assert "6 samples of 2 scans: about" in told.stdout
+    assert not list(copied.root.glob("preprocessed/*"))

@@ -6,7 +6,7 @@ from .removal import remove_cases
 from .replay import Replay, describe_moved, group_records, replay_manifest, vessels_of
 from .run import Run, RunReport, Writing
 from .shards import Shard, parse_shard
-from .space import GB, free_bytes
+from .space import GB, free_bytes, nearest_folder
 from .synth import synthesize_dataset
 from .verify import Problem, verify_dataset
 
@@ -27,6 +27,7 @@ __all__ = [
     "free_bytes",
     "group_records",
     "merge_shards",
+    "nearest_folder",
     "parse_shard",
     "remove_cases",
     "replay_manifest",

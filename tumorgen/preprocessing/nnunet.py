@@ -241,6 +241,18 @@ def fingerprint_text(fingerprint: dict[str, Any]) -> str:
     return json.dumps(fingerprint, indent=4, sort_keys=True)
 
 
+def refuse_unknown_plans(plans_file: Path) -> None:
+    """Refuse plans that are not there and that it is not known how to make.
+
+    Raises
+    ------
+    TumorgenError
+        It names those that are.
+    """
+    if plans_file.stem not in PLANNERS:
+        raise TumorgenError(f"{plans_file}: is not there; plans that are made here: {', '.join(PLANNERS)}")
+
+
 def preprocess_anew(
     plans_file: Path, dataset: Path, configuration: str, image: Path, label: Path
 ) -> tuple[Values, Labels, dict[str, Any]]:

@@ -118,9 +118,10 @@ def preprocess_dataset(run: Preprocessing) -> PreprocessReport:
         plans = _make_plans(run, parts, state, manifest)
         configurations = nnunet.read_configurations(plans, run.configurations)
         notes = _copy_description(dataset, folder, state)
-        wanted = _find_wanted(records, configurations, folder, state, manifest)
+        wanted = find_missing(records, configurations, folder, state, manifest)
         if not run.force:
             _refuse_full_disk(folder, needed_bytes(records, configurations, wanted))
+        _begin_cases(configurations, folder, state, manifest)
         done, failures = split_failures(_do_parts(parts, configurations, wanted))
         made = sum(len(wanted[result.sample]) for result in done)
         whole = sum(result.whole for result in done)
@@ -206,8 +207,7 @@ def _make_plans(run: Preprocessing, parts: _Parts, state: State, manifest: str) 
     stale = state.manifest != manifest and state.is_ours(plans)
     if plans.is_file() and not stale:
         return plans
-    if run.plans not in nnunet.PLANNERS:
-        raise TumorgenError(f"{plans}: is not there; plans that are made here: {', '.join(nnunet.PLANNERS)}")
+    nnunet.refuse_unknown_plans(plans)
     fingerprint = parts.folder / FINGERPRINT
     if state.manifest != manifest or not state.is_ours(fingerprint):
         _write_fingerprint(parts, fingerprint)
@@ -251,15 +251,8 @@ def _copy_description(dataset: Dataset, folder: Path, state: State) -> tuple[str
     return ()
 
 
-def _find_wanted(
-    records: Sequence[Record],
-    configurations: Sequence[nnunet.Configuration],
-    folder: Path,
-    state: State,
-    manifest: str,
-) -> dict[str, tuple[str, ...]]:
-    """Sample -> the configurations that it is to be made in; folders of cases that were made otherwise are removed."""
-    wanted: dict[str, list[str]] = {}
+def _begin_cases(configurations: Sequence[nnunet.Configuration], folder: Path, state: State, manifest: str) -> None:
+    """Make the folders of the cases; those whose cases were made otherwise are removed before."""
     for configuration in configurations:
         cases, made_from = folder / configuration.identifier, describe_cases(manifest, configuration)
         if state.cases.get(configuration.identifier) != made_from:
@@ -269,8 +262,22 @@ def _find_wanted(
         state.write(folder)
         with as_unwritable(cases):
             cases.mkdir(exist_ok=True)
+
+
+def find_missing(
+    records: Sequence[Record],
+    configurations: Sequence[nnunet.Configuration],
+    folder: Path,
+    state: State,
+    manifest: str,
+) -> dict[str, tuple[str, ...]]:
+    """Sample -> the configurations in which it is not there, or was made otherwise."""
+    wanted: dict[str, list[str]] = {}
+    for configuration in configurations:
+        cases = folder / configuration.identifier
+        alike = state.cases.get(configuration.identifier) == describe_cases(manifest, configuration)
         for record in records:
-            if not all(path.is_file() for path in case_files(cases / record.plan.sample)):
+            if not (alike and all(path.is_file() for path in case_files(cases / record.plan.sample))):
                 wanted.setdefault(record.plan.sample, []).append(configuration.name)
     return {sample: tuple(names) for sample, names in wanted.items()}
 
