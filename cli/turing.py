@@ -21,6 +21,8 @@ from .verbosity import say_note, sum_up, telling
 if TYPE_CHECKING:
     from tumorgen.turing import StudyScore, Wanted
 
+_WHOLE = 1000  # characters: more than any sentence has
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
@@ -48,13 +50,24 @@ class Draw:
         return Wanted(**{each.name: getattr(self, each.name) for each in fields(self)}, trust=trust or "")
 
 
+class _Steps(click.Group):
+    """A group that lists its commands in the order in which they are used, each with its first sentence, whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list."""
+        with formatter.section("Commands"):
+            rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in self.commands.items()]
+            formatter.write_dl(rows)
+
+
 @click.group(
+    cls=_Steps,
     epilog="""\b
 Examples:
   tumorgen turing make --real Dataset003_Liver --synthetic nnUNet_raw/Dataset501_SynthLiver --output study/
   tumorgen turing serve study/                        # opens the browser; Ctrl-C ends it
   tumorgen turing score study/
-  tumorgen turing export study/ website/              # for any static web server, answers come back as CSV"""
+  tumorgen turing export study/ website/              # for any static web server, answers come back as CSV""",
 )
 def turing() -> None:
     """Ask people to tell real tumours from synthetic ones: a blinded reader study in the browser.
