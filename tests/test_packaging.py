@@ -123,6 +123,7 @@ def test_wheel_holds_one_package_and_the_licence(wheel: Path) -> None:
     assert {f"tumorgen/figures/templates/report.{kind}" for kind in ("html.j2", "css")} <= set(names)
     viewer = {f"tumorgen/turing/page/niivue.{kind}" for kind in ("js", "LICENSE.txt")}
     assert viewer | {"tumorgen/turing/templates/score.html.j2"} <= set(names)
+    assert f"{info}/licenses/tumorgen/turing/page/niivue.LICENSE.txt" in names
     assert {"tumorgen/py.typed", "tumorgen/cli/__init__.py", trainer, f"{info}/licenses/LICENSE"} <= set(names)
 
 
