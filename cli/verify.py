@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,24 +13,41 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .kinds import EXISTING_FOLDER
-from .options import Folders, block, jobs_option
+from .common import as_usage_error
+from .kinds import EXISTING_FOLDER, FILE, NATURAL
+from .options import Folders, block, jobs_option, option
 from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.generation import Problem
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much is looked into."""
+
+    sample: str = option("", "Look into so many samples, 200, or a share, 5%.", metavar="N|P%", show_default=False)
+    seed: int = option(0, "Seed of which samples these are.", type=NATURAL)
+    quick: bool = option(False, "Compare checksums alone: read no scan, render nothing.", is_flag=True)
+    done: Path | None = option(
+        None, "File that keeps what was found sound: the same command goes on after it.", type=FILE
+    )
+
+
 @click.command(
     epilog="""\b
 Examples:
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver
-  tumorgen verify nnUNet_raw/Dataset501_SynthLiver --replays -1     # render every sample again
+  tumorgen verify nnUNet_raw/Dataset501_SynthLiver --replays -1     # render every sample again: the full proof
+  tumorgen verify nnUNet_raw/Dataset501_SynthLiver --sample 5% --seed 3
+  tumorgen verify nnUNet_raw/Dataset501_SynthLiver --quick          # checksums of the files alone
+  tumorgen verify nnUNet_raw/Dataset501_SynthLiver --replays -1 --done sound.txt    # goes on after an interruption
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver --preprocessed   # and what `tumorgen preprocess` made of it"""
 )
 @click.argument("dataset", type=EXISTING_FOLDER)
 @block("folders", Folders)
 @click.option("--replays", type=int, default=3, help="Samples to render again; -1 is all.")
+@block("extent", Extent)
 @click.option(
     "--preprocessed",
     is_flag=True,
@@ -37,21 +55,27 @@ Examples:
 )
 @jobs_option
 @telling
-def verify(dataset: Path, folders: Folders, replays: int, preprocessed: bool, jobs: int) -> None:
+def verify(dataset: Path, folders: Folders, replays: int, extent: Extent, preprocessed: bool, jobs: int) -> None:
     """Prove that a dataset is what its manifest says.
 
     All files are there and have the right checksums; geometry is that of the source; labels are only 0, 1 and 2; every
     voxel outside the recorded boxes equals the source bit for bit; no CT and no patient is on both sides of a fold;
     some samples are rendered again and come out with the same bits.
-    """
-    from tumorgen.generation import verify_dataset
 
+    With --sample some of the samples are looked into. With --quick their files are compared with the checksums in the
+    manifest, and nothing else of them. Names, tables, provenance and folds are checked in any case.
+    """
+    from tumorgen.generation import Scope, verify_dataset
+
+    with as_usage_error():
+        scope = Scope(extent.sample, extent.seed, quick=extent.quick, done=extent.done)
     verdict = verify_dataset(
         dataset,
         images=folders.images,
         masks=folders.masks,
         reading=folders.reading,
         replays=replays,
+        scope=scope,
         jobs=jobs,
         start=progress("verify", "sample"),
     )
@@ -59,6 +83,7 @@ def verify(dataset: Path, folders: Folders, replays: int, preprocessed: bool, jo
         say_note(note)
     checked = (
         f"{plural(verdict.samples, 'sample')} of {plural(verdict.scans, 'scan')}, {verdict.replayed} rendered again"
+        f"{verdict.scope}"
     )
     problems = list(verdict.problems)
     if preprocessed:
@@ -70,6 +95,7 @@ def verify(dataset: Path, folders: Folders, replays: int, preprocessed: bool, jo
         samples=verdict.samples,
         scans=verdict.scans,
         rendered_again=verdict.replayed,
+        scope=verdict.scope.removeprefix(", "),
         problems=[{"file": problem.file, "reason": problem.reason} for problem in problems],
     )
     for problem in problems:

@@ -5,6 +5,7 @@ from .merge import merge_shards
 from .removal import remove_cases
 from .replay import Replay, describe_moved, group_records, replay_manifest, vessels_of
 from .run import Run, RunReport, Writing
+from .scope import Scope
 from .shards import Shard, parse_shard
 from .space import GB, free_bytes, nearest_folder
 from .synth import synthesize_dataset
@@ -17,6 +18,7 @@ __all__ = [
     "Replay",
     "Run",
     "RunReport",
+    "Scope",
     "Shard",
     "Writing",
     "batch_size",

@@ -195,16 +195,30 @@ class ChunkedVolume:
         ValueError
             A block lies outside the volume, differs in shape from its box, or has a type that the volume's cannot hold.
         """
+        buffers, digest = self._variant(blocks)
+        with whole_file(path, durable=durable, parents=parents) as partial, partial.open("wb") as file:
+            _write_all(file, buffers)
+        return digest
+
+    def digest(self, blocks: Iterable[BoxVoxels] = ()) -> str:
+        """SHA-256, in hex, of the file that `write` would write; nothing is written.
+
+        Raises
+        ------
+        ValueError
+            As `write` says of the blocks.
+        """
+        return self._variant(blocks)[1]
+
+    def _variant(self, blocks: Iterable[BoxVoxels]) -> tuple[list[bytes], str]:
+        """What is written of the volume with blocks laid over it, and its SHA-256."""
         changed = self._deflate_changed(list(blocks))
         known = min(changed, default=len(self.chunks) - 1) // _HASHED
         buffers = self._file_buffers(changed)
         sha256 = self.hashed[known].copy()
         for buffer in buffers[1 + known * _HASHED :]:
             sha256.update(buffer)
-        with whole_file(path, durable=durable, parents=parents) as partial, partial.open("wb") as file:
-            _write_all(file, buffers)
-        digest: str = sha256.hexdigest()
-        return digest
+        return buffers, str(sha256.hexdigest())
 
     def touched(self, box: Box) -> NDArray[np.intp]:
         """Numbers of the chunks that hold a voxel of a box, in order.
