@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE_S = 60.0  # for what hangs: a busy machine is slow
+PATIENCE_S = 120.0  # for what hangs: a busy machine is slow
 QUIET = [
     *("--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-sync", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe"),
