@@ -90,8 +90,8 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
 
     IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd), one volume, or a folder with DICOM series in it or
     below it, one per folder or mixed. Each mask is the largest connected piece, with its holes filled. What looks wrong
-    is flagged in the table of scans, not hidden: status ok, check or failed, with the reason. Running the same command
-    again does only what is missing.
+    is flagged in the table of scans, not hidden: status ok, check or failed, with the reason. OUT/overview.png shows
+    every liver in its scan, those that look wrong first. Running the same command again does only what is missing.
     """
     from tumorgen.dicom import find_scans
     from tumorgen.liver import mask_scans, open_model, refuse_same_folder
@@ -116,11 +116,23 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
             overwrite=overwrite,
             start=progress("liver-mask", "scan"),
         )
-    _print_report(report, output, scans, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    pages = _draw(report, output, network.jobs)
+    _print_report(report, output, scans, seconds, pages)
     report_failures(report.failures)
 
 
-def _print_report(report: MaskReport, output: Path, scans: Path, seconds: float) -> None:
+def _draw(report: MaskReport, output: Path, jobs: int) -> tuple[Path, ...]:
+    """Draw the livers; what cannot be drawn is said, and costs no mask."""
+    from tumorgen.figures import draw_livers
+
+    pictures = draw_livers(report.rows, output, jobs=jobs or -1, start=progress("draw the livers", "scan"))
+    for failure in pictures.failures:
+        say_note(f"{failure.name} could not be drawn: {failure.reason}")
+    return pictures.pages
+
+
+def _print_report(report: MaskReport, output: Path, scans: Path, seconds: float, pages: tuple[Path, ...]) -> None:
     for note in report.notes:
         say_note(note)
     doubtful = report.having("check")
@@ -130,5 +142,8 @@ def _print_report(report: MaskReport, output: Path, scans: Path, seconds: float)
     sum_up(output=output, table=scans, masks=livers, to_check=[row.case for row in doubtful], made=report.made)
     made = made_in(report.made, seconds, livers - report.made, " (--overwrite makes them again)")
     click.echo(f"{output}: {plural(livers, 'liver mask')}, {len(doubtful)} to check, {made}; listed in {scans}")
+    if pages:
+        more = f" to {pages[-1].name}" if len(pages) > 1 else ""
+        click.echo(f"look at {pages[0]}{more}: every liver, those that look wrong first")
     if livers:
         click.echo("next:\n  tumorgen synth --per-scan 20" + ("" if scans == SCANS else f" --scans {scans}"))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tumorgen.wording import few, plural
+
 from .common import as_usage_error, note_places
 from .kinds import EXISTING, EXISTING_FILE, FILE, FOLDER, NATURAL, SettingsFile, TableChoice, find_misread
 from .verbosity import say_note
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from tumorgen.errors import Failure
     from tumorgen.imaging import LabelChoice
     from tumorgen.method import Settings
-    from tumorgen.tables import Reading, Source
+    from tumorgen.tables import Reading, ScanRow, Source
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
@@ -153,6 +155,9 @@ class Scans(Folders):
     masks: Path | None = option(None, "Folder of their liver masks, of the same case names.", type=EXISTING)
     label: tuple[str, ...] = option((), LABEL, multiple=True, metavar="LABEL")
     scans: Path = option(SCANS, "What liver-mask wrote.", type=FILE)
+    skip_check: bool = option(
+        False, "Leave out scans that the table marks `check`, in which something looks wrong.", is_flag=True
+    )
     patients: Path | None = option(
         None,
         "Table with columns `case` (a scan) and `patient`: no patient is on both sides of a fold.  [default: each scan"
@@ -165,11 +170,23 @@ class Scans(Folders):
         from tumorgen.tables import read_scans, sources_of_scans
 
         if self.images or self.masks:
+            if self.skip_check:
+                raise click.UsageError("--skip-check goes with the table of scans, not with --images and --masks.")
             sources, failures = Folders.sources(self)
         else:
-            sources, failures = sources_of_scans(read_scans(self.scans), self.labels, self.trust or "")
+            rows = self._sort_out(read_scans(self.scans))
+            sources, failures = sources_of_scans(rows, self.labels, self.trust or "")
         note_places(path for source in sources for path in (source.image, source.mask))
         return sources, failures
+
+    def _sort_out(self, rows: Sequence[ScanRow]) -> list[ScanRow]:
+        """The scans to use; those that are marked `check` are told."""
+        doubtful = [row for row in rows if row.status == "check"]
+        if doubtful:
+            told = few([f"{row.case} ({row.reason or 'no reason given'})" for row in doubtful])
+            way = "left out" if self.skip_check else "look at them; --skip-check leaves them out"
+            say_note(f"{len(doubtful)} of {plural(len(rows), 'scan')} are marked check: {told}; {way}")
+        return [row for row in rows if not self.skip_check or row.status != "check"]
 
     def name_patients(self, cases: Iterable[str]) -> dict[str, str]:
         """Whose the scans are, as far as the table of patients says; what does not fit is printed."""

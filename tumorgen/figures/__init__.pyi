@@ -1,3 +1,4 @@
+from .livers import LiverPictures, draw_livers
 from .markup import page_environment
 from .page import FAINT, INK, MARGIN, MUTED, WIDTH, new_figure, place_axes, save_figure, write_text
 from .panels import WINDOW_HU
@@ -13,6 +14,8 @@ __all__ = [
     "MUTED",
     "WIDTH",
     "WINDOW_HU",
+    "LiverPictures",
+    "draw_livers",
     "images_beside",
     "new_figure",
     "new_plot",

@@ -1,0 +1,207 @@
+"""Pictures of liver masks, to be looked at before tumours are put into them.
+
+A strip for each scan, three planes through the middle of its liver with the outline; and pages of strips, those that
+look wrong first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from numpy.typing import NDArray
+
+from ..errors import Failure, TumorgenError
+from ..imaging import EVERYTHING, Volume, bounding_box, read_ct, read_mask
+from ..labels import LIVER
+from ..parallel import Case, Start, map_cases, no_progress, split_failures
+from ..tables import ScanRow
+from ..wording import plural
+from .page import ALERT, DPI, FAINT, INK, MARGIN, MUTED, WIDTH, new_figure, place_axes, save_figure, shorten, write_text
+from .panels import Panel, Side, draw_panel, draw_side_letters
+from .views import PLANES, Window, read_fitting, to_lps
+
+STRIPS = "overview"  # folder of the strips, in that of the masks
+PER_PAGE, COLUMNS = 24, 3
+_FRAME_MM = 25.0  # around the liver: what a mask runs into lies beside it
+_ORDER = {"failed": 0, "check": 1, "ok": 2}
+_COLORS = {"failed": ALERT, "check": ALERT, "ok": INK}
+
+# Inches.
+_GAP = 0.16
+_STRIP = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * _GAP) / COLUMNS
+_PANEL = _STRIP / len(PLANES)
+_HEAD, _CAPTION = 0.7, 0.62
+_LINES = 6  # of a reason, in the place of a strip
+_FEW = 4  # scans or pages, for which processes would cost more than they do
+
+
+@dataclass(frozen=True, slots=True)
+class LiverPictures:
+    """Pages that show all livers, how many strips were drawn for them now, and scans that could not be drawn."""
+
+    pages: tuple[Path, ...]
+    drawn: int
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the overview: its number of so many, its scans, and the counts of all scans."""
+
+    number: int
+    pages: int
+    rows: tuple[ScanRow, ...]
+    scans: int
+    failed: int
+    to_check: int
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return "overview.png" if self.number == 1 else f"overview-{self.number}.png"
+
+
+def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start: Start = no_progress) -> LiverPictures:
+    """Draw scans and their livers: `overview.png`, `overview-2.png`, ..., and a strip for each in `overview/`.
+
+    Strips that are newer than their mask are kept, and so are the pages where all strips are and no scan is new to
+    them. Pages have 24 scans, those that failed first, then those to check.
+
+    Parameters
+    ----------
+    rows
+        The scans, at least one.
+    folder
+        Where to draw: the folder of the masks.
+
+    Raises
+    ------
+    TumorgenError
+        The folder cannot be written to.
+    """
+    folder = folder.absolute()  # worker processes may have another working directory
+    strips = folder / STRIPS
+    todo = [row for row in rows if row.status != "failed" and _is_older(strips / f"{row.case}.png", Path(row.mask))]
+    cases = [Case(row, row.case, about=(row.image, row.mask)) for row in todo]
+    work = partial(_draw_strip, folder=strips)
+    _, failures = split_failures(map_cases(work, cases, jobs if len(cases) > _FEW else 1, start=start))
+    ordered = sorted(rows, key=lambda row: (_ORDER[row.status], row.case))
+    shown = [ordered[first : first + PER_PAGE] for first in range(0, len(ordered), PER_PAGE)]
+    pages = [Page(number, len(shown), tuple(some), *_count(rows)) for number, some in enumerate(shown, 1)]
+    files = tuple(folder / page.name for page in pages)
+    if todo or not all(file.is_file() for file in files) or any(row.status == "failed" for row in rows):
+        _save_pages(pages, folder, jobs)
+    return LiverPictures(files, len(todo) - len(failures), failures)
+
+
+def _count(rows: Sequence[ScanRow]) -> tuple[int, int, int]:
+    """How many scans there are, how many of them failed, and how many are to check."""
+    return len(rows), *(sum(row.status == status for row in rows) for status in ("failed", "check"))  # type: ignore[return-value]
+
+
+def _save_pages(pages: Sequence[Page], folder: Path, jobs: int) -> None:
+    """Write the pages, and remove those of a longer overview.
+
+    Raises
+    ------
+    TumorgenError
+        One cannot be written.
+    """
+    work = partial(_save_page, folder=folder)
+    cases = [Case(page, page.name) for page in pages]
+    _, failures = split_failures(map_cases(work, cases, jobs if len(cases) > _FEW else 1))
+    if failures:
+        raise TumorgenError(failures[0].reason)
+    names = {page.name for page in pages}
+    for old in folder.glob("overview-*.png"):
+        if old.name not in names:
+            old.unlink()
+
+
+def _save_page(page: Page, folder: Path) -> None:
+    save_figure(draw_page(page, folder / STRIPS), folder / page.name)
+
+
+def _is_older(strip: Path, mask: Path) -> bool:
+    return not strip.is_file() or (mask.is_file() and strip.stat().st_mtime_ns < mask.stat().st_mtime_ns)
+
+
+def _draw_strip(row: ScanRow, folder: Path) -> None:
+    image = read_ct(Path(row.image), row.trusted_form)
+    mask = read_mask(Path(row.mask), EVERYTHING, row.trusted_form)
+    read_fitting(Path(row.mask), image.geometry, row.image, row.trusted_form)
+    save_figure(draw_strip(image, mask.array), folder / f"{row.case}.png")
+
+
+def draw_strip(image: Volume, mask: NDArray[np.bool_]) -> Figure:
+    """Draw a liver (z, y, x) in its scan: axial, coronal and sagittal through its middle, on one scale."""
+    turned = to_lps(image)
+    liver = to_lps(Volume(mask.astype(np.uint8) * LIVER, image.geometry)).array
+    box = bounding_box(liver)
+    geometry = turned.geometry
+    size = max((s.stop - s.start) * mm for s, mm in zip(box, geometry.spacing_mm, strict=True)) + 2 * _FRAME_MM
+    middle = tuple((s.start + s.stop - 1) / 2 for s in box)
+    figure = Figure(figsize=(_STRIP, _PANEL), dpi=DPI, facecolor="black")
+    FigureCanvasAgg(figure)
+    for number, plane in enumerate(PLANES):
+        window = Window.around(plane, (middle[0], middle[1], middle[2]), (size, size), geometry)
+        axes = place_axes(figure, number * _PANEL, 0, _PANEL, _PANEL, plane.name)
+        draw_panel(axes, Panel(window, Side(turned.array, liver), geometry))
+        draw_side_letters(axes, plane)
+    return figure
+
+
+def draw_page(page: Page, strips: Path) -> Figure:
+    """Draw a page of strips with what is known of each scan."""
+    height = _HEAD + -(-len(page.rows) // COLUMNS) * (_PANEL + _CAPTION) + 0.3
+    figure = new_figure(height)
+    write_text(figure, MARGIN, 0.14, "Livers", size=14, weight="bold")
+    left = MARGIN + 0.9
+    told = [(plural(page.scans, "scan"), MUTED), (f"{page.failed} failed", ALERT), (f"{page.to_check} to check", ALERT)]
+    for text, color in told:
+        if not text.startswith("0 "):
+            left += write_text(figure, left, 0.21, text, color=color) + 0.2
+    number = f"page {page.number} of {page.pages} · " if page.pages > 1 else ""
+    write_text(figure, WIDTH - MARGIN, height - 0.26, f"{number}tumorgen", color=FAINT, ha="right")
+    for place, row in enumerate(page.rows):
+        line, column = divmod(place, COLUMNS)
+        _place_scan(figure, MARGIN + column * (_STRIP + _GAP), _HEAD + line * (_PANEL + _CAPTION), row, strips)
+    return figure
+
+
+def _place_scan(figure: Figure, left: float, top: float, row: ScanRow, strips: Path) -> None:
+    axes = place_axes(figure, left, top, _STRIP, _PANEL, row.case)
+    axes.set_facecolor("#eceff2")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    below, strip, reason = top + _PANEL + 0.06, strips / f"{row.case}.png", row.reason.removeprefix(f"{row.image}: ")
+    write_text(figure, left, below, shorten(row.case, 36), weight="bold", color=_COLORS[row.status])
+    if row.status == "failed":
+        for number, line in enumerate(wrap(reason, 66)[:_LINES]):
+            write_text(figure, left + 0.12, top + 0.12 + 0.2 * number, line, color=ALERT)
+        write_text(figure, left, below + 0.2, row.status, size=7.5, color=ALERT)
+        return
+    if strip.is_file():
+        axes.imshow(imread(strip), aspect="auto", interpolation="none")
+    known = [
+        f"{row.liver_ml:.0f} ml" if row.liver_ml else "",
+        f"{row.hu_mean:.0f} HU" if row.hu_mean is not None else "",
+    ]
+    write_text(figure, left + _STRIP, below, " · ".join(filter(None, known)), color=MUTED, ha="right")
+    color = _COLORS[row.status] if reason else MUTED
+    write_text(
+        figure,
+        left,
+        below + 0.2,
+        shorten(f"{row.status}: {reason}" if reason else row.status, 76),
+        size=7.5,
+        color=color,
+    )
