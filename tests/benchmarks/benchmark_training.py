@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from statistics import mean
@@ -32,6 +33,7 @@ from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import override
+from tumorgen.parallel import Start, no_progress
 from tumorgen.phantom.folder import write_phantoms
 from tumorgen.preprocessing.fingerprint import DRAWS
 from tumorgen.preprocessing.run import Preprocessing, PreprocessReport, preprocess_dataset
@@ -42,8 +44,8 @@ from tumorgen.tables.sources import match_sources
 CLASSES = ("tiny", "small", "mix")
 LEAST = {"tiny": 30.0, "small": 30.0, "mix": 10.0}  # times faster than nnU-Net, a variant
 LEAST_WHOLE_PATH, LEAST_SPEEDUP, MOST_DISK = 20.0, 1.8, 1.05
-# Two scans of clinical size whose slices differ, so that nnU-Net resamples both to what lies between them.
-SHAPE, SPACINGS_MM = (78, 512, 512), ((2.5, 0.75, 0.75), (2.0, 0.81, 0.81))
+# Two scans of clinical size, brought to the spacing that nnU-Net plans for the livers of the Decathlon (MSD Task03).
+SHAPE, SPACINGS_MM, TARGET_MM = (78, 512, 512), ((1.9, 0.75, 0.75), (1.7, 0.81, 0.81)), (1.0, 0.7676, 0.7676)
 MB = 1e6  # bytes
 
 Seconds = tuple[float, float]  # of the processor, and on the wall
@@ -100,23 +102,28 @@ def draw(folder: Path, size_class: str, per_scan: int) -> Any:
     return synthesize_dataset(Run(dataset, sources, settings, per_scan=per_scan, jobs=1))
 
 
-class Steps:
-    """How long each step of `preprocess` takes; it tells of their beginnings."""
-
-    def __init__(self) -> None:
-        self.begun: dict[str, Clock] = {}
-
-    def start(self, step: str) -> Callable[[int], Callable[[int], None]]:
-        self.begun[step] = Clock()
-        return lambda total: lambda done: None
+class Planned(Exception):  # noqa: N818
+    """Fingerprint and plans are there."""
 
 
-def preprocess(dataset: Dataset, jobs: int = 1) -> tuple[PreprocessReport, dict[str, Seconds]]:
-    """`tumorgen preprocess -c 3d_fullres`: fingerprint and planning, and the cases."""
-    steps, clock = Steps(), Clock()
-    report = preprocess_dataset(Preprocessing(dataset.folder, ("3d_fullres",), jobs=jobs, start=steps.start))
-    whole, cases = clock.seconds(), steps.begun["preprocess"].seconds()
-    return report, {"cases": cases, "planning": (whole[0] - cases[0], whole[1] - cases[1]), "whole": whole}
+def end_when_planned(step: str) -> Start:
+    if step == "preprocess":
+        raise Planned
+    return no_progress
+
+
+def preprocess(dataset: Dataset) -> tuple[PreprocessReport, dict[str, Seconds]]:
+    """`tumorgen preprocess -c 3d_fullres`: fingerprint and planning, then the cases, in the spacing of `TARGET_MM`."""
+    run, clock = Preprocessing(dataset.folder, ("3d_fullres",), jobs=1), Clock()
+    with contextlib.suppress(Planned):
+        preprocess_dataset(replace(run, start=end_when_planned))
+    planning = clock.seconds()
+    plans = Path(os.environ["nnUNet_preprocessed"]) / dataset.folder.name / "nnUNetPlans.json"
+    content = json.loads(plans.read_text(encoding="utf-8"))
+    content["configurations"]["3d_fullres"]["spacing"] = list(TARGET_MM)
+    plans.write_text(json.dumps(content), encoding="utf-8")
+    report, cases = timed(preprocess_dataset, run)
+    return report, {"cases": cases, "planning": planning, "whole": (planning[0] + cases[0], planning[1] + cases[1])}
 
 
 def preprocess_with_nnunet(dataset: Dataset, count: int, sample: Record, folder: Path) -> Seconds:
@@ -187,7 +194,7 @@ def measure_two(folder: Path, laps: int) -> dict[str, float]:
         made = folder / "preprocessed" / dataset.folder.name / "nnUNetPlans_3d_fullres"
         shutil.rmtree(made)
         with folders(folder):
-            cases[jobs] = preprocess(dataset, jobs)[1]["cases"][1]
+            cases[jobs] = timed(preprocess_dataset, Preprocessing(dataset.folder, ("3d_fullres",), jobs=jobs))[1][1]
     speedup.append(loop_speedup(laps))
     return {"one_s": cases[1], "two_s": cases[2], "loop_speedup": mean(speedup)}
 
@@ -233,7 +240,8 @@ def report(results: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             describe_machine(results["machine"]),
-            f"**Two phantoms** of {voxels} voxels, {count} variants each; seconds of the processor, on the wall in"
+            f"**Two phantoms** of {voxels} voxels, brought to {' x '.join(f'{mm:g}' for mm in TARGET_MM)} mm,"
+            f" {count} variants each; seconds of the processor, on the wall in"
             f" brackets; {whole} cases were resampled whole.",
             table(class_rows(results)),
             f"`liver-mask` took {results['liver_mask_s'][0] / len(SPACINGS_MM):.1f} s a scan. With two processes the"

@@ -323,8 +323,32 @@ def test_a_variant_with_another_crop_or_other_limits_is_resampled_whole(copied, 
     monkeypatch.setattr(worker, "keeps_outside", lambda *_: False)
     shutil.rmtree(copied.folder / "nnUNetPlans_3d_fullres")
     report = copied.preprocess(configurations=("3d_fullres",))
-    assert (report.made, report.whole) == (6, 6)
+    assert report.made == 6
+    assert report.whole < 6  # looked for, and found to be cropped alike
     assert_equal_to_nnunet(copied, "3d_fullres")
+    monkeypatch.setattr(worker.Ranges, "hold", lambda *_: False)
+    shutil.rmtree(copied.folder / "nnUNetPlans_3d_fullres")
+    report = copied.preprocess(configurations=("3d_fullres",))
+    assert (report.made, report.whole) == (6, 6)
+    assert_equal_to_nnunet(copied, "3d_fullres", ["scan_0_v0000", "scan_1_v0002"])
+
+
+def test_tumours_in_the_first_slice_may_hold_what_nnunet_takes_for_empty(copied, nnunet, tmp_path):
+    """Zeros at the border of the image, some of them background: labelled -1, and nothing else is done again."""
+    volume, liver = ball_volume((4.0, 3.5, 3.5), size_mm=134.0)
+    hu = volume.array.copy()
+    hu[np.random.default_rng(0).random(hu.shape) < 0.2] = 0
+    half = slice(hu.shape[0] // 2, None)  # the liver is cut by the first slice
+    geometry = replace(volume.geometry, shape=hu[half].shape)
+    write_volume(Volume(hu[half], geometry), tmp_path / "images" / "scan_0.nii.gz")
+    write_volume(Volume(liver[half], geometry), tmp_path / "masks" / "scan_0.nii.gz")
+    made = Made(draw(tmp_path), tmp_path)
+    plan_otherwise(made, plans_of(copied))
+    use(nnunet, tmp_path)
+    report = made.preprocess(configurations=("3d_fullres",))
+    use(nnunet, copied.root)
+    assert (report.made, report.whole) == (3, 0)
+    assert_equal_to_nnunet(made, "3d_fullres")
 
 
 UNKNOWN = {
@@ -391,6 +415,8 @@ def test_what_stands_in_the_way_is_one_line(copied, monkeypatch):
         done = command(*arguments, "--jobs", 1)
         assert done.exit_code in (1, 2)
         assert reason in done.output
+    (copied.root / "raw" / "Dataset078_Healthy").mkdir()
+    assert "preprocess it with nnUNetv2_plan_and_preprocess" in command("-d", 78).output
     settings = copied.dataset.settings
     settings.write_text(settings.read_text() + "\n")
     assert "settings.toml: was changed or removed after the run" in command("-d", 501).output
@@ -463,3 +489,34 @@ def test_an_estimate_tells_time_and_room_and_leaves_nothing(copied):
     )
     assert "6 samples of 2 scans: about" in told.stdout
     assert not list(copied.root.glob("preprocessed/*"))
+
+
+class Killed(BaseException):
+    """As a killed process: nothing tidies up after it but what the file system does."""
+
+
+def test_ended_before_whichever_file_the_same_command_does_the_rest(copied, monkeypatch):
+    cases = copied.folder / "nnUNetPlans_2d"
+    shutil.rmtree(cases)
+    replace_file = Path.replace
+    for moment in (1, 2, 3, 5, 9):  # files more than the time before
+        left = [moment]
+
+        def end(path: Path, target: Path, left: list[int] = left) -> Path:
+            left[0] -= 1
+            if not left[0]:
+                raise Killed
+            return replace_file(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", end)
+            with pytest.raises(Killed):
+                copied.preprocess(configurations=("2d",))
+    for left in (cases / ".partial-killed", copied.folder / ".tumorgen-killed"):
+        left.mkdir()
+        (left / "half").write_bytes(b"half")
+    report = copied.preprocess(configurations=("2d",))
+    assert 0 < report.made < 6
+    assert not [path for path in copied.folder.rglob(".*") if path.is_dir()]
+    assert verify(copied, "--replays", 0).exit_code == 0
+    assert_equal_to_nnunet(copied, "2d")

@@ -61,7 +61,7 @@ class Cropped:
     ) -> Cropped:
         """Transpose, crop and normalise a scan (HU, labels and what lies outside the body, on one grid)."""
         crop = find_crop(outside, hu.shape, transpose)
-        there = None if outside is None else np.ascontiguousarray(outside.transpose(transpose)[crop])
+        there = _cropped(outside, crop, transpose)
         values = normalize(np.ascontiguousarray(hu.transpose(transpose)[crop]))
         labels = _mark_outside(np.ascontiguousarray(label.transpose(transpose)[crop]).astype(np.int8), there)
         return cls(transpose, crop, values, labels, there, normalize)
@@ -75,12 +75,17 @@ class Cropped:
         """The boxes in which changes of the scan alter normalised values, and these."""
         return self._lay([(c.box, c.hu) for c in changes], self.values, lambda hu, _: self.normalize(hu))
 
-    def lay_labels(self, changes: Sequence[Change]) -> list[Laid]:
-        """The boxes in which changes of the scan alter labels, and these."""
-        return self._lay([(c.box, c.label) for c in changes], self.labels, self._as_labels)
+    def crop_outside(self, outside: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Which of the voxels lie outside the body, where of the scan `outside` do."""
+        return _cropped(outside, self.crop, self.transpose)
 
-    def _as_labels(self, label: NDArray[Any], box: Box) -> NDArray[Any]:
-        return _mark_outside(label.astype(np.int8), None if self.outside is None else self.outside[box])
+    def lay_labels(self, changes: Sequence[Change], outside: NDArray[np.bool_] | None) -> list[Laid]:
+        """The boxes in which changes of the scan alter labels, and these; `outside` then lies outside the body."""
+
+        def as_labels(label: NDArray[Any], box: Box) -> NDArray[Any]:
+            return _mark_outside(label.astype(np.int8), None if outside is None else outside[box])
+
+        return self._lay([(c.box, c.label) for c in changes], self.labels, as_labels)
 
     def _lay(
         self, changed: Sequence[Laid], before: NDArray[Any], made: Callable[[NDArray[Any], Box], NDArray[Any]]
@@ -111,6 +116,10 @@ def find_crop(outside: NDArray[np.bool_] | None, shape: Sequence[int], transpose
         spans.append(span)
     z, y, x = spans
     return z, y, x
+
+
+def _cropped(outside: NDArray[np.bool_] | None, crop: Box, transpose: tuple[int, int, int]) -> NDArray[np.bool_] | None:
+    return None if outside is None else np.ascontiguousarray(outside.transpose(transpose)[crop])
 
 
 def _mark_outside(labels: Labels, outside: NDArray[np.bool_] | None) -> Labels:

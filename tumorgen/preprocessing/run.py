@@ -20,7 +20,7 @@ from ..errors import Failure, TumorgenError, as_unwritable
 from ..generation import GB, batch_size, cut_samples, free_bytes, group_records
 from ..imaging import PARTIAL, remove_folder, scratch_folder, whole_file
 from ..parallel import Start, count_jobs, no_progress, run_in_processes, split_failures
-from ..tables import Reading, Record, find_sources, read_manifest
+from ..tables import SAMPLES, Reading, Record, find_sources, read_manifest
 from ..wording import plural
 from . import nnunet
 from .fingerprint import DRAWS, fingerprint_of
@@ -137,6 +137,11 @@ def read_dataset(folder: Path) -> tuple[Dataset, list[Record]]:
     TumorgenError
         It is none, or what describes it was changed after its run, or it was made with other versions.
     """
+    if not (folder / SAMPLES).is_file():
+        raise TumorgenError(
+            f"{folder}: holds no {SAMPLES}, so nothing is known of tumours in it; preprocess it with"
+            " nnUNetv2_plan_and_preprocess"
+        )
     dataset = find_written_dataset(folder)
     if dataset.part != TRAINING:
         raise TumorgenError(f"{folder}: is a test set, which nobody trains on; nothing of it is preprocessed")

@@ -124,10 +124,22 @@ class Healthy:
         return hu, label
 
 
+_loaded: list[tuple[Any, Healthy]] = []  # at most one: a process that goes on with a scan does not load it again
+
+
+def _load_healthy(part: Part) -> Healthy:
+    """The scan of a part, loaded and prepared."""
+    wanted = part.source, vessels_of(part.records[0].plan)
+    if not _loaded or _loaded[0][0] != wanted:
+        forget_scan()
+        _loaded.append((wanted, Healthy.load(part.source, part.records[0])))
+    return _loaded[0][1]
+
+
 def find_traits(part: Part) -> list[Traits | Failure]:
     """What the fingerprint needs of each sample of a part."""
     with threadpool_limits(1):
-        healthy = attempt(partial(Healthy.load, record=part.records[0]), Case(part.source, part.source.case))
+        healthy = attempt(_load_healthy, Case(part, part.source.case, len(part.records), part.about))
         if isinstance(healthy, Failure):
             return [healthy]
         foreground = bounding_box(healthy.label > 0)
@@ -202,7 +214,7 @@ class Ready:
     spacing_mm: tuple[float, ...]
 
 
-_kept: list[tuple[Any, Ready]] = []  # at most one: a process that goes on with a scan does not make it ready again
+_kept: list[tuple[Any, Ready]] = []  # at most one, of the scan that is loaded
 
 
 def _make_ready(part: Part) -> Ready:
@@ -212,7 +224,7 @@ def _make_ready(part: Part) -> Ready:
         if made_of == wanted:
             return ready
     _kept.clear()
-    healthy = Healthy.load(part.source, record)
+    healthy = _load_healthy(part)
     first = next(iter(part.configurations.values()))
     cropped = Cropped.of(healthy.hu, healthy.label, healthy.outside, first.transpose, first.normalize)
     spacing = tuple(nnunet.read_properties(part.dataset.image(record.plan.sample))["spacing"])
@@ -224,8 +236,9 @@ def _make_ready(part: Part) -> Ready:
 
 
 def forget_scan() -> None:
-    """Let go of the scan that was made ready last."""
+    """Let go of the scan that was loaded last, and of what was made ready of it."""
     _kept.clear()
+    _loaded.clear()
 
 
 def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
@@ -235,10 +248,9 @@ def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
     _copy_label(part.dataset.label(sample), part.folder)
     changes = ready.healthy.changes(record)
     properties = nnunet.read_properties(part.dataset.image(sample))
-    kept = keeps_outside(ready.healthy.hu, ready.healthy.outside, changes)
-    cropped = ready.cropped if kept else _crop_whole(ready, changes)
-    values, labels = (cropped.lay_values(changes), cropped.lay_labels(changes)) if kept else ([], [])
+    cropped, values, labels = _lay(ready, changes)
     wanted = [ready.resampled[name] for name in part.wanted[sample]]
+    kept = cropped is ready.cropped
     alike = [kept and resampled.ranges.hold(cropped.values, values) for resampled in wanted]
     with laid_over(cropped.values, values), laid_over(cropped.labels, labels):
         for resampled, is_alike in zip(wanted, alike, strict=True):
@@ -276,9 +288,24 @@ def _copy_label(label: Path, folder: Path) -> None:
             shutil.copyfile(label, partial_file)
 
 
-def _crop_whole(ready: Ready, changes: Sequence[Change]) -> Cropped:
-    hu, label = ready.healthy.with_changes(changes)
-    return Cropped.of(hu, label, nnunet.find_outside(hu), ready.cropped.transpose, ready.cropped.normalize)
+def _lay(ready: Ready, changes: Sequence[Change]) -> tuple[Cropped, list[Laid], list[Laid]]:
+    """What changes lay over the cropped scan; where they alter the crop, another one with nothing laid over it."""
+    healthy, cropped = ready.healthy, ready.cropped
+    values = cropped.lay_values(changes)
+    if keeps_outside(healthy.hu, healthy.outside, changes):
+        return cropped, values, cropped.lay_labels(changes, cropped.outside)
+    hu, label = healthy.with_changes(changes)
+    outside = nnunet.find_outside(hu)
+    if find_crop(outside, hu.shape, cropped.transpose) != cropped.crop:
+        return Cropped.of(hu, label, outside, cropped.transpose, cropped.normalize), [], []
+    differing = _or_none(outside, hu) != _or_none(healthy.outside, hu)
+    box = bounding_box(differing)  # outside the body is no data, where it is background
+    there = cropped.crop_outside(outside)
+    return cropped, values, cropped.lay_labels([*changes, Change(box, hu[box], label[box])], there)
+
+
+def _or_none(outside: NDArray[np.bool_] | None, hu: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.zeros(hu.shape, bool) if outside is None else outside
 
 
 def _describe_crop(cropped: Cropped, shape: Sequence[int]) -> dict[str, Any]:
