@@ -520,3 +520,16 @@ def test_ended_before_whichever_file_the_same_command_does_the_rest(copied, monk
     assert not [path for path in copied.folder.rglob(".*") if path.is_dir()]
     assert verify(copied, "--replays", 0).exit_code == 0
     assert_equal_to_nnunet(copied, "2d")
+
+
+def test_what_a_machine_that_went_down_has_torn_is_made_again(copied):
+    """Files that the system had not yet written through; the lock that is left says that there may be some."""
+    case = copied.folder / "nnUNetPlans_2d" / "scan_1_v0001"
+    image = next(iter(case_files(case)))
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    list(case_files(case.with_name("scan_0_v0000")))[2].write_bytes(b"")
+    assert copied.preprocess(configurations=("2d",)).made == 0  # nothing says that the machine went down
+    (copied.folder / ".lock").write_text("{}")
+    assert copied.preprocess(configurations=("2d",)).made == 2
+    assert_equal_to_nnunet(copied, "2d")
+    assert not (copied.folder / ".lock").exists()

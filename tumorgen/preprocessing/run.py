@@ -19,13 +19,25 @@ from ..dataset import SUMMED, TRAINING, Dataset, find_written_dataset, locked_fo
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..generation import GB, batch_size, cut_samples, free_bytes, group_records
 from ..imaging import PARTIAL, remove_folder, scratch_folder, whole_file
-from ..parallel import Start, count_jobs, no_progress, run_in_processes, split_failures
+from ..parallel import Case, Start, count_jobs, map_cases, no_progress, run_in_processes, split_failures
 from ..tables import SAMPLES, Reading, Record, find_sources, read_manifest
 from ..wording import plural
 from . import nnunet
 from .fingerprint import DRAWS, fingerprint_of
 from .state import State, describe_cases, describe_manifest
-from .worker import GROUND_TRUTH, SCRATCH, Done, Part, case_files, find_traits, forget_scan, preprocess_part
+from .worker import (
+    GROUND_TRUTH,
+    SCRATCH,
+    Done,
+    Part,
+    case_files,
+    find_traits,
+    forget_scan,
+    is_whole,
+    preprocess_part,
+    properties_file,
+    sync_case,
+)
 
 FINGERPRINT, SPLITS, ABOUT = "dataset_fingerprint.json", "splits_final.json", "dataset.json"
 BYTES_A_VOXEL = 1.6  # of a preprocessed case, image and labels; 1.4 were measured of a CT that had been resampled
@@ -110,7 +122,7 @@ def preprocess_dataset(run: Preprocessing) -> PreprocessReport:
     """
     dataset, records = read_dataset(run.folder)
     folder = nnunet.find_plans_folder(dataset.folder.name)
-    with locked_folder(folder):
+    with locked_folder(folder) as hold:
         _remove_partial_files(folder)
         state = State.read(folder)
         manifest = describe_manifest(dataset)
@@ -118,11 +130,16 @@ def preprocess_dataset(run: Preprocessing) -> PreprocessReport:
         plans = _make_plans(run, parts, state, manifest)
         configurations = nnunet.read_configurations(plans, run.configurations)
         notes = _copy_description(dataset, folder, state)
+        if hold.interrupted:
+            _remove_torn_cases(records, configurations, folder, run.jobs)
         wanted = find_missing(records, configurations, folder, state, manifest)
         if not run.force:
             _refuse_full_disk(folder, needed_bytes(records, configurations, wanted))
+        hold.unfinished = True
         _begin_cases(configurations, folder, state, manifest)
         done, failures = split_failures(_do_parts(parts, configurations, wanted))
+        _sync_cases(done, configurations, wanted, folder)
+        hold.unfinished = False
         made = sum(len(wanted[result.sample]) for result in done)
         whole = sum(result.whole for result in done)
         names = tuple(configuration.name for configuration in configurations)
@@ -285,6 +302,37 @@ def find_missing(
             if not (alike and all(path.is_file() for path in case_files(cases / record.plan.sample))):
                 wanted.setdefault(record.plan.sample, []).append(configuration.name)
     return {sample: tuple(names) for sample, names in wanted.items()}
+
+
+def _remove_torn_cases(
+    records: Sequence[Record], configurations: Sequence[nnunet.Configuration], folder: Path, jobs: int
+) -> None:
+    """Remove cases that cannot be read to their ends: a machine that went down may leave such files."""
+    targets = [
+        folder / configuration.identifier / record.plan.sample
+        for configuration in configurations
+        for record in records
+        if properties_file(folder / configuration.identifier / record.plan.sample).is_file()
+    ]
+    results = map_cases(is_whole, [Case(target, target.name) for target in targets], jobs)
+    for target, whole in zip(targets, results, strict=True):
+        if whole is not True:
+            with as_unwritable(target):
+                properties_file(target).unlink(missing_ok=True)
+
+
+def _sync_cases(
+    done: Sequence[Done],
+    configurations: Sequence[nnunet.Configuration],
+    wanted: Mapping[str, Sequence[str]],
+    folder: Path,
+) -> None:
+    """Write what was made through to the disk."""
+    with as_unwritable(folder):
+        for configuration in configurations:
+            for result in done:
+                if configuration.name in wanted[result.sample]:
+                    sync_case(folder / configuration.identifier / result.sample)
 
 
 def _do_parts(

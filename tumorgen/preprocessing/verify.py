@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +23,7 @@ from . import nnunet
 from .cases import NO_DATA
 from .run import FINGERPRINT, read_dataset
 from .state import State, describe_cases, describe_manifest
-from .worker import GROUND_TRUTH, case_files, properties_file
+from .worker import GROUND_TRUTH, case_files, properties_file, read_array
 
 MOST_SD = 1e-4  # that an image may differ from nnU-Net's by, in standard deviations
 
@@ -111,7 +110,7 @@ def _verify_case(case: _Case, dataset: Dataset, folder: Path) -> list[Problem]:
     if missing:
         return [Problem(f"{path.parent.name}/{path.name}", "is missing") for path in missing]
     try:
-        image, label = (_read_array(path) for path in list(case_files(target))[:2])
+        image, label = (read_array(path) for path in list(case_files(target))[:2])
         properties = pickle.loads(properties_file(target).read_bytes())  # noqa: S301  # as nnU-Net reads it
         reasons = [
             *_check_arrays(case, image, label, properties),
@@ -121,12 +120,6 @@ def _verify_case(case: _Case, dataset: Dataset, folder: Path) -> list[Problem]:
     except Exception as error:  # a damaged file: blosc2 and pickle raise anything
         return [Problem(name, f"cannot be read ({type(error).__name__}: {error})")]
     return [Problem(name, reason) for reason in reasons]
-
-
-def _read_array(path: Path) -> NDArray[Any]:
-    """All voxels (z, y, x) of a file of a case."""
-    voxels: NDArray[Any] = blosc2.open(str(path), mode="r", dparams={"nthreads": 1})[0]
-    return voxels
 
 
 def _check_arrays(case: _Case, image: NDArray[Any], label: NDArray[Any], properties: dict[str, Any]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from ..checksums import sha256_of
 from ..dataset import Dataset
 from ..errors import Failure, TumorgenError
 from ..generation import vessels_of
-from ..imaging import Box, bounding_box, hull, scratch_folder, shape_of, whole_file
+from ..imaging import Box, bounding_box, hull, scratch_folder, shape_of, sync_to_disk, whole_file
 from ..method import Scan, load_scan, render
 from ..parallel import Case, attempt
 from ..tables import Record, Source
@@ -89,7 +89,7 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A sample that was preprocessed; whether it was done whole, because its tumours change what nnU-Net crops."""
+    """A sample that was preprocessed; whether it was done whole, having too little in common with its scan."""
 
     sample: str
     whole: bool
@@ -370,3 +370,25 @@ def properties_file(target: Path) -> Path:
 def case_files(target: Path) -> Iterator[Path]:
     """All files of a case."""
     yield from (_image_file(target), _label_file(target), properties_file(target))
+
+
+def is_whole(target: Path) -> bool:
+    """Whether all files of a case can be read to their ends."""
+    try:
+        image, label = (read_array(path) for path in (_image_file(target), _label_file(target)))
+        properties = pickle.loads(properties_file(target).read_bytes())  # noqa: S301  # as nnU-Net reads it
+    except Exception:  # blosc2 and pickle raise anything
+        return False
+    return image.shape == label.shape and "class_locations" in properties
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """All voxels (z, y, x) of a file of a case; of one that is damaged, any exception."""
+    voxels: NDArray[Any] = blosc2.open(str(path), mode="r", dparams={"nthreads": 1})[0]
+    return voxels
+
+
+def sync_case(target: Path) -> None:
+    """Write a case through to the disk."""
+    for path in case_files(target):
+        sync_to_disk(path)
