@@ -113,7 +113,7 @@ class TestSkipCheck:
     @pytest.fixture
     def table(self, balls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.chdir(tmp_path)
-        rows = [row(balls, 0), row(balls, 1, "check", "the edge of the scan cuts the liver (top)"), row(balls, 2)]
+        rows = [row(balls, 0), row(balls, 1, "check", "the mask reaches the scan's edge (top)"), row(balls, 2)]
         write_scans(rows, Path("scans.csv"))
         return tmp_path
 
@@ -129,7 +129,7 @@ class TestSkipCheck:
         made = self.synth()
         assert made.exit_code == 0, made.output
         assert (
-            "note: 1 of 3 scans are marked check: ball_1 (the edge of the scan cuts the liver (top)); look at them;"
+            "note: 1 of 3 scans are marked check: ball_1 (the mask reaches the scan's edge (top)); look at them;"
             " --skip-check leaves them out" in made.output
         )
         assert self.cases() == ["ball_0", "ball_1", "ball_2"]
@@ -137,7 +137,7 @@ class TestSkipCheck:
     def test_and_left_out_where_that_is_asked_for(self, table: Path) -> None:
         made = self.synth("--skip-check")
         assert made.exit_code == 0, made.output
-        assert "(the edge of the scan cuts the liver (top)); left out" in made.output
+        assert "(the mask reaches the scan's edge (top)); left out" in made.output
         assert self.cases() == ["ball_0", "ball_2"]
 
     def test_it_goes_with_the_table(self, table: Path, balls: Path) -> None:

@@ -133,7 +133,13 @@ def test_mean_and_sd_are_those_of_the_liver_alone():
         (WHOLE, 260, 0.0, "hu_high", "the liver has 260 HU on average, more than 200"),
         (WHOLE, 100, 0.04, "", ""),
         (WHOLE, 100, 0.2, "pieces_dropped", "other pieces of 20% of its volume were dropped"),
-        ((slice(4, 24), *WHOLE[1:]), 100, 0.0, "cut_by_edge", "the edge of the scan cuts the liver (top)"),
+        (
+            (slice(4, 24), *WHOLE[1:]),
+            100,
+            0.0,
+            "cut_by_edge",
+            "the mask reaches the scan's edge (top): the liver is cut off, or the mask runs on",
+        ),
         ((slice(4, 4), *WHOLE[1:]), 100, 0.0, "empty", "the model finds no liver in it"),
     ],
 )

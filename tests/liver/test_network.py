@@ -219,7 +219,9 @@ def test_the_command_does_what_can_be_done_and_says_the_rest(work, model):
     np.testing.assert_array_equal(mask.array, truth(phantom()))
     assert rows[0].liver_ml == 18 * 20 * 24 * 0.125
     assert rows[0].image == str(work / "ct" / "good_0000.nii.gz")
-    assert "check: top: the edge of the scan cuts the liver (top)" in result.stdout
+    assert (
+        "check: top: the mask reaches the scan's edge (top): the liver is cut off, or the mask runs on" in result.stdout
+    )
     assert re.search(
         r"livers: 2 liver masks, 1 to check, 2 made in [\d.]+ s; listed in manifests/scans.csv", result.stdout
     )

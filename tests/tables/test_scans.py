@@ -26,7 +26,7 @@ ROW = ScanRow(
     hu_sd=21.0,
     status="check",
     flags="cut_by_edge;hu_low",
-    reason='the edge of the scan cuts the liver (top, left); "odd", isn\'t it',
+    reason='the mask reaches the edge (top, left); "odd", isn\'t it',
 )
 FAILED = ScanRow(case="NA", image="/data/NA.nii", status="failed", reason="truncated")
 

@@ -38,8 +38,8 @@ _COLORS = {"failed": ALERT, "check": ALERT, "ok": INK}
 _GAP = 0.16
 _STRIP = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * _GAP) / COLUMNS
 _PANEL = _STRIP / len(PLANES)
-_HEAD, _CAPTION = 0.7, 0.62
-_LINES = 6  # of a reason, in the place of a strip
+_HEAD, _CAPTION = 0.7, 0.74
+_LINES, _CAPTION_LINES = 6, 2  # of a reason: in the place of a strip, and below one
 _FEW = 4  # scans or pages, for which processes would cost more than they do
 
 
@@ -87,8 +87,7 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
     TumorgenError
         The folder cannot be written to.
     """
-    folder = folder.absolute()  # worker processes may have another working directory
-    strips = folder / STRIPS
+    strips = folder.absolute() / STRIPS  # worker processes may have another working directory
     todo = [row for row in rows if row.status != "failed" and _is_older(strips / f"{row.case}.png", Path(row.mask))]
     cases = [Case(row, row.case, about=(row.image, row.mask)) for row in todo]
     work = partial(_draw_strip, folder=strips)
@@ -98,7 +97,7 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
     pages = [Page(number, len(shown), tuple(some), *_count(rows)) for number, some in enumerate(shown, 1)]
     files = tuple(folder / page.name for page in pages)
     if todo or not all(file.is_file() for file in files) or any(row.status == "failed" for row in rows):
-        _save_pages(pages, folder, jobs)
+        _save_pages(pages, folder.absolute(), jobs)
     return LiverPictures(files, len(todo) - len(failures), failures)
 
 
@@ -197,11 +196,5 @@ def _place_scan(figure: Figure, left: float, top: float, row: ScanRow, strips: P
     ]
     write_text(figure, left + _STRIP, below, " · ".join(filter(None, known)), color=MUTED, ha="right")
     color = _COLORS[row.status] if reason else MUTED
-    write_text(
-        figure,
-        left,
-        below + 0.2,
-        shorten(f"{row.status}: {reason}" if reason else row.status, 76),
-        size=7.5,
-        color=color,
-    )
+    for number, line in enumerate(wrap(f"{row.status}: {reason}" if reason else row.status, 76)[:_CAPTION_LINES]):
+        write_text(figure, left, below + 0.2 + 0.15 * number, line, size=7.5, color=color)

@@ -46,7 +46,7 @@ FLAGS = {
     "volume_high": f"more than {VOLUME_ML[1]:g} ml",
     "hu_low": f"mean below {MEAN_HU[0]:g} HU",
     "hu_high": f"mean above {MEAN_HU[1]:g} HU",
-    "cut_by_edge": "the edge of the scan cuts the liver",
+    "cut_by_edge": "the mask reaches the scan's edge",
     "pieces_dropped": f"pieces of more than {DROPPED:.0%} of the liver were dropped",
     "no_place": "its header does not say where its voxels lie",
     **SERIES_FLAGS,
@@ -163,12 +163,13 @@ def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0) -> Findings:
     ml, mean, sd = hu.size * ct.geometry.voxel_volume_mm3 / 1000, float(hu.mean()), float(hu.std())
     volume, brightness = f"the liver has {ml:.0f} ml", f"the liver has {mean:.0f} HU on average"
     sides = touched_sides(mask, ct.geometry)
+    reaches = f"the mask reaches the scan's edge ({', '.join(sides)})"
     wrong = {
         "volume_low": f"{volume}, less than {VOLUME_ML[0]:g}" if ml < VOLUME_ML[0] else "",
         "volume_high": f"{volume}, more than {VOLUME_ML[1]:g}" if ml > VOLUME_ML[1] else "",
         "hu_low": f"{brightness}, less than {MEAN_HU[0]:g}" if mean < MEAN_HU[0] else "",
         "hu_high": f"{brightness}, more than {MEAN_HU[1]:g}" if mean > MEAN_HU[1] else "",
-        "cut_by_edge": f"the edge of the scan cuts the liver ({', '.join(sides)})" if sides else "",
+        "cut_by_edge": f"{reaches}: the liver is cut off, or the mask runs on" if sides else "",
         "pieces_dropped": f"other pieces of {dropped:.0%} of its volume were dropped" if dropped > DROPPED else "",
     }
     return Findings(ml, mean, sd, {flag: why for flag, why in wrong.items() if why})
