@@ -88,7 +88,7 @@ class Tables:
 @click.command(
     epilog="""\b
 Examples:
-  tumorgen evaluate predictions/ nnUNet_raw/Dataset501_SynthLiver/labelsTs
+  tumorgen evaluate predictions/ references/
   tumorgen evaluate predictions/ labels/ --patients patients.csv      # its columns: case, patient
   tumorgen evaluate totalsegmentator/ labels/ --label liver
   tumorgen evaluate new/ labels/ --compare old/ --output new-against-old/"""

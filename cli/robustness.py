@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   tumorgen robustness                                        # the scans of manifests/scans.csv
-  tumorgen robustness --images ct/ --masks livers/ --dataset-id 502
+  tumorgen robustness --images ct/ --masks livers/ --dataset-id 504
   tumorgen robustness --levels size=4,8,16 --levels intensity=-60,-20,20
   tumorgen robustness --benchmark levels.toml --dataset-id 512 --name Severe"""
 )
 @block("scans", Scans)
-@block("new", NewDataset, dataset_id=502, name="Robustness")
+@block("new", NewDataset, dataset_id=504, name="Robustness")
 @click.option(
     "--levels", multiple=True, metavar="DIMENSION=LEVELS", help="Levels of a dimension, e.g. size=4,8,16; repeatable."
 )

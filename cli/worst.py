@@ -36,8 +36,8 @@ class OtherScans(Folders):
 @click.command(
     epilog="""\b
 Examples:
-  tumorgen worst evaluation/ nnUNet_raw/Dataset502_Robustness/manifest.csv
-  tumorgen worst evaluation/ nnUNet_raw/Dataset502_Robustness/manifest.csv --cells 5 --count 500
+  tumorgen worst evaluation/ nnUNet_raw/Dataset504_Robustness/manifest.csv
+  tumorgen worst evaluation/ nnUNet_raw/Dataset504_Robustness/manifest.csv --cells 5 --count 500
   tumorgen worst evaluation/ manifest.csv --images ct/ --masks livers/      # new tumours in other patients
   tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst    # then"""
 )

@@ -46,7 +46,7 @@ def sources(scans: Path) -> list[Source]:
 
 @pytest.fixture(scope="module")
 def made(scans, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("raw") / "Dataset502_Robustness"
+    folder = tmp_path_factory.mktemp("raw") / "Dataset504_Robustness"
     report = make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), FEW)
     assert not report.failures
     assert report.made == 2 * SAMPLES
@@ -154,7 +154,7 @@ def test_preview_draws_it(made, tmp_path):
 
 
 def test_the_same_command_does_only_what_is_missing(made, scans, tmp_path):
-    folder = tmp_path / "Dataset502_Robustness"
+    folder = tmp_path / "Dataset504_Robustness"
     make_benchmark(Run(Dataset(folder, TEST), sources(scans)[:1], Settings(), jobs=1), FEW)
     (folder / "imagesTs" / "scan_0_v0004_0000.nii.gz").unlink()
     report = make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), FEW)
@@ -163,7 +163,7 @@ def test_the_same_command_does_only_what_is_missing(made, scans, tmp_path):
 
 
 def test_two_processes_make_what_one_does(made, scans, tmp_path):
-    folder = tmp_path / "Dataset502_Robustness"
+    folder = tmp_path / "Dataset504_Robustness"
     make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=2), FEW)
     assert tree(folder) == tree(made)
 
@@ -229,10 +229,10 @@ def test_command_says_what_comes_next(scans, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.stderr
     assert "6 samples of 2 scans, 6 made" in result.stdout
     assert "note: size 44: of 2 tumours, 2 cut by the liver's edge" in result.stdout
-    folder = "nnUNet_raw/Dataset502_Robustness"
+    folder = "nnUNet_raw/Dataset504_Robustness"
     assert f"nnUNetv2_predict -i {folder}/imagesTs -o predictions" in result.stdout
     assert f"tumorgen evaluate predictions {folder}/labelsTs --manifest {folder}/manifest.csv" in result.stdout
-    assert Path("manifests/Dataset502_Robustness.csv").read_bytes() == Path(folder, "manifest.csv").read_bytes()
+    assert Path("manifests/Dataset504_Robustness.csv").read_bytes() == Path(folder, "manifest.csv").read_bytes()
 
 
 def test_the_table_in_the_docs_has_the_levels_in_force():

@@ -53,7 +53,7 @@ def made(tmp_path_factory) -> Path:
     """A benchmark of two scans, and an ordinary dataset of them."""
     root = write_balls(tmp_path_factory.mktemp("made"), 2, "scan", (4.0, 3.0, 3.0), vessel_radius_mm=4.0)
     scans = sources(root)
-    make_benchmark(Run(Dataset(root / "Dataset502_Robustness", TEST), scans, Settings(), jobs=1), FEW)
+    make_benchmark(Run(Dataset(root / "Dataset504_Robustness", TEST), scans, Settings(), jobs=1), FEW)
     synthesize_dataset(
         Run(Dataset(root / "Dataset501_X"), scans, Settings(sizes=("tiny", "small")), per_scan=2, jobs=1)
     )
@@ -210,8 +210,8 @@ def test_samples_are_new_and_the_same_every_time(scan):
 
 
 def test_the_manifest_holds_rows_and_sources_alone(made, tmp_path):
-    evaluation = scored(made, "Dataset502_Robustness", tmp_path / "e", {("size", "8"): 0.1, ("location", "left"): 0.2})
-    manifest = made / "Dataset502_Robustness" / "manifest.csv"
+    evaluation = scored(made, "Dataset504_Robustness", tmp_path / "e", {("size", "8"): 0.1, ("location", "left"): 0.2})
+    manifest = made / "Dataset504_Robustness" / "manifest.csv"
     report = plan_worst(WorstCases(evaluation, manifest, tmp_path / "w.csv", Settings(), count=7, cells=2), jobs=1)
     assert [cell.dial for cell in report.cells[:2]] == [Dial("size", "8"), Dial("location", "left")]
     records = read_manifest(tmp_path / "w.csv")
@@ -226,8 +226,8 @@ def test_the_manifest_holds_rows_and_sources_alone(made, tmp_path):
 def test_a_training_set_is_rendered_of_it_and_resumed(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("nnUNet_raw", raising=False)
-    scored(made, "Dataset502_Robustness", Path("evaluation"), {("size", "8"): 0.1})
-    found = command("worst", "evaluation", made / "Dataset502_Robustness" / "manifest.csv", "--count", 6, "--jobs", 1)
+    scored(made, "Dataset504_Robustness", Path("evaluation"), {("size", "8"): 0.1})
+    found = command("worst", "evaluation", made / "Dataset504_Robustness" / "manifest.csv", "--count", 6, "--jobs", 1)
     assert found.exit_code == 0, found.stderr
     assert "size 8                         0.100        1.000        2  <- worst" in found.stdout
     assert "worst.csv: 6 samples planned around 3 cells" in found.stdout
@@ -252,11 +252,11 @@ def test_a_training_set_is_rendered_of_it_and_resumed(made, tmp_path, monkeypatc
 
 
 def test_a_scan_that_has_changed_is_refused(made, tmp_path):
-    scored(made, "Dataset502_Robustness", tmp_path / "e", {})
+    scored(made, "Dataset504_Robustness", tmp_path / "e", {})
     other, liver = ball_volume((4.0, 3.0, 3.0), seed=9)
     path = made / "images" / "scan_1.nii.gz"
     kept = path.read_bytes()
-    manifest = made / "Dataset502_Robustness" / "manifest.csv"
+    manifest = made / "Dataset504_Robustness" / "manifest.csv"
     plan_worst(WorstCases(tmp_path / "e", manifest, tmp_path / "w.csv", Settings(), count=4, cells=1), jobs=1)
     write_volume(Volume(other.array, Volume(liver, other.geometry).geometry), path)
     try:
@@ -274,9 +274,9 @@ def test_a_scan_that_has_changed_is_refused(made, tmp_path):
 
 
 def test_new_tumours_can_be_put_in_other_patients(made, tmp_path):
-    scored(made, "Dataset502_Robustness", tmp_path / "e", {})
+    scored(made, "Dataset504_Robustness", tmp_path / "e", {})
     others = [replace(source, case=f"other_{n}") for n, source in enumerate(sources(made))]
-    manifest = made / "Dataset502_Robustness" / "manifest.csv"
+    manifest = made / "Dataset504_Robustness" / "manifest.csv"
     report = plan_worst(
         WorstCases(tmp_path / "e", manifest, tmp_path / "w.csv", Settings(), count=4, cells=1, sources=others), jobs=1
     )

@@ -19,7 +19,7 @@ from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.tables.manifest import Record, read_manifest
 
-FOLDER = Path("nnUNet_raw/Dataset502_Robustness")
+FOLDER = Path("nnUNet_raw/Dataset504_Robustness")
 SCANS = 2
 SHIFT = 6  # voxels of 3 mm along x
 

@@ -120,7 +120,7 @@ def test_robustness_does_none_either(no_copies) -> None:
     result = run("robustness", "--images", "ct", "--masks", "livers", "--output", "out", "--jobs", "1")
     assert result.exit_code == 1
     assert NOT_WRITTEN in result.stderr
-    assert not Path("out", "Dataset502_Robustness").exists()
+    assert not Path("out", "Dataset504_Robustness").exists()
 
 
 @pytest.mark.parametrize("command", [[*SYNTH, "--per-scan", "1"], ["merge", str(DATASET)]])

@@ -165,7 +165,7 @@ def test_robustness_takes_a_label(here):
     dialled = ("--levels", "location=", "--levels", "shape=", "--levels", "intensity=", "--levels", "texture=")
     done = command("robustness", *SCANS, "--label", 5, *dialled, "--output", "out", "--jobs", 1)
     assert done.exit_code == 0, done.output
-    folder = Path("out/Dataset502_Robustness")
+    folder = Path("out/Dataset504_Robustness")
     for file in (folder / "labelsTs").iterdir():
         assert ((read_volume(file).array > 0) == (labels == 5)).all()
     assert command("verify", folder, "--jobs", 1).exit_code == 0

@@ -80,7 +80,7 @@ def test_a_level_that_a_scan_cannot_hold_is_left_out_of_a_benchmark(thick):
     for done in (command(*run), command(*run)):  # the second time, too
         assert done.exit_code == 0, done.output
         assert "left out: thick variant 1: size 2: its tumour fills half of no voxel; voxels of 10 mm" in done.stdout
-    folder = Path("out/Dataset502_Robustness")
+    folder = Path("out/Dataset504_Robustness")
     there = {(record.plan.case, record.dial.level) for record in read_manifest(folder / "manifest.csv")}
     assert there == {("thick", "healthy"), ("thick", "16"), ("thin", "healthy"), ("thin", "2"), ("thin", "16")}
     assert len(list((folder / "imagesTs").iterdir())) == 5
