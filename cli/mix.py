@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,7 +128,7 @@ def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDa
 
     mix.csv says where each case is from. Running the same command again writes the mixture anew.
     """
-    from tumorgen.mixing import mix_datasets
+    from tumorgen.mixing import find_kept_split, mix_datasets
     from tumorgen.tables import name_patients
 
     new = _named_by_output(new)
@@ -143,6 +144,9 @@ def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDa
         click.echo(f"a training draws {', '.join(f'{share:.0%} {kind}' for kind, share in made.shares.items())}")
     for note in (*notes, *made.notes):
         say_note(note)
+    kept = os.environ.get("nnUNet_preprocessed")
+    if kept and (split := find_kept_split(made.dataset, Path(kept))):
+        say_note(f"nnU-Net keeps the split of an earlier mixture until it is removed: rm {shlex.quote(str(split))}")
     click.echo(
         f"next:\n  {new.export}nnUNetv2_plan_and_preprocess -d {new.dataset_id} &&"
         f" nnUNetv2_train {new.dataset_id} 3d_fullres 0"

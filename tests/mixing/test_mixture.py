@@ -71,6 +71,18 @@ def folds() -> list[dict[str, list[str]]]:
     return json.loads((MIXED / "splits_final.json").read_text())
 
 
+def relabel(name: str, labels: dict[str, object]) -> None:
+    """Write other labels into a dataset.json."""
+    about = RAW / name / "dataset.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"labels": labels}))
+
+
+def interrupt(*_: object, **__: object) -> None:
+    """Like Ctrl-C while labels are written, when some are."""
+    (MIXED / "labelsTr").mkdir()
+    raise KeyboardInterrupt
+
+
 def described() -> dict[str, dict[str, object]]:
     return json.loads((MIXED / "dataset.json").read_text())["dataset"]
 
@@ -138,6 +150,38 @@ def test_the_table_says_where_each_case_is_from(parts: Path) -> None:
     assert row["group"] == rows["real_liver_2"]["group"] != rows["real_liver_1"]["group"]
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--real", REAL, "--real", SYNTHETIC, "--synthetic", SYNTHETIC), "give it as --synthetic"),
+        (("--real", REAL, "--healthy", SYNTHETIC), "give it as --synthetic"),
+        (("--real", HEALTHY, "--synthetic", SYNTHETIC), "give it as --healthy"),
+        (("--real", REAL, "--synthetic", HEALTHY), "give it as --healthy"),
+        (("--real", REAL, "--real", RAW / REAL, "--synthetic", SYNTHETIC), "is given twice"),
+        (("--real", REAL, "--synthetic", SYNTHETIC, "--ratio", "1e300:1"), "more than 1,000,000 times"),
+    ],
+)
+def test_datasets_are_what_they_are_given_as(parts: Path, options: tuple[object, ...], told: str) -> None:
+    """Else a synthetic tumour would be validated on, or trained on as healthy."""
+    made = command("mix", *options, "--jobs", 1)
+    assert made.exit_code == 1
+    assert told in made.stderr
+    assert not MIXED.exists()
+
+
+def test_a_fold_that_trains_on_no_case_of_a_kind_is_told(parts: Path) -> None:
+    Path("patients.csv").write_text("case,patient\nhost,Smith\nanother,Smith\n")
+    assert "trains on no synthetic case" in mix("--patients", "patients.csv").output
+
+
+def test_paths_with_dots_are_relative_in_the_mixture_too(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(RAW / REAL)
+    made = command("mix", "--real", ".", "--synthetic", f"../{SYNTHETIC}", "--output", "..", "--jobs", 1)
+    assert made.exit_code == 0, made.output
+    files = json.loads((parts / MIXED / "dataset.json").read_text())["dataset"].values()
+    assert all(path.startswith("../Dataset") for each in files for path in (*each["images"], each["label"]))
+
+
 class TestLabels:
     def test_other_numbers_are_refused_with_what_to_type(self, parts: Path) -> None:
         made = mix(real="Dataset007_Other")
@@ -153,6 +197,68 @@ class TestLabels:
         found = read_volume(MIXED / described()["real_liver_1"]["label"]).array
         assert np.array_equal(found, annotated(1)[1])
         assert described()["real_liver_1"]["images"] == ["../Dataset007_Other/imagesTr/liver_1_0000.nii.gz"]
+
+    def test_they_are_mapped_only_where_they_are_other_numbers(self, parts: Path) -> None:
+        """Liver is 2 in one dataset, tumour in the other, whose labels stay where they are."""
+        made = mix("--real", "Dataset007_Other", "--map", "liver=2", "--map", "tumor=3")
+        assert made.exit_code == 0, made.output
+        assert described()["real1_liver_1"]["label"] == f"../{REAL}/labelsTr/liver_1.nii.gz"
+        found = read_volume(MIXED / described()["real2_liver_1"]["label"]).array
+        assert np.array_equal(found, annotated(1)[1])
+
+    @pytest.mark.parametrize(
+        ("named", "told"),
+        [
+            (("liver=6", "tumor=3"), "has no label 6 to map: its labels are background 0, spleen 1, liver 2, tumour 3"),
+            (("liver=0", "tumor=3"), "has no label 0 to map"),
+            (("liver=2", "tumor=lesion"), "no label is called 'lesion'"),
+        ],
+    )
+    def test_a_label_that_is_not_there_is_refused(self, parts: Path, named: tuple[str, str], told: str) -> None:
+        made = mix("--map", named[0], "--map", named[1], real="Dataset007_Other")
+        assert made.exit_code == 1
+        assert told in made.stderr
+
+    def test_a_number_of_two_meanings_is_refused(self, parts: Path) -> None:
+        relabel(REAL, {"background": 0, "kidney": 1, "spleen": 2, "liver": 3})
+        made = mix("--real", "Dataset007_Other", "--map", "liver=2", "--map", "tumor=3")
+        assert made.exit_code == 1
+        assert "label 2 is spleen in" in made.stderr
+
+    def test_a_map_that_nothing_needs_is_refused(self, parts: Path) -> None:
+        assert "leave out --map" in mix("--map", "liver=1", "--map", "tumor=2").stderr
+
+    @pytest.mark.parametrize(
+        ("labels", "told"),
+        [
+            ({"background": 0, "liver": 1}, "its labels are background 0, liver 1, but"),
+            ({"background": 0, "liver": [1, 2], "tumor": [2]}, "its labels are background 0, liver [1, 2], tumor [2]"),
+            ({"background": 0, "liver": 1, "tumor": 2, "ignore": 3}, "not annotated (label ignore)"),
+            ({"background": 0, "liver": -1, "tumor": 2}, "liver -1"),
+            ({"background": 0, "liver": "1", "tumor": "2"}, "liver 1, tumor 2, but"),
+        ],
+    )
+    def test_labels_that_are_not_those_of_the_mixture(self, parts: Path, labels: dict[str, object], told: str) -> None:
+        relabel(REAL, labels)
+        made = mix()
+        assert made.exit_code == 1
+        assert told in made.stderr
+
+    def test_regions_may_be_mapped_by_number(self, parts: Path) -> None:
+        relabel(REAL, {"background": 0, "liver": [1, 2], "tumor": [2]})
+        assert mix("--map", "liver=1", "--map", "tumor=2").exit_code == 0
+        found = read_volume(MIXED / described()["real_liver_1"]["label"]).array
+        assert np.array_equal(found, annotated(1)[1])
+
+    def test_after_an_interruption_the_same_command_goes_through(self, parts: Path, monkeypatch) -> None:
+        options = ("--map", "liver=2", "--map", "tumor=3")
+        with monkeypatch.context() as patched:
+            patched.setattr("tumorgen.mixing.mixture.map_cases", interrupt)
+            assert mix(*options, real="Dataset007_Other").exit_code != 0
+        assert described() == {}
+        assert not (MIXED / "mix.csv").exists()
+        assert mix(*options, real="Dataset007_Other").exit_code == 0
+        assert len(described()) == 9
 
     def test_a_number_of_ours_with_another_meaning_is_refused(self, parts: Path) -> None:
         about = RAW / REAL / "dataset.json"
@@ -203,6 +309,18 @@ def test_running_again_writes_it_anew_and_the_output_may_name_it(parts: Path) ->
     assert mix("--output", "Dataset510_Mixed").exit_code == 0
     assert not (MIXED / "labelsTr").exists()
     assert {path.name for path in RAW.iterdir()} == {REAL, "Dataset007_Other", SYNTHETIC, HEALTHY, MIXED.name}
+
+
+def test_a_split_that_nnunet_has_kept_of_an_earlier_mixture_is_told(parts: Path, monkeypatch) -> None:
+    monkeypatch.setenv("nnUNet_preprocessed", "pre")
+    assert mix().exit_code == 0
+    kept = Path("pre") / MIXED.name / "splits_final.json"
+    kept.parent.mkdir(parents=True)
+    shutil.copy(MIXED / "splits_final.json", kept)
+    assert "earlier mixture" not in mix().output
+    assert f"earlier mixture until it is removed: rm {kept}" in mix("--ratio", "1:3").output
+    kept.write_text("[")
+    assert "earlier mixture" in mix().output
 
 
 @pytest.mark.slow

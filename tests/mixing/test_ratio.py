@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tumorgen.errors import TumorgenError
 from tumorgen.mixing import repeat_cases
 
 
@@ -51,3 +53,9 @@ def test_nobody_is_left_out_the_shares_hold_and_cases_of_a_kind_are_equal(kinds:
         assert max(times.values()) - min(times.values()) <= 1
         share = weight / sum(weights)
         assert abs(times.total() / total - share) <= 0.021 * share
+
+
+@pytest.mark.parametrize("weights", [(1e300, 1.0), (1.0, 1e-9), (1e-320, 1.0), (1.0, 1e308), (1.0, 900_001.0)])
+def test_a_ratio_that_would_take_a_list_without_end_is_refused(weights: tuple[float, ...]) -> None:
+    with pytest.raises(TumorgenError, match="more than 1,000,000 times"):
+        repeat_cases([["a", "b"], ["c"]], weights)

@@ -21,6 +21,7 @@ from .provenance import (
 )
 from .raw import (
     BENCHMARK,
+    HEALTHY_NAME,
     IMAGE_ENDING,
     LABEL_ENDING,
     OVERVIEW,
@@ -40,6 +41,7 @@ from .raw import (
 
 __all__ = [
     "BENCHMARK",
+    "HEALTHY_NAME",
     "IMAGE_ENDING",
     "IN_ROWS",
     "LABEL_ENDING",

@@ -21,6 +21,7 @@ from ..labels import LABELS
 from ..tables import SAMPLES, TUMORS, Entry, Marks, group_scans
 from .folds import Split, splits
 
+HEALTHY_NAME = "Healthy livers (tumorgen)"  # in the dataset.json of healthy scans
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"
 IMAGE_ENDING, LABEL_ENDING = "_0000.nii.gz", ".nii.gz"  # `_0000` is nnU-Net's number of the channel

@@ -1,4 +1,4 @@
-from .mixture import MIXTURE, MixReport, mix_datasets
+from .mixture import MIXTURE, MixReport, find_kept_split, mix_datasets
 from .naming import MixedCase
 from .parts import HEALTHY, KINDS, REAL, SYNTHETIC, Part, PartCase, read_part
 from .ratio import repeat_cases
@@ -13,6 +13,7 @@ __all__ = [
     "MixedCase",
     "Part",
     "PartCase",
+    "find_kept_split",
     "mix_datasets",
     "read_part",
     "repeat_cases",

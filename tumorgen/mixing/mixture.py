@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..dataset import Dataset, dataset_json, describe_groups, locked_folder, share_out_folds, write_json, write_splits
+from ..dataset import (
+    LOCK,
+    Dataset,
+    dataset_json,
+    describe_groups,
+    locked_folder,
+    share_out_folds,
+    write_json,
+    write_splits,
+)
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import AS_ITK, LabelChoice, read_volume, relabel, remove_folder, write_volume
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import Mark, group_scans, marks_of_scan, write_records
 from ..wording import plural
 from .naming import MixedCase, name_cases, scan_key
-from .parts import KINDS, REAL, Part
+from .parts import KINDS, REAL, Part, plain_path
 from .ratio import repeat_cases
 
 MIXTURE = "mix.csv"
@@ -82,23 +92,47 @@ def mix_datasets(
         dataset or cannot be written to.
     """
     _refuse_unlike(parts, weights, labels)
-    dataset = Dataset(dataset.folder.absolute())
+    if labels:
+        _refuse_labels(parts, labels)
+    dataset = Dataset(plain_path(dataset.folder))
     _refuse_other(dataset)
     marks = _marks_of(parts, patients or {})
-    groups = group_scans(marks)
+    cases = tuple(name_cases(parts, group_scans(marks), dataset))
+    split = _deal_folds(cases, weights)
     with as_unwritable(dataset.folder), locked_folder(dataset.folder):
         (dataset.folder / MIXTURE).unlink(missing_ok=True)  # no half of a mixture passes for one
+        write_json(
+            _description(()), dataset.folder / "dataset.json"
+        )  # by which the next run knows what is left of this
         if dataset.labels.exists():
             remove_folder(dataset.labels)
-        cases = tuple(name_cases(parts, groups, dataset, relabelled=labels is not None))
         if labels:
             _write_labels(parts, cases, dataset.folder, labels, jobs, start)
         write_json(_description(cases), dataset.folder / "dataset.json")
-        split = _deal_folds(cases, weights)
         write_splits(dataset, split)
         write_records(dataset.folder / MIXTURE, MixedCase, cases)
-    notes = (*describe_groups(marks, in_folds=False), *_describe_folds(split))
+    notes = (*describe_groups(marks, in_folds=False), *_describe_folds(split), *_describe_gaps(cases, split))
     return MixReport(dataset, cases, len(split), _shares(cases, split), notes)
+
+
+def find_kept_split(dataset: Dataset, preprocessed: Path) -> Path | None:
+    """The split of an earlier mixture that nnU-Net goes on with, in its folder of preprocessed datasets.
+
+    When it plans, nnU-Net copies a split unless one is there, and of that it compares the cases of each fold, not how
+    often they are listed (nnunetv2 2.8.1, `_maybe_copy_splits_file`).
+    """
+    mine = dataset.folder / "splits_final.json"
+    kept = preprocessed / dataset.folder.name / mine.name
+    if not kept.is_file() or (mine.is_file() and json.loads(mine.read_bytes()) == _read_kept(kept)):
+        return None
+    return kept
+
+
+def _read_kept(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _refuse_unlike(parts: Sequence[Part], weights: Mapping[str, float], labels: LabelChoice | None) -> None:
@@ -110,6 +144,9 @@ def _refuse_unlike(parts: Sequence[Part], weights: Mapping[str, float], labels: 
         raise TumorgenError(
             f"the ratio needs a number above zero for each of: {', '.join(k for k in KINDS if k in kinds)}"
         )
+    folders = [part.folder.resolve() for part in parts]
+    if twice := next((folder for folder, times in Counter(folders).items() if times > 1), None):
+        raise TumorgenError(f"{twice}: is given twice")
     endings = {part.file_ending: part for part in parts}
     if len(endings) > 1:
         one, other = list(endings.values())[:2]
@@ -123,10 +160,29 @@ def _refuse_unlike(parts: Sequence[Part], weights: Mapping[str, float], labels: 
             raise TumorgenError(f"{part.folder}: {part.foreign_labels}{way}")
 
 
+def _refuse_labels(parts: Sequence[Part], labels: LabelChoice) -> None:
+    """Refuse a choice of labels that no dataset needs, that one of them lacks, or that means two things."""
+    foreign = [part for part in parts if part.foreign_labels]
+    if not foreign:
+        raise TumorgenError("all datasets have the labels of the mixture already; leave out --map")
+    for label in (int(word) for word in (*labels.liver, *labels.real_tumors) if word.isdecimal()):
+        for part in foreign:
+            if label not in part.label_names:
+                raise TumorgenError(f"{part.folder}: has no label {label} to map: {part.foreign_labels}")
+        one, *others = foreign
+        for other in others:
+            here, there = (part.label_names[label] for part in (one, other))
+            if here.lower() != there.lower():
+                raise TumorgenError(
+                    f"--map: label {label} is {here} in {one.folder} and {there} in {other.folder}; map by name"
+                )
+
+
 def _refuse_other(dataset: Dataset) -> None:
     about = dataset.folder / "dataset.json"
     known = about.is_file() and NAME in about.read_text(encoding="utf-8", errors="replace")
-    if dataset.folder.is_dir() and any(dataset.folder.iterdir()) and not known:
+    held = dataset.folder.is_dir() and any(not path.name.startswith(LOCK) for path in dataset.folder.iterdir())
+    if held and not known:
         raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
 
 
@@ -143,18 +199,18 @@ def _marks_of(parts: Sequence[Part], patients: Mapping[str, str]) -> dict[str, s
 def _write_labels(
     parts: Sequence[Part], cases: Sequence[MixedCase], folder: Path, labels: LabelChoice, jobs: int, start: Start
 ) -> None:
-    """Write the labels of real cases as background 0, liver 1, tumour 2.
+    """Write the labels of datasets with other numbers as background 0, liver 1, tumour 2.
 
     Raises
     ------
     TumorgenError
         One cannot be read, or is not made of the labels that were named.
     """
-    files = (each.label for part in parts for each in part.cases)
+    files = ((each.label, part.foreign_labels) for part in parts for each in part.cases)
     tasks = [
         Case((file, folder / each.label), each.case)
-        for file, each in zip(files, cases, strict=True)
-        if each.kind == REAL
+        for (file, foreign), each in zip(files, cases, strict=True)
+        if foreign
     ]
     _, failures = split_failures(map_cases(partial(_write_label, labels=labels), tasks, jobs, start=start))
     if failures:
@@ -193,6 +249,20 @@ def _describe_folds(split: Sequence[Mapping[str, Sequence[str]]]) -> Iterator[st
         )
     elif len(split) < WHOLE_FOLDS:
         yield f"splits_final.json has {plural(len(split), 'fold')}, 0 to {len(split) - 1}: one for each real patient"
+
+
+def _describe_gaps(cases: Sequence[MixedCase], split: Sequence[Mapping[str, Sequence[str]]]) -> Iterator[str]:
+    """Say which folds train on nothing of a kind."""
+    kinds = {each.case: each.kind for each in cases}
+    for kind in KINDS:
+        without = [number for number, fold in enumerate(split) if kind not in {kinds[case] for case in fold["train"]}]
+        if without and kind in kinds.values():
+            folds = ", ".join(map(str, without))
+            yield (
+                f"fold {folds} trains on no {kind} case: all are of scans or patients that it holds out"
+                if len(without) == 1
+                else f"folds {folds} train on no {kind} case: all are of scans or patients that they hold out"
+            )
 
 
 def _shares(cases: Sequence[MixedCase], split: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, float]:

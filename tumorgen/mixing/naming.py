@@ -13,7 +13,7 @@ from ..dataset import Dataset
 from ..errors import TumorgenError
 from ..fields import About
 from ..imaging import safe_name
-from .parts import KINDS, REAL, Part
+from .parts import KINDS, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,11 @@ def scan_key(kind: str, scan: str) -> str:
     return f"{kind}/{scan}"
 
 
-def name_cases(
-    parts: Sequence[Part], groups: Mapping[str, str], dataset: Dataset, *, relabelled: bool
-) -> Iterator[MixedCase]:
+def name_cases(parts: Sequence[Part], groups: Mapping[str, str], dataset: Dataset) -> Iterator[MixedCase]:
     """Each case under a name that says its kind; where a kind has several datasets, also which of them.
 
-    `groups` has the group of each scan by its name among all kinds; `relabelled` says whether real cases get labels of
-    the mixture's own.
+    `groups` has the group of each scan by its name among all kinds. Cases whose labels are other numbers than the
+    mixture's get labels of its own.
 
     Raises
     ------
@@ -63,7 +61,7 @@ def name_cases(
                     f"{each.image}: is case {case} of the mixture, as {named[case.lower()]} is; rename one"
                 )
             named[case.lower()] = each.image
-            label = dataset.labels / f"{case}{part.file_ending}" if relabelled and part.kind == REAL else each.label
+            label = dataset.labels / f"{case}{part.file_ending}" if part.foreign_labels else each.label
             yield MixedCase(
                 case,
                 part.kind,

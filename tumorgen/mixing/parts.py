@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..dataset import find_written_dataset
+from ..dataset import HEALTHY_NAME, find_written_dataset
 from ..errors import TumorgenError
 from ..imaging import AS_ITK, fingerprint_ct, names_tumor, read_ct
 from ..labels import BACKGROUND, LABELS, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
-from ..tables import HOSTS, Mark, marks_of_records, marks_of_scan, read_hosts, read_manifest
+from ..tables import HOSTS, SAMPLES, Mark, marks_of_records, marks_of_scan, read_hosts, read_manifest
 from ..wording import few
 
 REAL, SYNTHETIC, HEALTHY = "real", "synthetic", "healthy"
@@ -50,6 +50,8 @@ class Part:
         What tells whose each scan is.
     foreign_labels
         How its labels differ from background 0, liver 1 and tumour 2, in words; empty where they do not.
+    label_names
+        Label -> its name, or that of the last region that it belongs to; without the background.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class Part:
     cases: tuple[PartCase, ...]
     marks: Mapping[str, AbstractSet[Mark]]
     foreign_labels: str = ""
+    label_names: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_part(kind: str, folder: Path, *, jobs: int = -1, start: Start = no_progress) -> Part:
@@ -69,15 +72,22 @@ def read_part(kind: str, folder: Path, *, jobs: int = -1, start: Start = no_prog
         It is no raw dataset of single-channel CTs, one of its files is missing or unreadable, or no table of
         tumorgen's lies in a folder that is said to hold its samples.
     """
-    folder = folder.absolute()
+    folder = plain_path(folder)
     about = _read_description(folder)
+    _refuse_other_kind(kind, folder, about)
     ending = str(about["file_ending"])
     files = _find_files(folder, ending)
     scans, known = _scans_of(kind, folder, files)
     cases = tuple(PartCase(case, scans[case], *files[case]) for case in sorted(scans))
     unknown = [case for case in cases if case.scan not in known]
     marks = {**known, **_mark_scans(unknown, jobs, start)}
-    return Part(kind, folder, ending, cases, marks, _foreign_labels(about["labels"]))
+    labels = about["labels"]
+    return Part(kind, folder, ending, cases, marks, _foreign_labels(kind, labels), dict(_named(labels)))
+
+
+def plain_path(path: Path) -> Path:
+    """An absolute path without `..`; links in it are followed only where they must be to get rid of that."""
+    return path.resolve() if ".." in path.parts else path.absolute()
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -103,7 +113,23 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise TumorgenError(f"{path}: lists files of other folders, as a mixture does; give the datasets it is made of")
     if not isinstance(labels, dict) or not isinstance(ending, str) or not ending.startswith("."):
         raise TumorgenError(f"{path}: is not as nnU-Net writes it (labels or file_ending)")
+    if "ignore" in labels:
+        raise TumorgenError(f"{path}: has voxels that are not annotated (label ignore), which a mixture cannot have")
     return dict(about)
+
+
+def _refuse_other_kind(kind: str, folder: Path, about: Mapping[str, Any]) -> None:
+    """Refuse tumorgen's own datasets under a kind that they are not of.
+
+    Raises
+    ------
+    TumorgenError
+        It is one.
+    """
+    if (folder / SAMPLES).is_file() and kind != SYNTHETIC:
+        raise TumorgenError(f"{folder}: holds samples with synthetic tumours; give it as --{SYNTHETIC}")
+    if about.get("name") == HEALTHY_NAME and kind != HEALTHY and "masks" not in about:  # which may have real tumours
+        raise TumorgenError(f"{folder}: holds healthy scans; give it as --{HEALTHY}")
 
 
 def _find_files(folder: Path, ending: str) -> dict[str, tuple[Path, Path]]:
@@ -164,12 +190,23 @@ def _mark_scan(case: PartCase) -> AbstractSet[Mark]:
     return marks_of_scan(case.scan, fingerprint=fingerprint_ct(read_ct(case.image, AS_ITK).array))
 
 
-def _foreign_labels(labels: Mapping[str, Any]) -> str:
+def _foreign_labels(kind: str, labels: Mapping[str, Any]) -> str:
     """How labels differ from background 0, liver 1 and tumour 2, in words; empty where they do not."""
     is_called = {LIVER: lambda name: name.lower() == "liver", TUMOR: names_tumor}
-    for name, number in labels.items():
-        known = isinstance(number, int) and number in is_called and is_called[number](name)
-        if not known and (isinstance(number, list) or number != BACKGROUND):
-            ours, theirs = (", ".join(f"{n} {v}" for n, v in each.items()) for each in (LABELS, labels))
-            return f"its labels are {theirs}, but a mixture has {ours}"
-    return ""
+    foreign = any(
+        number != BACKGROUND and not (isinstance(number, int) and number in is_called and is_called[number](name))
+        for name, number in labels.items()
+    )
+    lacks = kind == REAL and not {LIVER, TUMOR} <= {each for each in labels.values() if isinstance(each, int)}
+    if not foreign and not lacks:
+        return ""
+    ours, theirs = (", ".join(f"{n} {v}" for n, v in each.items()) for each in (LABELS, labels))
+    return f"its labels are {theirs}, but a mixture has {ours}"
+
+
+def _named(labels: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Each label with its name, or with those of its regions, one after the other."""
+    for name, value in labels.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int) and number != BACKGROUND:
+                yield number, name

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count
 
+from ..errors import TumorgenError
+
 _OFF = 0.01  # by which a kind may miss its share
+_MOST = 1_000_000  # cases in a list
 
 
 def repeat_cases(kinds: Sequence[Sequence[str]], weights: Sequence[float]) -> list[str]:
@@ -20,18 +23,34 @@ def repeat_cases(kinds: Sequence[Sequence[str]], weights: Sequence[float]) -> li
         The cases of each kind; a kind without cases has no share.
     weights
         The share of each kind, as large as one likes but above zero.
+
+    Raises
+    ------
+    TumorgenError
+        The list would have more than a million entries.
     """
     given = [(cases, weight) for cases, weight in zip(kinds, weights, strict=True) if cases]
     if not given:
         return []
     share = max(len(cases) / weight for cases, weight in given)
-    wanted = next(_near_counts([share * weight for _, weight in given]))
+    exact = [share * weight for _, weight in given]
+    _refuse_long(exact)
+    wanted = next(_near_counts(exact))
+    _refuse_long(wanted)
     return [
         case
         for (cases, _), times in zip(given, wanted, strict=True)
         for number, case in enumerate(cases)
         for _ in range(times // len(cases) + (number < times % len(cases)))
     ]
+
+
+def _refuse_long(numbers: Sequence[float]) -> None:
+    if not sum(numbers) <= _MOST:  # nor is one that is infinite or no number
+        raise TumorgenError(
+            f"the ratio would list cases more than {_MOST:,} times in a fold; choose one that is nearer to the numbers"
+            " of cases"
+        )
 
 
 def _near_counts(exact: Sequence[float]) -> Iterator[list[int]]:

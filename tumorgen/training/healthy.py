@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset import Dataset, dataset_json, describe_groups, share_out_folds, write_json, write_splits
+from ..dataset import HEALTHY_NAME, Dataset, dataset_json, describe_groups, share_out_folds, write_json, write_splits
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..imaging import (
     MASK,
@@ -38,7 +38,6 @@ from ..tables import (
     write_hosts,
 )
 
-NAME = "Healthy livers (tumorgen)"
 MASKS = "masks"  # key of what was chosen from the masks
 _CHOICE = ("liver_labels", "real_tumor_labels")  # as the manifest calls them
 
@@ -111,7 +110,7 @@ def _deal_folds(dataset: Dataset, hosts: Sequence[HostRow], patients: Mapping[st
 def _refuse_other(dataset: Dataset) -> None:
     """A folder that `synth` or somebody else has filled is not ours to add to."""
     about = dataset.folder / "dataset.json"
-    known = about.is_file() and NAME in about.read_text(encoding="utf-8", errors="replace")
+    known = about.is_file() and HEALTHY_NAME in about.read_text(encoding="utf-8", errors="replace")
     if dataset.folder.is_dir() and any(dataset.folder.iterdir()) and not known:
         raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
 
@@ -119,7 +118,7 @@ def _refuse_other(dataset: Dataset) -> None:
 def _describe(dataset: Dataset, chosen: Mapping[str, LabelChoice]) -> None:
     """Write dataset.json; of cases whose mask is a label map it says what was chosen, since a label does not."""
     masks = {case: dict(zip(_CHOICE, labels.cells, strict=True)) for case, labels in chosen.items() if labels != MASK}
-    about = dataset_json(len(_there(dataset)), NAME) | ({MASKS: dict(sorted(masks.items()))} if masks else {})
+    about = dataset_json(len(_there(dataset)), HEALTHY_NAME) | ({MASKS: dict(sorted(masks.items()))} if masks else {})
     write_json(about, dataset.folder / "dataset.json", parents=True)
 
 
