@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gzip
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -325,6 +326,19 @@ def cut(whole: Path, folder: Path, samples: int | None, tumors: int | None) -> P
     path.write_bytes(whole.read_bytes()[:samples])
     tumors_path(path).write_bytes(tumors_path(whole).read_bytes()[:tumors])
     return path
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "Dataset501_X.csv"])
+def test_compressed_tables_are_read_by_the_same_code(manifest, tmp_path, name):
+    packed = tmp_path / "packed" / f"{name}.gz"
+    packed.parent.mkdir()
+    assert tumors_path(packed).name == f"{tumors_path(packed.with_suffix('')).name}.gz"
+    for source, target in ((manifest, packed), (tumors_path(manifest), tumors_path(packed))):
+        target.write_bytes(gzip.compress(source.read_bytes()))
+    assert read_manifest(packed) == read_manifest(manifest)
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(TumorgenError, match=r"\.csv\.gz: cannot be read \("):
+        read_manifest(packed)
 
 
 def test_nothing_to_recover(tmp_path):

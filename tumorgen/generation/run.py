@@ -53,6 +53,7 @@ from .pool import make_samples
 from .shards import Shard, list_tables, remove_finished_shards
 from .worker import Result
 
+LARGEST_COPY = 50_000_000  # bytes of both tables; version control takes no more
 SYNC_EVERY_S = 300.0  # after a crash, what was made since has to be compared with its rows
 Tell = Callable[[str], None]  # gets a few words about what is being done
 
@@ -361,7 +362,16 @@ def refuse_uncopied(copies: Path | None) -> None:
 
 
 def _copy_or_note(dataset: Dataset, copies: Path) -> tuple[str, ...]:
+    """Copy the manifest, or say why there is no copy; one of an earlier state then goes, since it no longer holds."""
     try:
+        tables = (dataset.manifest, tumors_path(dataset.manifest))
+        size = sum(table.stat().st_size for table in tables)
+        if size > LARGEST_COPY:
+            copy = copies / f"{dataset.folder.name}.csv"
+            with as_unwritable(copies):
+                for path in (copy, tumors_path(copy)):
+                    path.unlink(missing_ok=True)
+            return (f"the manifest has {size / 1e6:.0f} MB and is not copied to {copies}; it is {dataset.manifest}",)
         copy_manifest(dataset, copies)
     except TumorgenError as error:
         return (f"{error}; the dataset is whole without this copy",)

@@ -6,9 +6,11 @@ Read with `csv` and not pandas, which would turn case `001` into 1.0 and `NA` in
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
 import typing
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from ..fields import column_fields, columns, refuse_twins
 from ..imaging import whole_file
 
 Row = dict[str, str]
+PACKED = ".gz"  # ending of a table that is compressed
 T = TypeVar("T")
 
 # A spreadsheet computes what begins so, unless it is a number; an apostrophe in front says that it is text.
@@ -67,7 +70,7 @@ def plain(cell: str) -> str:
 
 
 def read_text(path: Path, *, torn: bool = False) -> str:
-    """Text of a table; of one that may be torn, its whole lines.
+    """Text of a table, which may be compressed (`.csv.gz`); of one that may be torn, its whole lines.
 
     Raises
     ------
@@ -76,14 +79,16 @@ def read_text(path: Path, *, torn: bool = False) -> str:
     """
     try:
         content = path.read_bytes()
+        if path.suffix == PACKED and content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
         for start, what in _NO_TEXT.items():
             if content.startswith(start):
                 raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8: it is {what}; save it as that")
         return (content[: content.rfind(b"\n") + 1] if torn else content).decode("utf-8-sig")
     except FileNotFoundError:
         raise TumorgenError(f"{path}: no such file") from None
-    except OSError as error:
-        raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, EOFError, zlib.error) as error:  # gzip's own errors among them
+        raise TumorgenError(f"{path}: cannot be read ({getattr(error, 'strerror', '') or error})") from error
     except UnicodeDecodeError as error:
         raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as UTF-8") from error
 

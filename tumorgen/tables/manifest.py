@@ -20,7 +20,7 @@ from ..fields import About, columns, required_columns
 from ..imaging import LabelChoice
 from ..interruptions import interruptions_held
 from ..method import Outcome, Plan, Tumor
-from .codec import cells_of, parse_row, read_text, rows_of, text_of, write_table
+from .codec import PACKED, cells_of, parse_row, read_text, rows_of, text_of, write_table
 from .scans import Fingerprint, TrustedForm
 
 SAMPLES = "manifest.csv"
@@ -161,6 +161,9 @@ TUMOR_COLUMNS = (*columns(TumorKey), *columns(Tumor), *columns(Outcome))
 
 def tumors_path(manifest: Path) -> Path:
     """The table of tumours that belongs to a table of samples."""
+    if manifest.suffix == PACKED:
+        tumors = tumors_path(manifest.with_suffix(""))
+        return tumors.with_name(f"{tumors.name}{PACKED}")
     return manifest.with_name(TUMORS) if manifest.name == SAMPLES else manifest.with_suffix(".tumors.csv")
 
 
