@@ -77,8 +77,12 @@ def describe_manifest(dataset: Dataset) -> str:
 
 
 def describe_cases(manifest: str, configuration: Any) -> str:
-    """Checksum of all that the cases of a configuration are made from; its name does not matter."""
-    told = {**asdict(configuration), "name": ""}
+    """Checksum of all that the cases of a configuration are made from.
+
+    Its name does not matter, nor its patches, which decide the chunks alone: plans of nnU-Net's that differ in these
+    share a folder of cases.
+    """
+    told = {**asdict(configuration), "name": "", "patch": ()}
     return _digest([manifest, told, {**versions(), "nnunetv2": version("nnunetv2")}])
 
 
