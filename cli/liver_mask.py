@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tumorgen.errors import TumorgenError
 from tumorgen.wording import plural
 
 from .bars import progress
@@ -126,7 +127,11 @@ def _draw(report: MaskReport, output: Path, jobs: int) -> tuple[Path, ...]:
     """Draw the livers; what cannot be drawn is said, and costs no mask."""
     from tumorgen.figures import draw_livers
 
-    pictures = draw_livers(report.rows, output, jobs=jobs or -1, start=progress("draw the livers", "scan"))
+    try:
+        pictures = draw_livers(report.rows, output, jobs=jobs or -1, start=progress("draw the livers", "scan"))
+    except TumorgenError as error:
+        say_note(f"the livers could not be drawn: {error}")
+        return ()
     for failure in pictures.failures:
         say_note(f"{failure.name} could not be drawn: {failure.reason}")
     return pictures.pages

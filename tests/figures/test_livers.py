@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,6 +97,28 @@ class TestFiles:
         strip = tmp_path / STRIPS / "ball_1.png"
         os.utime(strip, ns=(0, 0))
         assert draw_livers(rows, tmp_path, jobs=1).drawn == 1
+
+    def test_pages_are_kept_until_they_would_show_anything_else(self, balls: Path, tmp_path: Path) -> None:
+        """Rows may be corrected by hand, and scans may go."""
+        rows, page = [row(balls, 0), row(balls, 1), row(balls, 2, "failed", "no liver")], tmp_path / "overview.png"
+
+        def redrawn(now: list[ScanRow]) -> bool:
+            os.utime(page, ns=(0, 0))
+            draw_livers(now, tmp_path, jobs=1)
+            return page.stat().st_mtime_ns > 0
+
+        draw_livers(rows, tmp_path, jobs=1)
+        assert not redrawn(rows)
+        assert redrawn([rows[0], replace(rows[1], status="check", reason="it runs into the heart"), rows[2]])
+        assert redrawn(rows[:2])
+        page.write_bytes(page.read_bytes()[:20])
+        assert redrawn(rows[:2])
+
+    def test_livers_that_cannot_be_drawn_cost_no_mask(self, balls: Path, tmp_path: Path, capsys) -> None:
+        (tmp_path / "overview.png").mkdir()
+        report = SimpleNamespace(rows=(row(balls, 0),))
+        assert import_module("tumorgen.cli.liver_mask")._draw(report, tmp_path, 1) == ()
+        assert "the livers could not be drawn: " in capsys.readouterr().out
 
     def test_many_scans_have_several_pages_and_old_ones_go(self, balls: Path, tmp_path: Path) -> None:
         many = [replace(row(balls, 0, "failed"), case=f"case_{n:02d}", reason="no liver") for n in range(PER_PAGE + 1)]

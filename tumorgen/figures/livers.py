@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from textwrap import wrap
 
@@ -24,7 +25,21 @@ from ..labels import LIVER
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import ScanRow
 from ..wording import plural
-from .page import ALERT, DPI, FAINT, INK, MARGIN, MUTED, WIDTH, new_figure, place_axes, save_figure, shorten, write_text
+from .page import (
+    ALERT,
+    DPI,
+    FAINT,
+    INK,
+    MARGIN,
+    MUTED,
+    WIDTH,
+    new_figure,
+    place_axes,
+    read_shown,
+    save_figure,
+    shorten,
+    write_text,
+)
 from .panels import Panel, Side, draw_panel, draw_side_letters
 from .views import PLANES, Window, read_fitting, to_lps
 
@@ -68,12 +83,22 @@ class Page:
         """Name of its file."""
         return "overview.png" if self.number == 1 else f"overview-{self.number}.png"
 
+    @property
+    def cases(self) -> set[str]:
+        """Names of its scans."""
+        return {row.case for row in self.rows}
+
+    @property
+    def digest(self) -> str:
+        """What tells it from a page that shows anything else."""
+        return sha256(repr(self).encode("utf-8", "surrogateescape")).hexdigest()
+
 
 def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start: Start = no_progress) -> LiverPictures:
     """Draw scans and their livers: `overview.png`, `overview-2.png`, ..., and a strip for each in `overview/`.
 
-    Strips that are newer than their mask are kept, and so are the pages where all strips are and no scan is new to
-    them. Pages have 24 scans, those that failed first, then those to check.
+    Strips that are newer than their mask are kept, and so are pages that show the same strips and rows. Pages
+    have 24 scans, those that failed first, then those to check.
 
     Parameters
     ----------
@@ -96,8 +121,11 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
     shown = [ordered[first : first + PER_PAGE] for first in range(0, len(ordered), PER_PAGE)]
     pages = [Page(number, len(shown), tuple(some), *_count(rows)) for number, some in enumerate(shown, 1)]
     files = tuple(folder / page.name for page in pages)
-    if todo or not all(file.is_file() for file in files) or any(row.status == "failed" for row in rows):
-        _save_pages(pages, folder.absolute(), jobs)
+    drawn = {row.case for row in todo}
+    stale = [page for page in pages if drawn & page.cases or read_shown(folder / page.name) != page.digest]
+    _save_pages(stale, folder.absolute(), jobs)
+    for old in {*folder.glob("overview-*.png")} - {*files}:
+        old.unlink()
     return LiverPictures(files, len(todo) - len(failures), failures)
 
 
@@ -107,7 +135,7 @@ def _count(rows: Sequence[ScanRow]) -> tuple[int, int, int]:
 
 
 def _save_pages(pages: Sequence[Page], folder: Path, jobs: int) -> None:
-    """Write the pages, and remove those of a longer overview.
+    """Write pages.
 
     Raises
     ------
@@ -119,14 +147,10 @@ def _save_pages(pages: Sequence[Page], folder: Path, jobs: int) -> None:
     _, failures = split_failures(map_cases(work, cases, jobs if len(cases) > _FEW else 1))
     if failures:
         raise TumorgenError(failures[0].reason)
-    names = {page.name for page in pages}
-    for old in folder.glob("overview-*.png"):
-        if old.name not in names:
-            old.unlink()
 
 
 def _save_page(page: Page, folder: Path) -> None:
-    save_figure(draw_page(page, folder / STRIPS), folder / page.name)
+    save_figure(draw_page(page, folder / STRIPS), folder / page.name, page.digest)
 
 
 def _is_older(strip: Path, mask: Path) -> bool:

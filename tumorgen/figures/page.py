@@ -20,6 +20,7 @@ from ..imaging import whole_file
 from ..method import MIX, REAL, SIZES, Tumor
 
 DPI = 120
+_SHOWN = "Description"  # key of the PNG
 WIDTH, MARGIN = 13.7, 0.2  # inches
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 
@@ -37,8 +38,10 @@ RANGES = tuple(f"{name} mm" for name in RADIUS_BINS)  # of radii, that tumours o
 CLASS_COLORS = color_sizes(SIZES) | color_sizes(RANGES) | {REAL: "#457b9d", MIX: "#8d96a0"}
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, shown: str = "") -> None:
     """Write a figure as PNG; the file appears whole or not at all. It holds no date: equal figures give equal bytes.
+
+    `shown` is kept in it, for `read_shown`.
 
     Raises
     ------
@@ -46,7 +49,19 @@ def save_figure(figure: Figure, path: Path) -> None:
         The folder cannot be written to.
     """
     with whole_file(path) as partial:
-        figure.savefig(partial, format="png", metadata={"Software": "tumorgen"}, pil_kwargs={"compress_level": 3})
+        metadata = {"Software": "tumorgen"} | ({_SHOWN: shown} if shown else {})
+        figure.savefig(partial, format="png", metadata=metadata, pil_kwargs={"compress_level": 3})
+
+
+def read_shown(path: Path) -> str:
+    """What `save_figure` was told that a picture shows; empty where that is not known."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return str(picture.info.get(_SHOWN, ""))
+    except (OSError, ValueError, SyntaxError):  # the last of which is what a broken PNG raises
+        return ""
 
 
 def new_figure(height: float) -> Figure:
