@@ -108,7 +108,8 @@ Then:
     "mapped",
     multiple=True,
     metavar="OURS=THEIRS",
-    help="Label of real datasets, by number or name, that is `liver` or `tumor`; what is not named is background.",
+    help="Label of real datasets of other numbers, by number or name, that is `liver` or `tumor`; what is not named is"
+    " background.",
 )
 @click.option(
     "--patients",

@@ -77,6 +77,11 @@ def relabel(name: str, labels: dict[str, object]) -> None:
     about.write_text(json.dumps(json.loads(about.read_text()) | {"labels": labels}))
 
 
+def make_test_set(folder: Path) -> None:
+    for kind in ("images", "labels"):
+        (folder / f"{kind}Tr").rename(folder / f"{kind}Ts")
+
+
 def interrupt(*_: object, **__: object) -> None:
     """Like Ctrl-C while labels are written, when some are."""
     (MIXED / "labelsTr").mkdir()
@@ -172,6 +177,15 @@ def test_datasets_are_what_they_are_given_as(parts: Path, options: tuple[object,
 def test_a_fold_that_trains_on_no_case_of_a_kind_is_told(parts: Path) -> None:
     Path("patients.csv").write_text("case,patient\nhost,Smith\nanother,Smith\n")
     assert "trains on no synthetic case" in mix("--patients", "patients.csv").output
+
+
+def test_a_name_that_was_made_safe_is_the_same_name(parts: Path) -> None:
+    """`another` is not a CT of the real ones; a real scan that is called so up to a blank counts as its origin."""
+    for file in (RAW / REAL).rglob("liver_0*"):
+        file.rename(file.with_name(file.name.replace("liver_0", "another ")))
+    assert mix().exit_code == 0
+    (held_out,) = (fold for fold in folds() if fold["val"] == ["real_another"])
+    assert not any("another" in case for case in held_out["train"])
 
 
 def test_paths_with_dots_are_relative_in_the_mixture_too(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +289,7 @@ class TestLabels:
         (lambda: (RAW / REAL / "imagesTr/liver_1_0000.nii.gz").write_bytes(b"x"), "liver_1_0000.nii.gz"),
         (lambda: (RAW / SYNTHETIC / "labelsTr/host_v0001.nii.gz").unlink(), "has no files of host_v0001"),
         (lambda: (RAW / SYNTHETIC / "manifest.csv").unlink(), "holds no manifest.csv"),
+        (lambda: make_test_set(RAW / SYNTHETIC), "is a test set"),
         (lambda: MIXED.mkdir() or (MIXED / "mine.txt").write_text(""), "holds another dataset"),
     ],
 )  # fmt: skip

@@ -20,7 +20,7 @@ from ..dataset import (
     write_splits,
 )
 from ..errors import TumorgenError, as_unwritable
-from ..imaging import AS_ITK, LabelChoice, read_volume, relabel, remove_folder, write_volume
+from ..imaging import AS_ITK, LabelChoice, read_volume, relabel, remove_folder, safe_name, write_volume
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import Mark, group_scans, marks_of_scan, write_records
 from ..wording import plural
@@ -192,7 +192,8 @@ def _marks_of(parts: Sequence[Part], patients: Mapping[str, str]) -> dict[str, s
     for part in parts:
         for scan, mine in part.marks.items():
             said = marks_of_scan(scan, patients.get(scan, ""))
-            marks.setdefault(scan_key(part.kind, scan), set()).update(mine, said)
+            written = marks_of_scan(safe_name(scan))  # as tumorgen's own datasets call it
+            marks.setdefault(scan_key(part.kind, scan), set()).update(mine, said, written)
     return marks
 
 
