@@ -364,8 +364,8 @@ def refuse_uncopied(copies: Path | None) -> None:
 def _copy_or_note(dataset: Dataset, copies: Path) -> tuple[str, ...]:
     """Copy the manifest, or say why there is no copy; one of an earlier state then goes, since it no longer holds."""
     try:
-        tables = (dataset.manifest, tumors_path(dataset.manifest))
-        size = sum(table.stat().st_size for table in tables)
+        with as_unwritable(dataset.manifest):  # where it has vanished meanwhile, the copy is what cannot be written
+            size = sum(table.stat().st_size for table in (dataset.manifest, tumors_path(dataset.manifest)))
         if size > LARGEST_COPY:
             copy = copies / f"{dataset.folder.name}.csv"
             with as_unwritable(copies):

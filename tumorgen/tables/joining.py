@@ -95,6 +95,8 @@ def join_tables(entries: Iterable[Entry], tables: Sequence[Path], manifest: Path
     if samples.header is None or tumors.header is None:
         _join_records(ordered, tables, manifest)
         return
+    if any(entry.sample not in samples.rows for entry in ordered):
+        raise TumorgenError(f"{manifest}: has changed while it was read; run the same command again")
     header = tumors.header or _line_of(TUMOR_COLUMNS)
     known = (tumors.rows[entry.sample] for entry in ordered if entry.sample in tumors.rows)
     _write(tumors_path(manifest), header, _copied(known))
