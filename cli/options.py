@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tumorgen.errors import TumorgenError
 from tumorgen.wording import few, plural
 
 from .common import as_usage_error, note_places
@@ -186,6 +187,10 @@ class Scans(Folders):
             told = few([f"{row.case} ({row.reason or 'no reason given'})" for row in doubtful])
             way = "left out" if self.skip_check else "look at them; --skip-check leaves them out"
             say_note(f"{len(doubtful)} of {plural(len(rows), 'scan')} are marked check: {told}; {way}")
+        if self.skip_check and len(doubtful) == len(rows) > 0:
+            raise TumorgenError(
+                "--skip-check leaves out every scan; look at them, and correct their masks or the table"
+            )
         return [row for row in rows if not self.skip_check or row.status != "check"]
 
     def name_patients(self, cases: Iterable[str]) -> dict[str, str]:

@@ -164,6 +164,12 @@ class TestSkipCheck:
         assert "(the mask reaches the scan's edge (top)); left out" in made.output
         assert self.cases() == ["ball_0", "ball_2"]
 
+    def test_none_left_is_told_as_that(self, table: Path, balls: Path) -> None:
+        write_scans([row(balls, 0, "check", "odd"), row(balls, 1, "check", "odd")], Path("all.csv"))
+        made = self.synth("--skip-check", "--scans", "all.csv")
+        assert made.exit_code == 1
+        assert "--skip-check leaves out every scan" in made.stderr
+
     def test_it_goes_with_the_table(self, table: Path, balls: Path) -> None:
         made = self.synth("--skip-check", "--images", str(balls / "images"), "--masks", str(balls / "masks"))
         assert made.exit_code == 2

@@ -249,7 +249,10 @@ def _describe_folds(split: Sequence[Mapping[str, Sequence[str]]]) -> Iterator[st
             " nnU-Net would split at random, without the ratio"
         )
     elif len(split) < WHOLE_FOLDS:
-        yield f"splits_final.json has {plural(len(split), 'fold')}, 0 to {len(split) - 1}: one for each real patient"
+        yield (
+            f"splits_final.json has {plural(len(split), 'fold')}, 0 to {len(split) - 1}: one for each real patient; for"
+            " any other, nnU-Net splits at random, without the ratio, and a patient may be on both sides"
+        )
 
 
 def _describe_gaps(cases: Sequence[MixedCase], split: Sequence[Mapping[str, Sequence[str]]]) -> Iterator[str]:
