@@ -98,9 +98,12 @@ def nnunet(tmp_path_factory):
 
 
 class OneThread(ThreadPool):
-    """A pool of one thread, which nnU-Net may take for processes."""
+    """A pool of one thread, which nnU-Net may take for processes.
 
-    def __init__(self, _: int) -> None:
+    A process that is forked beside the threads of other tests may wait for a lock for ever.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
         super().__init__(1)
 
 
@@ -158,6 +161,7 @@ def test_fingerprint_and_plans_are_nnunets_own(ordinary, nnunet, monkeypatch):
     )
 
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: SimpleNamespace(Pool=OneThread))
+    monkeypatch.setattr("nnunetv2.utilities.utils.Pool", OneThread)
     use(nnunet, ordinary.root, "theirs")
     extract_fingerprint_dataset(501, num_processes=1, show_progress_bar=False)
     plan_experiment_dataset(501)
