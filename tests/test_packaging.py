@@ -105,6 +105,7 @@ def test_sdist_holds_what_is_checked_in_and_nothing_that_a_run_wrote(sdist: Path
     assert {"pyproject.toml", "LICENSE", "Makefile", "CITATION.cff", "CHANGELOG.md", "docs/development.md"} <= names
     kept = [ROOT / "manifests" / "README.md", *(ROOT / "manifests").glob("*.schema.json")]
     kept += [path for path in (ROOT / "manifests" / "recipes").rglob("*") if path.is_file()]
+    kept = [path for path in kept if "__pycache__" not in path.parts]
     assert {path.relative_to(ROOT).as_posix() for path in kept if path.exists()} <= names
     assert "manifests/scans.csv" not in names
 

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from phantoms import write_balls
+from nnunet_runs import write_dataset
+from phantoms import ball_volume, write_balls
 
 from tumorgen.cli import main
 
@@ -20,7 +22,7 @@ COMMANDS = [
     f"preview {MADE} --count 1 --jobs 1",
     f"replay {MADE}/manifest.csv --output again --jobs 1",
     f"merge {MADE}",
-    f"mix --real {MADE} --synthetic {MADE} --output raw --jobs 1",
+    f"mix --real raw/Dataset003_Liver --synthetic {MADE} --output raw --jobs 1",
     "healthy --images scans/images --masks scans/masks --output raw --jobs 1",
     "trainer-path",
     "robustness --images scans/images --masks scans/masks --output raw --dataset-id 503 --levels size=8 --jobs 1",
@@ -59,6 +61,10 @@ json.dump(ended, sys.stdout)
 def test_every_other_command_runs(tmp_path: Path) -> None:
     assert {line.split()[0] for line in COMMANDS} == set(main.commands) - NEEDS_TORCH
     write_balls(tmp_path / "scans", 2, "ball")
+    volume, liver = ball_volume((4.0, 4.0, 4.0), seed=7)
+    label = liver.astype(np.uint8)
+    label[15:20, 15:20, 15:20] = 2
+    write_dataset(tmp_path / "raw", "Dataset003_Liver", {"real": (volume, label)}, {"liver": 1, "cancer": 2})
     done = subprocess.run(
         [sys.executable, "-c", RUNNER],
         cwd=tmp_path,
