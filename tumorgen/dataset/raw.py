@@ -95,6 +95,28 @@ def find_written_dataset(folder: Path) -> Dataset:
     return dataset
 
 
+def refuse_other_dataset(dataset: Dataset, name: str, besides: str = "") -> None:
+    """Refuse a folder that holds anything but a dataset of this name, as its dataset.json says it.
+
+    Parameters
+    ----------
+    dataset, name
+        The dataset to write, and its name.
+    besides
+        What names of files begin with that do not count; empty: all count.
+
+    Raises
+    ------
+    TumorgenError
+        It holds something else.
+    """
+    about = dataset.folder / "dataset.json"
+    known = about.is_file() and name in about.read_text(encoding="utf-8", errors="replace")
+    there = dataset.folder.iterdir() if dataset.folder.is_dir() else ()
+    if not known and any(not (besides and path.name.startswith(besides)) for path in there):
+        raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
+
+
 def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:
     """`DatasetXXX_Name` under a folder of raw datasets.
 

@@ -15,6 +15,7 @@ from ..dataset import (
     dataset_json,
     describe_groups,
     locked_folder,
+    refuse_other_dataset,
     share_out_folds,
     write_json,
     write_splits,
@@ -95,15 +96,14 @@ def mix_datasets(
     if labels:
         _refuse_labels(parts, labels)
     dataset = Dataset(plain_path(dataset.folder))
-    _refuse_other(dataset)
+    refuse_other_dataset(dataset, NAME, besides=LOCK)
     marks = _marks_of(parts, patients or {})
     cases = tuple(name_cases(parts, group_scans(marks), dataset))
     split = _deal_folds(cases, weights)
     with as_unwritable(dataset.folder), locked_folder(dataset.folder):
         (dataset.folder / MIXTURE).unlink(missing_ok=True)  # no half of a mixture passes for one
-        write_json(
-            _description(()), dataset.folder / "dataset.json"
-        )  # by which the next run knows what is left of this
+        # An empty description first, by which the next run knows what is left of this one.
+        write_json(_description(()), dataset.folder / "dataset.json")
         if dataset.labels.exists():
             remove_folder(dataset.labels)
         if labels:
@@ -176,14 +176,6 @@ def _refuse_labels(parts: Sequence[Part], labels: LabelChoice) -> None:
                 raise TumorgenError(
                     f"--map: label {label} is {here} in {one.folder} and {there} in {other.folder}; map by name"
                 )
-
-
-def _refuse_other(dataset: Dataset) -> None:
-    about = dataset.folder / "dataset.json"
-    known = about.is_file() and NAME in about.read_text(encoding="utf-8", errors="replace")
-    held = dataset.folder.is_dir() and any(not path.name.startswith(LOCK) for path in dataset.folder.iterdir())
-    if held and not known:
-        raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
 
 
 def _marks_of(parts: Sequence[Part], patients: Mapping[str, str]) -> dict[str, set[Mark]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections.abc import Sequence
 
 from ..errors import TumorgenError
 
@@ -35,7 +34,7 @@ def repeat_cases(kinds: Sequence[Sequence[str]], weights: Sequence[float]) -> li
     share = max(len(cases) / weight for cases, weight in given)
     exact = [share * weight for _, weight in given]
     _refuse_long(exact)
-    wanted = next(_near_counts(exact))
+    wanted = _near_counts(exact)
     _refuse_long(wanted)
     return [
         case
@@ -53,11 +52,12 @@ def _refuse_long(numbers: Sequence[float]) -> None:
         )
 
 
-def _near_counts(exact: Sequence[float]) -> Iterator[list[int]]:
-    """Whole numbers in nearly the ratio of some numbers, rising."""
-    for factor in count(1):
-        counts = [round(factor * number) for number in exact]
-        if all(
-            abs(found - factor * number) <= _OFF * factor * number for found, number in zip(counts, exact, strict=True)
-        ):
-            yield counts
+def _near_counts(exact: Sequence[float]) -> list[int]:
+    """The smallest whole numbers that are nearly in the ratio of some numbers, and about as large or larger."""
+    factor = 1
+    while True:
+        wanted = [factor * number for number in exact]
+        counts = [round(number) for number in wanted]
+        if all(abs(found - number) <= _OFF * number for found, number in zip(counts, wanted, strict=True)):
+            return counts
+        factor += 1

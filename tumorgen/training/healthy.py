@@ -14,7 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset import HEALTHY_NAME, Dataset, dataset_json, describe_groups, share_out_folds, write_json, write_splits
+from ..dataset import (
+    HEALTHY_NAME,
+    Dataset,
+    dataset_json,
+    describe_groups,
+    refuse_other_dataset,
+    share_out_folds,
+    write_json,
+    write_splits,
+)
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..imaging import (
     MASK,
@@ -71,7 +80,7 @@ def write_healthy_dataset(
     TumorgenError
         The folder holds another dataset or cannot be written to, or two scans have one name.
     """
-    _refuse_other(dataset)
+    refuse_other_dataset(dataset, HEALTHY_NAME)
     refuse_same_case(sources)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
     chosen, rows = _read_choices(dataset), read_hosts(dataset.folder / HOSTS)
@@ -105,14 +114,6 @@ def _deal_folds(dataset: Dataset, hosts: Sequence[HostRow], patients: Mapping[st
     folds = share_out_folds(group_scans(marks))
     write_splits(dataset, [{"train": train, "val": held_out} for train, held_out in folds])
     return tuple(describe_groups(marks))
-
-
-def _refuse_other(dataset: Dataset) -> None:
-    """A folder that `synth` or somebody else has filled is not ours to add to."""
-    about = dataset.folder / "dataset.json"
-    known = about.is_file() and HEALTHY_NAME in about.read_text(encoding="utf-8", errors="replace")
-    if dataset.folder.is_dir() and any(dataset.folder.iterdir()) and not known:
-        raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
 
 
 def _describe(dataset: Dataset, chosen: Mapping[str, LabelChoice]) -> None:
