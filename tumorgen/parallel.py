@@ -23,6 +23,8 @@ from .interruptions import interruptions_held
 
 ORPHAN_S = 0.2  # how often a worker looks whether the process that it works for is still there
 
+FEWER_JOBS = "what is finished stays: run the same command again with fewer --jobs"  # where a process was killed
+
 T = TypeVar("T")
 R = TypeVar("R")
 Start = Callable[[int], Callable[[int], None]]  # gets the number of steps; returns what gets steps as they are done
@@ -147,6 +149,18 @@ def _attempt_numbered(
     number, case = numbered
     with threadpool_limits(threads):
         return number, attempt(work, case)
+
+
+def refuse_to_go_on(result: object) -> None:
+    """End a run after a failure that all its other cases would share.
+
+    Raises
+    ------
+    TumorgenError
+        The result is such a failure.
+    """
+    if isinstance(result, Failure) and result.ends_run:
+        raise TumorgenError(f"{result.reason}; what is finished stays: the same command does the rest")
 
 
 def run_in_processes(

@@ -6,6 +6,7 @@ look wrong first.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -119,7 +120,11 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
     _, failures = split_failures(map_cases(work, cases, jobs if len(cases) > _FEW else 1, start=start))
     ordered = sorted(rows, key=lambda row: (_ORDER[row.status], row.case))
     shown = [ordered[first : first + PER_PAGE] for first in range(0, len(ordered), PER_PAGE)]
-    pages = [Page(number, len(shown), tuple(some), *_count(rows)) for number, some in enumerate(shown, 1)]
+    counts = Counter(row.status for row in rows)
+    pages = [
+        Page(number, len(shown), tuple(some), len(rows), counts["failed"], counts["check"])
+        for number, some in enumerate(shown, 1)
+    ]
     files = tuple(folder / page.name for page in pages)
     drawn = {row.case for row in todo}
     stale = [page for page in pages if drawn & page.cases or read_shown(folder / page.name) != page.digest]
@@ -127,11 +132,6 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
     for old in {*folder.glob("overview-*.png")} - {*files}:
         old.unlink()
     return LiverPictures(files, len(todo) - len(failures), failures)
-
-
-def _count(rows: Sequence[ScanRow]) -> tuple[int, int, int]:
-    """How many scans there are, how many of them failed, and how many are to check."""
-    return len(rows), *(sum(row.status == status for row in rows) for status in ("failed", "check"))  # type: ignore[return-value]
 
 
 def _save_pages(pages: Sequence[Page], folder: Path, jobs: int) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset import Dataset
-from ..errors import Failure, TumorgenError, as_unwritable
-from ..parallel import run_in_processes, tell_under_way
+from ..errors import TumorgenError, as_unwritable
+from ..parallel import FEWER_JOBS, refuse_to_go_on, run_in_processes, tell_under_way
 from ..tables import Record, append_manifest
 from .batches import Batch
 from .worker import Result, forget_scan, run_batch, run_batch_elsewhere
@@ -60,10 +60,9 @@ def make_samples(
     folder = _make_folders(dataset)
     batches = [replace(batch, dataset=dataset, folders_made=True) for batch in batches]
     work = run_batch if backend is None else run_batch_elsewhere
-    advice = "what is finished stays: run the same command again with fewer --jobs"
     try:
         told = tell_under_way(progress, _count_samples)
-        run = run_in_processes(work, batches, jobs, backend=backend, advice=advice, under_way=told)
+        run = run_in_processes(work, batches, jobs, backend=backend, advice=FEWER_JOBS, under_way=told)
         with closing(run) as done:
             for result, seconds in chain.from_iterable(done):
                 _refuse_vanished(dataset, folder)
@@ -72,8 +71,7 @@ def make_samples(
                 progress(1 if isinstance(result, Record) else result.samples)
                 if watch:
                     watch(result, seconds)
-                if isinstance(result, Failure) and result.ends_run:
-                    raise TumorgenError(f"{result.reason}; what is finished stays: the same command does the rest")
+                refuse_to_go_on(result)
                 yield result
     finally:
         forget_scan()  # of this process, where it was the worker

@@ -19,7 +19,17 @@ from ..dataset import SUMMED, TRAINING, Dataset, find_written_dataset, locked_fo
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..generation import GB, batch_size, cut_samples, free_bytes, group_records
 from ..imaging import PARTIAL, remove_folder, scratch_folder, whole_file
-from ..parallel import Case, Start, count_jobs, map_cases, no_progress, run_in_processes, split_failures
+from ..parallel import (
+    FEWER_JOBS,
+    Case,
+    Start,
+    count_jobs,
+    map_cases,
+    no_progress,
+    refuse_to_go_on,
+    run_in_processes,
+    split_failures,
+)
 from ..tables import SAMPLES, Reading, Record, find_sources, read_manifest
 from ..wording import plural
 from . import nnunet
@@ -41,7 +51,6 @@ from .worker import (
 
 FINGERPRINT, SPLITS, ABOUT = "dataset_fingerprint.json", "splits_final.json", "dataset.json"
 BYTES_A_VOXEL = 1.6  # of a preprocessed case, image and labels; 1.4 were measured of a CT that had been resampled
-_ADVICE = "what is finished stays: run the same command again with fewer --jobs"
 
 R = TypeVar("R", bound=object)
 
@@ -214,12 +223,11 @@ class _Parts:
         progress = self.run.start(step)(sum(len(part.records) for part in parts))
         if not parts:
             return
-        with closing(run_in_processes(work, parts, count_jobs(self.run.jobs), advice=_ADVICE)) as results:
+        with closing(run_in_processes(work, parts, count_jobs(self.run.jobs), advice=FEWER_JOBS)) as results:
             for of_part in results:
                 for result in of_part:
                     progress(result.samples if isinstance(result, Failure) else 1)
-                    if isinstance(result, Failure) and result.ends_run:
-                        raise TumorgenError(f"{result.reason}; what is finished stays: the same command does the rest")
+                    refuse_to_go_on(result)
                     yield result
 
 
