@@ -115,6 +115,14 @@ def test_negative_jobs_count_from_the_cores() -> None:
         count_jobs(0)
 
 
+def test_cores_are_not_counted_where_one_process_has_something_to_do(monkeypatch) -> None:
+    monkeypatch.setattr("joblib.cpu_count", lambda: pytest.fail("has counted"))
+    assert count_jobs(-1, most=1) == count_jobs(8, most=0) == 1
+    assert count_jobs(8, most=2) == 8
+    with pytest.raises(TumorgenError, match="--jobs 0"):
+        count_jobs(0, most=1)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_what_is_under_way_is_told(jobs):
     """Never more than there are processes, and nothing at the end."""

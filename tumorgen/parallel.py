@@ -11,11 +11,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from multiprocessing import resource_tracker
 from typing import Any, Generic, TypeVar
 
-import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from .errors import Failure, TumorgenError
@@ -35,8 +32,11 @@ def no_progress(total: int) -> Callable[[int], None]:  # noqa: ARG001
     return lambda step: None  # noqa: ARG005
 
 
-def count_jobs(jobs: int) -> int:
+def count_jobs(jobs: int, most: int | None = None) -> int:
     """Number of processes; negative numbers count from the cores that this process may use, as in joblib.
+
+    `most` says how many of them have something to do. Where that is one, the cores are not counted: importing what
+    counts them takes longer than a small sample.
 
     Raises
     ------
@@ -45,7 +45,14 @@ def count_jobs(jobs: int) -> int:
     """
     if jobs == 0:
         raise TumorgenError("--jobs 0: give a number of processes, or -1 for all cores")
-    return jobs if jobs > 0 else max(1, joblib.cpu_count() + 1 + jobs)
+    if most is not None and most <= 1:
+        return 1
+    if jobs > 0:
+        return jobs
+    import joblib
+
+    cores: int = joblib.cpu_count()
+    return max(1, cores + 1 + jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +210,20 @@ def run_in_processes(
             yield work(item)
         tell([])
         return
+    yield from _run_with_joblib(work, items, jobs, backend, advice, tell)
+
+
+def _run_with_joblib(
+    work: Callable[[T], R],
+    items: Sequence[T],
+    jobs: int,
+    backend: Any,
+    advice: str,
+    tell: Callable[[Sequence[T]], None],
+) -> Generator[R, None, None]:
+    import joblib  # here, since work that is done in this process does without it, and it takes a tenth of a second
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     here: dict[str, Any] = {"backend": "loky", "initializer": _end_with, "initargs": (os.getpid(),)}
     elsewhere = {"backend": backend, "pre_dispatch": "all"}  # a cluster may grow
     parallel = joblib.Parallel(
@@ -239,6 +260,8 @@ def _unheard() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # which would let it through again, were it begun in the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -16,7 +16,7 @@ from phantoms import ball_volume
 
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation import pool, worker
-from tumorgen.generation.batches import LARGEST_BATCH, Batch, batch_size, cut_samples
+from tumorgen.generation.batches import LARGEST_BATCH, Batch, batch_size, cut_samples, useful_processes
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.worker import prepare_for, run_batch
@@ -165,3 +165,9 @@ def test_thread_pools_are_held_to_one_at_work(scans, tmp_path, monkeypatch) -> N
         run_batch(Batch(sources_of(scans)[0], Dataset(tmp_path), Settings().vessels, variants=(0,)))
     assert found
     assert {pool["num_threads"] for pool in found} == {1}
+
+
+@pytest.mark.parametrize(("counts", "most"), [([], 1), ([0], 1), ([1], 1), ([0, 4], 1), ([5], 5), ([1, 1], 2)])
+def test_few_variants_of_one_scan_are_work_for_one_process(counts: list[int], most: int) -> None:
+    """A second one would import, and prepare the scan, for longer than they take."""
+    assert useful_processes(counts) == most

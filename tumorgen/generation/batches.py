@@ -18,6 +18,7 @@ PREPARATION = 10.0  # samples; what preparing a scan costs, by `make bench`: 0.3
 OVERHEAD = 0.03  # samples; what a batch costs by itself, 5 to 8 ms: sent, answered, its thread pools held to one
 LOSS = 0.1  # of a batch's samples; progress is reported in batches, and a process that is killed loses one
 LARGEST_BATCH = 64  # samples
+FEW = 4  # samples of a scan; they are done before a second process has started and prepared the scan, too
 
 # Scan, settings and seed -> what draws a variant; so that what is measured in a scan for it is measured once.
 Sampler = Callable[[Scan, Settings, int], Callable[[int], Plan]]
@@ -68,6 +69,15 @@ def split_batches(batches: Iterable[Batch], wanted: Mapping[str, Sequence[int]],
     batches = list(batches)
     size = batch_size([len(wanted[batch.source.case]) for batch in batches], jobs)
     return [replace(batch, variants=part) for batch in batches for part in cut_samples(wanted[batch.source.case], size)]
+
+
+def useful_processes(counts: Sequence[int]) -> int:
+    """How many processes have something to do, for scans of which `counts` samples are to be made.
+
+    One, where a second would not have started before the first is done.
+    """
+    total = sum(counts)
+    return 1 if total <= FEW and max(counts, default=0) == total else total
 
 
 def batch_size(counts: Sequence[int], processes: int) -> int:

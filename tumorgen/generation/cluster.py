@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import TumorgenError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 ANSWER_S = 10  # a scheduler that is there answers in less
 
@@ -34,6 +35,8 @@ def connect_cluster(address: str, answer_s: float = ANSWER_S) -> Iterator[Cluste
         The address is malformed, Dask is not installed, no scheduler answers, it has no workers, or they have other
         versions of what renders.
     """
+    import asyncio  # here, since most runs do without a cluster
+
     try:
         from distributed import Client
     except ImportError as error:

@@ -94,7 +94,7 @@ def estimate_run(run: Run) -> Estimate:
         The folder holds another dataset, or one of other settings, versions or another seed; two scans have one name;
         no scan can be used; or nothing can be written where the dataset goes.
     """
-    processes, folder = run.processes, run.dataset.folder
+    processes, folder = run.processes(), run.dataset.folder
     wanted = find_outstanding(run).wanted
     todo = [source for source in run.sources if wanted[source.case]]
     if not todo:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field
@@ -46,7 +47,7 @@ from ..tables import (
     tumors_path,
 )
 from ..wording import plural
-from .batches import Batch, Sampler, ordinary_sampler
+from .batches import Batch, Sampler, ordinary_sampler, useful_processes
 from .cluster import Cluster
 from .log import Log
 from .pool import make_samples
@@ -100,16 +101,15 @@ class Writing:
     check: Start = no_progress
     tell: Tell = tell_nobody
 
-    @property
-    def processes(self) -> int:
-        """Number of processes that do the work.
+    def processes(self, most: int | None = None) -> int:
+        """Number of processes that do the work, where at most some of them (None: all) have something to do.
 
         Raises
         ------
         TumorgenError
             `jobs` is 0.
         """
-        return self.cluster.workers if self.cluster else count_jobs(self.jobs)
+        return self.cluster.workers if self.cluster else count_jobs(self.jobs, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,8 @@ def run_batches(
         The number of processes is 0, the manifest cannot be written, the disk is full, the folder has vanished, or a
         process was killed.
     """
-    processes = writing.processes  # a wrong number is refused before the folder counts as unfinished
+    # A wrong number is refused before the folder counts as unfinished.
+    processes = writing.processes(useful_processes(_samples_of_scans(batches)))
     progress = writing.start(sum(batch.size for batch in batches))
     if not batches:
         hold.unfinished = False
@@ -279,6 +280,13 @@ def run_batches(
     made, failures = split_failures(_synced(results, dataset, manifest or dataset.manifest, hold))
     hold.unfinished = False
     return Outcomes(len(made), failures)
+
+
+def _samples_of_scans(batches: Iterable[Batch]) -> list[int]:
+    samples = Counter[str]()
+    for batch in batches:
+        samples[batch.source.case] += batch.size
+    return list(samples.values())
 
 
 def _synced(

@@ -37,7 +37,7 @@ from ..tables import (
     with_patients,
 )
 from ..wording import plural
-from .batches import Batch, split_batches
+from .batches import Batch, split_batches, useful_processes
 from .log import Log, open_log
 from .run import Run, RunReport, describe_dataset, locked_dataset, refuse_uncopied, rewrite_manifest, run_batches
 from .shards import Division, list_tables, record_division
@@ -64,9 +64,9 @@ def synthesize_dataset(run: Run) -> RunReport:
 
 def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
     """Do a run, its folder locked and its log open."""
-    processes = run.processes
     todo = find_outstanding(run)
-    missing = sum(map(len, todo.wanted.values()))
+    counts = [len(variants) for variants in todo.wanted.values()]
+    missing, processes = sum(counts), run.processes(useful_processes(counts))
     run.tell(f"{plural(len(todo.there), 'sample')} there, {missing} to make, of {plural(len(run.sources), 'scan')}")
     if any(todo.wanted.values()) and not run.shard:
         refuse_uncopied(run.copies)

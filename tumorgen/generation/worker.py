@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import scipy
 from threadpoolctl import threadpool_limits
 
 from .. import __version__
+from ..dataset import versions
 from ..errors import Failure, LeftOutError, TumorgenError
 from ..imaging import ChunkedVolume, Volume, fingerprint_ct
 from ..method import Patch, Plan, Scan, Vessels, least_radius_mm, load_scan, render, render_labelled, sample_name
@@ -142,7 +142,7 @@ class Prepared:
             label_sha256=label_sha256,
             tumorgen_version=__version__,
             numpy_version=np.__version__,
-            scipy_version=scipy.__version__,
+            scipy_version=versions()["scipy"],
             liver_labels=liver_labels,
             real_tumor_labels=real_tumor_labels,
             real_tumor_voxels=self.scan.real_tumor_voxels,

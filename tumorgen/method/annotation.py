@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from .compiled import ndtr
 from .contrast import smooth_noise
 from .operators import Floats
 from .plan import Tumor
@@ -53,7 +53,7 @@ def annotated(soft: Floats, width_mm: float, tumor: Tumor, grid: Grid) -> NDArra
     if tumor.label_jitter_mm:
         depth_mm += tumor.label_jitter_mm * smooth_noise(tumor.shape_seed ^ _HAND, GRAIN_MM, grid)
     # Across an even edge the blurred shape is Phi of the depth.
-    least = special.ndtr(depth_mm / width_mm)
+    least = ndtr(depth_mm / width_mm)
     for axis, parts in enumerate(grid.fine):
         least = least.repeat(parts, axis)
     labelled: NDArray[np.bool_] = soft >= least

@@ -8,7 +8,6 @@ from __future__ import annotations
 import edt
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..labels import TUMOR
 from .plan import Tumor
@@ -20,6 +19,8 @@ class RealTumors:
     """How far each voxel of a scan's liver is from tumours that are really there, in mm, measured once."""
 
     def __init__(self, scan: Scan) -> None:
+        from scipy import ndimage  # here, since few scans have any
+
         there = np.asarray(scan.inside[scan.roi]) == TUMOR
         widened = ndimage.binary_dilation(there, np.ones((3, 3, 3), bool))  # a voxel counts with all of its extent
         self.distance_mm = edt.edt(~widened, anisotropy=scan.geometry.spacing_mm, parallel=1)

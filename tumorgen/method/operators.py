@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from math import exp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy import sparse
 
 from ..imaging import Box, grow
+from .compiled import csr_matvecs
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Floats = NDArray[np.float32]
 
-# Not scipy's public interface: its checks take longer than the product for a small tumour.
-_csr_matvecs: Any = getattr(getattr(sparse, "_sparsetools", None), "csr_matvecs", None)
 _NO_BLUR = 1e-15  # voxels
 ONE = 2**24  # float32 adds up shares of this many parts without rounding
 _CACHED = 2**16  # float32 numbers, half of a small second-level cache
@@ -56,17 +57,20 @@ class Operator:
 
     def __matmul__(self, vectors: NDArray[Any]) -> NDArray[Any]:
         """Apply it to columns (width, n) of its own data type."""
-        if _csr_matvecs is None:
+        multiply = csr_matvecs()  # not scipy's public product, whose checks take longer for a small tumour
+        if multiply is None:
             checked: NDArray[Any] = self.checked() @ vectors
             return checked
         rows, count = self.rows, vectors.shape[1]
         out = np.zeros((rows, count), self.values.dtype)
         matrix = self.starts, self.columns, self.values
-        _csr_matvecs(rows, self.width, count, *matrix, vectors.ravel(), out.ravel())
+        multiply(rows, self.width, count, *matrix, vectors.ravel(), out.ravel())
         return out
 
     def checked(self) -> sparse.csr_array:
         """As a sparse matrix of scipy."""
+        from scipy import sparse
+
         used = slice(self.starts[0], self.starts[-1])
         parts = self.values[used], self.columns[used], self.starts - self.starts[0]
         return sparse.csr_array(parts, shape=self.shape)

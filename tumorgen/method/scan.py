@@ -14,7 +14,6 @@ from typing import Any
 import edt
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..errors import TumorgenError
 from ..imaging import (
@@ -35,6 +34,7 @@ from ..imaging import (
 )
 from ..labels import LIVER
 from .bulk import median_and_robust_sd
+from .compiled import gaussian_filter
 from .settings import Vessels
 from .sites import Sites
 from .tissue import Tissue
@@ -248,7 +248,7 @@ def find_vessels(
     hu: NDArray[Any], liver: NDArray[np.bool_], sigmas: NDArray[np.float64], threshold_hu: float
 ) -> NDArray[np.bool_]:
     """Vessels v: liver voxels of the smoothed scan (Eq. 1; widths in voxels) that are above a threshold (Eq. 2)."""
-    smooth = ndimage.gaussian_filter(hu.astype(np.float32), sigmas, truncate=FILTER_TRUNCATE)
+    smooth = gaussian_filter(hu.astype(np.float32), sigmas.tolist(), FILTER_TRUNCATE)
     found: NDArray[np.bool_] = liver & (smooth > threshold_hu)
     return found
 

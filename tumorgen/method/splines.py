@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from .compiled import spline_coefficients
 from .operators import Operator, as_operator
 
 _MEMORY = 8  # nodes; beyond them a cubic spline has forgotten a value but for 5e-5 of it
@@ -33,7 +33,7 @@ def cubic_weights(positions: NDArray[np.float64], nodes: int) -> NDArray[np.floa
 @lru_cache(maxsize=64)
 def _spline_pieces(nodes: int) -> NDArray[np.float64]:
     """Polynomials in t (4 coefficients, from t^3 to 1) from each node to the next, of the spline of a unit at each."""
-    spline = np.asarray(ndimage.spline_filter1d(np.eye(nodes), order=3, axis=0, mode="mirror"))
+    spline = spline_coefficients(np.eye(nodes))
     spline = np.concatenate([spline[1:2], spline, spline[-2:-1]])  # node -1 is node 1, node n is node n - 2
     around = np.stack([spline[k : k + nodes - 1] for k in range(4)])
     pieces: NDArray[np.float64] = np.einsum("pk,kij->pij", _B_SPLINE, around)

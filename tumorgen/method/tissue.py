@@ -14,10 +14,10 @@ from typing import Any
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..imaging import Box, Triple
 from .bulk import median_and_robust_sd
+from .compiled import gaussian_filter
 from .operators import Floats, Operator, apply_separable, linear_shares, separable_slabs
 
 BACKGROUND_MM = 9.0  # width (sigma) of the mean that is called background
@@ -117,8 +117,7 @@ class Tissue:
 def smooth_hu(hu: NDArray[Any], mu_p: float, spacing_mm: Triple) -> Floats:
     """A scan smoothed so far that vessels stand out of its noise; what is far from mu_p, as air, weighs no more."""
     sigmas = [SMOOTH_MM / s for s in spacing_mm]
-    smooth: Floats = ndimage.gaussian_filter(near_mu_p(hu, mu_p), sigmas, truncate=_TRUNCATE)
-    return smooth
+    return gaussian_filter(near_mu_p(hu, mu_p), sigmas, _TRUNCATE)
 
 
 def near_mu_p(hu: NDArray[Any], mu_p: float) -> Floats:
@@ -132,7 +131,7 @@ def measure_background(hu: NDArray[Any], parenchyma: NDArray[np.bool_], mu_p: fl
     z, y, x = (max(1, round(_CELL_MM / s)) for s in spacing_mm)
     sigmas = [BACKGROUND_MM / (k * s) for k, s in zip((z, y, x), spacing_mm, strict=True)]
     count, total = _sum_cells(hu, parenchyma, mu_p, (z, y, x))
-    weight, above = (ndimage.gaussian_filter(each, sigmas, mode="constant") for each in (count, total))
+    weight, above = (gaussian_filter(each, sigmas, 4.0, beyond_zero=True) for each in (count, total))
     mean = np.divide(above, weight, out=np.zeros_like(above), where=weight > 1e-3)
     return Background((np.rint((mean + mu_p) * _HU_STEPS) / _HU_STEPS).astype(np.float32), (z, y, x))
 
