@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tumorgen.method.patch import Block
-from tumorgen.preprocessing.changes import Change, keeps_outside, laid_over, merge_blocks, narrowed
+from tumorgen.preprocessing.changes import Change, changed_outside, keeps_outside, laid_over, merge_blocks, narrowed
 
 SHAPE = (8, 10, 12)
 
@@ -80,3 +80,25 @@ def test_nnunet_finds_the_same_voxels_outside_exactly_if_it_is_said_to():
         assert said == same
         kept.append(said)
     assert 0 < sum(kept) < len(kept)
+
+
+def test_what_lies_outside_is_found_beside_the_changes_or_said_not_to_be_found_there():
+    """Zeros at random, in hundreds of small variants of a scan some of whose zeros reach far."""
+    from tumorgen.preprocessing.nnunet import find_outside
+
+    rng, told, differing = np.random.default_rng(1), 0, 0
+    for number in range(300):
+        hu = (rng.random((20, 9, 30)) > (0.1, 0.3)[number % 2]).astype(np.int16)
+        new, changes = hu.copy(), []
+        for first in (slice(0, 3), slice(8, 11)):
+            where = (slice(0, 4), slice(2, 5), first)
+            voxels = np.where(rng.random(hu[where].shape) > 0.7, 1 - hu[where], hu[where])
+            new[where] = voxels
+            changes.append(Change(where, voxels, np.zeros(voxels.shape, np.uint8)))
+        before, expected = (np.zeros(hu.shape, bool) if f is None else f for f in (find_outside(hu), find_outside(new)))
+        found = changed_outside(hu, before, changes)
+        if found is not None:
+            assert (found == expected).all()
+            told, differing = told + 1, differing + (expected != before).any()
+    assert 100 < told < 300
+    assert differing > 50

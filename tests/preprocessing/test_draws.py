@@ -38,6 +38,9 @@ def test_intensities_are_those_that_nnunet_draws_and_cutting_down_to_the_foregro
     )
     box = slice(2, 10), slice(4, 15), slice(5, 20)
     ours = draw_intensities(hu[box], label[box], 5000)
-    assert ours.dtype == drawn[0].dtype
+    assert ours.dtype == hu.dtype  # half the memory of nnU-Net's
     assert np.array_equal(ours, drawn[0])
+    as_floats = draw_intensities(hu[box].astype(np.float64), label[box], 5000)
+    assert as_floats.dtype == drawn[0].dtype
+    assert np.array_equal(as_floats, drawn[0])
     assert draw_intensities(hu, np.zeros_like(label), 10).size == 0

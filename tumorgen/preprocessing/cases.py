@@ -5,7 +5,7 @@ Arrays are (z, y, x) in the order of the plans' axes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,15 @@ from .changes import Change, narrowed
 from .resampling import Resampling, find_ranges, reached_labels, resample_labels
 
 NO_DATA = -1  # nnU-Net's label of what lies outside the body
+SAME = 4e-7  # sd; a cell to which its variant adds no more in any voxel stays as it is
 _SLAB = 32  # planes that are resampled together, for the sake of memory
 
 Values = NDArray[np.float32]
 Labels = NDArray[np.int8]
 Normalize = Callable[[NDArray[Any]], Values]
 Laid = tuple[Box, NDArray[Any]]  # a box, and what is in it
+Corner = tuple[int, int, int]
+Cells = Callable[[Box], Iterable[Box]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,35 +180,57 @@ def _count(values: NDArray[Any], limits: NDArray[np.float64], apart: int | None)
     return np.atleast_1d(np.count_nonzero(values == limits.reshape(shape).astype(values.dtype), axis=axes))
 
 
-def resample_values(cropped: Cropped, resampling: Resampling, ranges: Ranges) -> Values:
-    """The whole image, resampled."""
-    result = np.empty(resampling.new, np.float32)
-    for slab in _slabs(resampling.new):
-        result[slab] = resampling.resample(cropped.values, slab, ranges.limits)
-    return result
-
-
 def resample_all_labels(cropped: Cropped, resampling: Resampling) -> Labels:
     """The whole label map, resampled."""
     result = np.empty(resampling.new, np.int8)
-    for slab in _slabs(resampling.new):
+    for z in range(0, resampling.new[0], _SLAB):
+        slab = slice(z, min(z + _SLAB, resampling.new[0])), slice(0, resampling.new[1]), slice(0, resampling.new[2])
         result[slab] = resample_labels(resampling, cropped.labels, slab)
     return result
 
 
-def _slabs(shape: Index) -> list[Box]:
-    return [
-        (slice(z, min(z + _SLAB, shape[0])), slice(0, shape[1]), slice(0, shape[2])) for z in range(0, shape[0], _SLAB)
-    ]
+def changed_values(
+    healthy: tuple[Values, Values], laid: Sequence[Laid], resampling: Resampling, ranges: Ranges, cells: Cells
+) -> list[Laid]:
+    """Cells of the resampled image that change with an image over which `laid` is laid, and what is in them.
+
+    Parameters
+    ----------
+    healthy
+        The image, and what is made of it by resampling without holding it within the ranges.
+    laid
+        Boxes that do not overlap.
+    resampling, ranges
+        How, and within what limits, which are the same with `laid` over the image.
+    cells
+        The cells of a grid of the resampled image that a box lies in.
+    """
+    before, resampled = healthy
+    added = [resampling.spread(new.astype(np.float64) - before[box], box) for box, new in laid]
+    shares: dict[Corner, tuple[Box, list[Laid]]] = {}
+    for box, more in added:
+        for cell in cells(box) if all(shape_of(box)) else ():
+            shares.setdefault((cell[0].start, cell[1].start, cell[2].start), (cell, []))[1].append((box, more))
+    changed = []
+    for cell, parts in shares.values():
+        total = _sum_in(cell, parts)
+        if max(total.max(), -total.min()) > SAME:
+            total += resampled[cell]
+            changed.append((cell, resampling.clip(total, ranges.limits, cell)))
+    return changed
 
 
-def changed_values(values: Values, laid: Sequence[Laid], resampling: Resampling, ranges: Ranges) -> list[Laid]:
-    """Boxes of the resampled image that change with an image over which `laid` has been laid, and what is in them."""
-    boxes = [resampling.reached(box) for box, _ in laid]
-    return [(box, resampling.resample(values, box, ranges.limits)) for box in boxes if all(shape_of(box))]
+def _sum_in(cell: Box, parts: Sequence[Laid]) -> NDArray[np.float64]:
+    """The sum of boxes, in a cell that each of them has a share in."""
+    total = np.zeros(shape_of(cell))
+    for box, values in parts:
+        windows = overlap(cell, box)
+        if windows:
+            total[windows[0]] += values[windows[1]]
+    return total
 
 
 def changed_labels(labels: Labels, laid: Sequence[Laid], resampling: Resampling) -> list[Laid]:
-    """The same of the label map."""
+    """Boxes of the resampled label map that change with one over which `laid` has been laid, and what is in them."""
     boxes = [reached_labels(resampling, box) for box, _ in laid]
     return [(box, resample_labels(resampling, labels, box)) for box in boxes if all(shape_of(box))]

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import Box, bounding_box, grow, hull, overlap, part_of, paste, window
+from ..imaging import Box, bounding_box, grow, hull, overlap, part_of, paste, shape_of, window
 from ..method import Block
+
+_MARGIN = 6  # voxels around a change in which zeros that join are looked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +109,66 @@ def _keeps_outside(hu: NDArray[Any], outside: NDArray[np.bool_] | None, change: 
         for step in (-1, 1):
             _mark_beside(beside, new, inner, axis, step)
     return outside is None or not bool((outside[around] & beside).any())
+
+
+def changed_outside(
+    hu: NDArray[Any], outside: NDArray[np.bool_] | None, changes: Sequence[Change]
+) -> NDArray[np.bool_] | None:
+    """What lies outside the body of a variant, found beside its changes alone; None where that does not tell.
+
+    Zeros that join over faces lie outside together, or none of them does. Where those that join a voxel which has
+    become zero, or has been one, all lie near its change, they are told apart there; all others are what they were.
+    """
+    found = np.zeros(hu.shape, bool) if outside is None else outside.copy()
+    for change in changes:
+        around = margin_of(change, hu.shape)
+        before, after = hu[around] == 0, _laid_in(hu, around, changes) == 0
+        mine = window(around, change.box)
+        seeds = np.zeros(before.shape, bool)
+        seeds[mine] = (before != after)[mine]
+        affected = _joined(before | after, seeds)
+        if (affected & _margin(around, hu.shape, border=False)).any():
+            return None
+        border = _margin(around, hu.shape, border=True)
+        found[around][affected] = _joined(after, after & border)[affected]
+    return found
+
+
+def margin_of(change: Change, shape: Sequence[int]) -> Box:
+    """The box in which zeros are looked at for a change."""
+    z, y, x = shape
+    return grow(change.box, (_MARGIN,) * 3, (z, y, x))
+
+
+def _laid_in(hu: NDArray[Any], box: Box, changes: Sequence[Change]) -> NDArray[Any]:
+    """What is in a box of a variant."""
+    voxels = hu[box].copy()
+    for change in changes:
+        paste(voxels, box, change.hu, change.box)
+    return voxels
+
+
+def _joined(voxels: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The voxels that seeds among them are joined to over faces."""
+    from scipy import ndimage
+
+    if not (voxels & seeds).any():
+        return np.zeros_like(voxels)
+    names, count = ndimage.label(voxels)
+    held = np.zeros(count + 1, bool)
+    held[names[voxels & seeds]] = True
+    joined: NDArray[np.bool_] = held[names]
+    return joined
+
+
+def _margin(box: Box, shape: Sequence[int], *, border: bool) -> NDArray[np.bool_]:
+    """The outermost voxels of a box, on the sides that are the image's border, or on those that are not."""
+    outermost = np.zeros(shape_of(box), bool)
+    for axis, (part, n) in enumerate(zip(box, shape, strict=True)):
+        for index, is_border in ((0, part.start == 0), (-1, part.stop == n)):
+            if is_border == border:
+                outermost[(slice(None),) * axis + (index,)] = True
+    return outermost
 
 
 def _mark_beside(beside: NDArray[np.bool_], new: NDArray[np.bool_], inner: Box, axis: int, step: int) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -93,7 +93,7 @@ class ChunkedArray:
         TumorgenError
             The file cannot be written.
         """
-        changed = {number: self._changed(number, mine) for number, mine in self._touched(laid).items()}
+        changed = {number: self._changed(number, mine) for number, mine in self._by_chunk(laid).items()}
         with whole_file(path, durable=False, parents=False) as partial:
             array = blosc2.empty(
                 (1, *self.shape),
@@ -107,49 +107,56 @@ class ChunkedArray:
             for number, chunk in enumerate(self.chunks):
                 array.schunk.update_chunk(number, changed.get(number, chunk))
 
-    def _touched(self, laid: Iterable[Laid]) -> dict[int, list[Laid]]:
-        """By number of the chunk, the boxes that lie in it."""
-        grid = [-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True)]
-        found: dict[int, list[Laid]] = {}
+    def cells(self, box: Box) -> Iterator[Box]:
+        """The boxes of the blocks that a box lies in; blocks end with their chunk, and with the array."""
+        return (cell for _, _, cell in self._blocks(box))
+
+    def _blocks(self, box: Box) -> Iterator[tuple[int, int, Box]]:
+        """The blocks that a box lies in: number of the chunk, place in it, and box."""
+        chunks = [-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True)]
+        blocks = [-(-c // b) for c, b in zip(self.chunk, self.block, strict=True)]
+        for chunk in _cells(box, self.chunk):
+            start = [i * c for i, c in zip(chunk, self.chunk, strict=True)]
+            ends = [min(a + c, n) for a, c, n in zip(start, self.chunk, self.shape, strict=True)]
+            here = [slice(max(0, s.start - a), min(s.stop, e) - a) for s, a, e in zip(box, start, ends, strict=True)]
+            for block in _cells(here, self.block):
+                corner = [a + i * b for a, i, b in zip(start, block, self.block, strict=True)]
+                z, y, x = (slice(a, min(a + b, e)) for a, b, e in zip(corner, self.block, ends, strict=True))
+                yield int(np.ravel_multi_index(chunk, chunks)), int(np.ravel_multi_index(block, blocks)), (z, y, x)
+
+    def _by_chunk(self, laid: Iterable[Laid]) -> dict[int, list[tuple[int, Box, NDArray[Any]]]]:
+        """By number of the chunk: places of blocks, boxes in these, and what is laid there."""
+        found: dict[int, list[tuple[int, Box, NDArray[Any]]]] = {}
         for box, values in laid:
-            for index in _cells(box, self.chunk):
-                number = int(np.ravel_multi_index(index, grid))
-                found.setdefault(number, []).append((box, values))
+            for number, place, cell in self._blocks(box):
+                windows = overlap(cell, box)
+                if windows:
+                    found.setdefault(number, []).append((place, windows[0], values[windows[1]]))
         return found
 
-    def _changed(self, number: int, laid: Sequence[Laid]) -> bytes:
-        """A chunk with boxes laid over it, compressed."""
-        grid = [-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True)]
-        start = [int(i) * c for i, c in zip(np.unravel_index(number, grid), self.chunk, strict=True)]
-        blocks = [-(-c // b) for c, b in zip(self.chunk, self.block, strict=True)]
+    def _changed(self, number: int, laid: Sequence[tuple[int, Box, NDArray[Any]]]) -> bytes:
+        """A chunk with boxes laid over some of its blocks, compressed."""
         plain = np.frombuffer(blosc2.decompress2(self.chunks[number]), self.dtype)
         content = plain.reshape(-1, *self.block).copy()
         touched = set()
-        for box, values in laid:
-            here = _within(box, start, self.chunk)
-            for index in _cells(here, self.block):
-                place = int(np.ravel_multi_index(index, blocks))
-                corner = [s + int(i) * b for s, i, b in zip(start, index, self.block, strict=True)]
-                cell = _box_at(corner, _clipped(start, self.chunk, corner, self.block))
-                windows = overlap(cell, box)
-                if windows:
-                    content[place][windows[0]] = values[windows[1]]
-                    touched.add(place)
-        return self._compress(number, content, sorted(touched))
+        for place, box, values in laid:
+            if (content[place][box] != values).any():
+                content[place][box] = values
+                touched.add(place)
+        return self._compress(number, content, sorted(touched)) if touched else self.chunks[number]
 
     def _compress(self, number: int, content: NDArray[Any], touched: Sequence[int]) -> bytes:
         """A chunk of blocks, of which some are not those of the healthy case."""
-        wanted = content.tobytes()
-        spliced = _splice(self.chunks[number], self._packed(content[list(touched)].tobytes()), touched)
-        if spliced is not None and blosc2.decompress2(spliced) == wanted:
+        spliced = _splice(self.chunks[number], self._packed(content[list(touched)]), touched)
+        if spliced is not None and np.array_equal(_bytes_of(blosc2.decompress2(spliced)), _bytes_of(content)):
             return spliced
-        return self._packed(wanted)
+        return self._packed(content)
 
-    def _packed(self, content: bytes) -> bytes:
+    def _packed(self, content: NDArray[Any]) -> bytes:
         blocksize = math.prod(self.block) * self.dtype.itemsize
         parameters = self.parameters
         packed: bytes = blosc2.compress2(
-            content,
+            _bytes_of(content),
             typesize=self.dtype.itemsize,
             codec=parameters.codec,
             clevel=parameters.clevel,
@@ -160,6 +167,10 @@ class ChunkedArray:
             nthreads=1,
         )
         return packed
+
+
+def _bytes_of(content: Any) -> NDArray[np.uint8]:
+    return np.frombuffer(content, np.uint8)
 
 
 def _ordered(chunk: bytes) -> bytes:
@@ -191,22 +202,6 @@ def _blocks_of(chunk: bytes) -> list[bytes]:
     return [chunk[start : ends[np.searchsorted(ends, start, side="right")]] for start in starts]
 
 
-def _cells(box: Box, size: Index) -> Iterable[tuple[int, ...]]:
+def _cells(box: Sequence[slice], size: Index) -> Iterable[tuple[int, ...]]:
     """Indices of the cells of a grid that a box lies in."""
     return product(*(range(s.start // n, -(-s.stop // n)) for s, n in zip(box, size, strict=True)))
-
-
-def _within(box: Box, start: Sequence[int], size: Index) -> Box:
-    """The part of a box in a cell, from the corner of the cell."""
-    z, y, x = (slice(max(0, s.start - a), max(0, min(n, s.stop - a))) for s, a, n in zip(box, start, size, strict=True))
-    return z, y, x
-
-
-def _box_at(corner: Sequence[int], size: Sequence[int]) -> Box:
-    z, y, x = (slice(a, a + n) for a, n in zip(corner, size, strict=True))
-    return z, y, x
-
-
-def _clipped(start: Sequence[int], chunk: Index, corner: Sequence[int], block: Index) -> list[int]:
-    """Voxels of a block that are in its chunk: the blocks at its end are filled up."""
-    return [min(b, s + c - k) for s, c, k, b in zip(start, chunk, corner, block, strict=True)]

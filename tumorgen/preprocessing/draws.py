@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,23 @@ _SEED = 1234  # of nnU-Net's generators
 _LEAST, _SHARE = 10000, 0.01  # of a label's voxels nnU-Net draws this many, or this share of them if that is more
 
 
-def draw_intensities(hu: NDArray[Any], label: NDArray[Any], count: int) -> NDArray[np.float32]:
+def draw_intensities(hu: NDArray[Any], label: NDArray[Any], count: int) -> NDArray[Any]:
     """Intensities of voxels of the foreground, drawn with replacement (`collect_foreground_intensities`).
 
-    Image and labels may be cut down to a box that holds the whole foreground.
+    Image and labels may be cut down to a box that holds the whole foreground. Short integers stay what they are.
     """
-    foreground = hu[label > 0].astype(np.float32)
+    foreground = hu[label > 0]
+    if foreground.dtype.itemsize > 2:
+        foreground = foreground.astype(np.float32)
     if not foreground.size:
-        return np.empty(0, np.float32)
-    rng = np.random.RandomState(_SEED)  # nnU-Net's
-    return foreground[rng.randint(0, foreground.size, size=count)]
+        return foreground
+    return foreground[draw_numbers(foreground.size, count)]
+
+
+@lru_cache(maxsize=1)
+def draw_numbers(size: int, count: int) -> NDArray[np.intp]:
+    """Which of so many voxels nnU-Net draws: of variants with as many, the same; kept until `cache_clear`."""
+    return np.random.RandomState(_SEED).randint(0, size, size=count)  # nnU-Net's
 
 
 def draw_places(labels: NDArray[Any], classes: Sequence[int]) -> dict[int, Any]:

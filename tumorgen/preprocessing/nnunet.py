@@ -23,6 +23,7 @@ from .resampling import Resampling, find_ranges, resample_labels
 
 temporary_folder()  # which nnU-Net asks for as it is imported
 try:
+    import torch
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
     from nnunetv2.experiment_planning.experiment_planners.residual_unets import (
         residual_encoder_unet_planners as residual,
@@ -176,11 +177,11 @@ def refuse_other_resampling(resampling: Resampling) -> None:
     rng = np.random.default_rng(0)
     values, labels = rng.standard_normal(old, np.float32), rng.integers(-1, 3, old).astype(np.int8)
     separate = probe.apart is not None
-    whole = (slice(0, new[0]), slice(0, new[1]), slice(0, new[2]))
+    whole = slice(0, new[0]), slice(0, new[1]), slice(0, new[2])
     with redirect_stdout(StringIO()):
         image = resample_data_or_seg(values[None], new, False, probe.apart, 3, separate, order_z=0)[0]
         label = resample_data_or_seg(labels[None].astype(np.float32), new, True, probe.apart, 1, separate, order_z=0)[0]
-    ours = probe.resample(values, whole, find_ranges(values, probe.apart))
+    ours = probe.resample(values, find_ranges(values, probe.apart))
     if np.abs(ours - image).max() > _PROBE_SD or (resample_labels(probe, labels, whole) != label).any():
         raise TumorgenError(
             "this version of nnU-Net resamples otherwise than is known here; preprocess with nnUNetv2_preprocess"
@@ -296,7 +297,9 @@ def plan(
     shutil.copyfile(fingerprint, preprocessed / "dataset_fingerprint.json")
     if before.is_file():
         shutil.copyfile(before, preprocessed / before.name)
-    with _environment({RAW: str(raw.parent), PREPROCESSED: str(preprocessed.parent)}), redirect_stdout(StringIO()):
+    folders = {RAW: str(raw.parent), PREPROCESSED: str(preprocessed.parent)}
+    # The planner counts the feature maps of dozens of networks, and has no use for weights, which it would draw.
+    with _environment(folders), redirect_stdout(StringIO()), torch.device("meta"):
         PLANNERS[plans_name](dataset.name, plans_name=plans_name).plan_experiment()
     return preprocessed / f"{plans_name}.json"
 

@@ -27,8 +27,8 @@ from ..imaging import Box, Index, shape_of
 Floats = NDArray[np.float64]
 
 UNSEEN = 1e-9  # weights below it are not looked at: of float32 values they change no bit but by rounding
-UNCHANGED = 1e-7  # a new voxel on which changed ones weigh less stays; a change of 20 sd is then one of 3e-6 sd
-_TILE = 32  # new voxels along an axis that are worked out together
+UNCHANGED = 1e-7  # sd; what a change adds to new voxels farther away is less
+_TILE = 64  # new voxels along an axis that are worked out together
 
 
 @lru_cache(maxsize=64)
@@ -85,42 +85,62 @@ class Resampling:
         """Old voxels that new ones are, along an axis that is not interpolated."""
         return self.slices if axis == self.apart else np.arange(self.old[axis], dtype=np.intp)
 
-    def reached(self, box: Box) -> Box:
-        """The new voxels that depend on a box of the old image; an empty box where there are none."""
-        return _as_box([self._reached(axis, part) for axis, part in enumerate(box)])
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Axes in the order in which they are interpolated: those that grow least, first."""
+        growth = [new / old for old, new in zip(self.old, self.new, strict=True)]
+        return tuple(sorted(range(3), key=growth.__getitem__))
 
-    def _reached(self, axis: int, part: slice) -> slice:
-        weights = self.weights[axis]
-        if weights is None:
-            taken = self.taken(axis)
-            return _span((taken >= part.start) & (taken < part.stop))
-        return _span(np.abs(weights[:, part]).sum(axis=1) > UNCHANGED)
-
-    def resample(self, values: NDArray[Any], box: Box, ranges: tuple[Floats, Floats]) -> NDArray[np.float32]:
-        """Voxels of a box of the new image.
+    def resample(self, values: NDArray[Any], ranges: tuple[Floats, Floats] | None = None) -> NDArray[np.float32]:
+        """The new image.
 
         Parameters
         ----------
         values
-            The whole old image, float32.
-        box
-            Of the new image.
+            The old image, float32.
         ranges
-            Smallest and largest value that nnU-Net lets the spline have (`find_ranges`).
+            Smallest and largest value that nnU-Net lets the spline have (`find_ranges`); None: it may have any.
+        """
+        result: NDArray[Any] = values
+        if not self.is_none:
+            for axis in self.order:
+                result = self._along(axis, result, np.float32 if axis == self.order[-1] else np.float64)
+        if ranges is not None:
+            result = self.clip(result, ranges)
+        return result.astype(np.float32, copy=False)
+
+    def clip(self, values: NDArray[Any], ranges: tuple[Floats, Floats], box: Box | None = None) -> NDArray[np.float32]:
+        """The new image, or a box of it, with what the spline was beyond the ranges brought back to them."""
+        if self.is_none:
+            return values.astype(np.float32, copy=False)
+        low, high = (self._at(side, box or _whole(self.new)).astype(np.float32) for side in ranges)
+        clipped: NDArray[np.float32] = np.clip(values, low, high, dtype=np.float32, casting="same_kind")
+        return clipped
+
+    def spread(self, change: Floats, box: Box) -> tuple[Box, Floats]:
+        """What a change of a box of the old image adds to the new one, before that is clipped.
+
+        It is a box, which may be empty, and what is added in it; outside, it is at most `UNCHANGED` in any voxel.
         """
         if self.is_none:
-            return values[box].astype(np.float32)
-        result: NDArray[Any] = values
-        offset = [0, 0, 0]
-        for axis in (0, 1, 2):  # the windows of the later axes first, so that nothing is worked out in vain
-            used = self._used(axis, box[axis])
-            result = result[(slice(None),) * axis + (used,)]
-            offset[axis] = used.start
-        for axis in (0, 1, 2):
-            result = self._along(axis, box[axis], result, offset[axis])
-        low, high = (self._at(side, box) for side in ranges)
-        clipped: NDArray[np.float32] = np.clip(result, low, high).astype(np.float32)
-        return clipped
+            return box, change
+        weights = [self._weights_of(axis, part) for axis, part in enumerate(box)]
+        sums = [np.abs(some).sum(axis=1) for some in weights]
+        most = float(np.abs(change).max(initial=0)) * np.prod([some.max(initial=0) for some in sums])
+        spans = [_span(some * most > UNCHANGED * some.max(initial=0)) for some in sums]
+        target = _as_box(spans)
+        if not all(shape_of(target)):
+            return target, np.empty((0, 0, 0))
+        for axis in self.order:
+            change = _product(weights[axis][target[axis]], change, axis)
+        return target, change
+
+    def _weights_of(self, axis: int, part: slice) -> Floats:
+        """Weights of some old voxels along an axis in all new ones."""
+        weights = self.weights[axis]
+        numbers = np.arange(part.start, part.stop)
+        some: Floats = np.equal.outer(self.taken(axis), numbers).astype(float) if weights is None else weights[:, part]
+        return some
 
     def _at(self, side: Floats, box: Box) -> Floats:
         """A limit for each new slice of a box, to be broadcast; where all axes are interpolated there is one."""
@@ -130,29 +150,19 @@ class Resampling:
         shape[self.apart] = -1
         return side[self.slices[box[self.apart]]].reshape(shape)
 
-    def _used(self, axis: int, part: slice) -> slice:
-        """Old voxels along an axis that some new ones depend on."""
+    def _along(self, axis: int, values: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+        """Interpolate along one axis."""
         weights = self.weights[axis]
         if weights is None:
-            taken = self.taken(axis)[part]
-            return slice(int(taken.min()), int(taken.max()) + 1)
-        return _span(np.abs(weights[part]).max(axis=0) > UNSEEN)
-
-    def _along(self, axis: int, part: slice, values: NDArray[Any], first: int) -> NDArray[Any]:
-        """Interpolate along one axis: new voxels `part`, of values whose first is the old voxel `first`."""
-        weights = self.weights[axis]
-        if weights is None:
-            return np.take(values, self.taken(axis)[part] - first, axis=axis)
+            return np.take(values, self.taken(axis), axis=axis).astype(dtype, copy=False)
         shape = list(values.shape)
-        shape[axis] = part.stop - part.start
-        result = np.empty(shape)
-        for start in range(part.start, part.stop, _TILE):
-            tile = slice(start, min(start + _TILE, part.stop))
-            used = self._used(axis, tile)
-            here = slice(used.start - first, used.stop - first)
-            window = values[(slice(None),) * axis + (here,)].astype(np.float64)
-            target = (slice(None),) * axis + (slice(tile.start - part.start, tile.stop - part.start),)
-            result[target] = _product(weights[tile, used], window, axis)
+        shape[axis] = self.new[axis]
+        result = np.empty(shape, dtype)
+        for start in range(0, self.new[axis], _TILE):
+            tile = slice(start, start + _TILE)
+            used = _span(np.abs(weights[tile]).max(axis=0) > UNSEEN)
+            window = values[(slice(None),) * axis + (used,)].astype(np.float64, copy=False)
+            result[(slice(None),) * axis + (tile,)] = _product(weights[tile, used], window, axis)
         return result
 
 
@@ -168,18 +178,18 @@ def resample_labels(resampling: Resampling, labels: NDArray[Any], box: Box) -> N
     if resampling.is_none:
         return labels[box].copy()
     places = [_places(resampling, axis, box[axis]) for axis in range(3)]
+    first = [int(np.floor(place.min())) for place in places]
+    window = labels[tuple(slice(a, int(np.ceil(place.max())) + 1) for a, place in zip(first, places, strict=True))]
+    places = [place - a for place, a in zip(places, first, strict=True)]
     lower = [np.floor(place).astype(np.intp) for place in places]
     upper = [np.ceil(place).astype(np.intp) for place in places]
-    least = most = labels
+    least = most = window
     for axis, (low, high) in enumerate(zip(lower, upper, strict=True)):
         least = np.minimum(np.take(least, low, axis), np.take(least, high, axis))
         most = np.maximum(np.take(most, low, axis), np.take(most, high, axis))
     mixed = np.nonzero(least != most)
     if mixed[0].size:
-        first = [int(low.min()) for low in lower]
-        window = labels[tuple(slice(a, int(high.max()) + 1) for a, high in zip(first, upper, strict=True))]
-        points = [place[index] - a for place, index, a in zip(places, mixed, first, strict=True)]
-        least[mixed] = _largest(window, np.stack(points))
+        least[mixed] = _largest(window, np.stack([place[index] for place, index in zip(places, mixed, strict=True)]))
     return least
 
 
@@ -233,6 +243,11 @@ def _span(where: NDArray[np.bool_]) -> slice:
     """From the first to the last that is true; empty where none is."""
     found = np.flatnonzero(where)
     return slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(0, 0)
+
+
+def _whole(shape: Index) -> Box:
+    z, y, x = (slice(0, n) for n in shape)
+    return z, y, x
 
 
 def _as_box(spans: Sequence[slice]) -> Box:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,15 +30,15 @@ from .cases import (
     Labels,
     Laid,
     Ranges,
+    Values,
     changed_labels,
     changed_values,
     find_crop,
     resample_all_labels,
-    resample_values,
 )
-from .changes import Change, keeps_outside, laid_over, merge_blocks
+from .changes import Change, changed_outside, keeps_outside, laid_over, margin_of, merge_blocks
 from .chunks import ChunkedArray
-from .draws import draw_intensities, draw_places
+from .draws import draw_intensities, draw_numbers, draw_places
 from .resampling import Resampling
 
 SCRATCH = ".tumorgen-"  # what the names of folders of partial files begin with
@@ -84,7 +85,7 @@ class Traits:
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
     relative_size: float
-    intensities: NDArray[np.float32]
+    intensities: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +117,29 @@ class Healthy:
         """What a sample changes."""
         return merge_blocks(self.hu, self.label, render(self.scan, record.plan).blocks)
 
-    def with_changes(self, changes: Sequence[Change]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Image and label of a sample, whole."""
-        hu, label = self.hu.copy(), self.label.copy()
-        for change in changes:
-            hu[change.box], label[change.box] = change.hu, change.label
-        return hu, label
+    @contextmanager
+    def holding(self, changes: Sequence[Change]) -> Iterator[None]:
+        """Be the sample with some changes, for as long as the block lasts."""
+        with (
+            laid_over(self.hu, [(change.box, change.hu) for change in changes]),
+            laid_over(self.label, [(change.box, change.label) for change in changes]),
+        ):
+            yield
+
+    def outside_with(self, changes: Sequence[Change]) -> tuple[NDArray[np.bool_] | None, list[Box]]:
+        """Which voxels lie outside the body of a sample, and boxes that hold all changes of it and of that.
+
+        No boxes where it is the same as in the scan.
+        """
+        if keeps_outside(self.hu, self.outside, changes):
+            return self.outside, []
+        found = changed_outside(self.hu, self.outside, changes)
+        if found is not None:
+            return found, [margin_of(change, self.hu.shape) for change in changes]
+        with self.holding(changes):
+            found = nnunet.find_outside(self.hu)
+        differing = _or_none(found, self.hu) != _or_none(self.outside, self.hu)
+        return found, [bounding_box(differing), *(change.box for change in changes)]
 
 
 _loaded: list[tuple[Any, Healthy]] = []  # at most one: a process that goes on with a scan does not load it again
@@ -149,16 +167,11 @@ def find_traits(part: Part) -> list[Traits | Failure]:
 
 def _find_traits(record: Record, part: Part, healthy: Healthy, foreground: Box) -> Traits:
     changes = healthy.changes(record)
-    outside = healthy.outside
-    if not keeps_outside(healthy.hu, outside, changes):
-        outside = nnunet.find_outside(healthy.with_changes(changes)[0])
+    outside, _ = healthy.outside_with(changes)
     box = foreground
     for change in changes:
         box = hull(box, change.box)
-    with (
-        laid_over(healthy.hu, [(change.box, change.hu) for change in changes]),
-        laid_over(healthy.label, [(change.box, change.label) for change in changes]),
-    ):
+    with healthy.holding(changes):
         intensities = draw_intensities(healthy.hu[box], healthy.label[box], part.draws)
     shape = shape_of(find_crop(outside, healthy.hu.shape))
     spacing = nnunet.read_properties(part.dataset.image(record.plan.sample))["spacing"]
@@ -179,11 +192,24 @@ def preprocess_part(part: Part) -> list[Done | Failure]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampled:
-    """The healthy scan in one configuration: how it is resampled, its labels, and its files, compressed."""
+    """The healthy scan in one configuration.
+
+    Attributes
+    ----------
+    configuration, resampling
+        The configuration, and how the scan is resampled in it.
+    ranges
+        What nnU-Net holds the resampled image within.
+    values, labels
+        Image and labels, resampled; the image is not yet held within its ranges.
+    image_file, label_file
+        Its files, compressed.
+    """
 
     configuration: nnunet.Configuration
     resampling: Resampling
     ranges: Ranges
+    values: Values
     labels: Labels
     image_file: ChunkedArray
     label_file: ChunkedArray
@@ -196,12 +222,13 @@ class Resampled:
         resampling = configuration.resampling(cropped.shape, spacing_mm)
         nnunet.refuse_other_resampling(resampling)
         ranges = Ranges.of(cropped.values, resampling.apart)
-        labels = resample_all_labels(cropped, resampling)
+        labels, values = resample_all_labels(cropped, resampling), resampling.resample(cropped.values)
         with scratch_folder(folder, prefix=SCRATCH) as scratch:
             target = scratch / "healthy"
-            nnunet.save_whole(resample_values(cropped, resampling, ranges), labels, {}, target, configuration.patch)
+            clipped = resampling.clip(values, ranges.limits)
+            nnunet.save_whole(clipped, labels, {}, target, configuration.patch)
             files = ChunkedArray.read(_image_file(target)), ChunkedArray.read(_label_file(target))
-        return cls(configuration, resampling, ranges, labels, *files)
+        return cls(configuration, resampling, ranges, values, labels, *files)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,6 +251,7 @@ def _make_ready(part: Part) -> Ready:
         if made_of == wanted:
             return ready
     _kept.clear()
+    draw_numbers.cache_clear()
     healthy = _load_healthy(part)
     first = next(iter(part.configurations.values()))
     cropped = Cropped.of(healthy.hu, healthy.label, healthy.outside, first.transpose, first.normalize)
@@ -252,14 +280,15 @@ def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
     wanted = [ready.resampled[name] for name in part.wanted[sample]]
     kept = cropped is ready.cropped
     alike = [kept and resampled.ranges.hold(cropped.values, values) for resampled in wanted]
-    with laid_over(cropped.values, values), laid_over(cropped.labels, labels):
+    with laid_over(cropped.labels, labels):
         for resampled, is_alike in zip(wanted, alike, strict=True):
             target = part.folder / resampled.configuration.identifier / sample
             about = {**properties, **_describe_crop(cropped, ready.healthy.hu.shape)}
             if is_alike:
                 _write_changed(cropped, resampled, (values, labels), target, about)
             else:
-                _write_whole(cropped, resampled.configuration, ready.spacing_mm, target, about)
+                with laid_over(cropped.values, values):
+                    _write_whole(cropped, resampled.configuration, ready.spacing_mm, target, about)
     return Done(sample, not all(alike))
 
 
@@ -291,17 +320,16 @@ def _copy_label(label: Path, folder: Path) -> None:
 def _lay(ready: Ready, changes: Sequence[Change]) -> tuple[Cropped, list[Laid], list[Laid]]:
     """What changes lay over the cropped scan; where they alter the crop, another one with nothing laid over it."""
     healthy, cropped = ready.healthy, ready.cropped
-    values = cropped.lay_values(changes)
-    if keeps_outside(healthy.hu, healthy.outside, changes):
-        return cropped, values, cropped.lay_labels(changes, cropped.outside)
-    hu, label = healthy.with_changes(changes)
-    outside = nnunet.find_outside(hu)
-    if find_crop(outside, hu.shape, cropped.transpose) != cropped.crop:
-        return Cropped.of(hu, label, outside, cropped.transpose, cropped.normalize), [], []
-    differing = _or_none(outside, hu) != _or_none(healthy.outside, hu)
-    box = bounding_box(differing)  # outside the body is no data, where it is background
-    there = cropped.crop_outside(outside)
-    return cropped, values, cropped.lay_labels([*changes, Change(box, hu[box], label[box])], there)
+    outside, boxes = healthy.outside_with(changes)
+    if not boxes:
+        return cropped, cropped.lay_values(changes), cropped.lay_labels(changes, cropped.outside)
+    with healthy.holding(changes):
+        hu, label = healthy.hu, healthy.label
+        if find_crop(outside, hu.shape, cropped.transpose) != cropped.crop:
+            return Cropped.of(hu, label, outside, cropped.transpose, cropped.normalize), [], []
+        # What lies outside is no data, where it is background: labels change beside the changes, too.
+        relabelled = [Change(box, hu[box], label[box]) for box in boxes]
+        return cropped, cropped.lay_values(changes), cropped.lay_labels(relabelled, cropped.crop_outside(outside))
 
 
 def _or_none(outside: NDArray[np.bool_] | None, hu: NDArray[Any]) -> NDArray[np.bool_]:
@@ -328,7 +356,7 @@ def _write_whole(
     resampling = configuration.resampling(cropped.shape, spacing_mm)
     ranges = Ranges.of(cropped.values, resampling.apart)
     labels = resample_all_labels(cropped, resampling)
-    values = resample_values(cropped, resampling, ranges)
+    values = resampling.resample(cropped.values, ranges.limits)
     about["class_locations"] = draw_places(labels, nnunet.FOREGROUND)
     with scratch_folder(target.parent, prefix=SCRATCH) as scratch:
         nnunet.save_whole(values, labels, about, scratch / target.name, configuration.patch)
@@ -344,7 +372,9 @@ def _write_changed(
     about: dict[str, Any],
 ) -> None:
     """Write a sample as the healthy case with what changes; its properties last, which say that it is there."""
-    values = changed_values(cropped.values, laid[0], resampled.resampling, resampled.ranges)
+    healthy = cropped.values, resampled.values
+    cells = resampled.image_file.cells
+    values = changed_values(healthy, laid[0], resampled.resampling, resampled.ranges, cells)
     labels = changed_labels(cropped.labels, laid[1], resampled.resampling)
     resampled.image_file.write(_image_file(target), values)
     resampled.label_file.write(_label_file(target), [(box, new.astype(np.int16)) for box, new in labels])
