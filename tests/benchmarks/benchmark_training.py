@@ -17,7 +17,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from statistics import mean
@@ -35,6 +34,7 @@ from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import override
 from tumorgen.parallel import Start, no_progress
 from tumorgen.phantom.folder import write_phantoms
+from tumorgen.preprocessing import nnunet
 from tumorgen.preprocessing.fingerprint import DRAWS
 from tumorgen.preprocessing.run import Preprocessing, PreprocessReport, preprocess_dataset
 from tumorgen.preprocessing.worker import case_files
@@ -47,6 +47,7 @@ LEAST_WHOLE_PATH, LEAST_SPEEDUP, MOST_DISK = 20.0, 1.8, 1.05
 # Two scans of clinical size, brought to the spacing that nnU-Net plans for the livers of the Decathlon (MSD Task03).
 SHAPE, SPACINGS_MM, TARGET_MM = (78, 512, 512), ((1.9, 0.75, 0.75), (1.7, 0.81, 0.81)), (1.0, 0.7676, 0.7676)
 MB = 1e6  # bytes
+PLAN = nnunet.plan
 
 Seconds = tuple[float, float]  # of the processor, and on the wall
 
@@ -102,28 +103,30 @@ def draw(folder: Path, size_class: str, per_scan: int) -> Any:
     return synthesize_dataset(Run(dataset, sources, settings, per_scan=per_scan, jobs=1))
 
 
-class Planned(Exception):  # noqa: N818
-    """Fingerprint and plans are there."""
-
-
-def end_when_planned(step: str) -> Start:
-    if step == "preprocess":
-        raise Planned
-    return no_progress
+def plan_spacing(*arguments: Any) -> Path:
+    """Plans, with the spacing of `TARGET_MM`."""
+    plans: Path = PLAN(*arguments)
+    content = json.loads(plans.read_text(encoding="utf-8"))
+    content["configurations"]["3d_fullres"]["spacing"] = list(TARGET_MM)
+    plans.write_text(json.dumps(content), encoding="utf-8")
+    return plans
 
 
 def preprocess(dataset: Dataset) -> tuple[PreprocessReport, dict[str, Seconds]]:
     """`tumorgen preprocess -c 3d_fullres`: fingerprint and planning, then the cases, in the spacing of `TARGET_MM`."""
-    run, clock = Preprocessing(dataset.folder, ("3d_fullres",), jobs=1), Clock()
-    with contextlib.suppress(Planned):
-        preprocess_dataset(replace(run, start=end_when_planned))
-    planning = clock.seconds()
-    plans = Path(os.environ["nnUNet_preprocessed"]) / dataset.folder.name / "nnUNetPlans.json"
-    content = json.loads(plans.read_text(encoding="utf-8"))
-    content["configurations"]["3d_fullres"]["spacing"] = list(TARGET_MM)
-    plans.write_text(json.dumps(content), encoding="utf-8")
-    report, cases = timed(preprocess_dataset, run)
-    return report, {"cases": cases, "planning": planning, "whole": (planning[0] + cases[0], planning[1] + cases[1])}
+    clock, planned = Clock(), list[Seconds]()
+
+    def start(step: str) -> Start:
+        if step == "preprocess":
+            planned.append(clock.seconds())
+        return no_progress
+
+    nnunet.plan = plan_spacing
+    report = preprocess_dataset(Preprocessing(dataset.folder, ("3d_fullres",), jobs=1, start=start))
+    nnunet.plan = PLAN
+    (planning,), whole = planned, clock.seconds()
+    cases = whole[0] - planning[0], whole[1] - planning[1]
+    return report, {"cases": cases, "planning": planning, "whole": whole}
 
 
 def preprocess_with_nnunet(dataset: Dataset, count: int, sample: Record, folder: Path) -> Seconds:

@@ -292,11 +292,18 @@ def test_nnunet_trains_on_it_unchanged(copied):
     assert len(summary["metric_per_case"]) == len(fold["val"])
 
 
-def test_a_dataset_that_has_grown_is_planned_and_preprocessed_anew(copied):
-    before = plans_of(copied)
+def test_a_dataset_that_has_grown_is_planned_and_preprocessed_anew(copied, monkeypatch):
+    """Each sample is rendered once, for the fingerprint; for its case, what was rendered has been kept."""
+    from tumorgen.preprocessing import worker
+
+    before, rendered = plans_of(copied), []
     draw(copied.root, per_scan=4)
+    render = worker.render
+    monkeypatch.setattr(worker, "render", lambda scan, plan: rendered.append(plan.sample) or render(scan, plan))
     report = copied.preprocess(configurations=("2d",))
     assert report.made == 8
+    assert len(rendered) == len(set(rendered)) == 8
+    assert not [path for path in copied.folder.rglob(".*") if path.is_dir()]
     assert plans_of(copied) != before
     assert len(json.loads((copied.folder / "splits_final.json").read_text())[0]["train"]) == 4
 

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..checksums import sha256_of
-from ..dataset import SUMMED, TRAINING, Dataset, find_written_dataset, locked_folder, read_sums, refuse_other_versions
+from ..dataset import (
+    SUMMED,
+    TRAINING,
+    Dataset,
+    Hold,
+    find_written_dataset,
+    locked_folder,
+    read_sums,
+    refuse_other_versions,
+)
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..generation import GB, batch_size, cut_samples, free_bytes, group_records
 from ..imaging import PARTIAL, remove_folder, scratch_folder, whole_file
@@ -133,26 +142,31 @@ def preprocess_dataset(run: Preprocessing) -> PreprocessReport:
     folder = nnunet.find_plans_folder(dataset.folder.name)
     with locked_folder(folder) as hold:
         _remove_partial_files(folder)
-        state = State.read(folder)
-        manifest = describe_manifest(dataset)
-        parts = _Parts(run, dataset, records, folder)
-        plans = _make_plans(run, parts, state, manifest)
-        configurations = nnunet.read_configurations(plans, run.configurations)
-        notes = _copy_description(dataset, folder, state)
-        if hold.interrupted:
-            _remove_torn_cases(records, configurations, folder, run.jobs)
-        wanted = find_missing(records, configurations, folder, state, manifest)
-        if not run.force:
-            _refuse_full_disk(folder, needed_bytes(records, configurations, wanted))
-        hold.unfinished = True
-        _begin_cases(configurations, folder, state, manifest)
-        done, failures = split_failures(_do_parts(parts, configurations, wanted))
-        _sync_cases(done, configurations, wanted, folder)
-        hold.unfinished = False
-        made = sum(len(wanted[result.sample]) for result in done)
-        whole = sum(result.whole for result in done)
-        names = tuple(configuration.name for configuration in configurations)
-        return PreprocessReport(folder, names, len(records), made, whole, failures, notes)
+        with scratch_folder(folder, prefix=SCRATCH) as kept:
+            return _preprocess(_Parts(run, dataset, records, folder, kept), hold)
+
+
+def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
+    """Do a run, its folder locked."""
+    run, dataset, records, folder = parts.run, parts.dataset, parts.records, parts.folder
+    state, manifest = State.read(folder), describe_manifest(dataset)
+    plans = _make_plans(run, parts, state, manifest)
+    configurations = nnunet.read_configurations(plans, run.configurations)
+    notes = _copy_description(dataset, folder, state)
+    if hold.interrupted:
+        _remove_torn_cases(records, configurations, folder, run.jobs)
+    wanted = find_missing(records, configurations, folder, state, manifest)
+    if not run.force:
+        _refuse_full_disk(folder, needed_bytes(records, configurations, wanted) - parts.kept_bytes)
+    hold.unfinished = True
+    _begin_cases(configurations, folder, state, manifest)
+    done, failures = split_failures(_do_parts(parts, configurations, wanted))
+    _sync_cases(done, configurations, wanted, folder)
+    hold.unfinished = False
+    made = sum(len(wanted[result.sample]) for result in done)
+    whole = sum(result.whole for result in done)
+    names = tuple(configuration.name for configuration in configurations)
+    return PreprocessReport(folder, names, len(records), made, whole, failures, notes)
 
 
 def read_dataset(folder: Path) -> tuple[Dataset, list[Record]]:
@@ -185,12 +199,18 @@ def read_dataset(folder: Path) -> tuple[Dataset, list[Record]]:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The work of a run, cut into parts."""
+    """The work of a run, cut into parts; `kept` is a folder of what is rendered on the way."""
 
     run: Preprocessing
     dataset: Dataset
     records: Sequence[Record]
     folder: Path
+    kept: Path
+
+    @property
+    def kept_bytes(self) -> int:
+        """What that takes on disk; it goes as the cases are made."""
+        return sum(path.stat().st_size for path in self.kept.iterdir())
 
     def cut(
         self,
@@ -213,6 +233,7 @@ class _Parts:
                 wanted or {},
                 by_name,
                 draws,
+                self.kept,
             )
             for group in groups
             for numbers in cut_samples(range(len(group)), size)

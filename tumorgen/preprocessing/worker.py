@@ -61,6 +61,8 @@ class Part:
         By name.
     draws
         Intensities of the foreground that are drawn from each sample, for the fingerprint.
+    kept
+        Folder of what was rendered for the fingerprint and will be wanted for the case; None: it is rendered again.
     """
 
     source: Source
@@ -70,6 +72,7 @@ class Part:
     wanted: Mapping[str, tuple[str, ...]]
     configurations: Mapping[str, nnunet.Configuration]
     draws: int = 0
+    kept: Path | None = None
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -167,6 +170,7 @@ def find_traits(part: Part) -> list[Traits | Failure]:
 
 def _find_traits(record: Record, part: Part, healthy: Healthy, foreground: Box) -> Traits:
     changes = healthy.changes(record)
+    _keep_changes(changes, part, record)
     outside, _ = healthy.outside_with(changes)
     box = foreground
     for change in changes:
@@ -177,6 +181,26 @@ def _find_traits(record: Record, part: Part, healthy: Healthy, foreground: Box) 
     spacing = nnunet.read_properties(part.dataset.image(record.plan.sample))["spacing"]
     relative = float(np.prod(shape) / np.prod(healthy.hu.shape))
     return Traits(record.plan.sample, shape, tuple(map(float, spacing)), relative, intensities)
+
+
+def _keep_changes(changes: Sequence[Change], part: Part, record: Record) -> None:
+    """Keep what was rendered; where there is no room for it, it is rendered again."""
+    if part.kept:
+        path = part.kept / record.plan.sample
+        try:
+            path.write_bytes(pickle.dumps(changes, protocol=pickle.HIGHEST_PROTOCOL))
+        except OSError:
+            path.unlink(missing_ok=True)
+
+
+def _take_changes(part: Part, record: Record, healthy: Healthy) -> list[Change]:
+    """What a sample changes, kept or rendered; what was kept goes."""
+    path = part.kept / record.plan.sample if part.kept else None
+    if path is None or not path.is_file():
+        return healthy.changes(record)
+    changes: list[Change] = pickle.loads(path.read_bytes())  # noqa: S301  # this run wrote it
+    path.unlink()
+    return changes
 
 
 def preprocess_part(part: Part) -> list[Done | Failure]:
@@ -274,7 +298,7 @@ def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
     sample = record.plan.sample
     _refuse_changed(part.dataset, record)
     _copy_label(part.dataset.label(sample), part.folder)
-    changes = ready.healthy.changes(record)
+    changes = _take_changes(part, record, ready.healthy)
     properties = nnunet.read_properties(part.dataset.image(sample))
     cropped, values, labels = _lay(ready, changes)
     wanted = [ready.resampled[name] for name in part.wanted[sample]]
