@@ -7,9 +7,12 @@ import pytest
 from phantoms import ball_volume
 
 from tumorgen.dataset.raw import Dataset
+from tumorgen.generation import worker
 from tumorgen.generation.batches import Batch
 from tumorgen.generation.worker import prepare_for
+from tumorgen.imaging import patched_gzip
 from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.patched_gzip import ChunkedVolume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.recipes import RECIPES, load_recipe
 from tumorgen.method.rendering import render
@@ -32,7 +35,10 @@ def thin(tmp_path_factory):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_kept_scan_renders_like_the_scan(recipe, thin, tmp_path):
+def test_a_kept_scan_renders_like_the_scan(recipe, thin, tmp_path, monkeypatch):
+    """One that is so large that only some of its planes are held."""
+    monkeypatch.setattr(worker, "SMALL_BYTES", 0)
+    worker.forget_scan()
     settings = load_recipe(recipe)
     whole = load_scan(thin.image, thin.mask, settings.vessels)
     kept = prepare_for(Batch(thin, Dataset(tmp_path), settings.vessels, settings, 0)).scan
@@ -42,3 +48,18 @@ def test_a_kept_scan_renders_like_the_scan(recipe, thin, tmp_path):
         for one, other in zip(render(kept, plan).blocks, render(whole, plan).blocks, strict=True):
             np.testing.assert_array_equal(one.image, other.image)
             np.testing.assert_array_equal(one.label, other.label)
+
+
+@pytest.mark.parametrize("small_bytes", [0, worker.SMALL_BYTES])
+def test_a_small_scan_is_held_whole(small_bytes, thin, tmp_path, monkeypatch):
+    """Nothing of it is inflated again; its files are those of any other scan."""
+    monkeypatch.setattr(worker, "SMALL_BYTES", small_bytes)
+    worker.forget_scan()
+    inflated, inflate = [], patched_gzip._inflate
+    monkeypatch.setattr(patched_gzip, "_inflate", lambda chunk: inflated.append(chunk) or inflate(chunk))
+    batch = Batch(thin, Dataset(tmp_path), load_recipe().vessels)
+    prepared, read = prepare_for(batch), load_scan(thin.image, thin.mask, batch.vessels)
+    assert (inflated == []) == bool(small_bytes)
+    assert prepared.image.digest() == ChunkedVolume.from_volume(read.image).digest()
+    np.testing.assert_array_equal(np.asarray(prepared.scan.hu), read.hu)
+    np.testing.assert_array_equal(np.asarray(prepared.scan.inside), read.inside)

@@ -493,6 +493,7 @@ def test_planes_that_are_not_held_are_inflated_again(tmp_path, planes):
     array = rng.integers(-1000, 1000, (12, 50, 60), dtype=np.int16)
     whole = ChunkedVolume.from_volume(Volume(array, Geometry(array.shape, (1.5, 0.75, 0.75))), 4096)
     part = whole.keep_planes(planes)
+    assert part.hashed is whole.hashed  # nothing is hashed twice
     assert part.nbytes - sum(map(len, part.chunks)) == len(part.header) + array[planes].nbytes
     np.testing.assert_array_equal(np.asarray(part), array)
     for box in ((slice(2, 9), slice(5, 17), slice(8, 31)), (slice(4, 6), slice(0, 50), slice(0, 60))):

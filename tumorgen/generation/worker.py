@@ -22,6 +22,7 @@ from ..tables import Files, Record, Source
 from .batches import Batch
 from .memory import keep_memory, release_memory
 
+SMALL_BYTES = 32 << 20  # of a CT that is held whole, since nothing is to be gained by letting go of some planes
 REACH_MM = 25.0  # of tumours beyond the vessels that are looked for around the liver
 
 T = TypeVar("T")
@@ -184,12 +185,15 @@ def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
     fingerprint = fingerprint_ct(scan.image.array)
     release_memory()
     keep_memory()  # from here on, when the large arrays of preparing are gone
-    planes = _planes_at_hand(scan)
-    label = ChunkedVolume.from_volume(Volume(scan.label, scan.geometry)).keep_planes(planes)
+    planes, large = _planes_at_hand(scan), scan.image.array.nbytes > SMALL_BYTES
+    label = ChunkedVolume.from_volume(Volume(scan.label, scan.geometry))
+    label = label.keep_planes(planes) if large else label
     scan = scan.with_voxels(scan.hu, label)
-    image = ChunkedVolume.from_volume(scan.image).keep_planes(slice(0, 0))
-    scan = scan.with_voxels(image, label)  # and with it the whole CT is let go, before planes are made of the chunks
-    image = image.keep_planes(planes)
+    image = ChunkedVolume.from_volume(scan.image)
+    if large:
+        image = image.keep_planes(slice(0, 0))
+        scan = scan.with_voxels(image, label)  # and the whole CT is let go, before planes are made of the chunks
+        image = image.keep_planes(planes)
     return Prepared(scan.with_voxels(image, label), image, label, fingerprint)
 
 

@@ -82,10 +82,12 @@ class ChunkedVolume:
     chunk_bytes: int
     shape: Index
     first: int = 0
-    checksum: int = field(init=False)
-    hashed: tuple[Any, ...] = field(init=False, repr=False)
+    checksum: int = -1
+    hashed: tuple[Any, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        if self.hashed:
+            return  # made of another, with the same chunks
         whole, left = 0, self.size
         for part in self.checksums:
             length = min(left, self.chunk_bytes)

@@ -5,11 +5,11 @@ Arrays and positions are (z, y, x).
 
 from __future__ import annotations
 
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import TUMOR
+from .distances import distance_inside
 from .plan import Tumor
 from .reach import Keep, changed_mm
 from .scan import Scan
@@ -23,7 +23,7 @@ class RealTumors:
 
         there = np.asarray(scan.inside[scan.roi]) == TUMOR
         widened = ndimage.binary_dilation(there, np.ones((3, 3, 3), bool))  # a voxel counts with all of its extent
-        self.distance_mm = edt.edt(~widened, anisotropy=scan.geometry.spacing_mm, parallel=1)
+        self.distance_mm = distance_inside(~widened, scan.geometry.spacing_mm)
         self.spacing_mm, self.first = scan.geometry.spacing_mm, [axis.start for axis in scan.roi]
 
     def apart(self, tumor: Tumor) -> Keep:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import edt
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..imaging import Index, Triple, bounding_box
+from .distances import distance_inside
 from .reach import Keep
 from .scan import Scan
 from .settings import Places
@@ -66,7 +66,7 @@ class Middle:
         ball = self._ball()
         pick = next((one for one in self._allowed(tries, keep) if self._is_inside(one, ball)), None)
         if pick is None:
-            depth = edt.edt(self.liver, anisotropy=self.spacing_mm, black_border=True, parallel=1).ravel()
+            depth = distance_inside(self.liver, self.spacing_mm, edge_ends_it=True).ravel()
             inside = self._allowed(self.voxels[depth[self.voxels] >= self.inside_mm], keep)
             pick = inside[rng.integers(len(inside))] if len(inside) else None
         if pick is None:

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +34,7 @@ from ..imaging import (
 from ..labels import LIVER
 from .bulk import median_and_robust_sd
 from .compiled import gaussian_filter
+from .distances import distance_inside
 from .settings import Vessels
 from .sites import Sites
 from .tissue import Tissue
@@ -264,8 +264,7 @@ def smoothing_sigma(sigma_a: float, geometry: Geometry) -> NDArray[np.float64]:
 
 def estimate_liver_hu(hu: NDArray[Any]) -> tuple[float, float]:
     """Mean of the bulk and robust standard deviation in HU of voxels of liver, its vessels among them."""
-    values = hu.astype(np.float64)
-    median, sd = median_and_robust_sd(values)
+    values, (median, sd) = hu.astype(np.float64), median_and_robust_sd(_exactly(hu))
     return float(without_outliers(values, median, sd).mean()), sd
 
 
@@ -275,9 +274,13 @@ def measure_parenchyma(hu: NDArray[Any]) -> tuple[float, float]:
     Voxels beyond three robust standard deviations are left out: a mask that spills into fat or lung by one voxel
     raises the plain standard deviation by a third, measured on real scans.
     """
-    values = hu.astype(np.float64)
-    kept = without_outliers(values, *median_and_robust_sd(values))
+    kept = without_outliers(hu.astype(np.float64), *median_and_robust_sd(_exactly(hu)))
     return float(kept.mean()), float(kept.std())
+
+
+def _exactly(hu: NDArray[Any]) -> NDArray[Any]:
+    """HU as they are where they are whole numbers, else as float64: what is computed of them does not depend on it."""
+    return hu if hu.dtype.kind in "iu" else hu.astype(np.float64)
 
 
 def without_outliers(hu: NDArray[np.float64], median: float, sd: float) -> NDArray[np.float64]:
@@ -295,7 +298,7 @@ def sort_by_clearance(
     voxels = np.flatnonzero(liver).astype(np.int32)
     if vessels.any():
         box = bounding_box(liver)  # vessels are liver: what is around it plays no part
-        distance = edt.edt(~vessels[box], anisotropy=spacing_mm, parallel=1)[liver[box]]
+        distance = distance_inside(~vessels[box], spacing_mm)[liver[box]]
     else:
         distance = np.full(voxels.size, np.inf, np.float32)
     order = _order_by_falling(distance)

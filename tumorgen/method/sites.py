@@ -9,11 +9,11 @@ import math
 from dataclasses import dataclass
 
 import cc3d
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging import Triple, bounding_box
+from .distances import distance_inside
 
 OUTSIDE, OTHER, PARENCHYMA = range(3)  # what a voxel is: no liver, liver that is no parenchyma, parenchyma
 DEPTH_STEP_MM = 0.1  # depths are told apart by; well below a voxel
@@ -80,8 +80,7 @@ def depth_below_surface(liver: NDArray[np.bool_], spacing_mm: Triple) -> NDArray
 
     What lies beyond the array is outside.
     """
-    depth: NDArray[np.float32] = edt.edt(_filled(liver), anisotropy=spacing_mm, parallel=1)[1:-1, 1:-1, 1:-1]
-    return depth
+    return distance_inside(_filled(liver), spacing_mm)[1:-1, 1:-1, 1:-1]
 
 
 def _filled(liver: NDArray[np.bool_]) -> NDArray[np.bool_]:

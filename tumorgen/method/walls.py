@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 
 import cc3d
-import edt
 import numpy as np
 
 from ..imaging import Box
+from .distances import distance_inside
 from .operators import Floats, Operator, apply_separable, linear_shares
 from .scan import Scan
 
@@ -51,7 +51,7 @@ def freedom_beside_bone(scan: Scan, box: Box, bone_hu: float) -> Floats | None:
     bone = cc3d.dust(bright, threshold=least, connectivity=26)
     if not bone.any():
         return None
-    distance = edt.edt(~bone, anisotropy=[k * s for k, s in zip(steps, spacing, strict=True)], parallel=1)
+    distance = distance_inside(~bone, [k * s for k, s in zip(steps, spacing, strict=True)])
     parts = np.rint((distance - STAYS_MM) * (_STEPS / (FREE_MM - STAYS_MM))).clip(0, _STEPS)
     between = [_between(b, some) for b, some in zip(box, looks, strict=True)]
     return apply_separable(between, (parts / _STEPS).astype(np.float32))
