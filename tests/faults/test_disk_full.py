@@ -163,8 +163,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byt
     """Scans whose variants do not all fit on the small disk, and what a run makes of them elsewhere."""
     root = tmp_path_factory.mktemp("large")
     write_scans(root, (4.0, 4.0, 4.0))
-    work = root / "work"
-    work.mkdir()
+    work = tmp_path_factory.mktemp("work")
     done = start(work, [*given(root), "--output", "out", *MANY, "--jobs", "1"])
     assert done.returncode == 0, done.stderr
     return root, tree(work)

@@ -59,6 +59,12 @@ def made(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def beside_the_scans(made, monkeypatch):
+    """Where one stands, so that a copy of the dataset finds its scans."""
+    monkeypatch.chdir(made)
+
+
 # --- mutations of what is valid --------------------------------------------------------------------------------------
 
 ODD = [

@@ -22,8 +22,8 @@ from interrupting import Steps, answering, interrupt
 
 from tumorgen.dataset.lock import locked_folder
 from tumorgen.dataset.raw import Dataset, write_description, write_json
+from tumorgen.generation.copies import copy_manifest
 from tumorgen.generation.log import open_log
-from tumorgen.generation.run import copy_manifest
 from tumorgen.imaging.files import remove_folder, scratch_folder
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.patched_gzip import ChunkedVolume

@@ -20,7 +20,7 @@ from tumorgen.dataset.folds import splits
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import to_plain
-from tumorgen.generation import run as run_module
+from tumorgen.generation import copies as copies_module
 from tumorgen.generation.run import Run, rewrite_manifest
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
@@ -129,7 +129,7 @@ def test_settings_in_force_are_written(dataset):
 def test_a_manifest_that_is_too_large_is_not_copied_and_it_is_said_where_it_is(scans, tmp_path, monkeypatch):
     folder, copies = tmp_path / "Dataset501_SynthLiver", tmp_path / "manifests"
     make(scans, folder, copies=copies, per_scan=1)
-    monkeypatch.setattr(run_module, "LARGEST_COPY", 1000)
+    monkeypatch.setattr(copies_module, "LARGEST_COPY", 1000)
     (note,) = [note for note in make(scans, folder, copies=copies, per_scan=2).notes if "is not copied" in note]
     assert note.endswith(f"MB and is not copied to {copies}; it is {folder / 'manifest.csv'}")
     assert list(copies.iterdir()) == []  # nor is there one of an earlier state

@@ -32,6 +32,12 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthesize_dataset(run).dataset.folder
 
 
+@pytest.fixture(autouse=True)
+def beside_the_scans(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one stands, so that a copy of the dataset finds its scans."""
+    monkeypatch.chdir(sound.parent)
+
+
 @pytest.fixture
 def copy(sound, tmp_path) -> Path:
     return shutil.copytree(sound, tmp_path / sound.name)

@@ -100,7 +100,7 @@ def test_row_round_trips(data, plan, files, tmp_path_factory):
 def test_cells_are_the_shortest_that_read_back(plan):
     record = Record(plan, (None,) * len(plan.tumors), None)
     floats = {field.name for kind in (Plan, Tumor) for field in declared(kind) if field.kind is float}
-    rows = [(plan, sample_row(record)), *zip(plan.tumors, tumor_rows(record), strict=True)]
+    rows = [(plan, sample_row(record, Path("manifest.csv"))), *zip(plan.tumors, tumor_rows(record), strict=True)]
     for value, row in rows:
         for field in dataclasses.fields(value):
             if field.name in floats:

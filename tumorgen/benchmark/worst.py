@@ -248,7 +248,9 @@ def _plan_scan(share: _Share, aims: Sequence[Aim], settings: Settings, seed: int
     if share.pinned:
         share.pinned.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
     regions = Regions.of(scan) if any(a.dial.dimension == LOCATION for a in aims) else None
-    files = Sources(str(source.image.resolve()), str(source.mask.resolve()), *source.labels.cells, source.trusted_form)
+    files = Sources(
+        str(source.image.absolute()), str(source.mask.absolute()), *source.labels.cells, source.trusted_form
+    )
     records: list[Record | Failure] = []
     for variant, number in enumerate(share.cells):
         try:

@@ -200,12 +200,17 @@ def draw_page(page: Page, strips: Path) -> Figure:
     return figure
 
 
+def _without_file(row: ScanRow) -> str:
+    """A row's reason without the name of its scan, or as earlier versions had it the path."""
+    return row.reason.removeprefix(f"{row.image}: ").removeprefix(f"{Path(row.image).name}: ")
+
+
 def _place_scan(figure: Figure, left: float, top: float, row: ScanRow, strips: Path) -> None:
     axes = place_axes(figure, left, top, _STRIP, _PANEL, row.case)
     axes.set_facecolor("#eceff2")
     axes.set_xticks([])
     axes.set_yticks([])
-    below, strip, reason = top + _PANEL + 0.06, strips / f"{row.case}.png", row.reason.removeprefix(f"{row.image}: ")
+    below, strip, reason = top + _PANEL + 0.06, strips / f"{row.case}.png", _without_file(row)
     write_text(figure, left, below, shorten(row.case, 36), weight="bold", color=_COLORS[row.status])
     if row.status == "failed":
         for number, line in enumerate(wrap(reason, 66)[:_LINES]):

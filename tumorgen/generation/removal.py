@@ -16,8 +16,9 @@ from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
 from ..tables import group_scans, marks_of_entries, read_entries
 from ..wording import few
+from .copies import refuse_uncopied
 from .log import open_log
-from .run import Outcomes, RunReport, describe_dataset, locked_dataset, refuse_uncopied, rewrite_manifest
+from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
 from .shards import read_division
 
 _VAL_PER_SCAN = re.compile(r" --val-per-scan (\d{1,6})$")

@@ -20,12 +20,12 @@ from ..tables import (
     with_patients,
 )
 from .batches import Batch
+from .copies import refuse_uncopied
 from .run import (
     RunReport,
     Writing,
     describe_dataset,
     locked_dataset,
-    refuse_uncopied,
     rewrite_manifest,
     run_batches,
 )

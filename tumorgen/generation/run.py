@@ -6,7 +6,6 @@ order, dataset.json, splits, checksums.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ from ..dataset import (
     write_description,
 )
 from ..errors import Failure, TumorgenError, as_unwritable
-from ..imaging import PARTIAL, refuse_unwritable, remove_folder, whole_file
+from ..imaging import PARTIAL, remove_folder
 from ..method import Settings
 from ..parallel import Start, count_jobs, no_progress, split_failures
 from ..tables import (
@@ -49,12 +48,12 @@ from ..tables import (
 from ..wording import plural
 from .batches import Batch, Sampler, ordinary_sampler, useful_processes
 from .cluster import Cluster
+from .copies import copy_or_note
 from .log import Log
 from .pool import make_samples
 from .shards import Shard, list_tables, remove_finished_shards
 from .worker import Result
 
-LARGEST_COPY = 50_000_000  # bytes of both tables; version control takes no more
 SYNC_EVERY_S = 300.0  # after a crash, what was made since has to be compared with its rows
 Tell = Callable[[str], None]  # gets a few words about what is being done
 
@@ -341,7 +340,7 @@ def describe_dataset(
         write_description(dataset, entries, marks, val_per_scan)
     notes = describe_groups(marks, in_folds=dataset.part == TRAINING)
     if entries and copies is not None:
-        notes += _copy_or_note(dataset, copies)
+        notes += copy_or_note(dataset, copies)
     if not remove_finished_shards(dataset, entries):
         remove_partial_files(dataset)
     if not dataset.folder.is_dir():
@@ -355,40 +354,3 @@ def remove_partial_files(dataset: Dataset) -> None:
         for left in folder.glob(f"{PARTIAL}*"):
             with suppress(TumorgenError):  # others may be removing it, too
                 remove_folder(left)
-
-
-def refuse_uncopied(copies: Path | None) -> None:
-    """Refuse work where the manifest could not be copied in the end.
-
-    Raises
-    ------
-    TumorgenError
-        The folder of the copies cannot be written to.
-    """
-    if copies is not None:
-        refuse_unwritable(copies, "start in another folder: copies of the manifest go there")
-
-
-def _copy_or_note(dataset: Dataset, copies: Path) -> tuple[str, ...]:
-    """Copy the manifest, or say why there is no copy; one of an earlier state then goes, since it no longer holds."""
-    try:
-        with as_unwritable(dataset.manifest):  # where it has vanished meanwhile, the copy is what cannot be written
-            size = sum(table.stat().st_size for table in (dataset.manifest, tumors_path(dataset.manifest)))
-        if size > LARGEST_COPY:
-            copy = copies / f"{dataset.folder.name}.csv"
-            with as_unwritable(copies):
-                for path in (copy, tumors_path(copy)):
-                    path.unlink(missing_ok=True)
-            return (f"the manifest has {size / 1e6:.0f} MB and is not copied to {copies}; it is {dataset.manifest}",)
-        copy_manifest(dataset, copies)
-    except TumorgenError as error:
-        return (f"{error}; the dataset is whole without this copy",)
-    return ()
-
-
-def copy_manifest(dataset: Dataset, folder: Path) -> None:
-    """Copy both tables, named after the dataset, to a folder where users keep them under version control."""
-    copy = folder / f"{dataset.folder.name}.csv"
-    for source, target in ((tumors_path(dataset.manifest), tumors_path(copy)), (dataset.manifest, copy)):
-        with whole_file(target) as partial_file:
-            shutil.copyfile(source, partial_file)

@@ -38,8 +38,9 @@ from ..tables import (
 )
 from ..wording import plural
 from .batches import Batch, split_batches, useful_processes
+from .copies import refuse_uncopied
 from .log import Log, open_log
-from .run import Run, RunReport, describe_dataset, locked_dataset, refuse_uncopied, rewrite_manifest, run_batches
+from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .shards import Division, list_tables, record_division
 from .space import needed_bytes, refuse_full_disk
 

@@ -33,7 +33,7 @@ from ..imaging import (
     write_volume,
 )
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables import SCANS, ScanRow, describe_copies, marks_of_scan, read_scans, record_scan
+from ..tables import SCANS, ScanRow, describe_copies, given_path, marks_of_scan, read_scans, record_scan
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
@@ -92,6 +92,12 @@ class _Scan:
     def names(self) -> tuple[str, ...]:
         """What a reason may name that is this scan's own."""
         return (str(self.image), *([str(self.series.folder)] if self.series else []))
+
+    def without_folders(self, reason: str) -> str:
+        """A reason that names this scan's files and not their folders, as the table of scans has it."""
+        for name in sorted((*self.names, str(self.mask)), key=len, reverse=True):
+            reason = reason.replace(name, Path(name).name)
+        return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,12 +260,12 @@ def mask_scans(
         `load` fails.
     """
     refuse_same_folder(images.values(), output)
-    images = {case: path.absolute() for case, path in images.items()}  # as users know them: links are not followed
+    images = {case: given_path(path) for case, path in images.items()}
+    output = given_path(output)
     series = series or {}
-    images |= {case: output.absolute() / IMAGES / f"{case}.nii.gz" for case in series}
+    images |= {case: output / IMAGES / f"{case}.nii.gz" for case in series}
     scans = [
-        _Scan(c, images[c], output.absolute() / f"{c}.nii.gz", series.get(c), "" if c in series else trust)
-        for c in sorted(images)
+        _Scan(c, images[c], output / f"{c}.nii.gz", series.get(c), "" if c in series else trust) for c in sorted(images)
     ]
     known = {row.case: row for row in read_scans(table)} if table.exists() else {}
     rows = {} if overwrite else {s.case: known[s.case] for s in scans if s.case in known and _is_done(known[s.case], s)}
@@ -345,7 +351,7 @@ def _find_liver(scan: _Scan, segment: Segment) -> ScanRow:
 def _row_and_failure(scan: _Scan, result: ScanRow | Failure) -> tuple[ScanRow, Failure | None]:
     """The row of a scan that was done or could not be, and why there is no liver."""
     if isinstance(result, Failure):
-        reason = result.reason
+        reason = scan.without_folders(result.reason)
         return ScanRow(case=scan.case, image=str(scan.image), status="failed", reason=reason, source=scan.key), result
     if result.status == "failed":
         return result, Failure(scan.case, f"{scan.image}: {result.reason}", about=scan.names)

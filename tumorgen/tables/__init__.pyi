@@ -1,4 +1,4 @@
-from .codec import cells_of, columns_in, parse_row, read_text, rows_of, text_of, write_records, write_table
+from .codec import PACKED, cells_of, columns_in, parse_row, read_text, rows_of, text_of, write_records, write_table
 from .entries import Entry, join_entries, read_entries, sort_entries, with_patients
 from .groups import (
     VOXELS,
@@ -30,11 +30,13 @@ from .manifest import (
     write_manifest,
 )
 from .patients import NameCheck, fit_names, name_after_scans, name_patients, read_patients
+from .scan_paths import given_path
 from .scans import SCANS, ScanRow, read_scans, record_scan
 from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
 
 __all__ = [
     "HOSTS",
+    "PACKED",
     "SAMPLES",
     "SCANS",
     "TUMORS",
@@ -57,6 +59,7 @@ __all__ = [
     "describe_copies",
     "find_sources",
     "fit_names",
+    "given_path",
     "group_copies",
     "group_scans",
     "have_columns_of_today",

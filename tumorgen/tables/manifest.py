@@ -20,7 +20,8 @@ from ..fields import About, columns, required_columns
 from ..imaging import LabelChoice
 from ..interruptions import interruptions_held
 from ..method import Outcome, Plan, Tumor
-from .codec import PACKED, cells_of, parse_row, read_text, rows_of, text_of, write_table
+from .codec import PACKED, Row, cells_of, parse_row, read_text, rows_of, text_of, write_table
+from .scan_paths import PATH_RULE, find_recorded, record_path
 from .scans import Fingerprint, TrustedForm
 
 SAMPLES = "manifest.csv"
@@ -29,8 +30,8 @@ TUMORS = "tumors.csv"
 T = TypeVar("T")
 
 
-SourceImage = Annotated[str, About("file of the healthy scan")]
-SourceMask = Annotated[str, About("file of its liver mask")]
+SourceImage = Annotated[str, About(f"file of the healthy scan, {PATH_RULE}")]
+SourceMask = Annotated[str, About("file of its liver mask, in the same way")]
 LiverLabels = Annotated[
     str,
     About(
@@ -157,6 +158,7 @@ class Record:
 SAMPLE_COLUMNS = (*columns(Plan), *columns(Files))
 DIAL_COLUMNS = columns(Dial)
 TUMOR_COLUMNS = (*columns(TumorKey), *columns(Tumor), *columns(Outcome))
+_PATHS = ("source_image", "source_mask")
 
 
 def tumors_path(manifest: Path) -> Path:
@@ -167,12 +169,12 @@ def tumors_path(manifest: Path) -> Path:
     return manifest.with_name(TUMORS) if manifest.name == SAMPLES else manifest.with_suffix(".tumors.csv")
 
 
-def sample_row(record: Record) -> dict[str, str]:
-    """Cells of a sample's row."""
+def sample_row(record: Record, manifest: Path) -> Row:
+    """Cells of a sample's row in a table of samples."""
     row = {**cells_of(Plan, record.plan), **cells_of(Files, record.files)}
     for known in (record.sources, record.dial):
         row |= cells_of(type(known), known) if known else {}
-    return row
+    return row | {name: record_path(row[name], manifest) for name in _PATHS}
 
 
 def sample_columns(records: Iterable[Record]) -> tuple[str, ...]:
@@ -205,7 +207,8 @@ def write_manifest(records: Iterable[Record], manifest: Path, *, parents: bool =
     ordered = sort_records(records)
     rows = (row for record in ordered for row in tumor_rows(record))
     write_table(tumors_path(manifest), TUMOR_COLUMNS, rows, parents=parents)
-    write_table(manifest, sample_columns(ordered), map(sample_row, ordered), parents=parents)
+    samples = (sample_row(record, manifest) for record in ordered)
+    write_table(manifest, sample_columns(ordered), samples, parents=parents)
 
 
 def append_manifest(record: Record, manifest: Path) -> None:
@@ -220,7 +223,7 @@ def append_manifest(record: Record, manifest: Path) -> None:
     """
     with interruptions_held():
         _append(tumors_path(manifest), TUMOR_COLUMNS, tumor_rows(record))
-        _append(manifest, sample_columns([record]), [sample_row(record)])
+        _append(manifest, sample_columns([record]), [sample_row(record, manifest)])
 
 
 def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
@@ -287,8 +290,15 @@ def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: 
                 f"{where}: tumor is {row['tumor']!r}, not {len(drawn)}; a sample's tumours are numbered from 0 in order"
             )
         drawn.append((parse_row(Tumor, row, where), _parse_optional(Outcome, row, where)))
-    samples = rows_of(manifest, samples_text, needed)  # read again, since rows take more room than records
-    return [_record(row, tumors[row["sample"]], where) for where, row in samples]
+    places: dict[str, str] = {"": ""}
+    records = []
+    for where, row in rows_of(manifest, samples_text, needed):  # read again, since rows take more room than records
+        for cell in (row.get(name, "") for name in _PATHS):
+            if cell not in places:
+                places[cell] = find_recorded(cell, manifest)
+        found = {name: places[row[name]] for name in _PATHS if name in row}
+        records.append(_record(row | found, tumors[row["sample"]], where))
+    return records
 
 
 def _record(row: Mapping[str, str], drawn: Sequence[tuple[Tumor, Outcome | None]], where: str) -> Record:

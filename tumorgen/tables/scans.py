@@ -6,7 +6,7 @@ Its columns are the fields of `ScanRow`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,8 @@ from ..errors import TumorgenError
 from ..fields import FINITE, About, blank_columns, check_domains, required_columns
 from ..imaging import refuse_unsafe_name
 from ..method import size_along, spacing_along
-from .codec import parse_row, read_text, rows_of, write_records
+from .codec import Row, parse_row, read_text, rows_of, write_records
+from .scan_paths import PATH_RULE, find_recorded, record_path
 
 SCANS = Path("manifests") / "scans.csv"
 STATUSES = ("ok", "check", "failed")
@@ -43,8 +44,8 @@ class ScanRow:
     """A scan and its liver. Numbers that are not known, because the scan could not be read, are None."""
 
     case: Annotated[str, About("name of the scan; no two rows share it")]
-    image: Annotated[str, About("file of the CT")]
-    mask: Annotated[str, About("file of its liver mask; empty where there is none")] = ""
+    image: Annotated[str, About(f"file of the CT, {PATH_RULE}")]
+    mask: Annotated[str, About("file of its liver mask, in the same way; empty where there is none")] = ""
     shape_z: Annotated[int | None, size_along("z")] = None
     shape_y: Annotated[int | None, size_along("y")] = None
     shape_x: Annotated[int | None, size_along("x")] = None
@@ -86,7 +87,7 @@ class ScanRow:
 
 
 def read_scans(path: Path = SCANS) -> list[ScanRow]:
-    """Read the table of scans.
+    """Read the table of scans; the paths of files that are found are absolute.
 
     Raises
     ------
@@ -100,7 +101,14 @@ def read_scans(path: Path = SCANS) -> list[ScanRow]:
         )
     blank = blank_columns(ScanRow)
     rows = rows_of(path, read_text(path), required_columns(ScanRow), unique="case", blank=blank)
-    return [parse_row(ScanRow, {**row, "status": row["status"].lower()}, where) for where, row in rows]
+    return [
+        parse_row(ScanRow, {**row, "status": row["status"].lower(), **_find_files(row, path)}, where)
+        for where, row in rows
+    ]
+
+
+def _find_files(row: Row, path: Path) -> Row:
+    return {name: find_recorded(row[name], path) for name in ("image", "mask") if name in row}
 
 
 def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
@@ -111,7 +119,8 @@ def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
     TumorgenError
         The folder cannot be written to.
     """
-    write_records(path, ScanRow, sorted(rows, key=lambda row: row.case))
+    recorded = (replace(row, image=record_path(row.image, path), mask=record_path(row.mask, path)) for row in rows)
+    write_records(path, ScanRow, sorted(recorded, key=lambda row: row.case))
 
 
 def record_scan(row: ScanRow, path: Path = SCANS) -> None:

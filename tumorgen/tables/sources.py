@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
-from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_masks, find_volumes, resolved
+from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_masks, find_volumes
+from ..wording import few
 from .manifest import Record
+from .scan_paths import given_path
 from .scans import ScanRow
 
 
@@ -68,7 +70,7 @@ def match_sources(
     """
     image_files, mask_files = _find_files(images, masks)
     sources = [
-        Source(case, resolved(path), resolved(mask_files[case]), labels, trust)
+        Source(case, given_path(path), given_path(mask_files[case]), labels, trust)
         for case, path in image_files.items()
         if case in mask_files
     ]
@@ -100,20 +102,40 @@ def sources_of_scans(
     Raises
     ------
     TumorgenError
-        No scan has a mask.
+        No scan has a mask, or none is where its row says.
     """
     sources, failures = [], []
     for row in rows:
         if row.status == "failed":
             reason = f"liver-mask found no liver ({row.reason}); no samples of it"
-            failures.append(Failure(row.case, reason, about=(row.image,)))
+            failures.append(Failure(row.case, reason, about=(row.image, Path(row.image).name)))
         else:
             sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, trust or row.trusted_form))
     if not sources:
         raise TumorgenError(
             "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
         )
+    _refuse_all_missing(sources)
     return sources, failures
+
+
+def _refuse_all_missing(sources: Collection[Source]) -> None:
+    """Refuse scans none of which is where a table says: they were moved, or the table was."""
+    if sources and all(_is_missing(source.image) for source in sources):
+        shown = few([str(source.image) for source in sources])
+        raise TumorgenError(
+            f"no scan is where the table says ({shown}); say where they are now with --images and --masks"
+        )
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # no permission, say: reading it says so
+        return False
+    return False
 
 
 def find_sources(
@@ -127,7 +149,7 @@ def find_sources(
     Raises
     ------
     TumorgenError
-        Only one folder is given, or a case has no scan.
+        Only one folder is given, a case has no scan, or no scan is where the records say.
     """
     if (images is None) != (masks is None):
         raise TumorgenError("--images and --masks go together")
@@ -142,9 +164,10 @@ def find_sources(
         if images and masks:
             if case not in image_files or case not in mask_files:
                 raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
-            sources[case] = Source(case, resolved(image_files[case]), resolved(mask_files[case]), labels, place)
+            sources[case] = Source(case, given_path(image_files[case]), given_path(mask_files[case]), labels, place)
         elif known:
             sources[case] = Source(case, Path(known.source_image), Path(known.source_mask), labels, place)
         else:
             raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
+    _refuse_all_missing(sources.values())
     return sources
