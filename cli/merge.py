@@ -31,10 +31,10 @@ def merge(dataset: Path) -> None:
     DATASET is the dataset's folder. Once all shards are finished it holds what one run would have written. Until then
     the command merges what is there, lists what is missing, and exits with 1.
     """
-    from tumorgen.dataset import Dataset
+    from tumorgen.dataset import find_dataset
     from tumorgen.generation import merge_shards
 
-    merged = merge_shards(Dataset(dataset), copies=COPIES)
+    merged = merge_shards(find_dataset(dataset), copies=COPIES)
     missing = {str(shard): len(samples) for shard, samples in merged.missing.items()}
     sum_up(dataset=dataset, samples=len(merged.report.entries), missing=missing)
     click.echo(f"{dataset}: {plural(len(merged.report.entries), 'sample')} in the manifest")

@@ -80,6 +80,11 @@ class Work:
     shard: str | None = option(
         None, "Only the I-th of N shares, for batch schedulers; then `tumorgen merge`.", metavar="I/N"
     )
+    no_raw: bool = option(
+        False,
+        "Keep the rows alone, no images and labels: `tumorgen preprocess` renders from them.",
+        is_flag=True,
+    )
     estimate: bool = option(False, "Only say how long it will take and how much it will write.", is_flag=True)
     log_file: Path | None = option(None, "Append a JSON line per sample to it.", type=FILE)
     force: bool = option(False, FORCE, is_flag=True)
@@ -118,7 +123,8 @@ Examples:
   tumorgen synth --settings settings.toml --seed 7
   tumorgen synth --per-scan 1000 --estimate                # how long, how much?
   tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst
-  tumorgen synth --shard 2/8                               # one of eight jobs; then: tumorgen merge"""
+  tumorgen synth --shard 2/8                               # one of eight jobs; then: tumorgen merge
+  tumorgen synth --per-scan 1000 --no-raw                  # a table; then: tumorgen preprocess"""
 )
 @block("scans", AnyScans)
 @click.option(
@@ -138,7 +144,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
     """
     from tumorgen.generation import Run, parse_shard, replay_manifest, synthesize_dataset
 
-    dataset = new.dataset()
+    dataset = replace(new.dataset(), raw=not work.no_raw)
     with as_usage_error():
         settings = drawing.load()
         shard = parse_shard(work.shard) if work.shard else None
@@ -192,7 +198,7 @@ def _refuse_drawing() -> None:
     context = click.get_current_context()
     names = [field.name for field in fields(Drawing)]
     options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    for name in (*names, "scans", "real_tumors", "scheduler", "shard", "estimate"):
+    for name in (*names, "scans", "real_tumors", "scheduler", "shard", "no_raw", "estimate"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{options[name]} does not go with --from-manifest, whose rows decide that.")
 
@@ -208,6 +214,8 @@ def _print_report(
         f"{report.dataset.folder}{f', shard {shard}' if shard else ''}: {plural(samples, 'sample')}"
         f" with {plural(tumors, 'tumour')}, {made_in(report.made, seconds, samples - report.made)}"
     )
+    if not report.dataset.raw:
+        say_note("images and labels are not kept: `tumorgen preprocess` renders them, `tumorgen replay` makes files")
     for note in report.notes:
         say_note(note)
     short = sum("fewer_placed" in entry.notes.split() for entry in report.entries)

@@ -87,7 +87,7 @@ def verify(dataset: Path, folders: Folders, replays: int, extent: Extent, prepro
     )
     problems = list(verdict.problems)
     if preprocessed:
-        more, cases = _verify_preprocessed(dataset, replays, jobs)
+        more, cases = _verify_preprocessed(dataset, folders, replays, jobs)
         problems += more
         checked += cases
     sum_up(
@@ -106,10 +106,18 @@ def verify(dataset: Path, folders: Folders, replays: int, extent: Extent, prepro
     click.echo(f"{dataset}: sound ({checked})")
 
 
-def _verify_preprocessed(dataset: Path, replays: int, jobs: int) -> tuple[Sequence[Problem], str]:
+def _verify_preprocessed(dataset: Path, folders: Folders, replays: int, jobs: int) -> tuple[Sequence[Problem], str]:
     """Problems of preprocessed cases, and how many were looked at, in words."""
     from tumorgen.preprocessing import verify_preprocessed
 
-    found = verify_preprocessed(dataset, replays=replays, jobs=jobs, start=progress("preprocessed", "case"))
+    found = verify_preprocessed(
+        dataset,
+        images=folders.images,
+        masks=folders.masks,
+        reading=folders.reading,
+        replays=replays,
+        jobs=jobs,
+        start=progress("preprocessed", "case"),
+    )
     sum_up(preprocessed_cases=found.cases, made_again_by_nnunet=found.compared)
     return found.problems, f"; {plural(found.cases, 'preprocessed case')}, {found.compared} made again by nnU-Net"

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from nnunet_runs import narrow_network, train
 from phantoms import ball_volume
 
+from tumorgen.checksums import sha256_of
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
@@ -31,6 +32,7 @@ from tumorgen.method.settings import override
 from tumorgen.preprocessing import run as preprocessing_run
 from tumorgen.preprocessing.run import Preprocessing, preprocess_dataset
 from tumorgen.preprocessing.worker import case_files
+from tumorgen.tables.manifest import read_manifest
 from tumorgen.tables.sources import match_sources
 
 NAME = "Dataset501_Balls"
@@ -72,9 +74,9 @@ def write_raw(root: Path, spacings) -> Dataset:
     return draw(root)
 
 
-def draw(root: Path, per_scan: int = 3) -> Dataset:
-    sources, _ = match_sources(root / "images", root / "masks")
-    dataset = Dataset(root / "raw" / NAME)
+def draw(root: Path, per_scan: int = 3, scans: Path | None = None, *, raw: bool = True) -> Dataset:
+    sources, _ = match_sources((scans or root) / "images", (scans or root) / "masks")
+    dataset = Dataset(root / "raw" / NAME, raw=raw)
     settings = override(load_recipe("turing"), sizes="small,medium,large")
     synthesize_dataset(Run(dataset, sources, settings, per_scan=per_scan, jobs=1))
     return dataset
@@ -544,3 +546,83 @@ def test_what_a_machine_that_went_down_has_torn_is_made_again(copied):
     assert copied.preprocess(configurations=("2d",)).made == 2
     assert_equal_to_nnunet(copied, "2d")
     assert not (copied.folder / ".lock").exists()
+
+
+@pytest.fixture(scope="module")
+def bare(ordinary, nnunet, tmp_path_factory):
+    """The ordinary dataset, of which the rows alone are kept, preprocessed."""
+    root = tmp_path_factory.mktemp("bare")
+    made = Made(draw(root, scans=ordinary.root, raw=False), root)
+    use(nnunet, root)
+    report = made.preprocess()
+    use(nnunet, ordinary.root)
+    assert (report.made, report.failures) == (12, ())
+    return made
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_without_raw_files_the_same_is_preprocessed_byte_for_byte(ordinary, bare):
+    assert sorted(path.name for path in bare.dataset.folder.iterdir()) == sorted(
+        path.name for path in ordinary.dataset.folder.iterdir() if path.is_file()
+    )
+    for table in ("manifest.csv", "tumors.csv", "dataset.json", "splits_final.json"):
+        assert (bare.dataset.folder / table).read_bytes() == (ordinary.dataset.folder / table).read_bytes()
+    ours, theirs = contents(bare.folder), contents(ordinary.folder)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+@pytest.fixture
+def bare_copy(bare, ordinary, nnunet, tmp_path):
+    yield copy_of(bare, tmp_path, nnunet)
+    use(nnunet, ordinary.root)
+
+
+def test_without_raw_files_rows_are_proved_continued_removed_and_replayed(ordinary, bare_copy, tmp_path, monkeypatch):
+    proved = verify(bare_copy, "--replays", 1)
+    assert proved.exit_code == 0, proved.output
+    assert "6 samples of 2 scans, 1 rendered again; 12 preprocessed cases, 2 made again by nnU-Net" in proved.stdout
+    replay = ["replay", str(bare_copy.dataset.manifest), "--output", str(tmp_path / "replayed"), "--jobs", "1"]
+    assert CliRunner().invoke(main, replay).exit_code == 0
+    for folder in ("imagesTr", "labelsTr"):
+        assert contents(tmp_path / "replayed" / folder) == contents(ordinary.dataset.folder / folder)
+    scans = ["--images", str(ordinary.root / "images"), "--masks", str(ordinary.root / "masks")]
+    new = ["--output", str(bare_copy.root / "raw"), "--name", "Balls", "--recipe", "turing", "--no-raw", "--jobs", "1"]
+    more = ["synth", *scans, *new, "--sizes", "small,medium,large", "--per-scan", "4"]
+    estimated = CliRunner().invoke(main, [*more, "--estimate"])
+    assert re.search(r"^total +2 +0\.00$", estimated.stdout, re.MULTILINE), estimated.output
+    monkeypatch.chdir(tmp_path)
+    continued = CliRunner().invoke(main, more)
+    assert re.search(r"8 samples with \d+ tumours, 2 made in", continued.stdout), continued.output
+    assert "images and labels are not kept" in continued.stdout
+    assert "next:\n  tumorgen verify" in continued.stdout
+    removed = CliRunner().invoke(main, ["remove", str(bare_copy.dataset.folder), "--case", "scan_0"])
+    assert removed.exit_code == 0, removed.output
+    assert sorted(path.name for path in (bare_copy.dataset.folder).iterdir() if path.is_dir()) == []
+    proved = CliRunner().invoke(main, ["verify", str(bare_copy.dataset.folder), "--replays", "-1", "--jobs", "1"])
+    assert "sound (4 samples of 1 scan, 4 rendered again)" in proved.stdout, proved.output
+
+
+def test_rows_that_were_changed_are_no_cases_and_what_needs_files_says_so(bare_copy, ordinary, tmp_path):
+    folder = bare_copy.dataset.folder
+    told = command("-d", 501, "-c", "2d", "--estimate", "--jobs", 1)  # in a folder of its own
+    assert "every case is there already" in told.stdout, told.output
+    with pytest.raises(TumorgenError, match="was begun with --no-raw; give it again"):
+        draw(bare_copy.root, scans=ordinary.root)
+    for words in (["preview", str(folder)], ["replay", str(ordinary.dataset.manifest), "--output", str(folder)]):
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 1
+        assert "was made with --no-raw and keeps no images and labels; `tumorgen replay" in done.output
+    manifest, sums = bare_copy.dataset.manifest, folder / "SHA256SUMS"
+    before = sha256_of(manifest)
+    label = next(record.files.label_sha256 for record in read_manifest(manifest))
+    manifest.write_text(manifest.read_text().replace(label, "0" * 64))
+    sums.write_text(sums.read_text().replace(before, sha256_of(manifest)))
+    proved = CliRunner().invoke(main, ["verify", str(folder), "--replays", "-1", "--jobs", "1"])
+    assert "scan_0_v0000: rendered again, its files would have other checksums than its rows say" in proved.stderr
+    report = bare_copy.preprocess(configurations=("2d",))
+    assert report.made == 5
+    assert report.failures[0].reason.startswith("scan_0_v0000: rendered again, it is not what its row")

@@ -113,7 +113,9 @@ def _remove_torn(dataset: Dataset, entries: Sequence[Entry]) -> tuple[int, list[
 
 
 def select_complete(dataset: Dataset, entries: Iterable[Entry]) -> list[Entry]:
-    """Entries of samples whose image and label are there."""
+    """Entries of samples whose image and label are there, or whose rows are, where no more is kept."""
+    if not dataset.raw:
+        return [entry for entry in entries if entry.is_written]
     images, labels = map(_list_files, (dataset.images, dataset.labels))  # much quicker than asking for each
     return [
         entry

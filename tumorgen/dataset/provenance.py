@@ -21,7 +21,7 @@ from ..errors import TumorgenError
 from ..fields import from_plain, to_plain
 from ..method import RECIPES, Settings, load_settings, nearest_recipe
 from ..tables import SAMPLES, Entry, Record
-from .raw import BENCHMARK, PROVENANCE, Dataset, write_json
+from .raw import BENCHMARK, PROVENANCE, RAW, Dataset, write_json
 
 LIBRARIES = ("numpy", "scipy", "SimpleITK", "isal", "edt", "connected-components-3d")
 IN_ROWS = ("tumorgen", "numpy", "scipy")  # whose versions stand in every row
@@ -94,6 +94,7 @@ def begin_provenance(dataset: Dataset, settings: Settings, seed: int, per_scan: 
         "command": _command(dataset, nearest_recipe(settings), seed, per_scan, val_per_scan),
         "seed": seed,
         "settings": to_plain(settings),
+        **({} if dataset.raw else {RAW: False}),
     }
     write_json(value, provenance_path(dataset))
 

@@ -24,6 +24,7 @@ from .folds import Split, splits
 HEALTHY_NAME = "Healthy livers (tumorgen)"  # in the dataset.json of healthy scans
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"
+RAW = "raw"  # in the provenance, false: no images and labels are kept
 IMAGE_ENDING, LABEL_ENDING = "_0000.nii.gz", ".nii.gz"  # `_0000` is nnU-Net's number of the channel
 OVERVIEW = "overview.png"  # of the pictures that show samples, the one that shows several
 SUMMED = (BENCHMARK, "dataset.json", SAMPLES, PROVENANCE, "settings.toml", "splits_final.json", TUMORS)
@@ -31,10 +32,21 @@ SUMMED = (BENCHMARK, "dataset.json", SAMPLES, PROVENANCE, "settings.toml", "spli
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Paths of a dataset folder; `part` says whether its cases are for training or a test set."""
+    """Paths of a dataset folder.
+
+    Attributes
+    ----------
+    folder
+        The folder.
+    part
+        Whether its cases are for training or a test set.
+    raw
+        Whether it keeps images and labels, or only the rows that they are rendered from.
+    """
 
     folder: Path
     part: str = TRAINING
+    raw: bool = True
 
     @property
     def manifest(self) -> Path:
@@ -77,8 +89,32 @@ class Dataset:
 
 def find_dataset(folder: Path) -> Dataset:
     """The dataset in a folder: a test set where it has images for that and none for training."""
-    test, training = (Dataset(folder, part) for part in (TEST, TRAINING))
+    test, training = Dataset(folder, TEST), Dataset(folder, raw=keeps_raw(folder))
     return test if test.images.is_dir() and not training.images.exists() else training
+
+
+def keeps_raw(folder: Path) -> bool:
+    """Whether a dataset keeps images and labels: its provenance says where it does not."""
+    try:
+        found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True
+    return not (isinstance(found, dict) and found.get(RAW) is False)
+
+
+def refuse_without_raw(folder: Path) -> None:
+    """Refuse a dataset that keeps no images and labels.
+
+    Raises
+    ------
+    TumorgenError
+        It says how to make them.
+    """
+    if not keeps_raw(folder):
+        raise TumorgenError(
+            f"{folder}: was made with --no-raw and keeps no images and labels; `tumorgen replay {folder / SAMPLES}"
+            " --output FOLDER` makes them"
+        )
 
 
 def find_written_dataset(folder: Path) -> Dataset:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset import OVERVIEW, Dataset, find_written_dataset
+from ..dataset import OVERVIEW, Dataset, find_written_dataset, refuse_without_raw
 from ..errors import Failure, TumorgenError
 from ..imaging import Volume, bounding_box, read_mask, read_volume, refuse_unwritable, safe_name
 from ..labels import LIVER
@@ -77,6 +77,7 @@ def preview_dataset(
         be used.
     """
     dataset = find_written_dataset(folder)
+    refuse_without_raw(dataset.folder)
     output = (output or dataset.pictures).absolute()
     _refuse_training_folders(output, dataset)
     find = partial(find_sources, images=images, masks=masks, reading=reading)

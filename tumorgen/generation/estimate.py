@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
 from threadpoolctl import threadpool_limits
 
-from ..dataset import Dataset
 from ..errors import TumorgenError
 from ..imaging import scratch_folder
 from ..method import draw_variant, least_radius_mm, render_labelled, variant_class
@@ -134,7 +133,7 @@ def _first_usable(sources: Sequence[Source], folder: Path, run: Run) -> tuple[Ba
     """A batch of the first source that can be prepared, its scan, and the seconds that took."""
     reasons = []
     for source in sources:
-        batch = Batch(source, Dataset(folder), run.settings.vessels, run.settings, run.seed)
+        batch = Batch(source, replace(run.dataset, folder=folder), run.settings.vessels, run.settings, run.seed)
         began = time.perf_counter()
         try:
             prepared = prepare_for(batch)
@@ -175,4 +174,4 @@ def _make(prepared: Prepared, batch: Batch, first: int) -> tuple[float, int]:
         prepared.write(*render_labelled(prepared.scan, plan), batch)
         seconds.append(time.perf_counter() - began)
     files = batch.dataset.image(typical.sample), batch.dataset.label(typical.sample)
-    return min(seconds), sum(file.stat().st_size for file in files)
+    return min(seconds), sum(file.stat().st_size for file in files if batch.dataset.raw)

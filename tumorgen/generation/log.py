@@ -50,7 +50,8 @@ class Log:
             return
         name = result.plan.sample
         try:
-            size = sum(path.stat().st_size for path in (dataset.image(name), dataset.label(name)))
+            files = (dataset.image(name), dataset.label(name)) if dataset.raw else ()
+            size = sum(path.stat().st_size for path in files)
         except OSError as error:
             raise TumorgenError(f"{dataset.folder}: has vanished during the run; nothing more is written") from error
         self.add(sample=name, seconds=round(seconds, 3), bytes=size, status="made", reason="")

@@ -84,7 +84,7 @@ def _count_samples(batches: Sequence[Batch]) -> int:
 def _make_folders(dataset: Dataset) -> os.stat_result:
     """Make the folders of a dataset's files; workers make none, so that a dataset that vanishes stays away."""
     with as_unwritable(dataset.folder):
-        for folder in (dataset.images, dataset.labels):
+        for folder in (dataset.images, dataset.labels) if dataset.raw else ():
             folder.mkdir(exist_ok=True)
         return dataset.folder.stat()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
-from ..dataset import LOCK, TEST, Dataset, refuse_other_versions, select_complete
+from ..dataset import LOCK, TEST, Dataset, refuse_other_versions, refuse_without_raw, select_complete
 from ..errors import TumorgenError
 from ..method import Plan, Vessels
 from ..tables import (
@@ -166,6 +166,7 @@ def _find_missing(
         The folder holds something else, or a sample of the same name that was drawn otherwise, or what other
         versions have made.
     """
+    refuse_without_raw(dataset.folder)
     begun = dataset.manifest.exists() or interrupted
     found = list(dataset.folder.iterdir()) if dataset.folder.is_dir() else []
     if not begun and any(not path.name.startswith(LOCK) for path in found):

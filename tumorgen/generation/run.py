@@ -219,6 +219,8 @@ def repair_after_crash(
     TumorgenError
         A table is malformed, or the disk does not take the files.
     """
+    if not dataset.raw:
+        return  # a row is on disk when it counts
     digests = hold.synced | digests_of_ended_runs(dataset)
     doubtful = [entry for table in tables for entry in read_entries(table)[count_synced(table, digests) :]]
     torn = set(remove_torn_samples(dataset, doubtful, jobs=count_jobs(jobs), start=start))
@@ -302,7 +304,7 @@ def _synced(
             yield result
             continue
         yield result.plan.sample
-        fresh.append(result.plan.sample)
+        fresh += [result.plan.sample] if dataset.raw else []
         if clock() >= due:
             sync_samples(dataset, fresh)
             hold.note_synced(sha256_of(table))

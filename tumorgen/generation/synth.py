@@ -15,9 +15,12 @@ from ..dataset import (
     LOCK,
     TEST,
     TRAINING,
+    Dataset,
     Hold,
     begin_provenance,
     has_settled_tables,
+    keeps_raw,
+    provenance_path,
     refuse_other_versions,
     select_complete,
     versions,
@@ -71,7 +74,7 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
     run.tell(f"{plural(len(todo.there), 'sample')} there, {missing} to make, of {plural(len(run.sources), 'scan')}")
     if any(todo.wanted.values()) and not run.shard:
         refuse_uncopied(run.copies)
-    if not run.force:
+    if not run.force and run.dataset.raw:
         refuse_full_disk(run.dataset.folder, needed_bytes(run.sources, todo.wanted))
     _begin_dataset(run)
     manifest = _begin_manifest(run, todo)
@@ -142,6 +145,7 @@ def read_existing(run: Run) -> tuple[list[Entry], bool]:
         raise TumorgenError(
             f"{dataset.folder}: training cases and a test set do not go together; choose another --dataset-id"
         )
+    _refuse_other_keeping(dataset)
     if dataset.settings.exists():  # asked after the folder was listed, since other shards may be beginning
         refuse_other_versions(dataset)
         _refuse_other_settings(run)
@@ -160,6 +164,13 @@ def read_existing(run: Run) -> tuple[list[Entry], bool]:
                 " or choose another --dataset-id or --output"
             )
     return entries, settled and len(entries) == len(rows)
+
+
+def _refuse_other_keeping(dataset: Dataset) -> None:
+    """A dataset keeps all images and labels, or none."""
+    if provenance_path(dataset).exists() and keeps_raw(dataset.folder) != dataset.raw:
+        begun, remedy = ("without", "leave it out") if not dataset.raw else ("with", "give it again")
+        raise TumorgenError(f"{dataset.folder}: was begun {begun} --no-raw; {remedy}, or choose another --dataset-id")
 
 
 def _refuse_other_settings(run: Run) -> None:

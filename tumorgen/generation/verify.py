@@ -292,7 +292,8 @@ def _recorded_versions(dataset: Dataset) -> dict[str, Any]:
 
 def _check_strangers(dataset: Dataset, entries: Sequence[Entry]) -> Iterator[Problem]:
     """Nothing is in the dataset's folder but what runs write there, and the pictures of `preview`."""
-    known = {*SUMMED, dataset.sums.name, dataset.images.name, dataset.labels.name, "preview"}
+    folders = {dataset.images.name, dataset.labels.name} if dataset.raw else set[str]()
+    known = {*SUMMED, dataset.sums.name, *folders, "preview"}
     for name in sorted({path.name for path in dataset.folder.iterdir()} - known):
         if name.startswith(LOCK):
             yield Problem(name, "a run is writing here, or one was killed: run its command again")
@@ -322,8 +323,12 @@ def _check_layout(dataset: Dataset, entries: Sequence[Entry]) -> Iterator[Proble
     """Files that are missing or do not belong, and what dataset.json says."""
     yield from _check_strangers(dataset, entries)
     for folder, expected in (
-        (dataset.images, {dataset.image(entry.sample).name for entry in entries}),
-        (dataset.labels, {dataset.label(entry.sample).name for entry in entries}),
+        (
+            (dataset.images, {dataset.image(entry.sample).name for entry in entries}),
+            (dataset.labels, {dataset.label(entry.sample).name for entry in entries}),
+        )
+        if dataset.raw
+        else ()
     ):
         present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         for name in sorted(expected - present):
@@ -399,6 +404,9 @@ def _verify_sample(
         yield Problem(plan.sample, "its rows do not say what came out; was the manifest edited? replay it")
         return
     yield from _check_names(dataset, plan.sample, files)
+    if not dataset.raw:
+        yield from _check_rows(dataset, record, scan, _describe_versions(record, then), deflated)
+        return
     if deflated and _is_made_again(dataset, record, scan, deflated):
         return
     image = _load(dataset.image(plan.sample), files.image_sha256, scan)
@@ -415,17 +423,33 @@ def _verify_sample(
         yield from _check_unchanged(image, label)
 
 
+def _check_rows(
+    dataset: Dataset, record: Record, scan: Scan, versions: str, deflated: _Deflated | None
+) -> Iterator[Problem]:
+    """Of a sample that has no files: rendered again, it measures what its rows say, and its files would be theirs."""
+    if deflated is None or _is_made_again(dataset, record, scan, deflated):
+        return
+    try:
+        patch = render(scan, record.plan)
+    except TumorgenError as error:
+        yield Problem(record.plan.sample, f"its rows cannot be rendered: {error}")
+        return
+    yield from _check_outcomes(record, patch, versions)
+    why = f"{VERSIONS}: {versions}" if versions else "the versions are the same: its rows were changed"
+    yield Problem(record.plan.sample, f"rendered again, its files would have other checksums than its rows say; {why}")
+
+
 def _is_made_again(dataset: Dataset, record: Record, scan: Scan, deflated: _Deflated) -> bool:
-    """Whether a sample's files are, byte for byte, what is made of its rows and its scan now.
+    """Whether a sample's files, if it has any, are byte for byte what is made of its rows and its scan now.
 
     Then nothing need be read back: they hold the scan's own bytes and geometry but in the boxes that were rendered, and
     these lie within the recorded ones. Where they are not, another version may have made them, or they were changed:
     their voxels will say.
     """
     files, outcomes = record.files, [outcome for outcome in record.outcomes if outcome is not None]
-    paths = dataset.image(record.plan.sample), dataset.label(record.plan.sample)
+    paths = (dataset.image(record.plan.sample), dataset.label(record.plan.sample)) if dataset.raw else ()
     recorded = [files.image_sha256, files.label_sha256] if files else []
-    if not all(path.is_file() for path in paths) or [sha256_of(path) for path in paths] != recorded:
+    if not all(path.is_file() and sha256_of(path) == sha256 for path, sha256 in zip(paths, recorded, strict=False)):
         return False
     try:
         patch = render(scan, record.plan)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -121,17 +122,14 @@ class Prepared:
     fingerprint: str
 
     def write(self, plan: Plan, patch: Patch, batch: Batch) -> Record:
-        """Write image and label of a plan that was rendered; each file appears whole or not at all."""
+        """Write image and label of a plan that was rendered; each file appears whole or not at all.
+
+        A dataset that keeps no such files gets the same row, with the checksums that they would have.
+        """
         dataset, source = batch.dataset, batch.source
-        parents = not batch.folders_made
-        if batch.folders_made and not (dataset.images.is_dir() and dataset.labels.is_dir()):
-            raise TumorgenError(f"{dataset.folder}: has vanished")
         liver_labels, real_tumor_labels = source.labels.cells
         image_file, label_file = dataset.image(plan.sample), dataset.label(plan.sample)
-        labels = [(block.box, block.label) for block in patch.blocks]
-        images = [(block.box, block.image) for block in patch.blocks]
-        label_sha256 = self.label.write(label_file, labels, durable=False, parents=parents)
-        image_sha256 = self.image.write(image_file, images, durable=False, parents=parents)
+        label_sha256, image_sha256 = self._write_files(patch, image_file, label_file, batch)
         files = Files(
             tumors_placed=len(plan.tumors),
             tumor_volume_mm3=round(sum(outcome.volume_mm3 for outcome in patch.outcomes), 3),
@@ -152,6 +150,18 @@ class Prepared:
             source_fingerprint=self.fingerprint,
         )
         return Record(plan, patch.outcomes, files, batch.dials.get(plan.sample))
+
+    def _write_files(self, patch: Patch, image_file: Path, label_file: Path, batch: Batch) -> tuple[str, str]:
+        """Write label and image, or work out what they would be; SHA-256 of both."""
+        dataset, parents = batch.dataset, not batch.folders_made
+        labels = [(block.box, block.label) for block in patch.blocks]
+        images = [(block.box, block.image) for block in patch.blocks]
+        if not dataset.raw:
+            return self.label.digest(labels), self.image.digest(images)
+        if batch.folders_made and not (dataset.images.is_dir() and dataset.labels.is_dir()):
+            raise TumorgenError(f"{dataset.folder}: has vanished")
+        label_sha256 = self.label.write(label_file, labels, durable=False, parents=parents)
+        return label_sha256, self.image.write(image_file, images, durable=False, parents=parents)
 
 
 _kept: dict[tuple[Source, Vessels, States], Prepared] = {}  # at most one

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..dataset import HEALTHY_NAME, TEST, find_dataset, find_written_dataset
+from ..dataset import HEALTHY_NAME, TEST, find_dataset, find_written_dataset, refuse_without_raw
 from ..errors import TumorgenError
 from ..imaging import AS_ITK, fingerprint_ct, names_tumor, read_ct
 from ..labels import BACKGROUND, LABELS, LIVER, TUMOR
@@ -130,6 +130,7 @@ def _refuse_other_kind(kind: str, folder: Path, about: Mapping[str, Any]) -> Non
         raise TumorgenError(f"{folder}: holds samples with synthetic tumours; give it as --{SYNTHETIC}")
     if about.get("name") == HEALTHY_NAME and kind != HEALTHY and "masks" not in about:  # which may have real tumours
         raise TumorgenError(f"{folder}: holds healthy scans; give it as --{HEALTHY}")
+    refuse_without_raw(folder)
     if find_dataset(folder).part == TEST:
         raise TumorgenError(f"{folder}: is a test set, of which nothing is trained; give a dataset with imagesTr")
 

@@ -149,9 +149,7 @@ def _find_plans(
     known = [traits.get(record.plan.sample) or _of_header(record) for record in records]
     fingerprint = scratch / FINGERPRINT
     fingerprint.write_text(nnunet.fingerprint_text(fingerprint_of(known)), encoding="utf-8")
-    sample = chosen[1][0].plan.sample
-    example = dataset.image(sample), dataset.label(sample)
-    arguments = dataset.folder, run.plans, fingerprint, example, scratch / "plans", plans
+    arguments = dataset.folder, run.plans, fingerprint, scratch / "plans", plans
     began = time.perf_counter()
     made = nnunet.plan(*arguments)
     looked_at = looking / len(chosen[1]) * len(records) / count_jobs(run.jobs)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import Index, temporary_folder
+from ..imaging import Geometry, Index, Volume, temporary_folder, write_volume
 from ..labels import LABELS
 from .cases import Labels, Values
 from .resampling import Resampling, find_ranges, resample_labels
@@ -267,9 +267,7 @@ def preprocess_anew(
     return data[0], seg[0], properties
 
 
-def plan(
-    dataset: Path, plans_name: str, fingerprint: Path, example: tuple[Path, Path], scratch: Path, before: Path
-) -> Path:
+def plan(dataset: Path, plans_name: str, fingerprint: Path, scratch: Path, before: Path) -> Path:
     """Have nnU-Net's planner make plans; return the file that it wrote in a scratch folder.
 
     Parameters
@@ -280,8 +278,6 @@ def plan(
         Name of the plans, which says the planner (`PLANNERS`).
     fingerprint
         File of the dataset's fingerprint.
-    example
-        Image and label of a case.
     scratch
         Where the planner may write.
     before
@@ -291,9 +287,10 @@ def plan(
     for folder in (raw, preprocessed):
         folder.mkdir(parents=True)
     about = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
-    image, label = (str(path) for path in example)
-    # One case is enough for the planner, which would list all files in a dozen processes.
-    (raw / "dataset.json").write_text(json.dumps({**about, "dataset": {"case": {"images": [image], "label": label}}}))
+    # One case is enough for the planner, which would list all files in a dozen processes. It looks for a reader of it.
+    case = str(raw / f"case{about['file_ending']}")
+    write_volume(Volume(np.zeros((2, 2, 2), np.int16), Geometry((2, 2, 2), (1.0, 1.0, 1.0))), Path(case))
+    (raw / "dataset.json").write_text(json.dumps({**about, "dataset": {"case": {"images": [case], "label": case}}}))
     shutil.copyfile(fingerprint, preprocessed / "dataset_fingerprint.json")
     if before.is_file():
         shutil.copyfile(before, preprocessed / before.name)

@@ -265,10 +265,8 @@ def _make_plans(run: Preprocessing, parts: _Parts, state: State, manifest: str) 
         state.manifest = manifest
         state.note(fingerprint)
         state.write(parts.folder)
-    sample = parts.records[0].plan.sample
-    example = parts.dataset.image(sample), parts.dataset.label(sample)
     with scratch_folder(parts.folder, prefix=SCRATCH) as scratch:
-        made = nnunet.plan(parts.dataset.folder, run.plans, fingerprint, example, scratch, plans)
+        made = nnunet.plan(parts.dataset.folder, run.plans, fingerprint, scratch, plans)
         _copy(made, plans)
     state.note(plans)
     state.write(parts.folder)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from ..checksums import sha256_of
 from ..dataset import Dataset
 from ..errors import Failure, TumorgenError, printable
 from ..generation import Problem
+from ..imaging import scratch_folder
 from ..labels import LABELS
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables import Record, spread_samples
+from ..tables import Reading, Record, Source, find_sources, spread_samples
 from . import nnunet
-from .cases import NO_DATA
+from .cases import NO_DATA, Labels, Values
+from .raw_files import write_raw_files
 from .run import FINGERPRINT, read_dataset
 from .state import State, describe_cases, describe_manifest
 from .worker import GROUND_TRUTH, case_files, properties_file, read_array
@@ -39,23 +42,32 @@ class PreprocessedVerdict:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A case to verify: its configuration and the file of its plans, its row, and whether nnU-Net makes it again."""
+    """A case to verify: configuration and file of its plans, its row, its scan, and whether nnU-Net makes it again."""
 
     configuration: nnunet.Configuration
     plans: Path
     record: Record
+    source: Source
     again: bool
 
 
 def verify_preprocessed(
-    folder: Path, *, replays: int = 3, jobs: int = -1, start: Start = no_progress
+    folder: Path,
+    *,
+    images: Path | None = None,
+    masks: Path | None = None,
+    reading: Reading | None = None,
+    replays: int = 3,
+    jobs: int = -1,
+    start: Start = no_progress,
 ) -> PreprocessedVerdict:
     """Prove the preprocessed cases of a dataset.
 
     All files are there, whole and of the right size and type; labels are known ones, and places drawn for each label
     have it; labels to score with are the dataset's. Of each configuration `replays` cases (a negative number: all) are
     preprocessed by nnU-Net itself from the dataset's files: labels and properties are equal, and images within 1e-4
-    standard deviations.
+    standard deviations. Where the dataset keeps no files, they are made of the scans, which are where the manifest
+    says, or in two folders.
 
     Raises
     ------
@@ -75,8 +87,14 @@ def verify_preprocessed(
     if not planned:
         raise TumorgenError(f"{target}: nothing was preprocessed there; run `tumorgen preprocess`")
     again = spread_samples([record.plan.sample for record in records], replays)
-    problems = list(_check_state(dataset, target, state, [c for c, _ in planned]))
-    cases = [_Case(c, plans, record, record.plan.sample in again) for c, plans in planned for record in records]
+    samples = [record.plan.sample for record in records]
+    problems = list(_check_state(dataset, target, state, [c for c, _ in planned], samples))
+    sources = find_sources(records, images, masks, reading)
+    cases = [
+        _Case(c, plans, record, sources[record.plan.case], record.plan.sample in again)
+        for c, plans in planned
+        for record in records
+    ]
     work = partial(_verify_case, dataset=dataset, folder=target)
     named = [Case(case, f"{case.configuration.identifier}/{case.record.plan.sample}") for case in cases]
     for case, found in zip(named, map_cases(work, named, jobs, start=start), strict=True):
@@ -85,13 +103,16 @@ def verify_preprocessed(
 
 
 def _check_state(
-    dataset: Dataset, folder: Path, state: State, configurations: Sequence[nnunet.Configuration]
+    dataset: Dataset,
+    folder: Path,
+    state: State,
+    configurations: Sequence[nnunet.Configuration],
+    samples: Sequence[str],
 ) -> Iterator[Problem]:
     """The cases were made of this manifest with these plans, and no other is in their folders."""
     manifest = describe_manifest(dataset)
     if state.manifest not in ("", manifest):
         yield Problem(FINGERPRINT, "the dataset has changed since; run `tumorgen preprocess` again")
-    samples = {path.name.removesuffix(".nii.gz") for path in dataset.labels.glob("*.nii.gz")}
     for configuration in configurations:
         if state.cases[configuration.identifier] != describe_cases(manifest, configuration):
             yield Problem(configuration.identifier, "was made of another dataset, with other plans or other versions")
@@ -147,12 +168,19 @@ def _check_score_label(record: Record, folder: Path, dataset: Dataset) -> Iterat
         yield f"its label in {GROUND_TRUTH} is not the dataset's"
 
 
+def _preprocess_anew(case: _Case, dataset: Dataset) -> tuple[Values, Labels, dict[str, Any]]:
+    """What nnU-Net makes of a sample's files; where none are kept, they are made for it."""
+    sample = case.record.plan.sample
+    with nullcontext(dataset.folder) if dataset.raw else scratch_folder() as folder:
+        image, label = (replace(dataset, folder=folder).image(sample), replace(dataset, folder=folder).label(sample))
+        if not dataset.raw:
+            write_raw_files(case.record, case.source, image, label)
+        return nnunet.preprocess_anew(case.plans, dataset.folder, case.configuration.name, image, label)
+
+
 def _compare(case: _Case, dataset: Dataset, found: tuple[NDArray[Any], NDArray[Any], dict[str, Any]]) -> Iterator[str]:
     """What differs from what nnU-Net's own preprocessor makes of the sample's files."""
-    sample = case.record.plan.sample
-    image, label, properties = nnunet.preprocess_anew(
-        case.plans, dataset.folder, case.configuration.name, dataset.image(sample), dataset.label(sample)
-    )
+    image, label, properties = _preprocess_anew(case, dataset)
     if image.shape != found[0].shape:
         yield f"nnU-Net makes {image.shape} voxels of it"
         return

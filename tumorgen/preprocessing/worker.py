@@ -39,6 +39,7 @@ from .cases import (
 from .changes import Change, changed_outside, keeps_outside, laid_over, margin_of, merge_blocks
 from .chunks import ChunkedArray
 from .draws import draw_intensities, draw_numbers, draw_places
+from .raw_files import RawFiles
 from .resampling import Resampling
 
 SCRATCH = ".tumorgen-"  # what the names of folders of partial files begin with
@@ -101,20 +102,32 @@ class Done:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Healthy:
-    """A healthy scan, and which of its voxels lie outside the body (`nnunet.find_outside`)."""
+    """A healthy scan.
+
+    Attributes
+    ----------
+    scan, hu, label
+        The scan, its HU and its labels.
+    outside
+        Which of its voxels lie outside the body (`nnunet.find_outside`).
+    raw
+        What stands for the files of its samples, where the dataset keeps none.
+    """
 
     scan: Scan
     hu: NDArray[Any]
     label: NDArray[np.uint8]
     outside: NDArray[np.bool_] | None
+    raw: RawFiles | None
 
     @classmethod
-    def load(cls, source: Source, record: Record) -> Healthy:
-        """Read and prepare the scan of a record."""
-        vessels = vessels_of(record.plan)
+    def load(cls, part: Part) -> Healthy:
+        """Read and prepare the scan of a part."""
+        source, vessels = part.source, vessels_of(part.records[0].plan)
         scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
         hu = scan.image.array
-        return cls(scan, hu, scan.label, nnunet.find_outside(hu))
+        raw = None if part.dataset.raw else RawFiles.of(scan)
+        return cls(scan, hu, scan.label, nnunet.find_outside(hu), raw)
 
     def changes(self, record: Record) -> list[Change]:
         """What a sample changes."""
@@ -150,10 +163,10 @@ _loaded: list[tuple[Any, Healthy]] = []  # at most one: a process that goes on w
 
 def _load_healthy(part: Part) -> Healthy:
     """The scan of a part, loaded and prepared."""
-    wanted = part.source, vessels_of(part.records[0].plan)
+    wanted = part.source, vessels_of(part.records[0].plan), part.dataset.raw
     if not _loaded or _loaded[0][0] != wanted:
         forget_scan()
-        _loaded.append((wanted, Healthy.load(part.source, part.records[0])))
+        _loaded.append((wanted, Healthy.load(part)))
     return _loaded[0][1]
 
 
@@ -178,7 +191,7 @@ def _find_traits(record: Record, part: Part, healthy: Healthy, foreground: Box) 
     with healthy.holding(changes):
         intensities = draw_intensities(healthy.hu[box], healthy.label[box], part.draws)
     shape = shape_of(find_crop(outside, healthy.hu.shape))
-    spacing = nnunet.read_properties(part.dataset.image(record.plan.sample))["spacing"]
+    spacing = _read_properties(record, part, healthy)["spacing"]
     relative = float(np.prod(shape) / np.prod(healthy.hu.shape))
     return Traits(record.plan.sample, shape, tuple(map(float, spacing)), relative, intensities)
 
@@ -270,7 +283,7 @@ _kept: list[tuple[Any, Ready]] = []  # at most one, of the scan that is loaded
 
 def _make_ready(part: Part) -> Ready:
     record = part.records[0]
-    wanted = part.source, vessels_of(record.plan), dict(part.configurations), part.folder
+    wanted = part.source, vessels_of(record.plan), part.dataset, dict(part.configurations), part.folder
     for made_of, ready in _kept:
         if made_of == wanted:
             return ready
@@ -279,7 +292,7 @@ def _make_ready(part: Part) -> Ready:
     healthy = _load_healthy(part)
     first = next(iter(part.configurations.values()))
     cropped = Cropped.of(healthy.hu, healthy.label, healthy.outside, first.transpose, first.normalize)
-    spacing = tuple(nnunet.read_properties(part.dataset.image(record.plan.sample))["spacing"])
+    spacing = tuple(_read_properties(record, part, healthy)["spacing"])
     resampled = {
         name: Resampled.of(found, cropped, spacing, part.folder) for name, found in part.configurations.items()
     }
@@ -296,10 +309,13 @@ def forget_scan() -> None:
 def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
     """Preprocess one sample in the configurations in which it is wanted."""
     sample = record.plan.sample
-    _refuse_changed(part.dataset, record)
-    _copy_label(part.dataset.label(sample), part.folder)
     changes = _take_changes(part, record, ready.healthy)
-    properties = nnunet.read_properties(part.dataset.image(sample))
+    if ready.healthy.raw:
+        ready.healthy.raw.write_label(record, changes, part.folder / GROUND_TRUTH / part.dataset.label(sample).name)
+    else:
+        _refuse_changed(part.dataset, record)
+        _copy_label(part.dataset.label(sample), part.folder)
+    properties = _read_properties(record, part, ready.healthy)
     cropped, values, labels = _lay(ready, changes)
     wanted = [ready.resampled[name] for name in part.wanted[sample]]
     kept = cropped is ready.cropped
@@ -314,6 +330,11 @@ def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
                 with laid_over(cropped.values, values):
                     _write_whole(cropped, resampled.configuration, ready.spacing_mm, target, about)
     return Done(sample, not all(alike))
+
+
+def _read_properties(record: Record, part: Part, healthy: Healthy) -> dict[str, Any]:
+    """What nnU-Net's reader says of a sample's geometry."""
+    return healthy.raw.properties if healthy.raw else nnunet.read_properties(part.dataset.image(record.plan.sample))
 
 
 def _refuse_changed(dataset: Dataset, record: Record) -> None:
@@ -384,8 +405,9 @@ def _write_whole(
     about["class_locations"] = draw_places(labels, nnunet.FOREGROUND)
     with scratch_folder(target.parent, prefix=SCRATCH) as scratch:
         nnunet.save_whole(values, labels, about, scratch / target.name, configuration.patch)
-        for of in (_image_file, _label_file, properties_file):
-            of(scratch / target.name).replace(of(target))
+        for of in (_image_file, _label_file):  # read and written for the order of blocks: equal samples, equal files
+            ChunkedArray.read(of(scratch / target.name)).write(of(target), [])
+        properties_file(scratch / target.name).replace(properties_file(target))
 
 
 def _write_changed(

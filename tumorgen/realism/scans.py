@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..dataset import refuse_without_raw
 from ..errors import Failure, TumorgenError
 from ..evaluation import Listing, manifest_beside, read_listings
 from ..imaging import find_volumes
@@ -85,8 +86,9 @@ def find_layout(folder: Path) -> tuple[Path, Path]:
     Raises
     ------
     TumorgenError
-        There is none of the layouts.
+        There is none of the layouts, or the dataset keeps no images and labels.
     """
+    refuse_without_raw(folder)
     for images, labels in LAYOUTS:
         if (folder / images).is_dir() and (folder / labels).is_dir():
             return folder / images, folder / labels
