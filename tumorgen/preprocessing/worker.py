@@ -38,7 +38,7 @@ from .cases import (
 )
 from .changes import Change, changed_outside, keeps_outside, laid_over, margin_of, merge_blocks
 from .chunks import ChunkedArray
-from .draws import draw_intensities, draw_numbers, draw_places
+from .draws import draw_intensities, draw_places
 from .raw_files import RawFiles
 from .resampling import Resampling
 
@@ -288,7 +288,6 @@ def _make_ready(part: Part) -> Ready:
         if made_of == wanted:
             return ready
     _kept.clear()
-    draw_numbers.cache_clear()
     healthy = _load_healthy(part)
     first = next(iter(part.configurations.values()))
     cropped = Cropped.of(healthy.hu, healthy.label, healthy.outside, first.transpose, first.normalize)
