@@ -53,12 +53,17 @@ BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 PACKAGES = ("tumorgen", "numpy", "scipy", "SimpleITK", "isal", "joblib")
 MB = 1e6  # bytes
 
-# A phantom of clinical size, (z, y, x), and the real scan that the tests use where it is there.
+# Phantoms of clinical size, (z, y, x), and of an eighth of its bytes, and the real scan that the tests use where it is
+# there, which has no more.
 CLINICAL_SHAPE, CLINICAL_SPACING_MM = (224, 512, 512), (1.5, 0.75, 0.75)
+SMALL_SHAPE, SMALL_SPACING_MM = (112, 256, 256), (3.0, 1.5, 1.5)
+SMALL_BYTES = 2e7  # of a scan that the targets for small ones are for
 REAL = Path("acrin042/ct.nii.gz"), Path("acrin042/liver_pseudo.nii.gz")
 
 # The project's targets.
 MOST_END_TO_END = {"tiny": 0.04, "small": 0.04, "medium": 0.06, "large": 0.12, "mix": 0.12}  # W
+MOST_END_TO_END_OF_SMALL = {"tiny": 0.08, "mix": 0.25}  # W of a small scan
+MOST_SHELL = 1.5  # seconds of `tumorgen synth`, two variants of one small scan
 MOST_RENDER_MS = {"tiny": 2.0, "small": 6.0, "medium": 25.0, "large": 120.0}  # a tumour, where W is REFERENCE_W
 REFERENCE_W = 3.0  # seconds, of the phantom
 MOST_PREPARE = 0.5  # W
@@ -67,11 +72,14 @@ RENDERS = 3  # of each plan
 LEAST_SPEEDUP = 1.8  # two processes against one
 TARGETS = {
     "end_to_end_per_W": MOST_END_TO_END,
+    "end_to_end_per_W_of_small_scans": MOST_END_TO_END_OF_SMALL,
+    "seconds_from_the_shell_of_small_scans": MOST_SHELL,
     "render_ms_per_tumor_where_W_is_3_s": MOST_RENDER_MS,
     "prepare_per_W": MOST_PREPARE,
     "peak_memory_per_scan_bytes": MOST_MEMORY,
     "speedup_of_two_processes": LEAST_SPEEDUP,
 }
+SHELL_RECIPES = ("turing", "lifelike")
 MEMORY_SAMPLES = 6  # of a class, in a process whose memory is measured
 
 Results = dict[str, Any]
@@ -111,6 +119,8 @@ def measure(case: Case, effort: Effort) -> Results:
     say(f"{case.name}: writing, copying, preparing, rendering, {effort.repeats} times")
     with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as folder:
         results = measure_times(case, effort, Path(folder))
+    say(f"{case.name}: two variants from the shell, {effort.repeats} times")
+    results["shell"] = measure_shell(case, effort.repeats)
     say(f"{case.name}: memory, one process a class")
     results["memory"] = {
         "baseline_bytes": own_process("memory", case, [])["peak_bytes"],
@@ -250,6 +260,38 @@ def new_dataset(folder: Path) -> Dataset:
     """A dataset in a folder that is there."""
     folder.mkdir(parents=True, exist_ok=True)
     return Dataset(folder)
+
+
+def measure_shell(case: Case, repeats: int) -> dict[str, dict[str, float]]:
+    """By recipe: seconds, and seconds of the processor, of `tumorgen synth` of two variants; medians."""
+    taken: dict[str, list[tuple[float, float]]] = {recipe: [] for recipe in SHELL_RECIPES}
+    with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as root:
+        folders = {"--images": Path(root) / "images", "--masks": Path(root) / "masks"}
+        for folder, file in zip(folders.values(), (case.image, case.mask), strict=True):
+            folder.mkdir()
+            (folder / f"{case.name}.nii.gz").symlink_to(file.resolve())
+        scans = [argument for name, folder in folders.items() for argument in (name, str(folder))]
+        for repeat in range(repeats):
+            for recipe, times in taken.items():
+                output = str(Path(root) / f"{recipe} {repeat}")
+                command = ["synth", *scans, "--per-scan", "2", "--recipe", recipe, "--output", output, "--quiet"]
+                times.append(from_shell(command, root))
+    return {
+        recipe: dict(
+            zip(("seconds", "processor_seconds"), map(statistics.median, zip(*times, strict=True)), strict=True)
+        )
+        for recipe, times in taken.items()
+    }
+
+
+def from_shell(command: Sequence[str], folder: str) -> tuple[float, float]:
+    """Seconds, and seconds of the processor, that a command of tumorgen takes in a process of its own.
+
+    The copy of the manifest goes to the folder.
+    """
+    used, began = processor_seconds(), time.perf_counter()
+    subprocess.run([sys.executable, "-m", "tumorgen", *command], cwd=folder, check=True, capture_output=True)
+    return time.perf_counter() - began, processor_seconds() - used
 
 
 def measure_throughput(case: Case, effort: Effort) -> Results:
@@ -509,7 +551,7 @@ def class_rows(results: Results, reference_w: float) -> list[Row]:
                 "render, s": f"{seconds[f'render {name}']:.3f}",
                 "ms a tumour": judged(per_tumor, scaled, ".1f"),
                 "end to end, s": f"{end_to_end:.3f}",
-                "/ W": judged(end_to_end / w, MOST_END_TO_END.get(name), ".3f"),
+                "/ W": judged(end_to_end / w, most_end_to_end(scan_bytes).get(name), ".3f"),
                 "/ C": f"{end_to_end / seconds[f'C {name}']:.1f}",
                 "peak memory, MB": f"{peak / MB:.0f}",
                 "/ scan": judged(peak / scan_bytes, MOST_MEMORY, ".1f"),
@@ -517,6 +559,11 @@ def class_rows(results: Results, reference_w: float) -> list[Row]:
             }
         )
     return rows
+
+
+def most_end_to_end(scan_bytes: int) -> Mapping[str, float]:
+    """Targets of the classes for a scan of a size, in its own W."""
+    return MOST_END_TO_END_OF_SMALL if scan_bytes <= SMALL_BYTES else MOST_END_TO_END
 
 
 def scan_rows(results: Results) -> list[Row]:
@@ -535,6 +582,12 @@ def scan_rows(results: Results) -> list[Row]:
         ratio = f"{memory[name] / scan_bytes:.1f} x scan"
         return {"figure": what, "value": f"{memory[name] / MB:.0f} MB", "ratio": ratio}
 
+    def shell(recipe: str, taken: Mapping[str, float]) -> Row:
+        value = f"{taken['seconds']:.2f} s ({taken['processor_seconds']:.2f} s)"
+        limit = MOST_SHELL if scan_bytes <= SMALL_BYTES else None
+        what = f"`tumorgen synth` of two variants from the shell, `{recipe}` (of the processor)"
+        return {"figure": what, "value": value, "ratio": judged(taken["seconds"], limit, ".2f", " s")}
+
     def rates(what: str, name: str, speedup: str) -> Row:
         one, two = throughput[name]["1"], throughput[name]["2"]
         ratio = judged(throughput[speedup], LEAST_SPEEDUP, ".2f", " x", least=True)
@@ -548,6 +601,7 @@ def scan_rows(results: Results) -> list[Row]:
         timed("C: copying a finished image and label", "C"),
         timed("preparing the scan: load, statistics, vessels, clearance", "prepare", MOST_PREPARE),
         timed("deflating image and label, once for each scan", "deflate"),
+        *(shell(recipe, taken) for recipe, taken in results["shell"].items()),
         held("memory of a process: imports alone", "baseline_bytes"),
         held("memory of a process: scan prepared and deflated", "prepared_bytes"),
         rates(f"{of_runs}, start to end", "samples_per_minute", "speedup"),
@@ -643,12 +697,16 @@ def write_between_markers(page: Path, text: str) -> None:
 
 
 def find_cases(folder: Path, *, real: bool) -> list[Case]:
-    """The phantom of clinical size, drawn where it is not there yet, and the real scan where that is."""
+    """The phantoms, drawn where they are not there yet, and the real scan where that is; or the large phantom alone."""
     from tumorgen.phantom.folder import write_phantoms  # here, for a process that makes samples does not hold it
 
-    write_phantoms(folder, shape=CLINICAL_SHAPE, spacing_mm=CLINICAL_SPACING_MM)
-    name = "phantom_000.nii.gz"
-    cases = [Case("phantom", folder / "images" / name, folder / "masks" / name)]
+    def phantom(name: str, folder: Path, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> Case:
+        write_phantoms(folder, shape=shape, spacing_mm=spacing_mm)
+        return Case(name, *(folder / part / "phantom_000.nii.gz" for part in ("images", "masks")))
+
+    cases = [phantom("phantom", folder, CLINICAL_SHAPE, CLINICAL_SPACING_MM)]
+    if real:
+        cases.append(phantom("small-phantom", folder / "small", SMALL_SHAPE, SMALL_SPACING_MM))
     data = Path(os.environ.get("TUMORGEN_TEST_DATA", ROOT.parent / "shared" / "data"))
     image, mask = (data / path for path in REAL)
     if real and image.is_file() and mask.is_file():

@@ -14,6 +14,7 @@ from click import ClickException
 from click.testing import CliRunner
 from phantoms import ball_volume
 
+from tumorgen.cli import main
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 
@@ -42,15 +43,21 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 @pytest.fixture(scope="module")
-def results(case: Case) -> dict:
+def results(case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """Everything once, in this process: starting others takes longer than all the rest."""
 
     def here(what, case, classes, **more):
         job = {"what": what, "case": [case.name, str(case.image), str(case.mask)], "classes": classes, **more}
         return benchmark.run_job(json.loads(json.dumps(job)))
 
+    def command_here(command, folder):
+        main(command, standalone_mode=False)
+        return 1.0, 0.5
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "own_process", here)
+        patch.setattr(benchmark, "from_shell", command_here)
+        patch.chdir(tmp_path_factory.mktemp("copies"))
         return benchmark.benchmark([case], TINY, with_profile=True)
 
 
@@ -74,6 +81,21 @@ def test_table_has_a_row_for_each_class_and_every_column(results):
     lines = benchmark.report(results).splitlines()
     assert sum(line.startswith("| tiny ") for line in lines) == 1
     assert any("samples a minute with 1 and 2 processes" in line for line in lines)
+    shell = [line for line in lines if "two variants from the shell" in line]
+    assert [line.split("`")[3] for line in shell] == ["turing", "lifelike"]
+    assert all("1.00 s (0.50 s)" in line and "(≤ 1.50: yes)" in line for line in shell)
+
+
+def test_a_small_scan_has_targets_of_its_own():
+    """Where W is small, tumours are as large as in any other scan."""
+    assert benchmark.most_end_to_end(2 * math.prod(benchmark.SMALL_SHAPE))["mix"] == 0.25
+    assert benchmark.most_end_to_end(2 * math.prod(benchmark.CLINICAL_SHAPE))["mix"] == 0.12
+
+
+def test_a_command_from_the_shell_is_timed(tmp_path):
+    seconds, of_processor = benchmark.from_shell(["--version"], str(tmp_path))
+    assert of_processor > 0
+    assert seconds > 0
 
 
 def test_machine_is_described_without_naming_it(results):
