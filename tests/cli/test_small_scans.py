@@ -12,6 +12,7 @@ from phantoms import write_balls
 
 # Each takes longer to import than a variant of a small scan to make, or is what only other commands need.
 NEEDLESS = {"SimpleITK", "asyncio", "joblib", "matplotlib", "nnunetv2", "pandas", "psutil", "scipy", "sklearn", "torch"}
+NEEDLESS |= {"numpy.f2py", "numpy.ma", "numpy.testing"}
 RUN = """
 import json, sys
 from tumorgen.cli import main
@@ -19,7 +20,7 @@ imported = {}
 for recipe in sys.argv[1:]:
     command = ["synth", "--images", "images", "--masks", "masks", "--output", recipe, "--per-scan", "2"]
     main([*command, "--recipe", recipe, "--jobs", "8"], standalone_mode=False)
-    imported[recipe] = sorted({name.partition(".")[0] for name in sys.modules})
+    imported[recipe] = sorted(sys.modules)
 json.dump(imported, open("imported.json", "w"))
 """
 RECIPES = ("turing", "lifelike")

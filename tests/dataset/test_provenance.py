@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_it_names_versions_settings_seed_and_sources(root) -> None:
     record = make(root, seed=7).records[0]
     found = json.loads((root / "D" / "provenance.json").read_text())
     assert found["versions"] == provenance.versions()
+    assert {name: metadata.version(name) for name in provenance.LIBRARIES}.items() <= found["versions"].items()
     assert found["seed"] == 7
     assert found["settings"] == json.loads(json.dumps(to_plain(SETTINGS)))
     assert found["sources"]["ball"]["image_sha256"] == record.plan.source_image_sha256

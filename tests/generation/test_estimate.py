@@ -19,7 +19,7 @@ from tumorgen.generation import space
 from tumorgen.generation.estimate import estimate_run
 from tumorgen.generation.run import Run
 from tumorgen.generation.shards import Shard
-from tumorgen.generation.space import deflated_bytes, needed_bytes
+from tumorgen.generation.space import deflated_bytes, most_bytes, needed_bytes, refuse_full_disk
 from tumorgen.generation.synth import find_outstanding, synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.itk import to_image
@@ -191,6 +191,14 @@ def test_a_full_disk_is_refused_before_anything_is_written(scans, tmp_path, monk
     assert "not enough: the run will not start" in CliRunner().invoke(main, typed(scans, "--estimate")).stdout
     assert CliRunner().invoke(main, typed(scans, "--force")).exit_code == 0
     assert CliRunner().invoke(main, typed(scans)).exit_code == 0  # nothing is missing, so nothing is needed
+
+
+def test_no_file_is_looked_into_where_all_have_room(sources, monkeypatch) -> None:
+    wanted = {source.case: (0, 1) for source in sources}
+    monkeypatch.setattr(space, "deflated_bytes", lambda path: pytest.fail("has looked"))
+    stored = sum(path.stat().st_size for source in sources for path in (source.image, source.mask))
+    assert most_bytes(sources, wanted) == round(space.MARGIN * 2 * stored)
+    refuse_full_disk(Path.cwd(), sources, wanted)
 
 
 def test_the_disk_that_counts_is_the_outputs(sources, tmp_path, monkeypatch) -> None:

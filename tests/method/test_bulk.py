@@ -17,6 +17,14 @@ def test_whole_numbers_are_counted_to_the_same_bits(hu, near):
     assert median_and_robust_sd(values.astype(np.int16)) == median_and_robust_sd(values.astype(np.float64))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("size", [1, 2, 1000, 1001])
+def test_medians_are_numpys(size, dtype):
+    values = np.random.default_rng(size).normal(60, 20, size).astype(dtype)
+    median = np.median(values)
+    assert median_and_robust_sd(values) == (float(median), float(1.4826 * np.median(np.abs(values - median))))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
 def test_it_is_the_median_and_what_deviates_from_it_whatever_the_type(dtype):
     assert median_and_robust_sd(np.array([1, 2, 4, 7], dtype)) == (3.0, pytest.approx(1.4826 * 1.5))

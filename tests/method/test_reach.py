@@ -7,7 +7,7 @@ import pytest
 from examples import ball
 
 from tumorgen.method.footprint import Footprint
-from tumorgen.method.reach import Outline, Placed, apart_as_balls, apart_as_shapes
+from tumorgen.method.reach import Outline, Placed, _directions, _extremes, apart_as_balls, apart_as_shapes
 
 
 def unit(count: int, seed: int = 0) -> np.ndarray:
@@ -37,6 +37,14 @@ def test_of_points_every_one_is_counted():
     assert (outline.along(directions) <= 1.03 * farthest + 1e-9).all()
     steps = np.abs(directions) @ [2.0, 4.0, 6.0] / 2
     np.testing.assert_allclose(Outline(points, (2.0, 4.0, 6.0)).along(directions), outline.along(directions) + steps)
+
+
+@pytest.mark.parametrize("count", [1, 7, 400])
+def test_extremes_are_the_farthest_in_any_of_the_directions(count):
+    """Half of the directions tell those of the other half, which are opposite to them."""
+    points = np.random.default_rng(count).integers(-6, 7, (count, 3)) * np.array([3.27, 0.7, 0.7])  # many alike
+    products = sum(np.multiply.outer(d, p) for d, p in zip(_directions().T, points.T, strict=True))
+    np.testing.assert_array_equal(_extremes(points), np.unique(products.argmax(axis=1)))
 
 
 def test_balls_are_apart_where_they_do_not_touch():

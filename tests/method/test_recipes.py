@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tumorgen.method import recipes
 from tumorgen.method.recipes import (
     DEFAULT_RECIPE,
     RECIPES,
@@ -42,6 +43,13 @@ def test_settings_are_of_the_recipe_that_they_were_made_from(name):
         override(recipe, pattern="satellite", without=("elastic",)),
     ):
         assert load_recipe(nearest_recipe(changed)) == recipe
+
+
+def test_recipes_after_the_one_that_settings_are_of_are_not_read(monkeypatch):
+    read, flat = [], recipes._flat_recipe
+    monkeypatch.setattr(recipes, "_flat_recipe", lambda name: read.append(name) or flat(name))
+    assert nearest_recipe(load_recipe("paper")) == "paper"
+    assert read == ["lifelike", "paper"]
 
 
 def test_of_recipes_that_are_alike_it_is_that_of_table_1():

@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .._version import installed_version
 from ..errors import TumorgenError
 from ..fields import from_plain, to_plain
 from ..method import RECIPES, Settings, load_settings, nearest_recipe
@@ -40,7 +40,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def _libraries() -> dict[str, str]:
-    return {name: version(name) for name in LIBRARIES}  # takes longer than a small sample
+    return {name: installed_version(name) for name in LIBRARIES}  # takes longer than a small sample
 
 
 def changed_versions(then: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

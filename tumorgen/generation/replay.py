@@ -29,7 +29,7 @@ from .run import (
     rewrite_manifest,
     run_batches,
 )
-from .space import needed_bytes, refuse_full_disk
+from .space import refuse_full_disk
 
 LARGEST_PART = 16  # samples of a batch
 
@@ -86,7 +86,7 @@ def replay_manifest(replay: Replay) -> RunReport:
             wanted: dict[str, list[int]] = {case: [] for case in sources}
             for record in missing:
                 wanted[record.plan.case].append(record.plan.variant)
-            refuse_full_disk(dataset.folder, needed_bytes(list(sources.values()), wanted))
+            refuse_full_disk(dataset.folder, list(sources.values()), wanted)
         batches = _batches(missing, sources, dataset, replay.patients)
         outcomes = run_batches(batches, replace(replay, dataset=dataset), hold)
         return describe_dataset(dataset, outcomes, replay.val_per_scan, replay.copies)

@@ -25,6 +25,12 @@ def needed_bytes(sources: Iterable[Source], wanted: Mapping[str, Sequence[int]])
     return round(MARGIN * sum(size * len(wanted[case]) for case, size in sizes.items()))
 
 
+def most_bytes(sources: Iterable[Source], wanted: Mapping[str, Sequence[int]]) -> int:
+    """Bytes that the wanted variants will take at most, by the sizes of the files alone; no file is looked into."""
+    stored = ((stored_bytes(s.image) + stored_bytes(s.mask)) * len(wanted.get(s.case, ())) for s in sources)
+    return round(MARGIN * sum(stored))
+
+
 def sample_sizes(sources: Sequence[Source]) -> dict[str, int]:
     """Case -> bytes of a scan and its mask, deflated.
 
@@ -86,8 +92,8 @@ def nearest_folder(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-def refuse_full_disk(folder: Path, needed: int) -> None:
-    """Refuse a run that would fill the disk.
+def refuse_full_disk(folder: Path, sources: Sequence[Source], wanted: Mapping[str, Sequence[int]]) -> None:
+    """Refuse a run that would fill the disk. Files are looked into only where it is not plain that they have room.
 
     Raises
     ------
@@ -95,6 +101,9 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
         Less is free than is needed.
     """
     free = free_bytes(folder)
+    if most_bytes(sources, wanted) <= free:
+        return
+    needed = needed_bytes(sources, wanted)
     if needed > free:
         raise TumorgenError(
             f"{folder}: the run will write about {needed / GB:.1f} GB, and {free / GB:.1f} GB are free there; make"

@@ -45,7 +45,7 @@ from .copies import refuse_uncopied
 from .log import Log, open_log
 from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .shards import Division, list_tables, record_division
-from .space import needed_bytes, refuse_full_disk
+from .space import refuse_full_disk
 
 _SHOWN = 80  # characters of what a message quotes
 
@@ -75,7 +75,7 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
     if any(todo.wanted.values()) and not run.shard:
         refuse_uncopied(run.copies)
     if not run.force and run.dataset.raw:
-        refuse_full_disk(run.dataset.folder, needed_bytes(run.sources, todo.wanted))
+        refuse_full_disk(run.dataset.folder, run.sources, todo.wanted)
     _begin_dataset(run)
     manifest = _begin_manifest(run, todo)
     if hold.interrupted and manifest.exists():

@@ -247,7 +247,8 @@ def _values_above_zero(array: NDArray[Any]) -> list[float]:
             block = block[block != known]
         if block.size:
             common = block[0]  # nearly all masks have no other value, and need no sorting
-            found |= {common, *np.unique(block[block != common])[: _MOST + 1]}
+            others = block[block != common]
+            found |= {common, *(np.unique(others)[: _MOST + 1] if others.size else ())}
         if len(found) > _MOST:
             break
     return sorted(float(value) for value in found)

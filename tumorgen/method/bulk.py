@@ -14,8 +14,16 @@ def median_and_robust_sd(values: NDArray[Any]) -> tuple[float, float]:
     """Median and standard deviation of the bulk of a sample: 1.4826 times the median absolute deviation."""
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 2 and values.size:
         return _of_few_numbers(values)
-    median = np.median(values)
-    return float(median), float(_TO_SD * np.median(np.abs(values - median)))
+    values = values.astype(np.float64) if values.dtype.kind in "iu" else values
+    median = _median(values)
+    return float(median), float(_TO_SD * _median(np.abs(values - median)))
+
+
+def _median(values: NDArray[Any]) -> Any:
+    """`numpy.median` of finite numbers, which imports all of `numpy.ma` on the way."""
+    low, high = (values.size - 1) // 2, values.size // 2
+    parts = np.partition(values, (low, high), axis=None)
+    return (parts[low] + parts[high]) / 2
 
 
 def _of_few_numbers(values: NDArray[np.integer[Any]]) -> tuple[float, float]:

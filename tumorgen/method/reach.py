@@ -5,7 +5,7 @@ Positions and directions are (z, y, x), along the image's axes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
@@ -21,6 +21,7 @@ from .shape import extent_mm
 # Tells which of some positions (n, 3), (z, y, x) mm, are allowed.
 Keep = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
 
+_CACHED = 2**14  # products, half of a second-level cache with what they are made of
 _BETWEEN = 1.03  # above 1 / cos(13 degrees): what a ball between two of the directions is beyond them
 
 
@@ -54,7 +55,7 @@ class Outline:
 
     def along(self, directions: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far it reaches along some unit vectors (n, 3), in mm: no point of it is farther ahead than that."""
-        ahead = _dot(directions, self._extremes_mm).max(axis=1) * _BETWEEN
+        ahead = _farthest_mm(directions, self._extremes_mm) * _BETWEEN
         reach: NDArray[np.float64] = ahead + _dot(np.abs(directions), np.array([self.step_mm]))[:, 0] / 2
         return reach
 
@@ -67,7 +68,7 @@ class Outline:
     @cached_property
     def _extremes_mm(self) -> NDArray[np.float64]:
         """Those of its points that are the farthest in one of many directions."""
-        extremes: NDArray[np.float64] = self.points_mm[np.unique(_dot(_directions(), self.points_mm).argmax(axis=1))]
+        extremes: NDArray[np.float64] = self.points_mm[_extremes(self.points_mm)]
         return extremes
 
 
@@ -118,24 +119,51 @@ def apart_as_shapes(placed: Sequence[Placed], outline: Outline, gap_mm: float) -
     """Allow positions where a shape keeps a gap to all placed ones: a plane across the line of centres parts them."""
 
     def keep(positions: NDArray[np.float64]) -> NDArray[np.bool_]:
-        apart = np.ones(len(positions), bool)
+        apart, columns = np.ones(len(positions), bool), np.ascontiguousarray(positions.T)
         for other in placed:
             here = np.flatnonzero(apart)
-            apart[here] = _is_apart(other, other.position_mm - positions[here], outline, gap_mm)
+            offsets = [p - column[here] for p, column in zip(other.position_mm, columns, strict=True)]
+            apart[here] = _is_apart(other, offsets, outline, gap_mm)
         return apart
 
     return keep
 
 
-def _is_apart(placed: Placed, offsets: NDArray[np.float64], outline: Outline, gap_mm: float) -> NDArray[np.bool_]:
-    """Whether a shape keeps a gap to a placed one that lies at some offsets (n, 3) from it."""
-    distance = np.sqrt(np.square(offsets).sum(axis=1))
+def _is_apart(
+    placed: Placed, offsets: Sequence[NDArray[np.float64]], outline: Outline, gap_mm: float
+) -> NDArray[np.bool_]:
+    """Whether a shape keeps a gap to a placed one that lies at some offsets (z, y, x) from it."""
+    z, y, x = offsets
+    distance = np.sqrt(z * z + y * y + x * x)
     near, far = (a + b + gap_mm for a, b in zip(outline.bounds_mm, placed.bounds_mm, strict=True))
     apart: NDArray[np.bool_] = distance >= far
     unsure = np.flatnonzero(~apart & (distance >= near))
-    ahead = offsets[unsure] / distance[unsure, None]
-    apart[unsure] = distance[unsure] >= outline.along(ahead) + placed.along(-ahead) + gap_mm
+    if unsure.size:
+        ahead = np.stack([offset[unsure] / distance[unsure] for offset in offsets], axis=1)
+        apart[unsure] = distance[unsure] >= outline.along(ahead) + placed.along(-ahead) + gap_mm
     return apart
+
+
+def _extremes(points: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Numbers of those points (k, 3) that are the farthest ahead in one of many directions, rising."""
+    ends = []
+    for some in _in_cache(_directions()[: len(_directions()) // 2], len(points)):  # the others are opposite to these
+        ahead = _dot(some, points)
+        ends += [ahead.argmax(axis=1), ahead.argmin(axis=1)]
+    return np.flatnonzero(np.bincount(np.concatenate(ends)))
+
+
+def _farthest_mm(directions: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far the farthest of some points (k, 3) is ahead in each direction (n, 3)."""
+    if not len(directions):
+        return np.empty(0)
+    return np.concatenate([_dot(some, points).max(axis=1) for some in _in_cache(directions, len(points))])
+
+
+def _in_cache(directions: NDArray[np.float64], points: int) -> Iterator[NDArray[np.float64]]:
+    """Some directions at a time, whose products with points stay in the processor's cache."""
+    at_once = max(1, _CACHED // max(1, points))
+    return (directions[start : start + at_once] for start in range(0, len(directions), at_once))
 
 
 def _dot(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -70,6 +70,9 @@ def find_settings(name: str) -> Path:
 def nearest_recipe(settings: Settings) -> str:
     """Name of the recipe that the fewest settings differ from; of several alike the one of Table 1."""
     flat = _flat(to_plain(settings))
+    for name in RECIPES:  # which are read as they are needed
+        if not _differences(_flat_recipe(name), flat):
+            return name
     return min(RECIPES, key=lambda name: (len(_differences(_flat_recipe(name), flat)), name != TABLE_1_RECIPE))
 
 
