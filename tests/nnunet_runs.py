@@ -5,57 +5,20 @@ Not a test module; test modules import it.
 
 from __future__ import annotations
 
-import atexit
-import functools
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from forks import run_fork
 
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 
 TRAINERS = Path(__file__).parent / "trainers"
 SMOKE = "nnUNetTrainerSmoke"
-
-# Imports of torch and nnU-Net take each command six seconds of a processor, and each process that it spawns as many.
-# One process has done them and forks what is asked for, as in a new interpreter but for what it has imported: nnU-Net
-# itself begins anew, since it reads its folders from the environment when it is imported. It has one thread.
-FORKING = """
-import json, multiprocessing, multiprocessing.context, os, runpy, sys, traceback
-import nnunetv2.experiment_planning.plan_and_preprocess_entrypoints, nnunetv2.run.run_training
-for name in [name for name in sys.modules if name.partition(".")[0] == "nnunetv2"]:
-    del sys.modules[name]
-contexts = multiprocessing.context._concrete_contexts
-contexts["spawn"] = contexts["fork"]
-multiprocessing.cpu_count = lambda: 1
-for line in sys.stdin:
-    asked = json.loads(line)
-    process = os.fork()
-    if not process:
-        code = 1
-        try:
-            said = os.open(asked["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(said, 1), os.dup2(said, 2), os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.environ.clear()
-            os.environ.update(asked["environment"])
-            os.chdir(asked["folder"])
-            sys.argv = asked["command"]
-            runpy.run_path(sys.argv[0], run_name="__main__")
-            code = 0
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush(), sys.stderr.flush()
-            os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
-"""
 
 
 def environment(raw: Path, work: Path) -> dict[str, str]:
@@ -71,38 +34,10 @@ def environment(raw: Path, work: Path) -> dict[str, str]:
     }
 
 
-@functools.cache
-def _server() -> subprocess.Popen[str]:
-    """The process that has imported what nnU-Net's commands need; it ends with this one."""
-    server = subprocess.Popen(
-        [sys.executable, "-c", FORKING],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    atexit.register(server.communicate)  # closes its standard input and waits
-    return server
-
-
 def run(command: str, *arguments: str, raw: Path, work: Path, **variables: str) -> str:
     """Run one of nnU-Net's commands, with further environment variables, and return what it printed."""
-    work.mkdir(parents=True, exist_ok=True)
-    said = work.absolute() / "said.txt"
-    asked = {
-        "command": [str(Path(sys.executable).with_name(command)), *arguments],  # as users do: nnU-Net's own entry points
-        "environment": {**environment(raw, work), **variables},
-        "folder": os.getcwd(),
-        "said": str(said),
-    }
-    server = _server()
-    server.stdin.write(json.dumps(asked) + "\n")
-    server.stdin.flush()
-    code = int(server.stdout.readline())
-    printed = said.read_text()
-    assert code == 0, f"{command} {' '.join(arguments)}\n{printed[-4000:]}"
-    return printed
+    script = Path(sys.executable).with_name(command)  # as users do: nnU-Net's own entry points
+    return run_fork([script, *arguments], Path.cwd(), {**environment(raw, work), **variables})
 
 
 def plan_and_preprocess(raw: Path, dataset_id: int, work: Path) -> str:

@@ -6,19 +6,19 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forks import run_fork
 from nnunet_runs import threshold_model
 
 from liver_model.export import export, halved
 from liver_model.measure import MARKERS, Score, put, score, table
 from liver_model.settings import SETTINGS
-from liver_model.train import TRAINERS, plans_of
+from liver_model.train import TRAINERS, _run, plans_of
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.liver.models import find_model
@@ -143,11 +143,18 @@ def test_of_some_patches_a_slab_is_left_and_no_liver_beside_it(monkeypatch):
     )
 
 
+def test_a_command_that_fails_is_told_and_has_the_environment(tmp_path):
+    _run([sys.executable, "-c", "import os; raise SystemExit(os.environ['CODE'] != '7')"], {"CODE": "7"})
+    with pytest.raises(TumorgenError, match=r"^false --loud: failed, see above$"):
+        _run(["/bin/false", "--loud"], {})
+
+
 @pytest.mark.slow
 @pytest.mark.longest
 def test_the_recipe_makes_a_model_folder_that_liver_mask_runs(tmp_path):
     """Two iterations learn nothing; what is asserted is that every step hands the next what it needs."""
-    around = {**os.environ, "PYTHONPATH": str(ROOT / "recipes"), "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join(str(ROOT / folder) for folder in ("recipes", "tests"))
+    around = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     write_phantoms(tmp_path / "scans", 1, shape=(24, 48, 52), spacing_mm=(8.0, 6.0, 6.0))
     as_real = tmp_path / "data" / "example_ct"
     as_real.mkdir(parents=True)
@@ -159,18 +166,16 @@ def test_the_recipe_makes_a_model_folder_that_liver_mask_runs(tmp_path):
         (as_real.parent / "labels" / "btcv").symlink_to(maps / "btcv")
     options = ["--setting", "smoke", "--device", "cpu", "--data", "data", "--work", "work", "--jobs", "1"]
 
-    def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=tmp_path, env=around, text=True, capture_output=True)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
+    def run(*command: str | Path) -> str:
+        return run_fork(command, tmp_path, around)
 
-    recipe = (sys.executable, "-m", "liver_model")
+    recipe = (Path(__file__).with_name("recipe_in_forks.py"),)
     run(*recipe, "build", *options)
     assert "MB" in run(*recipe, "build", *options)  # nothing is left to train
     (tmp_path / "page.md").write_text("\n".join(MARKERS))
     run(*recipe, "leave-one-out", *options, "--page", "page.md")
     assert "| example_ct, feet first | 0." in (tmp_path / "page.md").read_text()
     assert (tmp_path / "work" / "pictures" / "example_ct.png").is_file()
-    tumorgen = str(Path(sys.executable).with_name("tumorgen"))
+    tumorgen = Path(sys.executable).with_name("tumorgen")
     run(tumorgen, "liver-mask", "scans/images", "found", "--model", "work/model", "--device", "cpu")
     assert (tmp_path / "found" / "phantom_000.nii.gz").is_file()
