@@ -30,7 +30,7 @@ from tumorgen.imaging.reading import write_volume
 from tumorgen.tables.manifest import recover_manifest
 
 NAME = "Dataset501_SynthLiver"
-SAMPLES = 3, 6  # scans, variants
+SAMPLES = 6, 3  # scans, variants
 TRIES = 10  # runs for each kill, of which some are done before it
 KINDS = (
     ("parent SIGKILL", 1, signal.SIGKILL),
@@ -118,19 +118,22 @@ def rows(root: Path) -> int:
 def kill_once(root: Path, kind: tuple[str, int, int], rng: np.random.Generator, counts: Counter[str]) -> bool:
     """Run, kill, wait for all of it to end; whether the run was hit before it was done."""
     what, jobs, number = kind
+    victim: list[int] = []
     before, process = rows(root), fork(root, jobs)
     began = time.monotonic()
     if rng.random() < 0.8:  # while samples are being made; else at any moment, the very first ones included
         least, most = max(before, 1), SAMPLES[0] * SAMPLES[1]  # the first row has the names
         enough = rng.integers(min(least, most), most, endpoint=True)
         while rows(root) <= enough and time.monotonic() - began < 20:
+            if what.startswith("worker") and not victim:  # looking for it afterwards takes longer than the samples
+                victim = workers(process)[:1]
             if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 break
             time.sleep(0.0005)
         time.sleep(rng.uniform(0, 0.02))  # less than a sample takes, or two
     else:
         time.sleep(rng.uniform(0, 2.0 if jobs > 1 else 0.15))  # worker processes begin to import, too
-    targets = {"worker": lambda: workers(process)[:1], "all": lambda: [process, *members(process)]}
+    targets = {"worker": lambda: victim or workers(process)[:1], "all": lambda: [process, *members(process)]}
     for target in targets.get(what.split()[0], lambda: [process])():
         try:
             os.kill(target, number)
