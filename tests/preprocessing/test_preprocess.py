@@ -74,8 +74,8 @@ def write_raw(root: Path, spacings) -> Dataset:
     return draw(root)
 
 
-def draw(root: Path, per_scan: int = 3, scans: Path | None = None, *, raw: bool = True) -> Dataset:
-    sources, _ = match_sources((scans or root) / "images", (scans or root) / "masks")
+def draw(root: Path, per_scan: int = 3, *, raw: bool = True) -> Dataset:
+    sources, _ = match_sources(root / "images", root / "masks")
     dataset = Dataset(root / "raw" / NAME, raw=raw)
     settings = override(load_recipe("turing"), sizes="small,medium,large")
     synthesize_dataset(Run(dataset, sources, settings, per_scan=per_scan, jobs=1))
@@ -552,7 +552,9 @@ def test_what_a_machine_that_went_down_has_torn_is_made_again(copied):
 def bare(ordinary, nnunet, tmp_path_factory):
     """The ordinary dataset, of which the rows alone are kept, preprocessed."""
     root = tmp_path_factory.mktemp("bare")
-    made = Made(draw(root, scans=ordinary.root, raw=False), root)
+    for scans in ("images", "masks"):
+        shutil.copytree(ordinary.root / scans, root / scans)
+    made = Made(draw(root, raw=False), root)
     use(nnunet, root)
     report = made.preprocess()
     use(nnunet, ordinary.root)
@@ -589,7 +591,7 @@ def test_without_raw_files_rows_are_proved_continued_removed_and_replayed(ordina
     assert CliRunner().invoke(main, replay).exit_code == 0
     for folder in ("imagesTr", "labelsTr"):
         assert contents(tmp_path / "replayed" / folder) == contents(ordinary.dataset.folder / folder)
-    scans = ["--images", str(ordinary.root / "images"), "--masks", str(ordinary.root / "masks")]
+    scans = ["--images", str(bare_copy.root / "images"), "--masks", str(bare_copy.root / "masks")]
     new = ["--output", str(bare_copy.root / "raw"), "--name", "Balls", "--recipe", "turing", "--no-raw", "--jobs", "1"]
     more = ["synth", *scans, *new, "--sizes", "small,medium,large", "--per-scan", "4"]
     estimated = CliRunner().invoke(main, [*more, "--estimate"])
@@ -611,7 +613,7 @@ def test_rows_that_were_changed_are_no_cases_and_what_needs_files_says_so(bare_c
     told = command("-d", 501, "-c", "2d", "--estimate", "--jobs", 1)  # in a folder of its own
     assert "every case is there already" in told.stdout, told.output
     with pytest.raises(TumorgenError, match="was begun with --no-raw; give it again"):
-        draw(bare_copy.root, scans=ordinary.root)
+        draw(bare_copy.root)
     for words in (["preview", str(folder)], ["replay", str(ordinary.dataset.manifest), "--output", str(folder)]):
         done = CliRunner().invoke(main, words)
         assert done.exit_code == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .resampling import Resampling, find_ranges, reached_labels, resample_labels
 
 NO_DATA = -1  # nnU-Net's label of what lies outside the body
 SAME = 4e-7  # sd; a cell to which its variant adds no more in any voxel stays as it is
-_SLAB = 32  # planes that are resampled together, for the sake of memory
+_CELL = 64  # voxels a side of what is resampled together of a label map; most of it has one label throughout
 
 Values = NDArray[np.float32]
 Labels = NDArray[np.int8]
@@ -183,9 +184,9 @@ def _count(values: NDArray[Any], limits: NDArray[np.float64], apart: int | None)
 def resample_all_labels(cropped: Cropped, resampling: Resampling) -> Labels:
     """The whole label map, resampled."""
     result = np.empty(resampling.new, np.int8)
-    for z in range(0, resampling.new[0], _SLAB):
-        slab = slice(z, min(z + _SLAB, resampling.new[0])), slice(0, resampling.new[1]), slice(0, resampling.new[2])
-        result[slab] = resample_labels(resampling, cropped.labels, slab)
+    for starts in product(*(range(0, n, _CELL) for n in resampling.new)):
+        z, y, x = (slice(a, min(a + _CELL, n)) for a, n in zip(starts, resampling.new, strict=True))
+        result[z, y, x] = resample_labels(resampling, cropped.labels, (z, y, x))
     return result
 
 

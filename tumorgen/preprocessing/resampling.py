@@ -180,6 +180,8 @@ def resample_labels(resampling: Resampling, labels: NDArray[Any], box: Box) -> N
     places = [_places(resampling, axis, box[axis]) for axis in range(3)]
     first = [int(np.floor(place.min())) for place in places]
     window = labels[tuple(slice(a, int(np.ceil(place.max())) + 1) for a, place in zip(first, places, strict=True))]
+    if window.min() == window.max():
+        return np.full(shape_of(box), window.flat[0])
     places = [place - a for place, a in zip(places, first, strict=True)]
     lower = [np.floor(place).astype(np.intp) for place in places]
     upper = [np.ceil(place).astype(np.intp) for place in places]

@@ -26,7 +26,7 @@ from ..dataset import (
     refuse_other_versions,
 )
 from ..errors import Failure, TumorgenError, as_unwritable
-from ..generation import GB, batch_size, cut_samples, free_bytes, group_records
+from ..generation import GB, cut_samples, free_bytes, group_records
 from ..imaging import PARTIAL, remove_folder, scratch_folder, whole_file
 from ..parallel import (
     FEWER_JOBS,
@@ -43,6 +43,7 @@ from ..tables import SAMPLES, Reading, Record, find_sources, read_manifest
 from ..wording import plural
 from . import nnunet
 from .fingerprint import DRAWS, fingerprint_of
+from .sharing import part_size
 from .state import State, describe_cases, describe_manifest
 from .worker import (
     GROUND_TRUTH,
@@ -222,7 +223,7 @@ class _Parts:
         sources = find_sources(self.records, self.run.images, self.run.masks, self.run.reading)
         chosen = [record for record in self.records if wanted is None or record.plan.sample in wanted]
         groups = list(group_records(chosen).values())
-        size = batch_size([len(group) for group in groups], count_jobs(self.run.jobs))
+        size = part_size([len(group) for group in groups], count_jobs(self.run.jobs))
         by_name = {configuration.name: configuration for configuration in configurations}
         return [
             Part(
