@@ -18,7 +18,7 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest test begins first, so that no process is left alone with it in the end."""
+    """The longest begin first, so that no process is left alone with one in the end."""
     items.sort(key=lambda item: item.get_closest_marker("longest") is None)
 
 

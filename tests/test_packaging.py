@@ -293,7 +293,7 @@ class TestMake:
         home = tmp_path / "home"
         home.mkdir()
         (checkout / ".venv").symlink_to(sys.prefix)
-        shell(["make", "demo", "VENV=.venv", "--old-file", ".venv/.installed"], cwd=checkout, HOME=str(home))
+        shell(["make", "demo", "VENV=.venv", "JOBS=1", "--old-file", ".venv/.installed"], cwd=checkout, HOME=str(home))
         dataset = checkout / "demo" / "nnUNet_raw" / "Dataset501_SynthLiver"
         assert len(list((dataset / "imagesTr").glob("*_0000.nii.gz"))) == 10
         assert json.loads((dataset / "dataset.json").read_text())["numTraining"] == 10

@@ -14,6 +14,8 @@ from phantoms import ball_volume, write_balls
 
 from tumorgen.cli import main
 
+pytestmark = pytest.mark.longest
+
 NEEDS_TORCH = {"liver-mask", "preprocess"}
 MADE = "raw/Dataset501_SynthLiver"
 COMMANDS = [

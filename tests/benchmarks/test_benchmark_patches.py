@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import benchmark_patches
 import pytest
+from forks import run_fork
 
-SMALL = "import benchmark_patches; benchmark_patches.PATCH = [48, 48, 48]; benchmark_patches.main()"
+SMALL = """
+import benchmark_patches
+benchmark_patches.PATCH = [48, 48, 48]
+benchmark_patches.EPOCHS_S = 4.0, 3.0, 2.0, 1.0  # less to sleep through
+benchmark_patches.main()
+"""
 CLASSES = ("tiny", "small", "medium", "large", "mix")
 
 
@@ -21,16 +25,15 @@ def test_every_class_and_both_loaders_are_measured(tmp_path):
     here = Path(__file__).parent
     arguments = ["--patches", "1", "--batches", "1", "--shape", "48", "144", "176"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(here), str(here.parent)))}
-    command = [sys.executable, "-c", SMALL, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    rows = re.findall(r"^\| `?([\w ]+?)`? \| (\d*) \| (\d*) \| ([\d.]+) \| (\d+) \|$", done.stdout, re.MULTILINE)
+    (tmp_path / "small.py").write_text(SMALL)
+    printed = run_fork([tmp_path / "small.py", *arguments], tmp_path, environment)
+    rows = re.findall(r"^\| `?([\w ]+?)`? \| (\d*) \| (\d*) \| ([\d.]+) \| (\d+) \|$", printed, re.MULTILINE)
     assert [row[0] for row in rows] == ["no tumours", "made offline", "all in turn", *CLASSES]
     for name, median, _, rate, epoch in rows:
         assert bool(median) == (name in CLASSES)
         # Both are rounded: 500 patches by 12 processes at a rate of two decimals.
         assert float(epoch) == pytest.approx(500 / 12 / float(rate), abs=1, rel=0.01)
-    waits = re.findall(r"^\| `?([\w ]+?)`? \|((?: [\d.]+% \|){4})$", done.stdout, re.MULTILINE)
+    waits = re.findall(r"^\| `?([\w ]+?)`? \|((?: [\d.]+% \|){4})$", printed, re.MULTILINE)
     assert [name for name, _ in waits] == ["made offline", "all in turn", "mix"]
     assert all(0 <= float(share) < 100 for _, shares in waits for share in re.findall(r"[\d.]+", shares))
 

@@ -39,6 +39,9 @@ from disks import (
 )
 
 
+pytestmark = pytest.mark.longest
+
+
 def full(disk: Disk, name: str) -> int | None:
     """No space left, from this call on; a write is cut off halfway before."""
     if disk.first and name in ("write", "writev", "pwrite", "sendfile"):

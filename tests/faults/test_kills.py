@@ -15,6 +15,7 @@ FAULTS = ("lost", "torn", "duplicate", "different", "left running", "left over",
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for orphans in /proc")
 def test_a_hundred_kills_leave_the_dataset_of_an_uninterrupted_run(tmp_path) -> None:
     command = [sys.executable, str(Path(__file__).with_name("kills.py")), str(tmp_path), "--kills", str(KILLS)]

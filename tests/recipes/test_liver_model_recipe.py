@@ -150,7 +150,6 @@ def test_a_command_that_fails_is_told_and_has_the_environment(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.longest
 def test_the_recipe_makes_a_model_folder_that_liver_mask_runs(tmp_path):
     """Two iterations learn nothing; what is asserted is that every step hands the next what it needs."""
     paths = os.pathsep.join(str(ROOT / folder) for folder in ("recipes", "tests"))

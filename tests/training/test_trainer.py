@@ -22,7 +22,10 @@ NAME = "Dataset502_HealthyLiver"
 LABELS = {"background": 0, "liver": 1, "tumor": 2}
 PATCH = [24, 32, 32]
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.longest,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"),
+]
 
 
 def trainer_folder() -> str:
