@@ -38,7 +38,6 @@ from disks import (
     write_scans,
 )
 
-
 pytestmark = pytest.mark.longest
 
 
