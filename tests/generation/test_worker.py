@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from phantoms import ball_volume
 
 from tumorgen.dataset.raw import Dataset
+from tumorgen.errors import TumorgenError
 from tumorgen.generation import worker
 from tumorgen.generation.batches import Batch
 from tumorgen.generation.worker import prepare_for
@@ -63,3 +67,22 @@ def test_a_small_scan_is_held_whole(small_bytes, thin, tmp_path, monkeypatch):
     assert prepared.image.digest() == ChunkedVolume.from_volume(read.image).digest()
     np.testing.assert_array_equal(np.asarray(prepared.scan.hu), read.hu)
     np.testing.assert_array_equal(np.asarray(prepared.scan.inside), read.inside)
+
+
+@pytest.mark.parametrize("disks", [1, 2])
+def test_image_and_label_share_a_folder_for_what_is_not_whole_on_one_disk(disks, tmp_path, monkeypatch):
+    dataset = Dataset(tmp_path)
+    for folder in (dataset.images, dataset.labels):
+        folder.mkdir()
+    disk_of = {dataset.images: 1, dataset.labels: disks}
+    monkeypatch.setattr(Path, "stat", lambda path, **_: SimpleNamespace(st_dev=disk_of[path]))
+    with worker._partial_files(dataset) as partials:
+        assert (partials is None) == (disks == 2)
+        assert len([*dataset.images.iterdir()]) == 2 - disks
+    assert [*dataset.images.iterdir(), *dataset.labels.iterdir()] == []
+
+
+def test_folders_that_have_vanished_are_not_made_again(tmp_path):
+    with pytest.raises(TumorgenError, match="has vanished"), worker._partial_files(Dataset(tmp_path)):
+        pass
+    assert [*tmp_path.iterdir()] == []

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.files import case_name, find_volumes, open_regular, safe_name, whole_file
+from tumorgen.imaging.files import (
+    PARTIAL,
+    case_name,
+    find_volumes,
+    open_regular,
+    safe_name,
+    scratch_folder,
+    whole_file,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +91,17 @@ def test_a_failure_leaves_what_was_there(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert listed(tmp_path) == ["out.csv"]
+
+
+def test_files_may_share_the_folder_of_what_is_not_whole(tmp_path):
+    with scratch_folder(tmp_path, prefix=PARTIAL) as shared:
+        for name in "ab":
+            with whole_file(tmp_path / name, partials=shared) as partial:
+                assert partial == shared / name
+                partial.write_text(name)
+        with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "c", partials=shared) as partial:
+            partial.write_text(str(1 // 0))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "a", "b": "b"}
 
 
 def test_a_place_that_cannot_be_written_to(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,9 +15,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from .. import __version__
-from ..dataset import versions
+from ..dataset import Dataset, versions
 from ..errors import Failure, LeftOutError, TumorgenError
-from ..imaging import ChunkedVolume, Volume, fingerprint_ct
+from ..imaging import PARTIAL, ChunkedVolume, Volume, fingerprint_ct, scratch_folder
 from ..method import Patch, Plan, Scan, Vessels, least_radius_mm, load_scan, render, render_labelled, sample_name
 from ..parallel import Case, attempt
 from ..tables import Files, Record, Source
@@ -153,15 +154,36 @@ class Prepared:
 
     def _write_files(self, patch: Patch, image_file: Path, label_file: Path, batch: Batch) -> tuple[str, str]:
         """Write label and image, or work out what they would be; SHA-256 of both."""
-        dataset, parents = batch.dataset, not batch.folders_made
+        dataset = batch.dataset
         labels = [(block.box, block.label) for block in patch.blocks]
         images = [(block.box, block.image) for block in patch.blocks]
         if not dataset.raw:
             return self.label.digest(labels), self.image.digest(images)
-        if batch.folders_made and not (dataset.images.is_dir() and dataset.labels.is_dir()):
-            raise TumorgenError(f"{dataset.folder}: has vanished")
-        label_sha256 = self.label.write(label_file, labels, durable=False, parents=parents)
-        return label_sha256, self.image.write(image_file, images, durable=False, parents=parents)
+        parents = not batch.folders_made
+        with nullcontext() if parents else _partial_files(dataset) as partials:
+            label_sha256 = self.label.write(label_file, labels, durable=False, parents=parents, partials=partials)
+            image_sha256 = self.image.write(image_file, images, durable=False, parents=parents, partials=partials)
+        return label_sha256, image_sha256
+
+
+@contextmanager
+def _partial_files(dataset: Dataset) -> Iterator[Path | None]:
+    """A folder for the partial files of a sample, so that one is made for both; None where they go to two disks.
+
+    Raises
+    ------
+    TumorgenError
+        The dataset's folders have vanished, or cannot be written to.
+    """
+    try:
+        disks = {folder.stat().st_dev for folder in (dataset.images, dataset.labels)}
+    except OSError as error:
+        raise TumorgenError(f"{dataset.folder}: has vanished") from error
+    if len(disks) > 1:
+        yield None
+        return
+    with scratch_folder(dataset.images, prefix=PARTIAL) as folder:
+        yield folder
 
 
 _kept: dict[tuple[Source, Vessels, States], Prepared] = {}  # at most one

@@ -9,7 +9,7 @@ import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -194,7 +194,9 @@ def _refuse_mode(path: Path, mode: int) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Iterator[Path]:
+def whole_file(
+    path: Path, *, durable: bool = True, parents: bool = True, partials: Path | None = None
+) -> Iterator[Path]:
     """A path to write to; the file written there appears as `path` when the block ends, whole, or not at all.
 
     The partial file lies in a hidden folder beside `path`, so that nothing that lists the folder takes it for a case.
@@ -208,6 +210,9 @@ def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Ite
         Whether it is on disk when this returns; otherwise a power cut may take it within the next half minute.
     parents
         Whether a missing folder is made. A dataset's folder that vanishes during a run must not come back.
+    partials
+        A hidden folder on the same disk that takes the partial file (`scratch_folder`), where several files share it:
+        making and removing one takes as long as a small file.
 
     Raises
     ------
@@ -217,7 +222,8 @@ def whole_file(path: Path, *, durable: bool = True, parents: bool = True) -> Ite
     with interruptions_held(), as_unwritable(path):
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
+        made = nullcontext(partials) if partials else tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent)
+        with made as folder:
             partial = Path(folder) / path.name
             yield partial
             if durable:

@@ -169,7 +169,15 @@ class ChunkedVolume:
         """Bytes held in memory: the voxels, which may be shared, and the compressed chunks."""
         return len(self.header) + self.voxels.nbytes + sum(map(len, self.chunks))
 
-    def write(self, path: Path, blocks: Iterable[BoxVoxels] = (), *, durable: bool = True, parents: bool = True) -> str:
+    def write(
+        self,
+        path: Path,
+        blocks: Iterable[BoxVoxels] = (),
+        *,
+        durable: bool = True,
+        parents: bool = True,
+        partials: Path | None = None,
+    ) -> str:
         """Write the volume with blocks laid over it, as `.nii.gz`; the file appears whole or not at all.
 
         Equal arguments write equal bytes, whatever was written before. Memory: the touched chunks, compressed.
@@ -184,6 +192,8 @@ class ChunkedVolume:
             Whether the file is on disk, not only in the system's memory, when this returns.
         parents
             Whether its folder is made where it is missing.
+        partials
+            A folder on the same disk for what is not yet whole (`whole_file`).
 
         Returns
         -------
@@ -198,7 +208,10 @@ class ChunkedVolume:
             A block lies outside the volume, differs in shape from its box, or has a type that the volume's cannot hold.
         """
         buffers, digest = self._variant(blocks)
-        with whole_file(path, durable=durable, parents=parents) as partial, partial.open("wb") as file:
+        with (
+            whole_file(path, durable=durable, parents=parents, partials=partials) as partial,
+            partial.open("wb") as file,
+        ):
             _write_all(file, buffers)
         return digest
 
