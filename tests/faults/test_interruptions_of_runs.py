@@ -30,7 +30,7 @@ from tumorgen.imaging.patched_gzip import ChunkedVolume
 from tumorgen.tables.entries import Entry
 from tumorgen.tables.groups import marks_of_entries
 from tumorgen.tables.manifest import Record, append_manifest, read_manifest, write_manifest
-from tumorgen.tables.scans import ScanRow, record_scan
+from tumorgen.tables.scans import ScanRow, record_scans
 
 VOLUME = ChunkedVolume.from_volume(Volume(np.zeros((2, 3, 4), np.int16), Geometry((2, 3, 4), (1.0, 1.0, 1.0))))
 
@@ -83,7 +83,7 @@ COMPOSED: dict[str, Callable[[Path, Made], object]] = {
     "summary, splits, checksums": lambda folder, made: write_description(
         Dataset(folder), entries := list(map(Entry.of, made.records)), marks_of_entries(entries), 1
     ),
-    "a scan": lambda folder, _: record_scan(ScanRow(case="a", image="a", status="failed"), folder / "scans.csv"),
+    "a scan": lambda folder, _: record_scans([ScanRow(case="a", image="a", status="failed")], folder / "scans.csv"),
 }
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in COMPOSED]
 

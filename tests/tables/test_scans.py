@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import columns
-from tumorgen.tables.scans import STATUSES, ScanRow, read_scans, record_scan, write_scans
+from tumorgen.tables.scans import STATUSES, ScanRow, read_scans, record_scans, write_scans
 
 ROW = ScanRow(
     case="001",
@@ -58,9 +58,9 @@ def test_any_row_round_trips(tmp_path_factory, hu, size, text, status):
 
 def test_a_row_replaces_the_one_of_its_case_and_no_other(tmp_path):
     path = tmp_path / "scans.csv"
-    record_scan(ROW, path)
-    record_scan(FAILED, path)
-    record_scan(replace(ROW, status="ok"), path)
+    record_scans([ROW], path)
+    record_scans([FAILED], path)
+    record_scans([replace(ROW, status="ok")], path)
     assert read_scans(path) == [replace(ROW, status="ok"), FAILED]
 
 
@@ -129,7 +129,7 @@ def test_a_failed_write_leaves_the_table_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(TumorgenError, match="No space left"):
-        record_scan(FAILED, path)
+        record_scans([FAILED], path)
     monkeypatch.undo()
     assert read_scans(path) == [ROW]
 

@@ -33,7 +33,8 @@ from ..imaging import (
     write_volume,
 )
 from ..parallel import Case, Start, map_cases, no_progress
-from ..tables import SCANS, ScanRow, describe_copies, given_path, marks_of_scan, read_scans, record_scan
+from ..tables import SCANS, ScanRow, describe_copies, given_path, marks_of_scan, read_scans
+from .recording import recording
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
@@ -229,7 +230,7 @@ def mask_scans(
     overwrite: bool = False,
     start: Start = no_progress,
 ) -> MaskReport:
-    """Write `output/<case>.nii.gz` for each scan, and its row into the table as soon as it is done.
+    """Write `output/<case>.nii.gz` for each scan, and its row into the table soon (`recording`).
 
     A DICOM series becomes an image first, `output/images/<case>.nii.gz`, which is what later steps read. Scans whose
     row and files are there are left alone. A scan that cannot be done costs no other: its row says why.
@@ -278,10 +279,11 @@ def mask_scans(
         segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _find_nothing
         cases = [Case(scan, scan.case, about=scan.names) for scan in todo]
         work = partial(_find_liver, segment=segment)
-        for scan, result in zip(todo, map_cases(work, cases, 1, start=start, threads=None), strict=True):
-            rows[scan.case], failure = _row_and_failure(scan, result)
-            failures += [failure] if failure else []
-            record_scan(rows[scan.case], table)
+        with recording(table) as record:
+            for scan, result in zip(todo, map_cases(work, cases, 1, start=start, threads=None), strict=True):
+                rows[scan.case], failure = _row_and_failure(scan, result)
+                failures += [failure] if failure else []
+                record(rows[scan.case])
     notes += _copy_notes(known, rows)
     return MaskReport(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
 

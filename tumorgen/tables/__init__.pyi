@@ -31,7 +31,7 @@ from .manifest import (
 )
 from .patients import NameCheck, fit_names, name_after_scans, name_patients, read_patients
 from .scan_paths import given_path
-from .scans import SCANS, ScanRow, read_scans, record_scan
+from .scans import SCANS, ScanRow, read_scans, record_scans
 from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
 
 __all__ = [
@@ -80,7 +80,7 @@ __all__ = [
     "read_patients",
     "read_scans",
     "read_text",
-    "record_scan",
+    "record_scans",
     "recover_manifest",
     "refuse_same_case",
     "rows_of",

@@ -123,8 +123,8 @@ def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
     write_records(path, ScanRow, sorted(recorded, key=lambda row: row.case))
 
 
-def record_scan(row: ScanRow, path: Path = SCANS) -> None:
-    """Put a row into the table, in the place of the one of its case, or of its series; the others stay.
+def record_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
+    """Put rows into the table, in the place of those of their cases, or of their series; the others stay.
 
     A table that is not there yet is begun. It is on disk when this returns.
 
@@ -133,10 +133,8 @@ def record_scan(row: ScanRow, path: Path = SCANS) -> None:
     TumorgenError
         The table that is there cannot be read, or the folder cannot be written to.
     """
+    new = {row.case: row for row in rows}
+    series = {row.source for row in new.values() if row.source}
     others = read_scans(path) if path.exists() else []
-    write_scans([*(other for other in others if other.case != row.case and not is_same_series(other, row)), row], path)
-
-
-def is_same_series(one: ScanRow, other: ScanRow) -> bool:
-    """Whether two rows are of one DICOM series, whatever their cases' names: no patient is to be there twice."""
-    return bool(one.source) and one.source == other.source
+    stay = (other for other in others if other.case not in new and other.source not in series)
+    write_scans([*stay, *new.values()], path)
