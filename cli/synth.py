@@ -151,6 +151,8 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
     began = time.monotonic()
     if from_manifest:
         _refuse_drawing()
+        if work.no_raw:
+            raise click.UsageError("--no-raw does not go with --from-manifest, which makes images of rows")
         report = replay_manifest(work.of(_replay(dataset, from_manifest, scans)))
         _print_report(report, new, None, time.monotonic() - began, report.records)
         report_failures(report.failures)
@@ -198,7 +200,7 @@ def _refuse_drawing() -> None:
     context = click.get_current_context()
     names = [field.name for field in fields(Drawing)]
     options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    for name in (*names, "scans", "real_tumors", "scheduler", "shard", "no_raw", "estimate"):
+    for name in (*names, "scans", "real_tumors", "scheduler", "shard", "estimate"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{options[name]} does not go with --from-manifest, whose rows decide that.")
 
