@@ -199,7 +199,8 @@ def _blocks_of(chunk: bytes) -> list[bytes]:
     nbytes, blocksize, cbytes = struct.unpack("<iii", chunk[4:16])
     starts = np.frombuffer(chunk, "<i4", -(-nbytes // blocksize), _HEADER)
     ends = np.append(np.sort(starts), cbytes)
-    return [chunk[start : ends[np.searchsorted(ends, start, side="right")]] for start in starts]
+    stops = ends[np.searchsorted(ends, starts, side="right")]
+    return [chunk[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
 
 
 def _cells(box: Sequence[slice], size: Index) -> Iterable[tuple[int, ...]]:
