@@ -162,6 +162,25 @@ def test_threads_and_environment_are_left_as_they_were(model):
     assert (torch.get_num_threads(), dict(os.environ)) == before
 
 
+def test_a_model_of_nnunets_own_trainer_needs_no_plotting_libraries(model):
+    """The trainer is not asked for its network: importing it takes as long as finding a liver."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tumorgen.liver.models import find_model; from tumorgen.liver.network import load_model\n"
+        f"load_model(find_model(Path({str(model)!r})), device='cpu')\n"
+        "sys.exit(bool({'seaborn', 'nnunetv2.training.nnUNetTrainer.nnUNetTrainer'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_the_network_is_the_one_that_nnunet_builds(model, monkeypatch, mirror):
+    ct, found = phantom(), find_model(model)
+    plainly = load_model(found, device="cpu", mirror=mirror)(ct)
+    monkeypatch.setattr("tumorgen.liver.network._initialize_plainly", lambda *_: False)
+    np.testing.assert_array_equal(plainly, load_model(found, device="cpu", mirror=mirror)(ct))
+
+
 def test_a_device_that_is_not_there_is_said(monkeypatch):
     import torch
 

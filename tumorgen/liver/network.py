@@ -6,6 +6,7 @@ nnU-Net and torch are imported where they are used: importing them takes seconds
 from __future__ import annotations
 
 import io
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -87,12 +88,49 @@ def _predictor(model: Model, device: str, mirror: bool | None) -> Any:
     )
     folds = tuple(int(fold) if fold.isdigit() else fold for fold in model.folds)
     try:
-        predictor.initialize_from_trained_model_folder(str(model.folder), folds, model.checkpoint)
+        if not _initialize_plainly(predictor, model):
+            predictor.initialize_from_trained_model_folder(str(model.folder), folds, model.checkpoint)
     except Exception as error:  # a checkpoint is a pickle, a network a class found by name: anything may be wrong
         raise TumorgenError(f"{model.folder}: the model cannot be loaded ({_hint(error)})") from error
     if predictor.configuration_manager.previous_stage_name is not None:
         raise TumorgenError(f"{model.folder}: is the second stage of a cascade; use 3d_fullres or 3d_lowres")
     return predictor
+
+
+def _initialize_plainly(predictor: Any, model: Model) -> bool:
+    """Give the predictor a network that nnU-Net's own trainer has trained; whether it was this trainer.
+
+    As `nnUNetPredictor.initialize_from_trained_model_folder` does, which imports the trainer to ask it for the
+    network, and with it two seconds of plotting libraries. What another trainer builds only that trainer knows.
+    """
+    import torch
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    weights: list[Any] = []
+    for fold in model.folds:
+        file = model.folder / f"fold_{fold}" / model.checkpoint
+        checkpoint = torch.load(file, map_location="cpu", weights_only=False)
+        if checkpoint["trainer_name"] != "nnUNetTrainer":
+            return False
+        weights.append(checkpoint["network_weights"])
+    dataset, plans = (json.loads((model.folder / name).read_text("utf-8")) for name in ("dataset.json", "plans.json"))
+    manager = PlansManager(plans)
+    configuration = manager.get_configuration(checkpoint["init_args"]["configuration"])
+    network = get_network_from_plans(
+        configuration.network_arch_class_name,
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        determine_num_input_channels(manager, configuration, dataset),
+        manager.get_label_manager(dataset).num_segmentation_heads,
+        allow_init=False,
+        deep_supervision=False,
+    )
+    network.load_state_dict(weights[0])
+    mirrored = checkpoint.get("inference_allowed_mirroring_axes")
+    predictor.manual_initialization(network, manager, configuration, weights, dataset, "nnUNetTrainer", mirrored)
+    return True
 
 
 def _hint(error: Exception) -> str:
