@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +14,7 @@ from phantoms import write_balls
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
-from tumorgen.generation import verify
+from tumorgen.generation import proof, quick, verify
 from tumorgen.generation.run import Run
 from tumorgen.generation.scope import Scope
 from tumorgen.generation.synth import synthesize_dataset
@@ -53,20 +54,20 @@ def unread(*_: object) -> None:
     raise AssertionError("read")
 
 
-def counting(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
-    """What a function of verify's is called with from here on."""
-    calls, function = [], getattr(verify, name)
+def counting(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[object]:
+    """What a function is called with from here on."""
+    calls, function = [], getattr(module, name)
 
     def call(*arguments: object) -> object:
         calls.append(arguments)
         return function(*arguments)
 
-    monkeypatch.setattr(verify, name, call)
+    monkeypatch.setattr(module, name, call)
     return calls
 
 
 def test_what_is_made_again_to_the_byte_is_not_read_back(sound, monkeypatch):
-    monkeypatch.setattr(verify, "read_volume", unread)
+    monkeypatch.setattr(proof, "read_volume", unread)
     assert verify_dataset(sound, replays=-1, jobs=1).problems == ()
 
 
@@ -77,8 +78,8 @@ def test_what_is_not_is_read_and_told(copy):
 
 
 def test_quick_compares_checksums_and_reads_no_scan(copy, monkeypatch):
-    for name in ("load_scan", "read_volume", "read_manifest"):
-        monkeypatch.setattr(verify, name, unread)
+    for module, name in ((proof, "load_scan"), (proof, "read_volume"), (verify, "read_manifest")):
+        monkeypatch.setattr(module, name, unread)
     verdict = verify_dataset(copy, scope=Scope(quick=True), jobs=1)
     assert (verdict.problems, verdict.samples, verdict.replayed) == ((), 6, 0)
     assert verdict.scope == ", checksums alone"
@@ -122,19 +123,20 @@ def test_the_result_says_what_was_looked_into(copy):
     assert CliRunner().invoke(main, ["verify", str(copy), "--sample", "none"]).exit_code == 2
 
 
-WAYS: dict[str, Callable[[Path], dict[str, object]]] = {
-    "_verify_sample": lambda done: {"replays": -1, "scope": Scope(done=done)},
-    "sha256_of": lambda done: {"scope": Scope(quick=True, done=done)},
+WAYS: dict[str, tuple[ModuleType, Callable[[Path], dict[str, object]]]] = {
+    "_verify_sample": (proof, lambda done: {"replays": -1, "scope": Scope(done=done)}),
+    "sha256_of": (quick, lambda done: {"scope": Scope(quick=True, done=done)}),
 }
 
 
 @pytest.mark.parametrize("name", WAYS)
 def test_what_was_found_sound_is_not_looked_into_again(copy, tmp_path, monkeypatch, name):
-    options = WAYS[name](tmp_path / "done.txt")
+    module, make_options = WAYS[name]
+    options = make_options(tmp_path / "done.txt")
     spoil(copy / "imagesTr" / "liver_1_v0001_0000.nii.gz")
     problems = verify_dataset(copy, jobs=1, **options).problems
     assert problems
-    calls = counting(monkeypatch, name)
+    calls = counting(monkeypatch, module, name)
     assert verify_dataset(copy, jobs=1, **options).problems == problems
     again = [call for call in calls if "settings" not in str(call) and "_v000" in str(call)]
     assert again
@@ -145,7 +147,7 @@ def test_what_was_found_sound_is_not_looked_into_again(copy, tmp_path, monkeypat
 def test_what_was_read_is_not_what_was_rendered(sound, tmp_path, monkeypatch):
     done = tmp_path / "done.txt"
     verify_dataset(sound, replays=0, scope=Scope(done=done), jobs=1)
-    calls = counting(monkeypatch, "_verify_sample")
+    calls = counting(monkeypatch, proof, "_verify_sample")
     verify_dataset(sound, replays=-1, scope=Scope(done=done), jobs=1)
     assert len(calls) == 6
     calls.clear()

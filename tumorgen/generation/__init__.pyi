@@ -9,7 +9,8 @@ from .scope import Scope
 from .shards import Shard, parse_shard
 from .space import GB, free_bytes, nearest_folder
 from .synth import synthesize_dataset
-from .verify import Problem, verify_dataset
+from .verdicts import Problem
+from .verify import verify_dataset
 
 __all__ = [
     "GB",

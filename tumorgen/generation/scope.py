@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import TumorgenError, as_unwritable
 from ..tables import Entry
 
+QUICK, READ, RENDERED = "checksums", "read", "rendered"  # how a sample was found sound
 _SHARE = re.compile(r"(\d+)|(\d+(?:\.\d+)?) ?%")
 
 
