@@ -78,7 +78,7 @@ def test_what_is_not_is_read_and_told(copy):
 
 
 def test_quick_compares_checksums_and_reads_no_scan(copy, monkeypatch):
-    for module, name in ((proof, "load_scan"), (proof, "read_volume"), (verify, "read_manifest")):
+    for module, name in ((proof, "load_scan"), (proof, "read_volume"), (verify, "part_manifest")):
         monkeypatch.setattr(module, name, unread)
     verdict = verify_dataset(copy, scope=Scope(quick=True), jobs=1)
     assert (verdict.problems, verdict.samples, verdict.replayed) == ((), 6, 0)

@@ -28,6 +28,7 @@ from tumorgen.dataset.provenance import IN_ROWS, LIBRARIES, find_contradictions
 from tumorgen.dataset.raw import TEST, Dataset, find_dataset, write_sums
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import dump_toml
+from tumorgen.generation import verify as verify_module
 from tumorgen.generation.replay import Replay, replay_manifest
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
@@ -35,6 +36,8 @@ from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings, load_settings
+from tumorgen.parallel import map_cases
+from tumorgen.tables.entries import read_entries
 from tumorgen.tables.manifest import DIAL_COLUMNS, SAMPLE_COLUMNS, TUMOR_COLUMNS, read_manifest, spread_samples
 from tumorgen.tables.sources import match_sources
 
@@ -63,6 +66,20 @@ def test_a_sound_dataset_is_sound(sound):
     verdict = verify_dataset(sound, jobs=1, replays=-1)
     assert verdict.problems == ()
     assert (verdict.samples, verdict.scans, verdict.replayed) == (4, 2, 4)
+
+
+def test_processes_are_told_where_rows_stand_and_not_what_they_say(sound, monkeypatch):
+    """So no row is held in memory that nobody is looking at."""
+    told = []
+
+    def watched(work, cases, jobs):
+        told.extend(case.item.part for case in cases)
+        return map_cases(work, cases, jobs)
+
+    monkeypatch.setattr(verify_module, "map_cases", watched)
+    assert verify_dataset(sound, jobs=1).problems == ()
+    assert [len(part.samples) for part in told] == [2, 2]
+    assert all(part.known is None and len(part.spans) == len(part.tumor_spans) == 1 for part in told)
 
 
 def test_command_says_so(sound):
@@ -440,8 +457,10 @@ def every_change(document):
 def test_whatever_follows_from_other_files_is_compared_with_them(any_copy):
     """Of provenance.json, whoever mends the checksums, too; those find all the rest."""
     path, dataset = any_copy / "provenance.json", find_dataset(any_copy)
-    records, whole = read_manifest(dataset.manifest), json.loads(path.read_text())
-    assert not list(find_contradictions(dataset, records))
+    entries, whole = read_entries(dataset.manifest), json.loads(path.read_text())
+    records = read_manifest(dataset.manifest)
+    versions = {tuple(getattr(record.files, f"{name}_version") for name in IN_ROWS) for record in records}
+    assert not list(find_contradictions(dataset, entries, versions))
     unknown = FOLLOW_FROM_NOTHING | ({"command"} if "--val-per-scan" in whole["command"] else set())
     changes = dict(every_change(whole))
     assert len(changes) > 10
@@ -449,10 +468,10 @@ def test_whatever_follows_from_other_files_is_compared_with_them(any_copy):
         path.write_text(json.dumps(document))
         if what == "without versions":
             with pytest.raises(TumorgenError, match="names no versions"):
-                list(find_contradictions(dataset, records))
+                list(find_contradictions(dataset, entries, versions))
             continue
         known = what.removeprefix("versions.") not in unknown
-        assert bool(list(find_contradictions(dataset, records))) == known, what
+        assert bool(list(find_contradictions(dataset, entries, versions))) == known, what
 
 
 def test_any_value_of_dataset_json_is_told_whatever_the_checksums_say(copy):

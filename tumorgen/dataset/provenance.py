@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from .._version import installed_version
 from ..errors import TumorgenError
 from ..fields import from_plain, to_plain
 from ..method import RECIPES, Settings, load_settings, nearest_recipe
-from ..tables import SAMPLES, Entry, Record
+from ..tables import SAMPLES, Entry
 from .raw import BENCHMARK, PROVENANCE, RAW, Dataset, write_json
 
 LIBRARIES = ("numpy", "scipy", "SimpleITK", "isal", "edt", "connected-components-3d")
@@ -127,12 +127,14 @@ def _choice(entry: Entry) -> dict[str, str]:
     return {name: text for name, text in words.items() if text}
 
 
-def find_contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator[str]:
+def find_contradictions(
+    dataset: Dataset, entries: Sequence[Entry], rendered_with: Collection[Sequence[str]]
+) -> Iterator[str]:
     """What is in it and is not what the manifest and the settings file say, or is not there.
 
     The seed and the settings (of a dataset that has a settings file), the command as far as the seed decides it, the
     checksums of the sources, and the versions that rows have. The others' versions and the number of variants a scan
-    follow from nothing else; SHA256SUMS knows them.
+    follow from nothing else; SHA256SUMS knows them. `rendered_with` are the versions that rows have, of `IN_ROWS`.
 
     Raises
     ------
@@ -143,14 +145,14 @@ def find_contradictions(dataset: Dataset, records: Sequence[Record]) -> Iterator
     if not found:
         yield "is missing"
         return
-    if found.get("sources") != _sources([Entry.of(record) for record in records]):
+    if found.get("sources") != _sources(entries):
         yield f"its sources are not those of {SAMPLES}"
     if dataset.settings.is_file():
-        yield from _other_settings(dataset, found, {record.plan.seed for record in records})
+        yield from _other_settings(dataset, found, {entry.seed for entry in entries})
     elif found.get("command") != REPLAY:
         yield f"its command is {str(found.get('command'))[:80]!r}, and there is no settings.toml"
-    for name in IN_ROWS:
-        rows = {getattr(record.files, f"{name}_version") for record in records if record.files}
+    for number, name in enumerate(IN_ROWS):
+        rows = {versions[number] for versions in rendered_with}
         if rows - {found["versions"].get(name)}:
             yield f"says {name} {str(found['versions'].get(name))[:40]}; {SAMPLES} says {', '.join(sorted(rows))[:80]}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ..checksums import sha256_of
@@ -24,7 +24,6 @@ from ..errors import TumorgenError
 from ..tables import (
     Entry,
     Marks,
-    Record,
     group_scans,
     tumors_path,
 )
@@ -51,10 +50,12 @@ def check_sums(dataset: Dataset) -> Iterator[Problem]:
             yield Problem(name, f"its SHA-256 is not that in {dataset.sums.name}: it was changed after the run")
 
 
-def check_provenance(dataset: Dataset, records: Sequence[Record]) -> Iterator[Problem]:
+def check_provenance(
+    dataset: Dataset, entries: Sequence[Entry], rendered_with: Collection[Sequence[str]]
+) -> Iterator[Problem]:
     """provenance.json says what the manifest and the settings say."""
     try:
-        for reason in find_contradictions(dataset, records):
+        for reason in find_contradictions(dataset, entries, rendered_with):
             yield Problem(PROVENANCE, reason)
     except TumorgenError as error:
         yield Problem(PROVENANCE, str(error).removeprefix(f"{provenance_path(dataset)}: "))

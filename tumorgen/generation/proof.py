@@ -23,6 +23,7 @@ from ..method import Patch, Scan, load_scan, render
 from ..tables import (
     TUMORS,
     Files,
+    Part,
     Record,
     Source,
 )
@@ -34,9 +35,9 @@ VERSIONS = "bits may differ for a version alone"
 
 @dataclass(frozen=True, slots=True)
 class ScanSamples:
-    """What is verified in one process: records of a scan, its files, and the names of samples to render again."""
+    """What is verified in one process: samples of a scan, its files, and the names of samples to render again."""
 
-    records: Sequence[Record]
+    part: Part
     source: Source
     again: frozenset[str]
 
@@ -74,20 +75,21 @@ class _Loaded:
 
 def verify_scan(mine: ScanSamples, dataset: Dataset, then: Mapping[str, Any]) -> Findings:
     """Problems of all samples of one scan, and its fingerprint."""
-    source, vessels = mine.source, vessels_of(mine.records[0].plan)
+    records, source = mine.part.read(), mine.source
+    vessels = vessels_of(records[0].plan)
     try:
         scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
     except TumorgenError as error:
-        return Findings([Problem(one.plan.sample, f"its scan cannot be read: {error}") for one in mine.records])
+        return Findings([Problem(one.plan.sample, f"its scan cannot be read: {error}") for one in records])
     deflated = _Deflated.of(scan) if mine.again else None
     problems = [
         problem
-        for record in mine.records
+        for record in records
         for problem in _verify_sample(
             dataset, record, scan, then, deflated if record.plan.sample in mine.again else None
         )
     ]
-    known = scan.image_sha256 == mine.records[0].plan.source_image_sha256
+    known = scan.image_sha256 == records[0].plan.source_image_sha256
     return Findings(problems, fingerprint_ct(scan.image.array) if known else "")
 
 

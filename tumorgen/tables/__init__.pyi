@@ -29,6 +29,7 @@ from .manifest import (
     tumors_path,
     write_manifest,
 )
+from .parts import Part, Parted, part_manifest
 from .patients import NameCheck, fit_names, name_after_scans, name_patients, read_patients
 from .scan_paths import given_path
 from .scans import SCANS, ScanRow, read_scans, record_scans
@@ -48,6 +49,8 @@ __all__ = [
     "Mark",
     "Marks",
     "NameCheck",
+    "Part",
+    "Parted",
     "Reading",
     "Record",
     "ScanRow",
@@ -74,6 +77,7 @@ __all__ = [
     "name_after_scans",
     "name_patients",
     "parse_row",
+    "part_manifest",
     "read_entries",
     "read_hosts",
     "read_manifest",

@@ -27,11 +27,11 @@ from .manifest import (
 )
 
 _PATIENT = SAMPLE_COLUMNS.index("patient")
-_SAMPLES_HEADERS = (SAMPLE_COLUMNS, (*SAMPLE_COLUMNS, *DIAL_COLUMNS))
+SAMPLES_HEADERS = (SAMPLE_COLUMNS, (*SAMPLE_COLUMNS, *DIAL_COLUMNS))
 
 
 @dataclass(slots=True)
-class _Rows:
+class Rows:
     """Where the rows of a sample are: in which table, from which byte, how many bytes and rows."""
 
     table: Path
@@ -41,10 +41,10 @@ class _Rows:
 
 
 @dataclass(slots=True)
-class _Index:
+class RowIndex:
     """Where the rows of each sample are, in tables of one header; `header` is None where these differ."""
 
-    rows: dict[str, _Rows] = field(default_factory=dict)
+    rows: dict[str, Rows] = field(default_factory=dict)
     header: bytes | None = b""
 
 
@@ -56,7 +56,7 @@ def select_whole(entries: Iterable[Entry], tables: Sequence[Path]) -> list[Entry
     TumorgenError
         The rows of a sample's tumours are not in order.
     """
-    index = _index([tumors_path(table) for table in tables], [TUMOR_COLUMNS], tumors=True)
+    index = index_rows([tumors_path(table) for table in tables], [TUMOR_COLUMNS], tumors=True)
     if index.header is None:  # a table of an earlier version, or one that was saved by other means
         counts = {record.plan.sample: len(record.plan.tumors) for record in _recover(tables)}
     else:
@@ -66,8 +66,8 @@ def select_whole(entries: Iterable[Entry], tables: Sequence[Path]) -> list[Entry
 
 def have_columns_of_today(manifest: Path) -> bool:
     """Whether rows that are appended to both tables of a manifest stand under the columns that they are of."""
-    tables = ((manifest, _SAMPLES_HEADERS), (tumors_path(manifest), [TUMOR_COLUMNS]))
-    return all(_index([table], headers, rows=False).header for table, headers in tables)
+    tables = ((manifest, SAMPLES_HEADERS), (tumors_path(manifest), [TUMOR_COLUMNS]))
+    return all(index_rows([table], headers, rows=False).header for table, headers in tables)
 
 
 def join_tables(entries: Iterable[Entry], tables: Sequence[Path], manifest: Path) -> None:
@@ -90,8 +90,8 @@ def join_tables(entries: Iterable[Entry], tables: Sequence[Path], manifest: Path
         A table is malformed, or the folder cannot be written to.
     """
     ordered = sort_entries(entries)
-    samples = _index(tables, _SAMPLES_HEADERS)
-    tumors = _index([tumors_path(table) for table in tables], [TUMOR_COLUMNS], tumors=True)
+    samples = index_rows(tables, SAMPLES_HEADERS)
+    tumors = index_rows([tumors_path(table) for table in tables], [TUMOR_COLUMNS], tumors=True)
     if samples.header is None or tumors.header is None:
         _join_records(ordered, tables, manifest)
         return
@@ -105,14 +105,14 @@ def join_tables(entries: Iterable[Entry], tables: Sequence[Path], manifest: Path
     _write(manifest, samples.header or _line_of(SAMPLE_COLUMNS), told)
 
 
-def _index(
+def index_rows(
     tables: Iterable[Path], headers: Sequence[Sequence[str]], *, tumors: bool = False, rows: bool = True
-) -> _Index:
+) -> RowIndex:
     """Where the whole rows of tables are that begin with one of the headers; `tumors` are numbered in their samples.
 
     Without `rows` only headers are looked at.
     """
-    known, index = {_line_of(header) for header in headers}, _Index()
+    known, index = {_line_of(header) for header in headers}, RowIndex()
     for table in tables:
         if not table.is_file():
             continue
@@ -121,13 +121,13 @@ def _index(
             if not header.endswith(b"\n"):
                 continue
             if header not in known or index.header not in (b"", header):
-                return _Index(header=None)
+                return RowIndex(header=None)
             index.header = header
             _index_rows(table, len(header), file if rows else (), index.rows, tumors=tumors)
     return index
 
 
-def _index_rows(table: Path, start: int, lines: Iterable[bytes], rows: dict[str, _Rows], *, tumors: bool) -> None:
+def _index_rows(table: Path, start: int, lines: Iterable[bytes], rows: dict[str, Rows], *, tumors: bool) -> None:
     for line in lines:
         if not line.endswith(b"\n"):
             return
@@ -135,7 +135,7 @@ def _index_rows(table: Path, start: int, lines: Iterable[bytes], rows: dict[str,
         name = sample.decode() if line[:1] not in b"\"'" else plain(next(csv.reader([line.decode()]))[0])
         mine = rows.get(name)
         if mine is None:
-            mine = rows[name] = _Rows(table, start)
+            mine = rows[name] = Rows(table, start)
         if mine.table == table and mine.start + mine.length == start:
             if tumors and line[:1] not in b"\"'" and rest.partition(b",")[0] != b"%d" % mine.count:
                 raise TumorgenError(f"{table}: the tumours of sample {name!r} are not numbered from 0 in order")
@@ -144,7 +144,7 @@ def _index_rows(table: Path, start: int, lines: Iterable[bytes], rows: dict[str,
         start += len(line)
 
 
-def _copied(rows: Iterable[_Rows]) -> Iterator[bytes]:
+def _copied(rows: Iterable[Rows]) -> Iterator[bytes]:
     """The bytes of rows; a table is opened once."""
     files = {}
     try:
@@ -165,7 +165,7 @@ def _with_patient(row: bytes, patient: str) -> bytes:
     (cells,) = csv.reader([row.decode()])
     if plain(cells[_PATIENT]) == patient:
         return row
-    names = next(header for header in _SAMPLES_HEADERS if len(header) == len(cells))
+    names = next(header for header in SAMPLES_HEADERS if len(header) == len(cells))
     told: Mapping[str, str] = {**dict(zip(names, map(plain, cells), strict=True)), "patient": patient}
     return text_of(names, [told], header=False).encode()
 

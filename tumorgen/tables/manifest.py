@@ -243,7 +243,7 @@ def read_manifest(manifest: Path) -> list[Record]:
         twice, a tumour has no sample; said with file, row and column.
     """
     tumors = tumors_path(manifest)
-    return _records(manifest, read_text(manifest), tumors, read_text(tumors), strict=True)
+    return parse_records(manifest, read_text(manifest), tumors, read_text(tumors), strict=True)
 
 
 def list_cases(manifest: Path) -> set[str]:
@@ -271,10 +271,28 @@ def recover_manifest(manifest: Path) -> list[Record]:
         return []
     tumors = tumors_path(manifest)
     whole = [read_text(path, torn=True) if path.exists() else "" for path in (manifest, tumors)]
-    return _records(manifest, whole[0], tumors, whole[1], strict=False) if whole[0] else []
+    return parse_records(manifest, whole[0], tumors, whole[1], strict=False) if whole[0] else []
 
 
-def _records(manifest: Path, samples_text: str, tumors_file: Path, tumors_text: str, *, strict: bool) -> list[Record]:
+def parse_records(
+    manifest: Path, samples_text: str, tumors_file: Path, tumors_text: str, *, strict: bool
+) -> list[Record]:
+    """Read what the texts of both tables say.
+
+    Parameters
+    ----------
+    manifest, tumors_file
+        The tables, for what is said of them, and for where scans are (`scan_paths`).
+    samples_text, tumors_text
+        Their texts, each with its header.
+    strict
+        Whether a tumour of no sample is refused, or left out.
+
+    Raises
+    ------
+    TumorgenError
+        As `read_manifest` has it.
+    """
     tumors: dict[str, list[tuple[Tumor, Outcome | None]]] = {}
     needed = required_columns(Plan)
     for _, row in rows_of(manifest, samples_text, needed, unique="sample"):
