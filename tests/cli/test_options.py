@@ -17,7 +17,7 @@ from tumorgen.cli.options import SCANS, Folders, NewDataset, block, option
 from tumorgen.fields import help_of
 from tumorgen.liver.devices import DEVICES
 from tumorgen.method.recipes import DEFAULT_RECIPE, RECIPES, TABLE_1_RECIPE
-from tumorgen.method.settings import INTENSITIES, PATTERNS, STEPS, Settings
+from tumorgen.method.settings import INTENSITIES, PATTERNS, SIZES, STEPS, Settings
 from tumorgen.phantom.tissues import PHASES
 from tumorgen.tables import scans
 
@@ -128,3 +128,19 @@ def test_nnunet_is_told_where_the_dataset_is_only_where_it_looks_elsewhere(
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     assert (new.root, new.export) == (tmp_path, "")
     assert new.dataset().folder == tmp_path / "Dataset501_SynthLiver"
+
+
+def test_no_two_commands_write_a_dataset_of_one_number_unless_they_are_told_to() -> None:
+    numbers = {
+        name: option.default
+        for name, command in main.commands.items()
+        for option in command.params
+        if option.name == "dataset_id" and name != "preprocess"  # which reads one
+    }
+    assert len(numbers) > 3
+    assert len(set(numbers.values())) == len(numbers), numbers
+
+
+def test_classes_are_listed_by_their_names() -> None:
+    shown = " ".join(CliRunner().invoke(main, ["synth", "--help"]).output.split())
+    assert all(name in shown for name in (*SIZES, "mix", "real"))

@@ -233,12 +233,13 @@ PROBE = """<script>addEventListener('load', () => {
   const found = {
     plots: all('.plot svg', box), pictures: all('img', i => [i.complete, i.naturalWidth, ...box(i)]),
     links: all('a', a => a.href), labels: all('.plot svg text', t => t.textContent.trim()),
+    heights: all('.plot svg text', t => t.getBoundingClientRect().height),
     wide: document.documentElement.scrollWidth > innerWidth, headings: all('h2', h => h.textContent) };
   document.body.innerHTML = ''; const pre = document.createElement('pre'); pre.id = 'found';
   pre.textContent = JSON.stringify(found); document.body.append(pre); });</script></body>"""
 QUIET = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--window-size=1100,900"),
+    *("--disable-background-networking", "--disable-component-update"),
 ]
 
 
@@ -256,19 +257,7 @@ def test_a_browser_shows_plots_pictures_and_links(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     (tmp_path / "out" / "probe.html").write_text(page.replace("</body>", PROBE), encoding="utf-8")
-    shown = subprocess.run(
-        [
-            BROWSER,
-            *QUIET,
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--dump-dom",
-            str(tmp_path / "out" / "probe.html"),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', shown, re.DOTALL)[1]))
+    found, narrow = (_probe(tmp_path / "out" / "probe.html", width, tmp_path) for width in (1100, 500))
     assert len(found["plots"]) == 4  # by radius, DSC, differences, robustness
     assert all(width > 300 and height > 100 for width, height in found["plots"])
     assert len(found["pictures"]) == 3
@@ -280,3 +269,13 @@ def test_a_browser_shows_plots_pictures_and_links(tmp_path, monkeypatch):
     assert {"any overlap", "size", "tumour DSC"} <= set(found["labels"])
     assert not found["wide"]
     assert "Robustness" in found["headings"]
+    assert not narrow["wide"]
+    assert min(height for height in narrow["heights"] if height) >= 10  # px; narrower plots scroll
+
+
+def _probe(page: Path, width: int, folder: Path) -> dict[str, object]:
+    """What a browser shows of a page, in a window so many pixels wide."""
+    window = [f"--window-size={width},900", f"--user-data-dir={folder / f'profile {width}'}"]
+    command = [BROWSER, *QUIET, *window, "--dump-dom", str(page)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', shown, re.DOTALL)[1]))

@@ -156,8 +156,11 @@ def test_two_halves_give_the_same_bits(dataset, scans, tmp_path):
 
 def test_the_same_command_again_does_nothing(dataset, scans):
     before = tree(dataset)
+    tables = [(dataset / name).stat() for name in ("manifest.csv", "tumors.csv")]
     assert make(scans, dataset).made == 0
     assert tree(dataset) == before
+    again = [(dataset / name).stat() for name in ("manifest.csv", "tumors.csv")]
+    assert [(table.st_ino, table.st_mtime_ns) for table in again] == [(t.st_ino, t.st_mtime_ns) for t in tables]
 
 
 def test_a_lost_file_is_made_again(dataset, scans, tmp_path):

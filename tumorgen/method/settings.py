@@ -362,8 +362,8 @@ class Settings:
     sizes: Annotated[
         tuple[str, ...],
         About(
-            f"size classes that a scan's samples take turns in; `{MIX}` is a mixture of them, `{REAL}` draws sizes and"
-            " numbers of real lesions"
+            f"size classes that a scan's samples take turns in: {', '.join(f'`{name}`' for name in SIZES)};"
+            f" `{MIX}` is a mixture of them, `{REAL}` draws sizes and numbers of real lesions"
         ),
     ] = (*SIZES, MIX)
     vessels: Vessels = field(default_factory=Vessels)
