@@ -226,7 +226,9 @@ def _by_status(faults: Sequence[CaseScore]) -> dict[str, list[Failure]]:
     told: dict[str, list[Failure]] = {}
     for case in faults:
         file = f"{os.sep}{case.case}."  # a name alone may be a letter that is in any word
-        told.setdefault(case.status, []).append(Failure(case.case, case.reason, 1, about=(file,)))
+        path = case.reason.partition(": ")[0]
+        about = (path, file) if file in path else (file,)
+        told.setdefault(case.status, []).append(Failure(case.case, case.reason, 1, about=about))
     return told
 
 

@@ -567,7 +567,7 @@ def test_faults_of_one_reason_share_a_line(folders, tmp_path):
         (folders[1] / f"{name}.nii.gz").write_bytes((folders[1] / "a.nii.gz").read_bytes())
     result = call(*folders, "--output", str(tmp_path / "out"))
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("missing_prediction")]
-    assert line.startswith("missing_prediction: d, e, f and 2 more (5): ")
+    assert line == "missing_prediction: d, e, f and 2 more (5): there is no prediction of this name"
     assert "3 cases scored, 5 faults" in result.stdout
 
 

@@ -53,6 +53,13 @@ def test_a_page_says_what_is_known_of_each_scan(balls: Path, tmp_path: Path) -> 
     assert {"ball_0", "ok", "905 ml · 100 HU", "ball_1", "check: the liver has 40 ml, less than 500"} <= set(shown)
 
 
+def test_a_caption_without_room_for_all_reasons_says_that_it_goes_on(balls: Path, tmp_path: Path) -> None:
+    shown = texts(page_of(row(balls, 0, "check", "; ".join(f"reason number {n}" for n in range(20)))), tmp_path)
+    assert sum(text.endswith(" …") for text in shown) == 1
+    shown = texts(page_of(row(balls, 0, "failed", "; ".join(f"reason number {n}" for n in range(60)))), tmp_path)
+    assert sum(text.endswith(" …") for text in shown) == 1
+
+
 def test_why_a_scan_failed_stands_in_its_place_without_its_folder(balls: Path, tmp_path: Path) -> None:
     failed = row(balls, 0, "failed")
     shown = texts(page_of(replace(failed, reason=f"{failed.image}: is truncated; copy it again")), tmp_path)

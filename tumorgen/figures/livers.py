@@ -213,7 +213,7 @@ def _place_scan(figure: Figure, left: float, top: float, row: ScanRow, strips: P
     below, strip, reason = top + _PANEL + 0.06, strips / f"{row.case}.png", _without_file(row)
     write_text(figure, left, below, shorten(row.case, 36), weight="bold", color=_COLORS[row.status])
     if row.status == "failed":
-        for number, line in enumerate(wrap(reason, 66)[:_LINES]):
+        for number, line in enumerate(wrap(reason, 66, max_lines=_LINES, placeholder=" …")):
             write_text(figure, left + 0.12, top + 0.12 + 0.2 * number, line, color=ALERT)
         write_text(figure, left, below + 0.2, row.status, size=7.5, color=ALERT)
         return
@@ -225,5 +225,6 @@ def _place_scan(figure: Figure, left: float, top: float, row: ScanRow, strips: P
     ]
     write_text(figure, left + _STRIP, below, " · ".join(filter(None, known)), color=MUTED, ha="right")
     color = _COLORS[row.status] if reason else MUTED
-    for number, line in enumerate(wrap(f"{row.status}: {reason}" if reason else row.status, 76)[:_CAPTION_LINES]):
+    caption = f"{row.status}: {reason}" if reason else row.status
+    for number, line in enumerate(wrap(caption, 76, max_lines=_CAPTION_LINES, placeholder=" …")):
         write_text(figure, left, below + 0.2 + 0.15 * number, line, size=7.5, color=color)

@@ -107,7 +107,7 @@ def sources_of_scans(
     sources, failures = [], []
     for row in rows:
         if row.status == "failed":
-            reason = f"liver-mask found no liver ({row.reason}); no samples of it"
+            reason = f"liver-mask failed: {row.reason}; no samples of it"
             failures.append(Failure(row.case, reason, about=(row.image, Path(row.image).name)))
         else:
             sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, trust or row.trusted_form))
