@@ -49,3 +49,4 @@ def merge(dataset: Path) -> None:
     if merged.missing:
         click.echo("Run the commands of these shards again, then merge again.", err=True)
         sys.exit(1)
+    click.echo(f"next:\n  tumorgen verify {dataset}")

@@ -236,6 +236,7 @@ def test_as_typed(scans, tmp_path, monkeypatch) -> None:
     assert f"tumorgen merge {dataset}" in first.stdout
     assert not Path("manifests").exists()
     early = CliRunner().invoke(main, ["merge", dataset])
+    assert "next:" not in early.stdout
     assert early.exit_code == 1
     assert "shard 2/2: 5 samples (3 of liver_2, 2 of liver_1)" in early.stderr
     assert CliRunner().invoke(main, ["verify", dataset, "--jobs", "1"]).exit_code == 0
@@ -246,6 +247,7 @@ def test_as_typed(scans, tmp_path, monkeypatch) -> None:
     stranger.unlink()
     assert CliRunner().invoke(main, typed(scans, "--shard", "2/2")).exit_code == 0
     late = CliRunner().invoke(main, ["merge", dataset])
+    assert f"next:\n  tumorgen verify {dataset}" in late.stdout
     assert late.exit_code == 0, late.stderr
     assert "9 samples" in late.stdout
     assert Path("manifests", f"{NAME}.csv").read_bytes() == Path(dataset, "manifest.csv").read_bytes()
