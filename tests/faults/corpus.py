@@ -106,7 +106,7 @@ class Maker:
         for offset, form, values in patches:
             struct.pack_into(form, changed, offset, *values)
         self.put(kind, "nii", bytes(changed), **more)
-        self.put(kind, "nii.gz", gzip.compress(bytes(changed), 1), **more)
+        self.put(kind, "nii.gz", gzip.compress(bytes(changed), 1, mtime=0), **more)
 
     def text(self, kind: str, name: str, *changes: tuple[str, str], **more: bool) -> None:
         """A NRRD or MetaImage file with lines of its header changed."""
@@ -224,7 +224,7 @@ def bombs(m: Maker) -> None:
     m.put("gzip bomb", "nii.gz", bomb)
     struct.pack_into("<3h", head, DIM + 2, 1000, 1000, 1000)
     m.put("gzip bomb", "nii.gz", _packed(bytes(head), 1 << 20))
-    m.put("gzip bomb", "nii.gz", b"".join(gzip.compress(b"") for _ in range(20000)))
+    m.put("gzip bomb", "nii.gz", b"".join(gzip.compress(b"", mtime=0) for _ in range(20000)))
     far = bytearray(m.nifti[:352])
     struct.pack_into("<f", far, VOX_OFFSET, float(1 << 30))
     m.put("gzip bomb", "nii.gz", _packed(bytes(far), 200 << 20))
@@ -237,7 +237,7 @@ def bombs(m: Maker) -> None:
         start = content[: content.index(old) + len(old)]
         stream = zlib.compress(bytes(100 << 20)) if name.endswith("mha") else _packed(b"", 100 << 20)
         m.put("gzip bomb", name[-4:].strip("."), start + stream)
-    m.put("gzip bomb", "nii.gz", gzip.compress(gzip.compress(m.nifti)))
+    m.put("gzip bomb", "nii.gz", gzip.compress(gzip.compress(m.nifti, mtime=0), mtime=0))
 
 
 def _packed(start: bytes, zeros: int) -> bytes:
@@ -448,7 +448,7 @@ def mutated(m: Maker, count: int, seed: int) -> None:
             content = bytearray(m.nifti)
         change(content, chance)
         extension = name.partition(".")[2]
-        m.put(f"mutated: {kind}", extension, gzip.compress(bytes(content), 1) if packed else bytes(content))
+        m.put(f"mutated: {kind}", extension, gzip.compress(bytes(content), 1, mtime=0) if packed else bytes(content))
 
 
 def mutated_series(m: Maker, count: int, seed: int) -> None:
