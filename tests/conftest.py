@@ -12,8 +12,15 @@ from phantoms import ball_scan
 
 from tumorgen.method.scan import Scan
 
-# A machine that is busy must not fail what the program does not cause: no example is timed.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A machine that is busy must not fail what the program does not cause: no example is timed. In CI they are the same
+# each time, so that nobody's change fails by another's bad luck; new ones are tried wherever else the tests run.
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+    database=None if "CI" in os.environ else settings.default.database,
+)
 settings.load_profile("untimed")
 
 

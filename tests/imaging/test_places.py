@@ -9,7 +9,7 @@ from contextlib import suppress
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from nifti_files import write_placed
 from scipy.spatial.transform import Rotation
@@ -126,6 +126,7 @@ def test_a_spacing_that_contradicts_the_affine_can_be_left_to_the_qform(tmp_path
 
 
 @given(st.floats(-180, 180), st.floats(-90, 90), st.floats(-180, 180), st.booleans())
+@example(15.0, 0.5, 180.0, False)
 def test_both_forms_are_read_as_nibabel_reads_them(tmp_path_factory, a, b, c, mirrored):
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("zyx", (a, b, c), degrees=True).as_matrix() @ np.diag([0.7, 0.8, 2.5])
@@ -135,9 +136,10 @@ def test_both_forms_are_read_as_nibabel_reads_them(tmp_path_factory, a, b, c, mi
     header, known = parse_header(path.read_bytes()[:352]), nib.load(path).header
     assert read_volume(path).array.shape == VOXELS.shape  # they do not contradict each other
     np.testing.assert_allclose(affine_of(header, "sform"), known.get_sform()[:3], atol=1e-6)
-    np.testing.assert_allclose(
-        affine_of(header, "qform"), known.get_qform()[:3], atol=1e-3 * 2.5
-    )  # float32, near half a turn
+    # Near half a turn a quaternion's first part is the root of a small difference, which nibabel takes for 0 below
+    # three epsilons of float32, and which ITK's own float32 sums put off by up to two.
+    off = 2 * np.sqrt(5 * np.finfo(np.float32).eps) * 2.5
+    np.testing.assert_allclose(affine_of(header, "qform"), known.get_qform()[:3], atol=off)
 
 
 @pytest.mark.parametrize(("unit", "mm"), [("meter", 1000), ("micron", 0.001)])
