@@ -23,6 +23,7 @@ from tumorgen.generation.worker import prepare_for, run_batch
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 from tumorgen.method.settings import Settings
+from tumorgen.tables import sources
 from tumorgen.tables.sources import Source, match_sources
 
 
@@ -77,7 +78,7 @@ def test_batches_hold_every_sample_once(counts: list[int], processes: int) -> No
 
 def watched(batch: Batch) -> list[worker.Result]:
     """As `run_batch`, in a worker; a log beside the scans says which process prepares which scan."""
-    load = worker.load_scan
+    load = sources.load_scan
     log = batch.source.image.parent.parent / "log"
 
     def logged(*arguments: object):
@@ -85,7 +86,7 @@ def watched(batch: Batch) -> list[worker.Result]:
             file.write(f"{batch.source.case} {os.getpid()}\n")
         return load(*arguments)
 
-    with mock.patch.object(worker, "load_scan", logged):
+    with mock.patch.object(sources, "load_scan", logged):
         return run_batch(batch)
 
 
@@ -106,8 +107,8 @@ def test_a_scan_is_prepared_once_a_worker(scans, tmp_path, monkeypatch, count, p
 def test_a_process_holds_one_scan(scans, tmp_path, monkeypatch) -> None:
     """The scan before is gone when the next is read."""
     batches = [Batch(source, Dataset(tmp_path), Settings().vessels) for source in sources_of(scans)]
-    kept, load = [weakref.ref(prepare_for(batches[0]).scan.hu.voxels)], worker.load_scan
-    monkeypatch.setattr(worker, "load_scan", lambda *a: (kept.append(kept[0]()), load(*a))[1])
+    kept, load = [weakref.ref(prepare_for(batches[0]).scan.hu.voxels)], sources.load_scan
+    monkeypatch.setattr(sources, "load_scan", lambda *a: (kept.append(kept[0]()), load(*a))[1])
     prepare_for(batches[1])
     assert kept[1] is None
 

@@ -20,6 +20,7 @@ from tumorgen.generation.scope import Scope
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.verify import verify_dataset
 from tumorgen.method.settings import Settings
+from tumorgen.tables import sources
 from tumorgen.tables.sources import match_sources
 
 NAMES = [f"liver_0_v{n:04d}" for n in range(40)]
@@ -78,7 +79,7 @@ def test_what_is_not_is_read_and_told(copy):
 
 
 def test_quick_compares_checksums_and_reads_no_scan(copy, monkeypatch):
-    for module, name in ((proof, "load_scan"), (proof, "read_volume"), (verify, "part_manifest")):
+    for module, name in ((sources, "load_scan"), (proof, "read_volume"), (verify, "part_manifest")):
         monkeypatch.setattr(module, name, unread)
     verdict = verify_dataset(copy, scope=Scope(quick=True), jobs=1)
     assert (verdict.problems, verdict.samples, verdict.replayed) == ((), 6, 0)

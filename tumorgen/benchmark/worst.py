@@ -30,7 +30,6 @@ from ..method import (
     draw_plan,
     draw_tumor,
     least_radius_mm,
-    load_scan,
     move_to_candidate,
     mu_range,
     plan_for,
@@ -244,7 +243,7 @@ def share_out_samples(count: int, cells: int, scans: int) -> list[list[int]]:
 def _plan_scan(share: _Share, aims: Sequence[Aim], settings: Settings, seed: int) -> list[Record | Failure]:
     """New samples of one scan; those of a cell that it cannot hold are left out."""
     source = share.source
-    scan = load_scan(source.image, source.mask, settings.vessels, source.case, source.labels, source.trust)
+    scan = source.load(settings.vessels)
     if share.pinned:
         share.pinned.check_fits(scan.geometry, scan.image_sha256, scan.mask_sha256)
     regions = Regions.of(scan) if any(a.dial.dimension == LOCATION for a in aims) else None

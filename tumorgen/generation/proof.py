@@ -11,22 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checksums import sha256_of
-from ..dataset import (
-    IN_ROWS,
-    Dataset,
-    changed_versions,
-)
+from ..dataset import IN_ROWS, Dataset, changed_versions
 from ..errors import TumorgenError
 from ..imaging import Box, ChunkedVolume, Volume, fingerprint_ct, read_volume
 from ..labels import LABELS
-from ..method import Patch, Scan, load_scan, render
-from ..tables import (
-    TUMORS,
-    Files,
-    Part,
-    Record,
-    Source,
-)
+from ..method import Patch, Scan, render
+from ..tables import TUMORS, Files, Part, Record, Source
 from .replay import vessels_of
 from .verdicts import CHANGED, Problem
 
@@ -76,9 +66,8 @@ class _Loaded:
 def verify_scan(mine: ScanSamples, dataset: Dataset, then: Mapping[str, Any]) -> Findings:
     """Problems of all samples of one scan, and its fingerprint."""
     records, source = mine.part.read(), mine.source
-    vessels = vessels_of(records[0].plan)
     try:
-        scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
+        scan = source.load(vessels_of(records[0].plan))
     except TumorgenError as error:
         return Findings([Problem(one.plan.sample, f"its scan cannot be read: {error}") for one in records])
     deflated = _Deflated.of(scan) if mine.again else None
@@ -163,9 +152,7 @@ def _is_made_again(dataset: Dataset, record: Record, scan: Scan, deflated: _Defl
         return False
     if not all(any(_is_within(block.box, outcome.box) for outcome in outcomes) for block in patch.blocks):
         return False
-    images = [(block.box, block.image) for block in patch.blocks]
-    labels = [(block.box, block.label) for block in patch.blocks]
-    return [deflated.image.digest(images), deflated.label.digest(labels)] == recorded
+    return [deflated.image.digest(patch.images), deflated.label.digest(patch.labels)] == recorded
 
 
 def _is_within(box: Box, other: Box) -> bool:

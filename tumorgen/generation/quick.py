@@ -6,16 +6,10 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from ..checksums import sha256_of
-from ..dataset import (
-    Dataset,
-)
+from ..dataset import Dataset
 from ..errors import Failure
 from ..parallel import Case, Start, map_cases
-from ..tables import (
-    Entry,
-    marks_of_entries,
-    read_entries,
-)
+from ..tables import Entry, marks_of_entries, read_entries
 from .layout import check_layout, check_splits, check_sums
 from .scope import QUICK, Scope, line_of, note_done, select_open
 from .verdicts import CHANGED, Problem, Verdict

@@ -18,7 +18,7 @@ from .. import __version__
 from ..dataset import Dataset, versions
 from ..errors import Failure, LeftOutError, TumorgenError
 from ..imaging import PARTIAL, ChunkedVolume, Volume, fingerprint_ct, scratch_folder
-from ..method import Patch, Plan, Scan, Vessels, least_radius_mm, load_scan, render, render_labelled, sample_name
+from ..method import Patch, Plan, Scan, Vessels, least_radius_mm, render, render_labelled, sample_name
 from ..parallel import Case, attempt
 from ..tables import Files, Record, Source
 from .batches import Batch
@@ -155,8 +155,7 @@ class Prepared:
     def _write_files(self, patch: Patch, image_file: Path, label_file: Path, batch: Batch) -> tuple[str, str]:
         """Write label and image, or work out what they would be; SHA-256 of both."""
         dataset = batch.dataset
-        labels = [(block.box, block.label) for block in patch.blocks]
-        images = [(block.box, block.image) for block in patch.blocks]
+        labels, images = patch.labels, patch.images
         if not dataset.raw:
             return self.label.digest(labels), self.image.digest(images)
         parents = not batch.folders_made
@@ -213,7 +212,7 @@ def forget_scan() -> None:
 
 def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
     """Read and prepare a scan, and compress what all its samples share."""
-    scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
+    scan = source.load(vessels)
     fingerprint = fingerprint_ct(scan.image.array)
     release_memory()
     keep_memory()  # from here on, when the large arrays of preparing are gone

@@ -78,6 +78,16 @@ class Patch:
     blocks: tuple[Block, ...]
     outcomes: tuple[Outcome, ...]
 
+    @property
+    def images(self) -> list[tuple[Box, NDArray[Any]]]:
+        """Boxes of the image, and what they become."""
+        return [(block.box, block.image) for block in self.blocks]
+
+    @property
+    def labels(self) -> list[tuple[Box, NDArray[Any]]]:
+        """Boxes of the label, and what they become."""
+        return [(block.box, block.label) for block in self.blocks]
+
     def apply(self, scan: Scan) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Return whole image (the scan's data type) and whole label (uint8), (z, y, x), as new arrays."""
         image, label = scan.image.array.copy(), scan.label.copy()

@@ -13,7 +13,7 @@ from ..checksums import sha256_of
 from ..errors import TumorgenError
 from ..generation import vessels_of
 from ..imaging import ChunkedVolume, Geometry, Volume, scratch_folder
-from ..method import Scan, load_scan, render
+from ..method import Scan, render
 from ..tables import Record, Source
 from . import nnunet
 from .changes import Change
@@ -67,14 +67,11 @@ def write_raw_files(record: Record, source: Source, image: Path, label: Path) ->
     TumorgenError
         The scan cannot be used, or they are not what the sample's row says.
     """
-    vessels = vessels_of(record.plan)
-    scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
+    scan = source.load(vessels_of(record.plan))
     patch = render(scan, record.plan)
     written = (
-        ChunkedVolume.from_volume(scan.image).write(image, [(b.box, b.image) for b in patch.blocks], durable=False),
-        ChunkedVolume.from_volume(Volume(scan.label, scan.geometry)).write(
-            label, [(b.box, b.label) for b in patch.blocks], durable=False
-        ),
+        ChunkedVolume.from_volume(scan.image).write(image, patch.images, durable=False),
+        ChunkedVolume.from_volume(Volume(scan.label, scan.geometry)).write(label, patch.labels, durable=False),
     )
     if record.files is None or written != (record.files.image_sha256, record.files.label_sha256):
         raise _other_than_its_row(record)

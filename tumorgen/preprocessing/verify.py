@@ -86,8 +86,8 @@ def verify_preprocessed(
     ]
     if not planned:
         raise TumorgenError(f"{target}: nothing was preprocessed there; run `tumorgen preprocess`")
-    again = spread_samples([record.plan.sample for record in records], replays)
     samples = [record.plan.sample for record in records]
+    again = spread_samples(samples, replays)
     problems = list(_check_state(dataset, target, state, [c for c, _ in planned], samples))
     sources = find_sources(records, images, masks, reading)
     cases = [
@@ -172,7 +172,8 @@ def _preprocess_anew(case: _Case, dataset: Dataset) -> tuple[Values, Labels, dic
     """What nnU-Net makes of a sample's files; where none are kept, they are made for it."""
     sample = case.record.plan.sample
     with nullcontext(dataset.folder) if dataset.raw else scratch_folder() as folder:
-        image, label = (replace(dataset, folder=folder).image(sample), replace(dataset, folder=folder).label(sample))
+        there = replace(dataset, folder=folder)
+        image, label = there.image(sample), there.label(sample)
         if not dataset.raw:
             write_raw_files(case.record, case.source, image, label)
         return nnunet.preprocess_anew(case.plans, dataset.folder, case.configuration.name, image, label)

@@ -21,7 +21,7 @@ from ..dataset import Dataset
 from ..errors import Failure, TumorgenError
 from ..generation import vessels_of
 from ..imaging import Box, bounding_box, hull, scratch_folder, shape_of, sync_to_disk, whole_file
-from ..method import Scan, load_scan, render
+from ..method import Scan, render
 from ..parallel import Case, attempt
 from ..tables import Record, Source
 from . import nnunet
@@ -123,8 +123,7 @@ class Healthy:
     @classmethod
     def load(cls, part: Part) -> Healthy:
         """Read and prepare the scan of a part."""
-        source, vessels = part.source, vessels_of(part.records[0].plan)
-        scan = load_scan(source.image, source.mask, vessels, source.case, source.labels, source.trust)
+        scan = part.source.load(vessels_of(part.records[0].plan))
         hu = scan.image.array
         raw = None if part.dataset.raw else RawFiles.of(scan)
         return cls(scan, hu, scan.label, nnunet.find_outside(hu), raw)

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
 from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_masks, find_volumes
+from ..method import Scan, Vessels, load_scan
 from ..wording import few
 from .manifest import Record
 from .scan_paths import given_path
@@ -29,6 +30,16 @@ class Source:
     def trusted_form(self) -> str:
         """The place that is trusted as tables record it."""
         return "" if self.trust == AS_ITK else self.trust
+
+    def load(self, vessels: Vessels) -> Scan:
+        """Read and prepare the scan.
+
+        Raises
+        ------
+        TumorgenError
+            As `load_scan` has it.
+        """
+        return load_scan(self.image, self.mask, vessels, self.case, self.labels, self.trust)
 
 
 @dataclass(frozen=True, slots=True)
