@@ -279,10 +279,7 @@ def _draw_chest(trunk: Trunk, rng: Generator) -> Floats:
     if rng.random() < 0.7:
         trunk.paint(high & (z < (ceiling + 1.5) * mm), Tissue.DIAPHRAGM)
     middle = rng.uniform(18, 38)
-    heart = ((x - rng.uniform(10, 35)) / rng.uniform(50, 70)) ** 2 + (
-        (y + rng.uniform(75, 100)) / rng.uniform(38, 55)
-    ) ** 2 + ((z - dome - rng.uniform(15, 45)) / rng.uniform(40, 60)) ** 2 < 1
-    trunk.paint(high & heart, Tissue.HEART)
+    _draw_heart(trunk, high, ceiling, dome, rng)
     trunk.paint(high & (np.hypot(x - 20, y + 22) < rng.uniform(9, 14)), Tissue.AORTA)
     trunk.paint(high & (np.hypot(x - 6, y + 30) < rng.uniform(5, 9)), Tissue.SOFT)
     trunk.paint(high & (np.hypot(x + 22, y + 50) < rng.uniform(9, 14)), Tissue.VENA_CAVA)
@@ -293,6 +290,29 @@ def _draw_chest(trunk: Trunk, rng: Generator) -> Floats:
     trunk.paint(high & (branches < rng.uniform(0.1, 0.2)), Tissue.LUNG_VESSEL)
     trunk.paint(high, Tissue.LUNG)
     return ceiling
+
+
+def _draw_heart(trunk: Trunk, high: Mask, ceiling: Floats, dome: float, rng: Generator) -> None:
+    """A heart that lies on the diaphragm: blood, its wall, fat and the sac around them, each thick or thin.
+
+    Only the diaphragm, which is thinner than a voxel of most scans, parts it from the liver, and in the portal venous
+    phase its wall may be as dense: this is where masks of livers run on into hearts.
+    """
+    z, y, x = trunk.grid
+    half = rng.uniform(40, 60), rng.uniform(38, 55), rng.uniform(50, 70)
+    away = np.sqrt(
+        ((x - rng.uniform(10, 40)) / half[2]) ** 2
+        + ((y + rng.uniform(70, 100)) / half[1]) ** 2
+        + ((z - dome - rng.uniform(5, 45)) / half[0]) ** 2
+    )
+    depth_mm = np.minimum((1 - away) * np.float32(np.mean(half)), z - ceiling * np.float32(trunk.mm))
+    wall = rng.uniform(3, 14) * (1 + 0.4 * waves(rng, trunk.out.shape, 25 / trunk.mm))
+    sac = rng.uniform(5, 14) if rng.random() < 0.1 else rng.uniform(0, 3)  # fluid in it, or none
+    fat = rng.uniform(3, 10) if rng.random() < 0.4 else rng.uniform(0, 2)
+    trunk.paint(high & (depth_mm > sac + fat + wall), Tissue.HEART)
+    trunk.paint(high & (depth_mm > sac + fat), Tissue.MYOCARDIUM)
+    trunk.paint(high & (depth_mm > sac), Tissue.FAT)
+    trunk.paint(high & (depth_mm > 0), Tissue.PERICARDIUM)
 
 
 def _draw_belly(trunk: Trunk, ceiling: Floats, rng: Generator) -> None:
@@ -322,8 +342,11 @@ def _draw_belly(trunk: Trunk, ceiling: Floats, rng: Generator) -> None:
     low = intraperitoneal & (z < liver_low + rng.uniform(0.2, 0.9) * (liver_top - liver_low))
     loops = waves(rng, out.shape, rng.uniform(14, 28) / mm)
     trunk.paint(low & (loops > rng.uniform(-1.2, 0.9)), Tissue.BOWEL)
-    if rng.random() < 0.15:  # ascites
-        trunk.paint(inside & (z < ceiling * mm), Tissue.FLUID)
+    if rng.random() < 0.15:
+        trunk.paint(inside & (z < ceiling * mm), Tissue.ASCITES)
+    elif rng.random() < 0.15:  # a seam of it around the liver alone
+        away_mm = edt.edt(out != Tissue.LIVER, anisotropy=(mm,) * 3)
+        trunk.paint(inside & (away_mm < rng.uniform(3, 15)) & (z < ceiling * mm), Tissue.ASCITES)
     trunk.paint(trunk.cavity, Tissue.FAT)
 
 

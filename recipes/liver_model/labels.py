@@ -58,6 +58,9 @@ class Tissue(IntEnum):
     LUNG_VESSEL = 29
     DIAPHRAGM = 30
     TABLE = 31
+    MYOCARDIUM = 32
+    PERICARDIUM = 33
+    ASCITES = 34
 
 
 LIVER_PARTS = (Tissue.LIVER, Tissue.LIVER_VESSEL, Tissue.LIVER_LESION)  # the labels that a model has to call liver
@@ -209,14 +212,19 @@ def read_map(path: Path, numbers: Numbers, spacing_mm: float = GRID_MM) -> Label
     """
     image = sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
     known = sitk.GetArrayFromImage(image)
-    table = np.zeros(max(int(known.max()), *(n for ns in numbers.values() for n in ns)) + 1, np.uint8)
-    for tissue, values in numbers.items():
-        table[list(values)] = tissue
-    tissues = table[known]
+    tissues = tissue_table(numbers, int(known.max()))[known]
     if not (tissues == Tissue.LIVER).any():
         raise TumorgenError(f"{path}: no liver in this label map; is it of another source?")
     z, y, x = image.GetSpacing()[::-1]
     return resample_labels(tissues, (z, y, x), spacing_mm)
+
+
+def tissue_table(numbers: Numbers, highest: int = 0) -> NDArray[np.uint8]:
+    """The tissue of each number of a source, up to the highest that occurs."""
+    table = np.zeros(max(highest, *(n for ns in numbers.values() for n in ns)) + 1, np.uint8)
+    for tissue, values in numbers.items():
+        table[list(values)] = tissue
+    return table
 
 
 def resample_labels(tissues: LabelMap, spacing_in_mm: Triple, spacing_mm: float) -> LabelMap:

@@ -72,7 +72,20 @@ LOOKS: Mapping[Tissue, Look] = {
     Tissue.LUNG_VESSEL: Look((0, 50), (40, 200), (40, 120), (20, 80), 20),
     Tissue.DIAPHRAGM: Look((30, 60), (0, 15), (5, 25), (5, 20), 5),
     Tissue.TABLE: Look((-900, -50), texture=30),
+    Tissue.MYOCARDIUM: Look((38, 58), (20, 80), (40, 85), (30, 60), 6),
+    Tissue.PERICARDIUM: Look((0, 40), (0, 5), (0, 15), (0, 15), 6),
+    Tissue.ASCITES: Look((-5, 30), (0, 3), (0, 8), (0, 12), 4),
 }
+AS_DENSE_AS_LIVER = {  # how often a neighbour has the liver's HU, give or take `ALIKE_HU`
+    Tissue.MYOCARDIUM: 0.4,
+    Tissue.HEART: 0.15,
+    Tissue.SPLEEN: 0.25,
+    Tissue.STOMACH: 0.25,
+    Tissue.DIAPHRAGM: 0.25,
+    Tissue.VENA_CAVA: 0.15,
+    Tissue.MUSCLE: 0.15,
+}
+ALIKE_HU = 7.0
 ORAL_CONTRAST = (80, 500)  # of fluid in stomach and bowel, if the patient drank it
 FATTY = (-15, 40)  # a fatty liver without contrast
 DENSE = (70, 95)  # iron, amiodarone
@@ -97,6 +110,9 @@ def draw_hu(rng: Generator, phase: str) -> Floats:
         hu[Tissue.LIVER] += rng.uniform(*FATTY) - 56
     elif kind < 0.22:
         hu[Tissue.LIVER] += rng.uniform(*DENSE) - 56
+    for tissue, often in AS_DENSE_AS_LIVER.items():
+        if rng.random() < often:
+            hu[tissue] = hu[Tissue.LIVER] + rng.normal(0, ALIKE_HU)
     if rng.random() < 0.25:
         hu[Tissue.FLUID] = rng.uniform(*ORAL_CONTRAST)
     return hu
@@ -151,8 +167,8 @@ def draw_scanner(rng: Generator) -> Scanner:
 
 
 def fine_spacing(scanner: Scanner) -> Triple:
-    """Spacing (z, y, x) in mm of the labels that `scan` takes: thinner than its slices."""
-    return min(2.0, scanner.spacing_mm[0]), scanner.spacing_mm[1], scanner.spacing_mm[2]
+    """Spacing (z, y, x) in mm of the labels that `scan` takes: two in a slice or more, so that organs end in one."""
+    return min(2.0, scanner.spacing_mm[0] / 2), scanner.spacing_mm[1], scanner.spacing_mm[2]
 
 
 def scan(tissues: LabelMap, hu: Floats, scanner: Scanner, rng: Generator) -> tuple[NDArray[np.int16], LabelMap]:
@@ -195,11 +211,21 @@ def _sliced(fine: Floats, fine_mm: float, scanner: Scanner) -> Floats:
     """Slices of some thickness, at their spacing."""
     sigma = 0.35 * np.sqrt(max(scanner.thickness_mm**2 - fine_mm**2, 0)) / fine_mm
     blurred = gaussian_filter1d(fine, sigma, axis=0) if sigma > 0.1 else fine
-    count = max(2, int(len(fine) * fine_mm / scanner.spacing_mm[0]))
-    place = np.clip(((np.arange(count) + 0.5) * scanner.spacing_mm[0]) / fine_mm - 0.5, 0, len(fine) - 1)
+    place = _middles(len(fine), fine_mm, scanner.spacing_mm[0])
     low = np.minimum(place.astype(int), len(fine) - 2)
     share = (place - low).astype(np.float32)[:, None, None]
     return np.asarray(blurred[low] * (1 - share) + blurred[low + 1] * share, np.float32)
+
+
+def _middles(count: int, fine_mm: float, spacing_mm: float) -> NDArray[np.float64]:
+    """Middles of slices, counted in fine slices."""
+    slices = max(2, int(count * fine_mm / spacing_mm))
+    return np.clip((np.arange(slices) + 0.5) * spacing_mm / fine_mm - 0.5, 0, count - 1)
+
+
+def nearest_slices(count: int, fine_mm: float, spacing_mm: float) -> NDArray[np.intp]:
+    """The fine slice in the middle of each slice, as `scan` lays them."""
+    return np.rint(_middles(count, fine_mm, spacing_mm)).astype(np.intp)
 
 
 def _shading(image: Floats, rng: Generator) -> Floats:

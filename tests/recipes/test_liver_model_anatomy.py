@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from liver_model.anatomy import fill
 from liver_model.deform import ELASTIC_MM, Deformation, deform_labels, draw_deformation, grid_around, places
@@ -57,6 +58,17 @@ def test_the_liver_lies_in_the_body_and_not_in_air(body):
 def test_lungs_lie_above_the_dome_or_beside_it_and_never_below_the_liver(body):
     lowest = np.argwhere(np.isin(body, LIVER_PARTS))[:, 0].min()
     assert np.argwhere(body == Tissue.LUNG)[:, 0].min() > lowest - 10 / MM
+
+
+def test_the_wall_of_the_heart_comes_near_the_liver(body):
+    """It may be as dense as the liver: it is what masks run on into."""
+    to_liver = ndimage.distance_transform_edt(~np.isin(body, LIVER_PARTS), sampling=MM)
+    assert to_liver[body == Tissue.MYOCARDIUM].min() <= 2 * MM
+
+
+def test_some_livers_are_surrounded_by_fluid():
+    bodies = [fill(organs(), np.random.default_rng(seed), MM) for seed in range(12)]
+    assert 0 < sum((body == Tissue.ASCITES).any() for body in bodies) < 10
 
 
 def test_the_same_generator_makes_the_same_body_and_another_another():

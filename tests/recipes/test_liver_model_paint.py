@@ -9,7 +9,17 @@ import pytest
 
 from liver_model.cases import Task, folds, make, plan_cases, varied_case, view_along, write_dataset
 from liver_model.labels import LIVER_PARTS, MapFile, Source, Tissue
-from liver_model.paint import LOOKS, PHASES, draw_hu, draw_scanner, fine_spacing, scan
+from liver_model.paint import (
+    ALIKE_HU,
+    AS_DENSE_AS_LIVER,
+    LOOKS,
+    PHASES,
+    draw_hu,
+    draw_scanner,
+    fine_spacing,
+    nearest_slices,
+    scan,
+)
 from liver_model.settings import SETTINGS
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
@@ -39,6 +49,25 @@ def test_contrast_brightens_aorta_first_and_liver_later():
     assert median["arterial"][Tissue.AORTA] > median["portal"][Tissue.AORTA] > median["late"][Tissue.AORTA]
     assert median["portal"][Tissue.LIVER] > median["arterial"][Tissue.LIVER] > median["none"][Tissue.LIVER]
     assert median["none"][Tissue.LIVER] == pytest.approx(54, abs=10)  # 58 +- 9 HU, some of them fatty
+
+
+@pytest.mark.parametrize("tissue", AS_DENSE_AS_LIVER)
+def test_every_neighbour_is_as_dense_as_the_liver_at_times(tissue):
+    hu = drawn("portal")
+    alike = np.abs(hu[:, tissue] - hu[:, Tissue.LIVER]) < 2 * ALIKE_HU
+    assert alike.mean() > 0.8 * AS_DENSE_AS_LIVER[tissue]
+    assert alike.mean() < 0.75
+
+
+def test_an_organ_may_end_within_a_slice():
+    for seed in range(20):
+        scanner = draw_scanner(np.random.default_rng(seed))
+        assert fine_spacing(scanner)[0] <= scanner.spacing_mm[0] / 2
+
+
+def test_a_slice_shows_the_tissue_in_its_middle():
+    np.testing.assert_array_equal(nearest_slices(12, 1.0, 3.0), [1, 4, 7, 10])
+    np.testing.assert_array_equal(nearest_slices(5, 2.0, 2.0), range(5))
 
 
 def body(shape=(24, 30, 30)):

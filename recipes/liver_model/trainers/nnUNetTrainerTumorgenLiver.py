@@ -41,6 +41,20 @@ class Slab(BasicTransform):  # type: ignore[misc]
     _apply_to_segmentation = _apply_to_image
 
 
+def bfloat16_is_faster() -> bool:
+    """Whether this CPU convolves in bfloat16 faster than in single precision: torch has no public answer to that."""
+    layer, patch = torch.nn.Conv3d(16, 16, 3), torch.randn(1, 16, 24, 24, 24)
+    seconds = {}
+    for half in (True, False):
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            layer(patch)
+            began = time.perf_counter()
+            for _ in range(3):
+                layer(patch)
+            seconds[half] = time.perf_counter() - began
+    return seconds[True] < seconds[False]
+
+
 class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc]  # noqa: N801  # as nnU-Net names them
     """As many epochs as fit the time; no validation of whole scans, because the recipe measures them itself."""
 
@@ -52,7 +66,7 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
         self.num_iterations_per_epoch = int(os.environ.get(ITERATIONS, "250"))
         self.num_val_iterations_per_epoch = max(1, self.num_iterations_per_epoch // 25)
         self.minutes = float(os.environ.get(MINUTES, "inf"))
-        self.save_every = 5
+        self.save_every = 1  # an epoch on a CPU takes minutes
         self.began, self.first = 0.0, 0
         self.base = os.environ.get(BASE, "")
         if self.base:
@@ -65,16 +79,16 @@ class nnUNetTrainerTumorgenLiver(nnUNetTrainerNoMirroring):  # type: ignore[misc
             stored = torch.load(self.base, map_location="cpu", weights_only=False)  # the recipe's own, just trained
             self.network.load_state_dict(stored["network_weights"])
         if self.device.type == "cpu":
-            self._compute_in_bfloat16()
+            self._compute_fast_on_cpu()
 
-    def _compute_in_bfloat16(self) -> None:
-        """Autocast for the CPU: a step takes a third of the time on a CPU with such instructions."""
+    def _compute_fast_on_cpu(self) -> None:
+        """Channels last, and bfloat16 where that is faster: a third of the time with such instructions, ten without."""
         layout = torch.channels_last_3d
         self.network.to(memory_format=layout)
-        forward = self.network.forward
+        forward, half = self.network.forward, bfloat16_is_faster()
 
         def faster(patches: torch.Tensor) -> list[torch.Tensor]:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
                 scales = forward(patches.contiguous(memory_format=layout))
             return [scale.float() for scale in scales]
 
