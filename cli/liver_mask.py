@@ -44,6 +44,12 @@ class Network:
         None, "Average over mirrored images, 8 times slower.  [default: not on the CPU]", "--mirror/--no-mirror"
     )
 
+    fit: bool | None = option(
+        None,
+        "Move outlines to where the scan's HU change.  [default: for models that work at 3 mm or coarser]",
+        "--fit-outline/--keep-outline",
+    )
+
     def load(self, model: Model) -> Segment:
         """The model, loaded; what runs is printed."""
         from tumorgen.liver import load_model
@@ -56,6 +62,7 @@ class Network:
             device=self.device,
             threads=count_jobs(self.jobs or -1),
             mirror=self.mirror,
+            fit=self.fit,
             verbose=is_debug(),
         )
 
@@ -90,9 +97,10 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
     """Find the liver in CT scans with nnU-Net: OUT/CASE.nii.gz for each, 0 and 1, on the scan's own grid.
 
     IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd), one volume, or a folder with DICOM series in it or
-    below it, one per folder or mixed. Each mask is the largest connected piece, with its holes filled. What looks wrong
-    is flagged in the table of scans, not hidden: status ok, check or failed, with the reason. OUT/overview.png shows
-    every liver in its scan, those that look wrong first. Running the same command again does only what is missing.
+    below it, one per folder or mixed. Each mask is the largest connected piece, its holes filled, without what hangs on
+    by a neck. The scan itself says where it ends: a network of coarse voxels cannot. What looks wrong is flagged in the
+    table of scans, not hidden: status ok, check or failed, with the reason. OUT/overview.png shows every liver in its
+    scan, those that look wrong first. Running the same command again does only what is missing.
     """
     from tumorgen.dicom import find_scans
     from tumorgen.liver import mask_scans, open_model, refuse_same_folder

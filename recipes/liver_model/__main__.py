@@ -113,11 +113,17 @@ def measure_model(
     pictures: Path | None,
     jobs: int,
 ) -> None:
-    """Measure a model folder on scans that it has not seen; the command cannot check that it has not."""
-    from .labels import find_maps
-    from .measure import held_out, measure, table
+    """Measure a model folder on scans that it has not seen; the command cannot check that it has not.
 
-    click.echo(table(measure(model, held_out(data, scan, find_maps(data, without, scan), count, seed), pictures, jobs)))
+    Without `--scan` these are the livers with tumours, which no training sees.
+    """
+    from itertools import chain
+
+    from .labels import find_maps
+    from .measure import held_out, lesions, measure, table
+
+    cases = held_out(data, scan, find_maps(data, without, scan), count, seed)
+    click.echo(table(measure(model, cases if scan else chain(lesions(data), cases), pictures, jobs)))
 
 
 @main.command(hidden=True)

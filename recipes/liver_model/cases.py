@@ -23,6 +23,7 @@ from tqdm import tqdm
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.files import whole_file
 from tumorgen.imaging.geometry import Geometry, Triple, Volume
+from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.reading import write_volume
 from tumorgen.phantom.scanner import draw_phantom
 from tumorgen.phantom.tissues import PHASES as PHANTOM_PHASES
@@ -30,8 +31,8 @@ from tumorgen.seeds import stable_rng
 
 from .anatomy import fill
 from .deform import deform_image, deform_labels, draw_deformation, grid_around, places
-from .labels import GRID_MM, LabelMap, MapFile, Tissue, find_maps, read_map
-from .paint import PHASES, draw_hu, draw_scanner, fine_spacing, scan
+from .labels import GRID_MM, TOTAL, LabelMap, MapFile, Tissue, find_maps, read_map, tissue_table
+from .paint import PHASES, draw_hu, draw_scanner, fine_spacing, nearest_slices, scan
 from .settings import Setting
 
 REAL = {  # case -> image (a file, or the folder of a DICOM series) and liver below the data folder
@@ -52,7 +53,25 @@ VIEWS = {  # share of each field of view
 }
 LEAST_MM = 30.0  # least height of a field of view; a lower one becomes the whole body
 SHARE = 3  # one in so many cases without real scans is also used in trainings with real scans
+ORGANS = {"example_ct": "example_ct/organs.nii.gz", "example_dicom": "example_dicom/organs.nii.gz"}
+LESIONS = (
+    "lits0",
+    "lits1",
+    "lits2",
+    "lits3",
+    "lits5",
+)  # livers with tumours, for measuring alone: no training sees them
+CLIPPED_ABOVE_HU, AIR_HU = -500, -1000  # a scan whose least value is higher was clipped, and its air with it
 Case = tuple[Volume, Volume]  # image in HU and liver (0, 1), of one geometry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A case to measure on, and what else is known of it: its tissues (z, y, x), on the same grid."""
+
+    image: Volume
+    liver: Volume
+    tissues: LabelMap | None = None
 
 
 def real_case(data: Path, name: str) -> Case:
@@ -75,6 +94,28 @@ def real_case(data: Path, name: str) -> Case:
     return volume_of(image), volume_of(liver)
 
 
+def real_scene(data: Path, name: str) -> Scene:
+    """A real scan with its liver, and its organs where they are known."""
+    image, liver = real_case(data, name)
+    organs = data / ORGANS.get(name, "")
+    if not organs.is_file():
+        return Scene(image, liver)
+    known = sitk.Resample(sitk.ReadImage(str(organs)), to_image(image), sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    return Scene(image, liver, tissue_table(TOTAL)[sitk.GetArrayFromImage(known)])
+
+
+def lesion_scene(data: Path, name: str) -> Scene:
+    """A liver with tumours, which count as liver; air that was clipped is air again."""
+    image, labels = (
+        volume_of(sitk.DICOMOrient(sitk.ReadImage(str(data / "lesions" / f"{name}_{kind}.nii.gz")), "LPS"))
+        for kind in ("ct", "seg")
+    )
+    hu = np.rint(image.array).astype(np.int16)
+    if hu.min() > CLIPPED_ABOVE_HU:
+        hu[hu == hu.min()] = AIR_HU
+    return Scene(Volume(hu, image.geometry), Volume((labels.array > 0).astype(np.uint8), image.geometry))
+
+
 def volume_of(image: sitk.Image) -> Volume:
     """The volume of a SimpleITK image; the inverse of `tumorgen.imaging.itk.to_image`."""
     z, y, x = image.GetSpacing()[::-1]
@@ -87,8 +128,8 @@ def real_there(data: Path) -> list[str]:
     return [name for name, parts in REAL.items() if all((data / part).exists() for part in parts)]
 
 
-def painted_case(tissues: LabelMap, rng: Generator) -> Case:
-    """A CT painted from a label map on the grid of `read_map`."""
+def painted_scene(tissues: LabelMap, rng: Generator) -> Scene:
+    """A CT painted from a label map on the grid of `read_map`, and the tissues that it shows."""
     body = fill(tissues, rng)
     deformation, scanner = draw_deformation(rng), draw_scanner(rng)
     fine, mm = fine_spacing(scanner), (GRID_MM,) * 3
@@ -97,10 +138,12 @@ def painted_case(tissues: LabelMap, rng: Generator) -> Case:
     deformed = deform_labels(body, places((z, y, x), mm, deformation, shape, fine, rng))
     box = draw_view(deformed, fine, rng)
     phase = PHASES[int(rng.choice(len(PHASES), p=(0.35, 0.15, 0.35, 0.15)))]
-    image, liver = scan(np.ascontiguousarray(deformed[box]), draw_hu(rng, phase), scanner, rng)
+    seen = np.ascontiguousarray(deformed[box])
+    image, liver = scan(seen, draw_hu(rng, phase), scanner, rng)
     if rng.random() < 0.15:
         image[:, _outside_circle(image.shape)] = -1024
-    return _volumes(image, liver, scanner.spacing_mm)
+    shown = seen[nearest_slices(len(seen), fine[0], scanner.spacing_mm[0])]
+    return Scene(*_volumes(image, liver, scanner.spacing_mm), shown)
 
 
 def _outside_circle(shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -258,12 +301,18 @@ def _map(path: Path, name: str, maps: tuple[tuple[Tissue, tuple[int, ...]], ...]
     return read_map(path, dict(maps))
 
 
+def paint_scene(task: Task, map_file: MapFile, seed: int) -> Scene:
+    """The painted CT of a task."""
+    numbers = tuple((tissue, tuple(values)) for tissue, values in map_file.source.numbers.items())
+    return painted_scene(_map(map_file.path, map_file.name, numbers), stable_rng(seed, task.name))
+
+
 def make(task: Task, data: Path, seed: int) -> Case:
     """The case of a task."""
-    rng = stable_rng(seed, task.name)
     if isinstance(task.source, MapFile):
-        numbers = tuple((tissue, tuple(values)) for tissue, values in task.source.source.numbers.items())
-        return painted_case(_map(task.source.path, task.source.name, numbers), rng)
+        scene = paint_scene(task, task.source, seed)
+        return scene.image, scene.liver
+    rng = stable_rng(seed, task.name)
     if task.kind == "phantom":
         return phantom_case(rng)
     case = real_case(data, task.source)

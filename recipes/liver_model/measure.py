@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.overlap import dsc, nsd
 from tumorgen.imaging.files import whole_file
 from tumorgen.imaging.geometry import Volume
-from tumorgen.liver.masks import clean_mask
+from tumorgen.liver.cleaning import clean_mask
 from tumorgen.liver.models import find_model
 from tumorgen.liver.network import load_model
 
-from .cases import Case, Task, make, real_case
+from .cases import LESIONS, Scene, Task, lesion_scene, paint_scene, real_scene
 from .conditions import phantoms, variations
 from .labels import MapFile
+from .leaks import BEYOND_MM, Leaks, measure_leaks
 
 TOLERANCE_MM = 3.0
 UNSEEN = 1_000_003  # added to the seed of painted cases and phantoms that are measured on
@@ -28,45 +30,55 @@ MARKERS = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Scores of a case: DSC, NSD at `TOLERANCE_MM`, and the error of the volume in per cent."""
+    """Scores of a case: DSC, NSD at `TOLERANCE_MM`, the error of the volume in per cent, what lies beyond the liver."""
 
     case: str
     dsc: float
     nsd: float
     volume_error_percent: float
+    leaks: Leaks
 
 
-def held_out(data: Path, scan: str, maps: Sequence[MapFile], count: int, seed: int) -> Iterable[tuple[str, Case]]:
+def held_out(data: Path, scan: str, maps: Sequence[MapFile], count: int, seed: int) -> Iterable[tuple[str, Scene]]:
     """A real scan that was left out, in several variations; phantoms and `count` painted CTs that no training uses."""
     if scan:
-        yield from variations(scan, real_case(data, scan))
+        scene = real_scene(data, scan)
+        for name, (image, liver) in variations(scan, (scene.image, scene.liver)):
+            yield name, scene if name == scan else Scene(image, liver)
     if count:
-        yield from phantoms(seed + UNSEEN)
+        yield from ((name, Scene(image, liver)) for name, (image, liver) in phantoms(seed + UNSEEN))
     for k in range(count if maps else 0):
-        task = Task(f"unseen_painted_{k:02d}", "painted", maps[k * 7 % len(maps)])
-        image, liver = make(task, data, seed + UNSEEN)
-        yield f"painted CT {k}" + ("" if liver.array.any() else ", no liver in view"), (image, liver)
+        source = maps[k * 7 % len(maps)]
+        scene = paint_scene(Task(f"unseen_painted_{k:02d}", "painted", source), source, seed + UNSEEN)
+        yield f"painted CT {k}" + ("" if scene.liver.array.any() else ", no liver in view"), scene
 
 
-def score(reference: Volume, prediction: np.ndarray, case: str) -> Score:
-    """Scores of a predicted mask (z, y, x) against a liver on the same grid; nan if neither has a voxel."""
-    truth, found = reference.array > 0, prediction.astype(bool)
+def lesions(data: Path) -> Iterable[tuple[str, Scene]]:
+    """Livers with tumours, which no training uses; those that are there."""
+    for name in LESIONS:
+        if (data / "lesions" / f"{name}_ct.nii.gz").is_file():
+            yield name, lesion_scene(data, name)
+
+
+def score(scene: Scene, found: NDArray[np.bool_], case: str) -> Score:
+    """Scores of a mask (z, y, x) against the liver of its scene; nan if neither has a voxel."""
+    truth, spacing = scene.liver.array > 0, scene.image.geometry.spacing_mm
     volume = np.count_nonzero(truth)
     error = 100 * (np.count_nonzero(found) - volume) / volume if volume else math.nan
-    agreed = nsd(truth, found, reference.geometry.spacing_mm, TOLERANCE_MM)
-    return Score(case, dsc(truth, found), agreed, error)
+    leaks = measure_leaks(found, truth, spacing, scene.tissues)
+    return Score(case, dsc(truth, found), nsd(truth, found, spacing, TOLERANCE_MM), error, leaks)
 
 
-def measure(model: Path, cases: Iterable[tuple[str, Case]], pictures: Path | None, threads: int) -> list[Score]:
-    """Scores of a model folder, with the post-processing of `liver-mask`; a picture of each case if wanted."""
+def measure(model: Path, cases: Iterable[tuple[str, Scene]], pictures: Path | None, threads: int) -> list[Score]:
+    """Scores of a model folder, as `liver-mask` uses it; a picture of each case if wanted."""
     segment = load_model(find_model(model), threads=threads, device="auto")
     scores = []
-    for name, (image, liver) in cases:
-        found = segment(image)
-        mask = clean_mask(found)[0] if found.any() else found
-        scores.append(score(liver, mask, name))
+    for name, scene in cases:
+        mask = clean_mask(segment(scene.image), scene.image.geometry.spacing_mm).mask
+        scores.append(score(scene, mask, name))
         if pictures:
-            picture(image, liver.array > 0, mask, pictures / f"{name.replace(', ', '_').replace(' ', '-')}.png")
+            file = pictures / f"{name.replace(', ', '_').replace(' ', '-')}.png"
+            picture(scene.image, scene.liver.array > 0, mask, file)
     return scores
 
 
@@ -95,8 +107,14 @@ def picture(image: Volume, truth: np.ndarray, found: np.ndarray, path: Path) -> 
 
 def table(scores: Sequence[Score]) -> str:
     """Scores as a table in markdown."""
-    rows = [f"| {s.case} | {s.dsc:.3f} | {s.nsd:.3f} | {s.volume_error_percent:+.1f} % |" for s in scores]
-    return "\n".join([f"| case | DSC | NSD at {TOLERANCE_MM:g} mm | volume error |", "|---|---|---|---|", *rows]) + "\n"
+    head = f"| case | DSC | NSD at {TOLERANCE_MM:g} mm | volume error | beyond {BEYOND_MM:g} mm, ml | of it in |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *map(_row, scores)]) + "\n"
+
+
+def _row(made: Score) -> str:
+    error = "" if math.isnan(made.volume_error_percent) else f"{made.volume_error_percent:+.1f} %"
+    cells = (made.case, f"{made.dsc:.3f}", f"{made.nsd:.3f}", error, f"{made.leaks.ml:.0f}", made.leaks.named)
+    return f"| {' | '.join(cells)} |"
 
 
 def put(text: str, page: Path) -> None:

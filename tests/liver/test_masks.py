@@ -1,4 +1,4 @@
-"""What becomes of a network's answer: pieces, holes, flags, rows; held on boxes whose volume is known."""
+"""What becomes of a network's answer: flags, files, rows; held on boxes whose volume is known."""
 
 from pathlib import Path
 
@@ -11,9 +11,6 @@ from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.liver.masks import (
     FLAGS,
     check_liver,
-    clean_mask,
-    fill_holes,
-    largest_component,
     mask_scan,
     mask_scans,
     touched_sides,
@@ -44,52 +41,6 @@ def ct(place=WHOLE, liver_hu: float = 100.0, geometry: Geometry = GEOMETRY) -> V
 def bright(volume: Volume) -> np.ndarray:
     """A network that knows one thing."""
     return volume.array > 80
-
-
-def test_the_largest_piece_stays():
-    found = box()
-    found[:3, :3, :3] = True
-    np.testing.assert_array_equal(largest_component(found), box())
-
-
-def test_pieces_that_touch_at_a_corner_are_one():
-    found = np.zeros((4, 4, 4), bool)
-    found[:2, :2, :2] = found[2:, 2:, 2:] = True
-    assert largest_component(found).sum() == 16
-
-
-def test_a_cavity_is_filled():
-    found = box()
-    found[10:12, 15:18, 15:18] = False
-    np.testing.assert_array_equal(fill_holes(found), box())
-
-
-def test_a_vessel_that_leaves_the_liver_is_not_filled():
-    found = box()
-    found[10:, 15:18, 15:18] = False  # in every slice a hole, in space a channel to the top
-    np.testing.assert_array_equal(fill_holes(found), found)
-
-
-def test_clean_drops_and_says_how_much():
-    found = box()
-    found[10:12, 15:18, 15:18] = False
-    found[0, :8, :8] = True
-    mask, dropped = clean_mask(found)
-    np.testing.assert_array_equal(mask, box())
-    assert dropped == pytest.approx(64 / (16 * 20 * 20 - 18))
-
-
-def test_clean_of_nothing_is_nothing():
-    mask, dropped = clean_mask(np.zeros(SHAPE, bool))
-    assert not mask.any()
-    assert dropped == 0
-
-
-def test_clean_leaves_what_it_is_given():
-    found = box()
-    found[0, 0, 0] = True
-    clean_mask(found)
-    assert found[0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +97,12 @@ def test_mean_and_sd_are_those_of_the_liver_alone():
 def test_what_looks_wrong_is_flagged_and_said(place, hu, dropped, flag, sentence):
     findings = check_liver(box(place), ct(place, hu), dropped)
     assert dict(findings.flags) == ({flag: sentence} if flag else {})
+    assert set(findings.flags) <= set(FLAGS)
+
+
+def test_what_was_cut_off_is_flagged_and_said():
+    findings = check_liver(box(), ct(), cut_ml=34.4)
+    assert dict(findings.flags) == {"part_cut": "a part of 34 ml that hung on by a neck was cut off"}
     assert set(findings.flags) <= set(FLAGS)
 
 

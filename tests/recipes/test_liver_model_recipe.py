@@ -15,7 +15,10 @@ import torch
 from forks import run_fork
 from nnunet_runs import threshold_model
 
+from liver_model.cases import Scene
 from liver_model.export import export, halved
+from liver_model.labels import Tissue
+from liver_model.leaks import Leaks
 from liver_model.measure import MARKERS, Score, put, score, table
 from liver_model.settings import SETTINGS
 from liver_model.train import TRAINERS, _run, plans_of
@@ -94,24 +97,54 @@ def test_plans_make_a_network_that_ships(name, trained):
     assert (properties["percentile_00_5"], properties["percentile_99_5"]) == (-250, 350)
 
 
+def scene(liver: np.ndarray, tissues: np.ndarray | None = None) -> Scene:
+    volume = Volume(liver, Geometry(liver.shape, (2.0, 2.0, 2.0)))
+    return Scene(volume, volume, tissues)
+
+
 def test_scores_of_a_mask_that_is_a_voxel_larger():
     truth = np.zeros((20, 20, 20), bool)
     truth[5:15, 5:15, 5:15] = True
     found = np.zeros_like(truth)
     found[5:15, 5:15, 5:16] = True
-    made = score(Volume(truth, Geometry(truth.shape, (2.0, 2.0, 2.0))), found, "cube")
+    made = score(scene(truth), found, "cube")
     assert made.dsc == pytest.approx(2000 / 2100)
     assert made.nsd == 1  # 2 mm are within 3
     assert made.volume_error_percent == pytest.approx(10)
+    assert made.leaks.ml == 0
+
+
+def test_what_runs_on_is_counted_beyond_5_mm_and_by_neighbour():
+    truth = np.zeros((20, 20, 40), bool)
+    truth[5:15, 5:15, 5:15] = True
+    tissues = np.where(truth, Tissue.LIVER, Tissue.FAT).astype(np.uint8)
+    tissues[:, :, 20:30] = Tissue.MYOCARDIUM
+    tissues[:, :, 30:] = Tissue.SPLEEN
+    found = truth.copy()
+    found[5:15, 5:15, 5:33] = True
+    made = score(scene(truth, tissues), found, "block").leaks
+    ml = 0.8  # of 100 voxels of 2 mm
+    assert made.into["heart"] == pytest.approx(10 * ml)
+    assert made.into["spleen"] == pytest.approx(3 * ml)
+    assert made.ml == pytest.approx(16 * ml)  # from the third voxel beyond the liver on, at 6 mm
+    assert made.named == "heart 8, spleen 2"
+
+
+def test_where_organs_are_not_known_leaks_are_one_number():
+    truth = np.zeros((20, 20, 20), bool)
+    truth[5:15, 5:15, 5:15] = True
+    made = score(scene(truth), np.ones_like(truth), "all").leaks
+    assert made.ml > 0
+    assert made.named == ""
 
 
 def test_the_table_goes_between_the_markers_and_nowhere_else(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{MARKERS[0]}\nold\n{MARKERS[1]}\nafter\n")
-    put(table([Score("scan", 0.5, 0.25, -10.0)]), page)
+    put(table([Score("scan", 0.5, 0.25, -10.0, Leaks(12.3, {"heart": 11.6, "spleen": 0.2}))]), page)
     text = page.read_text()
     assert text.startswith(f"before\n{MARKERS[0]}\n| case |")
-    assert "| scan | 0.500 | 0.250 | -10.0 % |" in text
+    assert "| scan | 0.500 | 0.250 | -10.0 % | 12 | heart 12 |" in text
     assert "old" not in text
     assert text.endswith(f"{MARKERS[1]}\nafter\n")
     page.write_text("nothing")

@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cc3d
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..dicom import SERIES_FLAGS, Series, convert_series
 from ..errors import Failure, TumorgenError
@@ -24,7 +22,6 @@ from ..imaging import (
     GEOMETRY_TOLERANCE_MM,
     Geometry,
     Volume,
-    bounding_box,
     fingerprint_ct,
     read_ct,
     refuse_unwritable,
@@ -34,6 +31,7 @@ from ..imaging import (
 )
 from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import SCANS, ScanRow, describe_copies, given_path, marks_of_scan, read_scans
+from .cleaning import clean_mask
 from .recording import recording
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
@@ -48,6 +46,7 @@ FLAGS = {
     "hu_low": f"mean below {MEAN_HU[0]:g} HU",
     "hu_high": f"mean above {MEAN_HU[1]:g} HU",
     "cut_by_edge": "the mask reaches the scan's edge",
+    "part_cut": "a part that hung on by a neck was cut off",
     "pieces_dropped": f"pieces of more than {DROPPED:.0%} of the liver were dropped",
     "no_place": "its header does not say where its voxels lie",
     **SERIES_FLAGS,
@@ -115,32 +114,6 @@ class MaskReport:
         return [row for row in self.rows if row.status == status]
 
 
-def largest_component(found: Mask) -> Mask:
-    """The largest piece of a mask (z, y, x); pieces that touch at a corner are one, as in nnU-Net's own clean-up."""
-    return np.asarray(cc3d.largest_k(found, k=1, connectivity=26, binary_image=True), dtype=bool)
-
-
-def fill_holes(mask: Mask) -> Mask:
-    """Fill what a mask (z, y, x) encloses in three dimensions.
-
-    Not slice by slice: within a slice the liver also encloses what is not liver, such as the caval vein behind the
-    caudate lobe or the gallbladder in its fossa, and no tumour may land there.
-    """
-    return np.asarray(ndimage.binary_fill_holes(mask), dtype=bool)
-
-
-def clean_mask(found: Mask) -> tuple[Mask, float]:
-    """The largest piece without its holes, and the volume of the pieces that were dropped, as a fraction of it."""
-    if not found.any():
-        return found, 0.0
-    mask = np.zeros_like(found)
-    box = bounding_box(found)
-    largest = largest_component(found[box])
-    dropped = np.count_nonzero(found[box]) / np.count_nonzero(largest) - 1
-    mask[box] = fill_holes(largest)
-    return mask, dropped
-
-
 def touched_sides(mask: Mask, geometry: Geometry) -> list[str]:
     """Sides of the scan that a mask (z, y, x) reaches, as the patient has them: `top`, `left`, ..."""
     towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction)[::-1]
@@ -152,7 +125,7 @@ def touched_sides(mask: Mask, geometry: Geometry) -> list[str]:
     ]
 
 
-def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0) -> Findings:
+def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0, cut_ml: float = 0.0) -> Findings:
     """Measure a liver and say what is not plausible about it.
 
     Parameters
@@ -163,6 +136,8 @@ def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0) -> Findings:
         The scan, in HU, on the same grid.
     dropped
         Volume of the pieces that were taken away, as a fraction of the liver's.
+    cut_ml
+        Volume of what hung on by a neck and was cut off.
     """
     if not mask.any():
         return Findings(0.0, None, None, {"empty": "the model finds no liver in it"})
@@ -177,6 +152,7 @@ def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0) -> Findings:
         "hu_low": f"{brightness}, less than {MEAN_HU[0]:g}" if mean < MEAN_HU[0] else "",
         "hu_high": f"{brightness}, more than {MEAN_HU[1]:g}" if mean > MEAN_HU[1] else "",
         "cut_by_edge": f"{reaches}: the liver is cut off, or the mask runs on" if sides else "",
+        "part_cut": f"a part of {cut_ml:.0f} ml that hung on by a neck was cut off" if cut_ml > 0 else "",
         "pieces_dropped": f"other pieces of {dropped:.0%} of its volume were dropped" if dropped > DROPPED else "",
     }
     return Findings(ml, mean, sd, {flag: why for flag, why in wrong.items() if why})
@@ -193,8 +169,9 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: 
         The scan is no CT that can be read, or the mask cannot be written.
     """
     ct = read_ct(image, trust)
-    mask, dropped = clean_mask(segment(ct))
-    findings = check_liver(mask, ct, dropped)
+    cleaned = clean_mask(segment(ct), ct.geometry.spacing_mm)
+    mask = cleaned.mask
+    findings = check_liver(mask, ct, cleaned.dropped, cleaned.cut_ml)
     flags = {**findings.flags, **({} if says_place(image) else {"no_place": ASSUMED})}
     write_volume(Volume(mask, ct.geometry), mask_file)
     shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm
