@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError
 from ..imaging import Triple, Volume, temporary_folder
+from .coarse import load_coarse
 from .devices import pick_device
-from .grids import CoarseGrid, Window
 from .models import Model
 from .outline import COARSE_MM, fit_outline
 
 Array = NDArray[Any]
+Find = Callable[[Array, Triple], NDArray[np.bool_]]
 
 
 def load_model(
@@ -68,74 +69,64 @@ def load_model(
     values = model.label_values(names)
     fits = model.voxel_mm >= COARSE_MM if fit is None else fit
     with _quiet(verbose), _nnunet_processes(threads):
-        predictor = _predictor(model, device, mirror)
-
-    answer = _answer_coarsely if is_coarse_and_plain(predictor) else _answer
+        find = _finder(model, device, mirror, values)
 
     def segment(ct: Volume) -> NDArray[np.bool_]:
         array, spacing_mm, back = _oriented(ct) if model.reoriented else (ct.array, ct.geometry.spacing_mm, _as_is)
         with _quiet(verbose), _threads(threads):
-            found = answer(predictor, array, spacing_mm, values)
-        mask = np.ascontiguousarray(back(found))
+            mask = np.ascontiguousarray(back(find(array, spacing_mm)))
         return fit_outline(mask, ct) if fits else mask
 
     return segment
 
 
-def _answer(predictor: Any, array: Array, spacing_mm: Triple, values: Sequence[int]) -> NDArray[np.bool_]:
-    """Voxels of some labels, all of it done by nnU-Net."""
-    return np.isin(predictor.predict_single_npy_array(array[None], {"spacing": list(spacing_mm)}), values)
-
-
-def _answer_coarsely(predictor: Any, array: Array, spacing_mm: Triple, values: Sequence[int]) -> NDArray[np.bool_]:
-    """The same of a network with one label, in a third of the time: `grids`."""
-    import torch
-
-    del values
-    z, y, x = predictor.configuration_manager.spacing
-    grid = CoarseGrid.over(array, spacing_mm, (z, y, x))
-    window = Window.of_plans(predictor.plans_manager.foreground_intensity_properties_per_channel["0"])
-    seen = torch.from_numpy(grid.take(array, window)[None])
-    background, liver = predictor.predict_logits_from_preprocessed_data(seen).cpu().float().numpy()
-    return grid.bring_back(liver - background)
-
-
-def is_coarse_and_plain(predictor: Any) -> bool:
-    """Whether a network is one that `grids` serves: one label, linear resampling by torch, a CT's normalisation."""
-    plans, own = predictor.plans_manager, predictor.configuration_manager.configuration
-    linear = {"is_seg": False, "force_separate_z": False, "memefficient_seg_resampling": False}
-    resampling = ("resampling_fn_data", "resampling_fn_probabilities")
-    return (
-        all(own[name] == "resample_torch_fornnunet" and own[f"{name}_kwargs"] == linear for name in resampling)
-        and own["preprocessor_name"] == "DefaultPreprocessor"
-        and own["normalization_schemes"] == ["CTNormalization"]
-        and len(own["spacing"]) == 3
-        and list(plans.transpose_forward) == [0, 1, 2]
-        and not predictor.label_manager.has_regions
-        and predictor.label_manager.num_segmentation_heads == 2
-    )
-
-
-def _predictor(model: Model, device: str, mirror: bool | None) -> Any:
+def _finder(model: Model, device: str, mirror: bool | None, values: Sequence[int]) -> Find:
+    """What finds the labels in an array (z, y, x) of some spacing: the short way where it will do, or nnU-Net's."""
     temporary_folder()  # which nnU-Net asks for as it is imported
+    with _imports_explained():
+        import torch  # noqa: F401  # what comes next needs it, and what it raises is told as nnU-Net's
+    chosen = pick_device(device)
+    mirrored = chosen != "cpu" if mirror is None else mirror
+    with _loading_explained(model):
+        coarse = load_coarse(model, chosen, mirrored=mirrored)
+    if coarse is not None:
+        return coarse.find
+    predictor = _predictor(model, chosen, mirrored)
+
+    def find(array: Array, spacing_mm: Triple) -> NDArray[np.bool_]:
+        return np.isin(predictor.predict_single_npy_array(array[None], {"spacing": list(spacing_mm)}), values)
+
+    return find
+
+
+@contextmanager
+def _imports_explained() -> Iterator[None]:
     try:
-        import torch
-        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+        yield
     except Exception as error:  # mismatched builds of torch and torchvision raise anything
         raise TumorgenError(
             f"nnU-Net cannot be imported ({error}); install torch and torchvision that match"
         ) from error
 
-    chosen = pick_device(device)
-    predictor = nnUNetPredictor(
-        use_mirroring=chosen != "cpu" if mirror is None else mirror, device=torch.device(chosen), allow_tqdm=False
-    )
-    folds = tuple(int(fold) if fold.isdigit() else fold for fold in model.folds)
+
+@contextmanager
+def _loading_explained(model: Model) -> Iterator[None]:
     try:
-        if not _initialize_plainly(predictor, model):
-            predictor.initialize_from_trained_model_folder(str(model.folder), folds, model.checkpoint)
+        yield
     except Exception as error:  # a checkpoint is a pickle, a network a class found by name: anything may be wrong
         raise TumorgenError(f"{model.folder}: the model cannot be loaded ({_hint(error)})") from error
+
+
+def _predictor(model: Model, device: str, mirrored: bool) -> Any:
+    with _imports_explained():
+        import torch
+        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(use_mirroring=mirrored, device=torch.device(device), allow_tqdm=False)
+    folds = tuple(int(fold) if fold.isdigit() else fold for fold in model.folds)
+    with _loading_explained(model):
+        if not _initialize_plainly(predictor, model):
+            predictor.initialize_from_trained_model_folder(str(model.folder), folds, model.checkpoint)
     if predictor.configuration_manager.previous_stage_name is not None:
         raise TumorgenError(f"{model.folder}: is the second stage of a cascade; use 3d_fullres or 3d_lowres")
     return predictor
