@@ -11,7 +11,7 @@ import click
 from tumorgen.wording import plural
 
 from .kinds import EXISTING_FOLDER
-from .options import COPIES
+from .options import COPIES, NewDataset
 from .verbosity import say_note, sum_up, telling
 
 
@@ -49,4 +49,8 @@ def merge(dataset: Path) -> None:
     if merged.missing:
         click.echo("Run the commands of these shards again, then merge again.", err=True)
         sys.exit(1)
-    click.echo(f"next:\n  tumorgen verify {dataset}")
+    named = NewDataset.of_folder(dataset)
+    if named:
+        named.say_next(dataset)
+    else:
+        click.echo(f"next:\n  tumorgen verify {dataset}")

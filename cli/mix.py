@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,11 +155,10 @@ def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDa
 
 def _named_by_output(new: NewDataset) -> NewDataset:
     """`--output DatasetXXX_Name` is the dataset itself, not a folder of datasets."""
-    named = re.fullmatch(r"Dataset(\d{3})_(.+)", new.output.name) if new.output else None
+    named = NewDataset.of_folder(new.output) if new.output else None
     if not (named and new.output):
         return new
-    root = new.output.parent if len(new.output.parts) > 1 else None
-    return replace(new, output=root, dataset_id=int(named[1]), name=named[2])
+    return named if len(new.output.parts) > 1 else replace(named, output=None)
 
 
 def _find(folder: Path, root: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pkgutil
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -247,6 +248,12 @@ class NewDataset:
     dataset_id: int = option(501, "nnU-Net's number.", type=click.IntRange(1, 999))
     name: str = option("SynthLiver", "Name of the dataset.")
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> NewDataset | None:
+        """The dataset that a folder is by its name, `Dataset501_SynthLiver`; None where it has another."""
+        named = re.fullmatch(r"Dataset(\d{3})_(.+)", folder.name)
+        return cls(folder.parent, int(named[1]), named[2]) if named else None
+
     @property
     def root(self) -> Path:
         """The folder of raw datasets (`raw_root`)."""
@@ -267,6 +274,14 @@ class NewDataset:
         folders |= {name: root.parent / name for name in NNUNET_FOLDERS if not os.environ.get(name)}
         given = " ".join(f"{name}={shlex.quote(str(folder))}" for name, folder in folders.items())
         return f"export {given}\n  " if given else ""
+
+    def say_next(self, folder: Path) -> None:
+        """Print what makes a training of the samples in a folder."""
+        number = self.dataset_id
+        click.echo(
+            f"next:\n  tumorgen verify {folder}\n  {self.export}"
+            f"tumorgen preprocess -d {number} && nnUNetv2_train {number} 3d_fullres 0"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,11 +248,8 @@ def _print_others(report: RunReport, given: set[str]) -> None:
 
 
 def _print_next_steps(report: RunReport, new: NewDataset, shard: Shard | None) -> None:
-    folder, number = report.dataset.folder, new.dataset_id
+    folder = report.dataset.folder
     if shard:
         click.echo(f"next, when all {shard.count} shards are done:\n  tumorgen merge {folder}")
     elif report.entries:
-        click.echo(
-            f"next:\n  tumorgen verify {folder}\n  {new.export}"
-            f"tumorgen preprocess -d {number} && nnUNetv2_train {number} 3d_fullres 0"
-        )
+        new.say_next(folder)

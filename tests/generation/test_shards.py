@@ -247,7 +247,9 @@ def test_as_typed(scans, tmp_path, monkeypatch) -> None:
     stranger.unlink()
     assert CliRunner().invoke(main, typed(scans, "--shard", "2/2")).exit_code == 0
     late = CliRunner().invoke(main, ["merge", dataset])
-    assert f"next:\n  tumorgen verify {dataset}" in late.stdout
+    again = CliRunner().invoke(main, typed(scans))  # what a run without shards says
+    assert late.stdout.endswith(again.stdout[again.stdout.index("next:") :])
+    assert f"next:\n  tumorgen verify {dataset}\n  export nnUNet_raw=" in late.stdout
     assert late.exit_code == 0, late.stderr
     assert "9 samples" in late.stdout
     assert Path("manifests", f"{NAME}.csv").read_bytes() == Path(dataset, "manifest.csv").read_bytes()
