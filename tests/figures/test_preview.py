@@ -286,6 +286,19 @@ def test_tumours_as_real_ones_are_shown_by_their_radius_in_the_colours_of_classe
     assert [bar.get_height() for bar in classes.patches][1:] == [1, 1, 1, 1]
 
 
+def test_no_picture_calls_a_synthetic_tumour_real(base: Scan) -> None:
+    """A sample whose sizes are those of real tumours is of the class `real`, which says something else on a sheet."""
+    record = record_of(base)
+    plan = replace(
+        record.plan, size_class="real", tumors=tuple(replace(t, size_class="real") for t in record.plan.tumors)
+    )
+    real = replace(record, plan=plan)
+    for figure in (draw_sheet(ball_sheet(real, (2.0, 2.0, 2.0))), draw_overview("D", [real], [])):
+        words = [text.get_text() for text in figure.texts]
+        assert "real" not in words
+        assert any("real sizes" in text for text in words)
+
+
 def test_any_number_of_size_classes_has_colours() -> None:
     """A fifth class gets a colour of its own, the first four keep theirs; there may be more classes than colours."""
     assert color_sizes(SIZES) == dict(zip(SIZES, SIZE_COLORS, strict=True))

@@ -24,6 +24,7 @@ from .page import (
     WIDTH,
     class_color,
     kind_of,
+    name_class,
     new_figure,
     place_axes,
     shorten,
@@ -68,7 +69,7 @@ def _grid_panel(figure: Figure, left: float, top: float, record: Record, panel: 
         low, high = panel.window.across_mm
         draw_scale_bar(axes, high - low)
     below = top + _PANEL_HEIGHT + 0.05
-    what = f"{record.plan.size_class} · {plural(len(record.plan.tumors), 'tumour')}"
+    what = f"{name_class(record.plan.size_class)} · {plural(len(record.plan.tumors), 'tumour')}"
     write_text(figure, left, below, shorten(record.plan.sample, 22), size=7.5)
     write_text(figure, left + _PANEL, below, what, size=7.5, color=MUTED, ha="right")
 
@@ -95,7 +96,7 @@ def _class_key(figure: Figure, records: Sequence[Record]) -> None:
     tumors = {kind_of(t) for r in records for t in r.plan.tumors}
     right = WIDTH - MARGIN
     for name in reversed(order_classes(tumors | {r.plan.size_class for r in records})):
-        right -= write_text(figure, right, 0.43, name, color=MUTED, ha="right") + 0.06
+        right -= write_text(figure, right, 0.43, name_class(name), color=MUTED, ha="right") + 0.06
         right -= write_text(figure, right, 0.43, "■", color=class_color(name), ha="right") + 0.16
 
 

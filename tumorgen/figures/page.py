@@ -111,6 +111,11 @@ def class_color(name: str) -> str:
     return CLASS_COLORS.get(name) or OTHER_COLORS[sum(name.encode()) % len(OTHER_COLORS)]
 
 
+def name_class(name: str) -> str:
+    """A size class as pictures have it: `real` alone would say that the tumours are."""
+    return "real sizes" if name == REAL else name
+
+
 def kind_of(tumor: Tumor) -> str:
     """What a tumour is shown as: its size class or, where that is `real`, the range of its radius as planned."""
     if tumor.size_class != REAL:

@@ -21,6 +21,7 @@ from .page import (
     WIDTH,
     class_color,
     kind_of,
+    name_class,
     new_figure,
     place_axes,
     shorten,
@@ -184,7 +185,8 @@ def _columns() -> Iterator[tuple[Plane, str, float]]:
 def _title(figure: Figure, sheet: Sheet) -> None:
     plan = sheet.record.plan
     z, y, x = sheet.geometry.spacing_mm
-    kind = plan.size_class if plan.pattern == "classes" else f"{plan.size_class}, {plan.pattern}"
+    sizes = name_class(plan.size_class)
+    kind = sizes if plan.pattern == "classes" else f"{sizes}, {plan.pattern}"
     facts = (
         f"CT window {whole(WINDOW_HU[0])} to {whole(WINDOW_HU[1])} HU",
         f"voxels {x:.2f} {TIMES} {y:.2f} {TIMES} {z:.2f} mm",
@@ -229,7 +231,7 @@ def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None
     else:
         lines.append(f"contrast {whole(tumor.mu_t_hu - mu_p_hu, signed=True)} HU")
     write_text(figure, MARGIN, top + 0.02, f"Tumour {shown.number}", size=10, weight="bold")
-    write_text(figure, MARGIN, top + 0.21, tumor.size_class, color=class_color(kind_of(tumor)), weight="bold")
+    write_text(figure, MARGIN, top + 0.21, kind_of(tumor), color=class_color(kind_of(tumor)), weight="bold")
     for number, line in enumerate(line for line in lines if line):
         write_text(figure, MARGIN, top + 0.43 + 0.18 * number, line, color=MUTED, parse_math=True)
 
