@@ -62,8 +62,9 @@ class ScanRow:
         str,
         About(
             "what looks wrong, separated by semicolons: `empty`, `volume_low` (under 500 ml), `volume_high` (over"
-            " 4000 ml), `hu_low`, `hu_high`, `cut_by_edge`, `pieces_dropped`, `no_place` (its header does not say where"
-            " it lies); of a DICOM series `copied_slices` (files twice), `damaged_beside` (damaged files beside it),"
+            " 4000 ml), `hu_low`, `hu_high`, `cut_by_edge`, `part_cut` (it hung on by a neck), `pieces_dropped`,"
+            " `no_place` (its header does not say where it lies); of a DICOM series `copied_slices` (files twice),"
+            " `damaged_beside` (damaged files beside it),"
             " `derived` (not an original), `lossy` (compressed with loss), `no_uid` (its UID was taken out),"
             " `acquisitions` (it may be of several, one behind the other)"
         ),
