@@ -55,7 +55,7 @@ def cut_necks(mask: Mask, spacing_mm: Triple) -> Mask:
         Spacing (z, y, x).
     """
     mask = np.ascontiguousarray(mask)
-    roomy = edt.edt(mask, anisotropy=spacing_mm, parallel=0) > NECK_MM
+    roomy = edt.edt(mask, anisotropy=spacing_mm, parallel=1) > NECK_MM
     numbers = cc3d.connected_components(roomy, connectivity=6)
     voxels = np.bincount(numbers.ravel())
     voxels[0] = 0
@@ -63,8 +63,8 @@ def cut_necks(mask: Mask, spacing_mm: Triple) -> Mask:
     parts = [number for number in np.flatnonzero(voxels >= least) if number != voxels.argmax()]
     if not parts:
         return mask
-    to_liver = edt.edt(numbers != voxels.argmax(), anisotropy=spacing_mm, parallel=0)
-    to_part = edt.edt(~np.isin(numbers, parts), anisotropy=spacing_mm, parallel=0)
+    to_liver = edt.edt(numbers != voxels.argmax(), anisotropy=spacing_mm, parallel=1)
+    to_part = edt.edt(~np.isin(numbers, parts), anisotropy=spacing_mm, parallel=1)
     return largest_component(mask & (to_liver <= to_part))
 
 

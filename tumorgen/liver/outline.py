@@ -63,7 +63,7 @@ def fit_outline(mask: Mask, ct: Volume) -> Mask:
 
 def signed_depth_mm(mask: Mask, spacing_mm: Triple) -> Floats:
     """Distance in mm from the outline of a mask (z, y, x): above 0 inside, below 0 outside."""
-    depth: Floats = edt.edt(mask.astype(np.uint8) + np.uint8(1), anisotropy=spacing_mm, parallel=0)
+    depth: Floats = edt.edt(mask.astype(np.uint8) + np.uint8(1), anisotropy=spacing_mm, parallel=1)
     np.negative(depth, out=depth, where=~mask)
     return depth
 
