@@ -43,10 +43,9 @@ class Network:
     mirror: bool | None = option(
         None, "Average over mirrored images, 8 times slower.  [default: not on the CPU]", "--mirror/--no-mirror"
     )
-
     fit: bool | None = option(
         None,
-        "Move outlines to where the scan's HU change.  [default: for models that work at 3 mm or coarser]",
+        "Move outlines to where the scan's HU change.  [default: only with the small model of tumorgen]",
         "--fit-outline/--keep-outline",
     )
 
@@ -62,7 +61,7 @@ class Network:
             device=self.device,
             threads=count_jobs(self.jobs or -1),
             mirror=self.mirror,
-            fit=self.fit,
+            fit=self.model is None if self.fit is None else self.fit,
             verbose=is_debug(),
         )
 
@@ -98,9 +97,9 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
 
     IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd), one volume, or a folder with DICOM series in it or
     below it, one per folder or mixed. Each mask is the largest connected piece, its holes filled, without what hangs on
-    by a neck. The scan itself says where it ends: a network of coarse voxels cannot. What looks wrong is flagged in the
-    table of scans, not hidden: status ok, check or failed, with the reason. OUT/overview.png shows every liver in its
-    scan, those that look wrong first. Running the same command again does only what is missing.
+    by a neck. With the small model, which works at 4 mm, the scan says where it ends. What looks wrong is flagged in
+    the table of scans, not hidden: status ok, check or failed, with the reason. OUT/overview.png shows every liver in
+    its scan, those that look wrong first. Running the same command again does only what is missing.
     """
     from tumorgen.dicom import find_scans
     from tumorgen.liver import mask_scans, open_model, refuse_same_folder

@@ -54,13 +54,8 @@ VIEWS = {  # share of each field of view
 LEAST_MM = 30.0  # least height of a field of view; a lower one becomes the whole body
 SHARE = 3  # one in so many cases without real scans is also used in trainings with real scans
 ORGANS = {"example_ct": "example_ct/organs.nii.gz", "example_dicom": "example_dicom/organs.nii.gz"}
-LESIONS = (
-    "lits0",
-    "lits1",
-    "lits2",
-    "lits3",
-    "lits5",
-)  # livers with tumours, for measuring alone: no training sees them
+# Livers with tumours, for measuring alone: no training sees them.
+LESIONS = ("lits0", "lits1", "lits2", "lits3", "lits5")
 CLIPPED_ABOVE_HU, AIR_HU = -500, -1000  # a scan whose least value is higher was clipped, and its air with it
 Case = tuple[Volume, Volume]  # image in HU and liver (0, 1), of one geometry
 

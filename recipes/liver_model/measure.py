@@ -71,7 +71,7 @@ def score(scene: Scene, found: NDArray[np.bool_], case: str) -> Score:
 
 def measure(model: Path, cases: Iterable[tuple[str, Scene]], pictures: Path | None, threads: int) -> list[Score]:
     """Scores of a model folder, as `liver-mask` uses it; a picture of each case if wanted."""
-    segment = load_model(find_model(model), threads=threads, device="auto")
+    segment = load_model(find_model(model), threads=threads, device="auto", fit=True)
     scores = []
     for name, scene in cases:
         mask = clean_mask(segment(scene.image), scene.image.geometry.spacing_mm).mask

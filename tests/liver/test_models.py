@@ -1,6 +1,5 @@
 """nnU-Net models on disk: which folders are one, and what a model knows."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -88,22 +87,6 @@ def test_models_that_reorient_are_known_by_their_plans(tmp_path):
     assert not find_model(folder).reoriented
     (folder / "plans.json").write_text('{"image_reader_writer": "NibabelIOWithReorient"}')
     assert find_model(folder).reoriented
-
-
-@pytest.mark.parametrize(
-    ("name", "configurations", "voxel_mm"),
-    [
-        ("weights", {"3d_fullres": {"spacing": [4.0, 3.5, 3.5]}}, 4.0),
-        ("T__P__3d_lowres", {"2d": {"spacing": [0.8, 0.8]}, "3d_lowres": {"spacing": [2.5, 1.9, 1.9]}}, 2.5),
-        ("renamed", {"2d": {"spacing": [0.8, 0.8]}, "3d_lowres": {"spacing": [2.5, 1.9, 1.9]}}, 0.0),
-        ("T__P__2d", {"2d": {"spacing": [0.8, 0.7]}}, 0.8),
-        ("T__P__3d_cascade_fullres", {"3d_cascade_fullres": {"inherits_from": "3d_fullres"}}, 0.0),
-    ],
-)
-def test_plans_say_how_coarse_a_model_is(tmp_path, name, configurations, voxel_mm):
-    folder = bare_model(tmp_path / name)
-    (folder / "plans.json").write_text(json.dumps({"configurations": configurations}))
-    assert find_model(folder).voxel_mm == voxel_mm
 
 
 def test_what_is_wrong_with_a_model_in_a_zip_names_the_zip(tmp_path):

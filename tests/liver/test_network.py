@@ -100,14 +100,13 @@ def test_the_answer_is_on_the_scans_grid(model, direction):
     np.testing.assert_array_equal(found, truth(ct))
 
 
-@pytest.mark.parametrize(("fit", "wanted"), [(None, True), (True, True), (False, False)])
-def test_a_coarse_network_leaves_the_outline_to_the_scan(tmp_path, fit, wanted):
-    """A model that moves its answer by 5 mm: what the scan shows takes half of that back, unless it is not asked."""
+def test_the_scan_may_say_where_the_liver_ends(tmp_path):
+    """A model that moves its answer by 5 mm: what the scan shows takes half of that back, where it is asked."""
     model = find_model(threshold_model(tmp_path / "model", shift=(1, 0, 0)))
     ct = phantom(spacing=(2.5, 2.5, 2.5), shape=(60, 72, 80), place=(slice(14, 46), slice(16, 56), slice(20, 68)))
-    wrong = (load_model(model, device="cpu", fit=fit)(ct) != truth(ct)).sum()
-    given = (load_model(model, device="cpu", fit=False)(ct) != truth(ct)).sum()
-    assert (wrong < 0.6 * given) == wanted
+    fitted, own = (load_model(model, device="cpu", fit=fit)(ct) != truth(ct) for fit in (True, False))
+    assert fitted.sum() < 0.6 * own.sum()
+    np.testing.assert_array_equal(load_model(model, device="cpu")(ct) != truth(ct), own)
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "float32", "float64"])
@@ -124,7 +123,7 @@ def test_spacing_goes_with_its_axis(tmp_path, axis):
     shift = [int(a == axis) for a in range(3)]
     model = threshold_model(tmp_path / "model", shift=shift)
     ct = phantom(spacing=(5.0, 2.5, 1.25), shape=(30, 40, 60), place=(slice(6, 24), slice(8, 32), slice(12, 48)))
-    found = load_model(find_model(model), device="cpu", fit=False)(ct)
+    found = load_model(find_model(model), device="cpu")(ct)
     middle = np.mean(np.nonzero(found), axis=1) - np.mean(np.nonzero(truth(ct)), axis=1)
     np.testing.assert_allclose(middle * ct.geometry.spacing_mm, np.multiply(shift, 5.0), atol=0.3)  # of 2.5 voxels
     assert found.sum() == pytest.approx(truth(ct).sum(), rel=0.05)  # linear resampling moves edges by part of a voxel

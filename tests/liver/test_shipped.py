@@ -43,7 +43,7 @@ def case():
 
 @pytest.fixture(scope="module")
 def segment():
-    return load_model(find_model(shipped_model()), device="cpu")
+    return load_model(find_model(shipped_model()), device="cpu", fit=True)
 
 
 @pytest.fixture(scope="module")

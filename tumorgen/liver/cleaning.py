@@ -69,14 +69,17 @@ def cut_necks(mask: Mask, spacing_mm: Triple) -> Mask:
 
 
 def clean_mask(found: Mask, spacing_mm: Triple) -> Cleaned:
-    """The largest piece of what a network found (z, y, x), without holes and without what hangs on by a neck."""
+    """The largest piece of what a network found (z, y, x), without holes and without what hangs on by a neck.
+
+    Holes first: around a tumour that the network has left out the liver may be a shell, which is no neck.
+    """
     if not found.any():
         return Cleaned(found)
     box = grow(bounding_box(found), (1, 1, 1), found.shape)
     largest = largest_component(found[box])
     dropped = np.count_nonzero(found[box]) / np.count_nonzero(largest) - 1
-    cut = cut_necks(largest, spacing_mm)
+    whole = fill_holes(largest)
     mask = np.zeros_like(found)
-    mask[box] = fill_holes(cut)
-    cut_ml = float((np.count_nonzero(largest) - np.count_nonzero(cut)) * np.prod(spacing_mm) / 1000)
+    mask[box] = cut_necks(whole, spacing_mm)
+    cut_ml = float((np.count_nonzero(whole) - np.count_nonzero(mask[box])) * np.prod(spacing_mm) / 1000)
     return Cleaned(mask, dropped, cut_ml)

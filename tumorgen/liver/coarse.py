@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -21,6 +22,7 @@ from ..imaging import Triple
 from .grids import CoarseGrid, Window
 from .models import Model
 
+COARSE_MM = 2.0  # the shortest edge of voxels from which on a network goes this way
 _OWN_TRAINER = "nnUNetTrainer"  # what another trainer builds only that trainer knows
 _LINEAR = {"is_seg": False, "force_separate_z": False, "memefficient_seg_resampling": False}
 _STEP, _SIGMA, _WEIGHT = 0.5, 1 / 8, 10  # of windows, as `nnUNetPredictor` has them
@@ -36,8 +38,8 @@ class CoarseNetwork:
         torch's module; its two channels out are background and liver.
     folds
         Weights that take turns; their answers are averaged.
-    device
-        torch's.
+    device, layout
+        torch's; the layout is that of arrays in memory.
     patch
         Voxels of a window.
     spacing_mm
@@ -49,6 +51,7 @@ class CoarseNetwork:
     network: Any
     folds: tuple[Mapping[str, Any], ...]
     device: Any
+    layout: Any
     patch: tuple[int, int, int]
     spacing_mm: Triple
     window: Window
@@ -76,11 +79,13 @@ class CoarseNetwork:
         weight = compute_gaussian(self.patch, _SIGMA, _WEIGHT, **kind)
         lead, weights = torch.zeros(padded.shape, **kind), torch.zeros(padded.shape, **kind)
         steps = compute_steps_for_sliding_window(tuple(padded.shape), self.patch, _STEP)
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+        half = torch.autocast("cuda") if self.device.type == "cuda" else nullcontext()
+        with torch.inference_mode(), half:
             for start in product(*steps):
                 part = tuple(slice(first, first + n) for first, n in zip(start, self.patch, strict=True))
-                seen_part = padded[part][None, None].contiguous(memory_format=torch.channels_last_3d)
-                background, liver = self.network(seen_part)[0].float()
+                background, liver = self.network(padded[part][None, None].contiguous(memory_format=self.layout))[
+                    0
+                ].float()
                 lead[part] += (liver - background) * weight
                 weights[part] += weight
         kept = tuple(slice(b, b + n) for b, n in zip(below, seen.shape, strict=True))
@@ -94,20 +99,42 @@ def load_coarse(model: Model, device: str, *, mirrored: bool) -> CoarseNetwork |
     A checkpoint is a pickle: loading it runs whatever code is in it.
     """
     plans = json.loads((model.folder / "plans.json").read_text("utf-8"))
-    if list(model.labels.values()) != [(1,)] or not any(is_plain(plans, name) for name in plans["configurations"]):
+    if list(model.labels.values()) != [(1,)]:
         return None
     import torch
+
+    checkpoint = _read_checkpoint(model, model.folds[0])
+    name = checkpoint["init_args"]["configuration"]
+    if checkpoint["trainer_name"] != _OWN_TRAINER or not is_plain(plans, name):
+        return None
+    if mirrored and checkpoint.get("inference_allowed_mirroring_axes"):
+        return None
+    own, weights = plans["configurations"][name], checkpoint["network_weights"]
+    del checkpoint  # the optimiser's part of it is larger than the network
+    folds = (weights, *(_read_checkpoint(model, fold)["network_weights"] for fold in model.folds[1:]))
+    chosen = torch.device(device)
+    # A tenth faster on the CPU; on a Mac's GPU some versions of torch convolve it wrongly.
+    layout = torch.channels_last_3d if chosen.type == "cpu" else torch.contiguous_format
+    network = _build_network(own["architecture"]).to(chosen, memory_format=layout).eval()
+    network.load_state_dict(weights)
+    window = Window.of_plans(plans["foreground_intensity_properties_per_channel"]["0"])
+    (depth, height, width), (z, y, x) = own["patch_size"], own["spacing"]
+    return CoarseNetwork(network, folds, chosen, layout, (depth, height, width), (z, y, x), window)
+
+
+def _read_checkpoint(model: Model, fold: str) -> dict[str, Any]:
+    import torch
+
+    path = model.folder / f"fold_{fold}" / model.checkpoint
+    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+    return checkpoint
+
+
+def _build_network(architecture: Mapping[str, Any]) -> Any:
+    """nnU-Net's network for a CT and one label, without weights."""
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    files = [model.folder / f"fold_{fold}" / model.checkpoint for fold in model.folds]
-    stored = [torch.load(file, map_location="cpu", weights_only=False) for file in files]
-    name = stored[0]["init_args"]["configuration"]
-    others = any(checkpoint["trainer_name"] != _OWN_TRAINER for checkpoint in stored)
-    if others or not is_plain(plans, name) or (mirrored and stored[0].get("inference_allowed_mirroring_axes")):
-        return None
-    own = plans["configurations"][name]
-    architecture = own["architecture"]
-    network = get_network_from_plans(
+    return get_network_from_plans(
         architecture["network_class_name"],
         architecture["arch_kwargs"],
         architecture["_kw_requires_import"],
@@ -116,24 +143,23 @@ def load_coarse(model: Model, device: str, *, mirrored: bool) -> CoarseNetwork |
         allow_init=False,
         deep_supervision=False,
     )
-    folds = tuple(checkpoint["network_weights"] for checkpoint in stored)
-    network.load_state_dict(folds[0])
-    window = Window.of_plans(plans["foreground_intensity_properties_per_channel"]["0"])
-    chosen = torch.device(device)
-    (depth, height, width), (z, y, x) = own["patch_size"], own["spacing"]
-    network = network.to(chosen, memory_format=torch.channels_last_3d).eval()  # a tenth faster on the CPU
-    return CoarseNetwork(network, folds, chosen, (depth, height, width), (z, y, x), window)
 
 
 def is_plain(plans: Mapping[str, Any], name: str) -> bool:
-    """Whether a configuration is for this way: three axes as they come, linear resampling, a CT's normalisation."""
-    own = plans["configurations"].get(name, {})
+    """Whether a configuration is for this way: coarse, three axes as they come, linear resampling, a CT's values.
+
+    Whatever is not known, plans of another version say, is for nnU-Net's own way.
+    """
+    own = plans.get("configurations", {}).get(name, {})
     resampling = ("resampling_fn_data", "resampling_fn_probabilities")
     return (
-        all(own.get(fn) == "resample_torch_fornnunet" and own[f"{fn}_kwargs"] == _LINEAR for fn in resampling)
-        and own["preprocessor_name"] == "DefaultPreprocessor"
-        and own["normalization_schemes"] == ["CTNormalization"]
-        and len(own["patch_size"]) == 3
+        all(own.get(fn) == "resample_torch_fornnunet" and own.get(f"{fn}_kwargs") == _LINEAR for fn in resampling)
+        and own.get("preprocessor_name") == "DefaultPreprocessor"
+        and own.get("normalization_schemes") == ["CTNormalization"]
+        and len(own.get("patch_size", ())) == 3
+        and len(own.get("spacing", ())) == 3
+        and min(own["spacing"]) >= COARSE_MM
         and own.get("previous_stage") is None
-        and list(plans["transpose_forward"]) == [0, 1, 2]
+        and "architecture" in own
+        and plans.get("transpose_forward") == [0, 1, 2]
     )

@@ -39,9 +39,6 @@ class Model:
         Name -> label values; several where the name is a region.
     reoriented
         Whether the model was trained on images turned to RAS (x to the right, y to the front, z to the top).
-    voxel_mm
-        Longest edge of the voxels that it works at; 0 where the plans hold several configurations and the folder's name
-        says none of them.
     """
 
     folder: Path
@@ -49,7 +46,6 @@ class Model:
     folds: tuple[str, ...]
     labels: Mapping[str, tuple[int, ...]]
     reoriented: bool
-    voxel_mm: float = 0.0
 
     def label_values(self, names: Sequence[str]) -> tuple[int, ...]:
         """Label values of names, upper or lower case.
@@ -123,8 +119,7 @@ def find_model(path: Path, folds: Sequence[str] = ()) -> Model:
     absent = [fold for fold in chosen if fold not in found]
     if absent:
         raise TumorgenError(f"{folder}: no weights of fold {', '.join(absent)}; there are {', '.join(found)}")
-    reoriented = plans.get("image_reader_writer") == REORIENTING
-    return Model(folder, checkpoint, chosen, _labels(dataset, folder), reoriented, _voxel_mm(plans, folder))
+    return Model(folder, checkpoint, chosen, _labels(dataset, folder), plans.get("image_reader_writer") == REORIENTING)
 
 
 def _model_folder(path: Path) -> Path:
@@ -162,14 +157,6 @@ def _weights(folder: Path) -> tuple[str, tuple[str, ...]]:
         if numbered or "all" in folds:
             return checkpoint, tuple(numbered) or ("all",)
     raise TumorgenError(f"{folder}: no weights; looked for fold_*/{' and '.join(CHECKPOINTS)}")
-
-
-def _voxel_mm(plans: Mapping[str, Any], folder: Path) -> float:
-    """Longest edge of a voxel in the configuration that a model's folder is named after, or in the only one."""
-    configurations = plans.get("configurations", {})
-    name = folder.name.rsplit("__", 1)[-1]
-    own = configurations.get(name, next(iter(configurations.values())) if len(configurations) == 1 else {})
-    return max((float(mm) for mm in own.get("spacing", [])), default=0.0)
 
 
 def _labels(dataset: Mapping[str, Any], folder: Path) -> dict[str, tuple[int, ...]]:

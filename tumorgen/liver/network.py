@@ -22,7 +22,7 @@ from ..imaging import Triple, Volume, temporary_folder
 from .coarse import load_coarse
 from .devices import pick_device
 from .models import Model
-from .outline import COARSE_MM, fit_outline
+from .outline import fit_outline
 
 Array = NDArray[Any]
 Find = Callable[[Array, Triple], NDArray[np.bool_]]
@@ -35,7 +35,7 @@ def load_model(
     device: str = "auto",
     threads: int = 1,
     mirror: bool | None = None,
-    fit: bool | None = None,
+    fit: bool = False,
     verbose: bool = False,
 ) -> Callable[[Volume], NDArray[np.bool_]]:
     """Load a model; what is returned finds the labels of these names in a CT, as a mask (z, y, x) on its grid.
@@ -56,8 +56,7 @@ def load_model(
         Whether to predict mirrored images too and average, where the model allows it: better by a little, eight times
         slower. By default not on the CPU.
     fit
-        Whether to move outlines to where the scan's HU change (`fit_outline`). By default where the model's voxels are
-        `COARSE_MM` long or longer.
+        Whether to move outlines to where the scan's HU change (`fit_outline`), which the model that ships needs.
     verbose
         Let nnU-Net's prints and warnings through.
 
@@ -67,7 +66,6 @@ def load_model(
         The model has no such label or cannot be loaded, or the device is not there.
     """
     values = model.label_values(names)
-    fits = model.voxel_mm >= COARSE_MM if fit is None else fit
     with _quiet(verbose), _nnunet_processes(threads):
         find = _finder(model, device, mirror, values)
 
@@ -75,7 +73,7 @@ def load_model(
         array, spacing_mm, back = _oriented(ct) if model.reoriented else (ct.array, ct.geometry.spacing_mm, _as_is)
         with _quiet(verbose), _threads(threads):
             mask = np.ascontiguousarray(back(find(array, spacing_mm)))
-        return fit_outline(mask, ct) if fits else mask
+        return fit_outline(mask, ct) if fit else mask
 
     return segment
 
@@ -84,7 +82,8 @@ def _finder(model: Model, device: str, mirror: bool | None, values: Sequence[int
     """What finds the labels in an array (z, y, x) of some spacing: the short way where it will do, or nnU-Net's."""
     temporary_folder()  # which nnU-Net asks for as it is imported
     with _imports_explained():
-        import torch  # noqa: F401  # what comes next needs it, and what it raises is told as nnU-Net's
+        import nnunetv2.inference.sliding_window_prediction
+        import nnunetv2.utilities.get_network_from_plans  # noqa: F401  # what the short way needs
     chosen = pick_device(device)
     mirrored = chosen != "cpu" if mirror is None else mirror
     with _loading_explained(model):
@@ -169,6 +168,8 @@ def _initialize_plainly(predictor: Any, model: Model) -> bool:
 
 
 def _hint(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"its plans or its checkpoint lack {error}"
     text = " ".join(str(error).split())[:200] or type(error).__name__
     if "nnunet trainer" in text.lower():
         return f"{text}; name the folder of the trainer's module in the environment variable nnUNet_extTrainer"

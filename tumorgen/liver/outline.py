@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..imaging import Box, Triple, Volume, bounding_box, grow
-from .cleaning import largest_component
+from .cleaning import fill_holes, largest_component
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-COARSE_MM = 3.0  # a network whose voxels are as long as this leaves the outline to the scan
-BAND_MM = 6.0  # from the given outline; beyond it a voxel stays what it is
 CORE_MM = 4.0  # what lies as deep as this is liver without doubt
 AROUND_MM = (3.0, 12.0)  # from the outline, of what tells how the surroundings look
 TRUST_MM = 2.5  # away from the outline a voxel is e times likelier to be what the network says
 MOST_LIKELY = 2.0  # logarithm of what a voxel's HU count for at most: vessels and tumours are liver, too
+REACH_MM = TRUST_MM * MOST_LIKELY  # what lies farther from the outline stays what it is
 NOISE_MM = 0.8  # standard deviation of the filter that HU pass before they are compared
 PATCH_MM = 1.5  # standard deviation of the filter over what neighbouring voxels speak for
 _RANGE_HU = (-200.0, 400.0)
@@ -43,8 +42,8 @@ def fit_outline(mask: Mask, ct: Volume) -> Mask:
     Returns
     -------
     Mask
-        The mask with its outline moved by at most `BAND_MM`; the mask itself where nothing of it is as deep as
-        `CORE_MM`.
+        The mask without holes, its outline moved by at most `REACH_MM`; the mask itself where nothing of it is as deep
+        as `CORE_MM`.
     """
     if not mask.any():
         return mask
@@ -52,7 +51,7 @@ def fit_outline(mask: Mask, ct: Volume) -> Mask:
     margin = [int(np.ceil(AROUND_MM[1] / mm)) for mm in spacing]
     box = grow(bounding_box(mask), margin, ct.geometry.shape)
     largest = largest_component(mask[box])
-    depth_mm = signed_depth_mm(largest, spacing)
+    depth_mm = signed_depth_mm(fill_holes(largest), spacing)
     if depth_mm.max() <= CORE_MM:
         return mask
     fitted = mask.copy()
@@ -75,8 +74,6 @@ def _decide(depth_mm: Floats, ct: Volume, box: Box) -> Mask:
     speaks_for = _smoothed(_likelihood(bins, depth_mm)[bins], PATCH_MM, spacing)
     speaks_for += depth_mm / np.float32(TRUST_MM)
     liver: Mask = speaks_for > 0
-    liver |= depth_mm > BAND_MM
-    liver &= depth_mm >= -BAND_MM
     return liver
 
 
