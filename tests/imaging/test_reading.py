@@ -60,7 +60,13 @@ def test_a_ct_is_taken(tmp_path, values):
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [((24, 1400), "no air in it"), ((-160, 240), "no air in it"), ((-1000, 40), "no tissue in it"), ((0, 1), "no air")],
+    [
+        ((24, 1400), "no air in it"),
+        ((-160, 240), "no air in it .was it clipped. .* -1000 throughout"),
+        ((-1.5, 3), "no air in it .offset by 1024"),
+        ((-1000, 40), "no tissue in it"),
+        ((0, 1), "no air"),
+    ],
 )
 def test_what_is_no_ct_is_refused(tmp_path, values, message):
     write_volume(Volume(np.resize(np.array(values, np.int16), PLACE.shape), PLACE), tmp_path / "mr.nii.gz")

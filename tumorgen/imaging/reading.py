@@ -86,10 +86,9 @@ def read_ct(path: Path, trust: str = "") -> Volume:
     volume = read_volume(path, trust)
     low, high = float(volume.array.min()), float(volume.array.max())
     if low > AIR_BELOW_HU:
-        raise TumorgenError(
-            f"{path}: not a CT in HU: its lowest value is {low:g}, so there is no air in it"
-            " (offset by 1024, windowed or normalised?)"
-        )
+        clipped = "was it clipped? take it as it was, or set its lowest value to -1000 throughout"
+        why = clipped if low < 0 and high > TISSUE_ABOVE_HU else "offset by 1024, windowed or normalised?"
+        raise TumorgenError(f"{path}: not a CT in HU: its lowest value is {low:g}, so there is no air in it ({why})")
     if high < TISSUE_ABOVE_HU:
         raise TumorgenError(f"{path}: not a CT in HU: its highest value is {high:g}, so there is no tissue in it")
     return volume
