@@ -83,9 +83,8 @@ class CoarseNetwork:
         with torch.inference_mode(), half:
             for start in product(*steps):
                 part = tuple(slice(first, first + n) for first, n in zip(start, self.patch, strict=True))
-                background, liver = self.network(padded[part][None, None].contiguous(memory_format=self.layout))[
-                    0
-                ].float()
+                patch = padded[part][None, None].contiguous(memory_format=self.layout)
+                background, liver = self.network(patch)[0].float()
                 lead[part] += (liver - background) * weight
                 weights[part] += weight
         kept = tuple(slice(b, b + n) for b, n in zip(below, seen.shape, strict=True))
