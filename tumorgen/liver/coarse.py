@@ -23,7 +23,7 @@ from .grids import CoarseGrid, Window
 from .models import Model
 
 COARSE_MM = 2.0  # the shortest edge of voxels from which on a network goes this way
-_OWN_TRAINER = "nnUNetTrainer"  # what another trainer builds only that trainer knows
+OWN_TRAINER = "nnUNetTrainer"  # what another trainer builds only that trainer knows
 _LINEAR = {"is_seg": False, "force_separate_z": False, "memefficient_seg_resampling": False}
 _STEP, _SIGMA, _WEIGHT = 0.5, 1 / 8, 10  # of windows, as `nnUNetPredictor` has them
 
@@ -98,19 +98,20 @@ def load_coarse(model: Model, device: str, *, mirrored: bool) -> CoarseNetwork |
     A checkpoint is a pickle: loading it runs whatever code is in it.
     """
     plans = json.loads((model.folder / "plans.json").read_text("utf-8"))
-    if list(model.labels.values()) != [(1,)]:
-        return None
+    possible = any(is_plain(plans, name) for name in plans.get("configurations", {}))
+    if list(model.labels.values()) != [(1,)] or not possible:
+        return None  # before a checkpoint is read, which may be large
     import torch
 
-    checkpoint = _read_checkpoint(model, model.folds[0])
+    checkpoint = read_checkpoint(model, model.folds[0])
     name = checkpoint["init_args"]["configuration"]
-    if checkpoint["trainer_name"] != _OWN_TRAINER or not is_plain(plans, name):
+    if checkpoint["trainer_name"] != OWN_TRAINER or not is_plain(plans, name):
         return None
     if mirrored and checkpoint.get("inference_allowed_mirroring_axes"):
         return None
     own, weights = plans["configurations"][name], checkpoint["network_weights"]
     del checkpoint  # the optimiser's part of it is larger than the network
-    folds = (weights, *(_read_checkpoint(model, fold)["network_weights"] for fold in model.folds[1:]))
+    folds = (weights, *(read_checkpoint(model, fold)["network_weights"] for fold in model.folds[1:]))
     chosen = torch.device(device)
     # A tenth faster on the CPU; on a Mac's GPU some versions of torch convolve it wrongly.
     layout = torch.channels_last_3d if chosen.type == "cpu" else torch.contiguous_format
@@ -121,7 +122,8 @@ def load_coarse(model: Model, device: str, *, mirrored: bool) -> CoarseNetwork |
     return CoarseNetwork(network, folds, chosen, layout, (depth, height, width), (z, y, x), window)
 
 
-def _read_checkpoint(model: Model, fold: str) -> dict[str, Any]:
+def read_checkpoint(model: Model, fold: str) -> dict[str, Any]:
+    """What nnU-Net has stored of a fold: weights, the trainer's name, its arguments, and more."""
     import torch
 
     path = model.folder / f"fold_{fold}" / model.checkpoint

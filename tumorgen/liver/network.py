@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError
 from ..imaging import Triple, Volume, temporary_folder
-from .coarse import load_coarse
+from .coarse import OWN_TRAINER, load_coarse, read_checkpoint
 from .devices import pick_device
 from .models import Model
 from .outline import fit_outline
@@ -137,16 +137,14 @@ def _initialize_plainly(predictor: Any, model: Model) -> bool:
     As `nnUNetPredictor.initialize_from_trained_model_folder` does, which imports the trainer to ask it for the
     network, and with it two seconds of plotting libraries. What another trainer builds only that trainer knows.
     """
-    import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     weights: list[Any] = []
     for fold in model.folds:
-        file = model.folder / f"fold_{fold}" / model.checkpoint
-        checkpoint = torch.load(file, map_location="cpu", weights_only=False)
-        if checkpoint["trainer_name"] != "nnUNetTrainer":
+        checkpoint = read_checkpoint(model, fold)
+        if checkpoint["trainer_name"] != OWN_TRAINER:
             return False
         weights.append(checkpoint["network_weights"])
     dataset, plans = (json.loads((model.folder / name).read_text("utf-8")) for name in ("dataset.json", "plans.json"))
@@ -163,7 +161,7 @@ def _initialize_plainly(predictor: Any, model: Model) -> bool:
     )
     network.load_state_dict(weights[0])
     mirrored = checkpoint.get("inference_allowed_mirroring_axes")
-    predictor.manual_initialization(network, manager, configuration, weights, dataset, "nnUNetTrainer", mirrored)
+    predictor.manual_initialization(network, manager, configuration, weights, dataset, OWN_TRAINER, mirrored)
     return True
 
 
