@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cc3d
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging import Triple, bounding_box, grow
+from ..method import distance_inside
 
 Mask = NDArray[np.bool_]
 
@@ -54,8 +54,7 @@ def cut_necks(mask: Mask, spacing_mm: Triple) -> Mask:
     spacing_mm
         Spacing (z, y, x).
     """
-    mask = np.ascontiguousarray(mask)
-    roomy = edt.edt(mask, anisotropy=spacing_mm, parallel=1) > NECK_MM
+    roomy = distance_inside(mask, spacing_mm) > NECK_MM
     numbers = cc3d.connected_components(roomy, connectivity=6)
     voxels = np.bincount(numbers.ravel())
     voxels[0] = 0
@@ -63,8 +62,8 @@ def cut_necks(mask: Mask, spacing_mm: Triple) -> Mask:
     parts = [number for number in np.flatnonzero(voxels >= least) if number != voxels.argmax()]
     if not parts:
         return mask
-    to_liver = edt.edt(numbers != voxels.argmax(), anisotropy=spacing_mm, parallel=1)
-    to_part = edt.edt(~np.isin(numbers, parts), anisotropy=spacing_mm, parallel=1)
+    to_liver = distance_inside(numbers != voxels.argmax(), spacing_mm)
+    to_part = distance_inside(~np.isin(numbers, parts), spacing_mm)
     return largest_component(mask & (to_liver <= to_part))
 
 

@@ -1,5 +1,6 @@
 from .body import occupied_voxels
 from .bulk import median_and_robust_sd
+from .distances import distance_inside
 from .labelled import least_radius_mm, render_labelled
 from .measured import measure_for, measured_arrays, measured_from, needed_by
 from .patch import Block, Outcome, Patch
@@ -57,6 +58,7 @@ __all__ = [
     "changed_mm",
     "count_clear",
     "digest_voxels",
+    "distance_inside",
     "draw_drafts",
     "draw_plan",
     "draw_tumor",
