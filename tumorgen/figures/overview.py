@@ -139,10 +139,11 @@ def _contrast_chart(axes: Axes, values: dict[str, list[float]]) -> None:
 def _count_chart(axes: Axes, records: Sequence[Record]) -> None:
     kinds = order_classes(r.plan.size_class for r in records)
     values = {k: [float(len(r.plan.tumors)) for r in records if r.plan.size_class == k] for k in kinds}
-    most = max(len(r.plan.tumors) for r in records)
-    step = 1 + most // 30
-    _stacked(axes, values, np.arange(-0.5, most + step + 0.5, step))
-    axes.set_xlim(min(0.5, most - 0.5), most + step - 0.5)
+    counts = [len(r.plan.tumors) for r in records]
+    step = 1 + max(counts) // 30
+    edges = np.arange(min(1, *counts) - 0.5, max(counts) + step, step)
+    _stacked(axes, values, edges)
+    axes.set_xlim(edges[0], edges[-1])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _style(axes, "Tumours per sample", "tumours", "samples")
 
@@ -153,7 +154,8 @@ def _class_chart(axes: Axes, counts: Counter[str], kinds: Sequence[str]) -> None
     for number, value in enumerate(heights):
         axes.text(number, value, f"{value}", ha="center", va="bottom", fontsize=8, color=INK)
     axes.set_xticks(range(len(kinds)), kinds, parse_math=False)
-    _style(axes, "Tumours per size class", "", "tumours")
+    by_radius = set(kinds) <= set(RANGES)
+    _style(axes, "Tumours by drawn radius" if by_radius else "Tumours per size class", "", "tumours")
 
 
 def _stacked(axes: Axes, values: dict[str, list[float]], edges: NDArray[np.float64]) -> None:

@@ -221,10 +221,10 @@ def _describe_liver(figure: Figure, top: float, shown: list[_Shown]) -> None:
 def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None:
     """Write what the manifest says of a tumour to the left of its row."""
     tumor, outcome = shown.tumor, shown.outcome
-    lines = [f"$r$ = {tumor.radius_mm:.3g} mm", f"$\\mu_t$ = {whole(tumor.mu_t_hu)} HU"]
+    lines = [f"$r$ = {tumor.radius_mm:.3g} mm drawn", f"$\\mu_t$ = {whole(tumor.mu_t_hu)} HU"]
     if outcome:
         lines += [
-            f"sphere of {outcome.equivalent_radius_mm:.1f} mm",
+            f"label: {outcome.equivalent_radius_mm:.1f} mm sphere",
             f"contrast {whole(outcome.contrast_hu, signed=True)} HU" if math.isfinite(outcome.contrast_hu) else "",
             f"{outcome.clipped_fraction:.0%} clipped" if outcome.clipped_fraction >= 0.005 else "",
         ]
