@@ -78,12 +78,12 @@ def measure(model: Path, cases: Iterable[tuple[str, Scene]], pictures: Path | No
         scores.append(score(scene, mask, name))
         if pictures:
             file = pictures / f"{name.replace(', ', '_').replace(' ', '-')}.png"
-            picture(scene.image, scene.liver.array > 0, mask, file)
+            picture(name, scene.image, scene.liver.array > 0, mask, file)
     return scores
 
 
-def picture(image: Volume, truth: np.ndarray, found: np.ndarray, path: Path) -> None:
-    """Three slices of each kind with both outlines: reference green, prediction red."""
+def picture(name: str, image: Volume, truth: np.ndarray, found: np.ndarray, path: Path) -> None:
+    """Three slices of a case with both outlines: reference cyan, prediction orange."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -91,14 +91,19 @@ def picture(image: Volume, truth: np.ndarray, found: np.ndarray, path: Path) -> 
     middle = where.mean(axis=0).astype(int) if len(where) else np.array(truth.shape) // 2
     top = int(np.percentile(where[:, 0], 85)) if len(where) else int(middle[0])
     sz, sy, sx = image.geometry.spacing_mm
-    cuts = ((np.s_[middle[0]], sy / sx), (np.s_[top], sy / sx), (np.s_[::-1, middle[1]], sz / sx))
+    cuts = (
+        ("axial, middle", np.s_[middle[0]], sy / sx),
+        ("axial, upper", np.s_[top], sy / sx),
+        ("coronal", np.s_[::-1, middle[1]], sz / sx),
+    )
     figure = Figure(figsize=(12, 4), facecolor="black")
     FigureCanvasAgg(figure)
-    for axes, (cut, aspect) in zip(figure.subplots(1, 3), cuts, strict=True):
+    for axes, (plane, cut, aspect) in zip(figure.subplots(1, 3), cuts, strict=True):
         axes.imshow(image.array[cut], cmap="gray", vmin=-160, vmax=240, aspect=aspect)
-        for mask, colour in ((truth, "lime"), (found, "red")):
+        for mask, colour in ((truth, "cyan"), (found, "orange")):
             if mask[cut].any() and not mask[cut].all():
                 axes.contour(mask[cut], [0.5], colors=colour, linewidths=0.8)
+        axes.set_title(f"{name}: {plane}", color="white", fontsize=9)
         axes.set_axis_off()
     figure.tight_layout(pad=0.2)
     with whole_file(path) as partial:
