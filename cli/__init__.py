@@ -51,7 +51,8 @@ The main job, in three lines:
   tumorgen preprocess -d 501 && nnUNetv2_train 501 3d_fullres 0
 
 \b
-No data at hand? This runs everything on a phantom:
+No data at hand? This runs everything on a phantom, in a folder of its own:
+  mkdir try && cd try
   tumorgen phantom demo --count 2
   tumorgen liver-mask demo/images demo/livers
   tumorgen synth --per-scan 5

@@ -26,7 +26,7 @@ GIVEAWAYS = 3  # that are printed of each classifier
 Examples:
   tumorgen audit nnUNet_raw/Dataset501_SynthLiver --real annotated/
   tumorgen audit nnUNet_raw/Dataset501_SynthLiver --real Dataset003_Liver --patients patients.csv
-  tumorgen audit synthetic/ --real annotated/ --output audit/ --no-network    # seconds instead of minutes"""
+  tumorgen audit synthetic/ --real annotated/ --output audit/ --no-network    # about half the time"""
 )
 @click.argument("dataset", type=EXISTING_FOLDER)
 @click.option("--real", required=True, type=EXISTING_FOLDER, help="Set of scans with real, annotated tumours.")

@@ -51,7 +51,7 @@ NATURAL, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
 
 
 class SettingsFile(MeantPath):
-    """A file of settings, or the name of one that comes along."""
+    """A file of settings, or the name of a bundled one."""
 
     name = "file or name"
 

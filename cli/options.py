@@ -35,7 +35,7 @@ SCANS = Path("manifests/scans.csv")
 JOBS = "Processes; -1 is all cores."
 FORCE = "Start even if the disk does not have enough room."
 METHOD = "tumorgen.method.settings"
-RECIPE = "Whose tumours are drawn (`tumorgen recipes`)."
+RECIPE = "Which tumour model to use (`tumorgen recipes` lists them)."
 ANOTHER_OUTPUT = "choose another --output"
 RECIPES = "tumorgen.method.recipes"
 SETTINGS = "TOML file with any of the method's parameters, or `mild`, `severe`, ...; the rest is the recipe's."
@@ -97,7 +97,7 @@ def block(argument: str, kind: type[Any], **defaults: Any) -> Decorator:
 
 
 TRUST: dict[str, Any] = {  # of every command that reads scans or masks
-    "help": "The place to take where those in a NIfTI header, sform and qform, contradict each other.",
+    "help": "Which position to trust if sform and qform of a NIfTI header disagree.",
     "type": TableChoice("tumorgen.imaging.places:TRUSTS"),
 }
 trust_option = click.option("--trust", **TRUST)

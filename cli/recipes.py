@@ -10,14 +10,14 @@ from .common import as_usage_error
 @click.command(
     epilog="""\b
 Examples:
-  tumorgen recipes                                         # what comes along
+  tumorgen recipes                                         # what is bundled
   tumorgen recipes lifelike > mine.toml                    # to copy and change
   tumorgen synth --settings mine.toml
   tumorgen synth --recipe turing --settings severe"""
 )
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
-    """List the recipes and variations that come along, or print the settings of one.
+    """List the bundled recipes and variations, or print the settings of one.
 
     A recipe is complete: `--recipe NAME`. A variation names a few settings and lies on top of a recipe: `--settings
     NAME`, which takes a file, too.

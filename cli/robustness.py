@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Examples:
   tumorgen robustness                                        # the scans of manifests/scans.csv
   tumorgen robustness --images ct/ --masks livers/ --dataset-id 504
-  tumorgen robustness --levels size=4,8,16 --levels intensity=-60,-20,20
-  tumorgen robustness --benchmark levels.toml --dataset-id 512 --name Severe"""
+  tumorgen robustness --levels size=4,8,16 --levels intensity=-60,-20,20 --dataset-id 516 --name RobustnessMine
+  tumorgen robustness --benchmark levels.toml --dataset-id 517 --name RobustnessFile"""
 )
 @block("scans", Scans)
 @block("new", NewDataset, dataset_id=504, name="Robustness")
@@ -107,7 +107,7 @@ def _print_report(report: RunReport, seconds: float) -> None:
         )
     if samples:
         click.echo(
-            f"next, with a model of dataset 501:\n"
-            f"  nnUNetv2_predict -i {dataset.images} -o predictions -d 501 -c 3d_fullres\n"
+            f"next, with a model of dataset 501, fold 0 (all five folds: without -f 0):\n"
+            f"  nnUNetv2_predict -i {dataset.images} -o predictions -d 501 -c 3d_fullres -f 0\n"
             f"  tumorgen evaluate predictions {dataset.labels} --manifest {dataset.manifest}"
         )

@@ -119,7 +119,7 @@ Examples:
   tumorgen synth --images ct/ --masks segmentations/ --label liver       # masks that are label maps
   tumorgen synth --recipe turing --settings severe         # see: tumorgen recipes
   tumorgen synth --patients patients.csv                   # its columns: case, patient; folds keep patients apart
-  tumorgen synth --pattern satellite --intensity portal --dataset-id 505 --name SynthSevere
+  tumorgen synth --pattern satellite --intensity portal --dataset-id 505 --name SynthSatellite
   tumorgen synth --settings settings.toml --seed 7
   tumorgen synth --per-scan 1000 --estimate                # how long, how much?
   tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst

@@ -127,8 +127,8 @@ def serve(study: Path, port: int, browser: bool) -> None:
     """Show a study in the browser of this machine until Ctrl-C.
 
     Each answer is on disk before the next case shows. Only the loopback interface is served, under an address that
-    nobody can guess; nothing is asked of the network. A reader who stops goes on where they stopped, whenever the study
-    is served again.
+    nobody can guess; there is no network access. A reader who stops goes on where they stopped, whenever the study is
+    served again.
     """
     from tumorgen.turing import StudyServer
 
@@ -156,9 +156,9 @@ Examples:
 def score(study: Path, answers: Path | None, output: Path | None) -> None:
     """Score the answers to a study as the paper's Table 2 does.
 
-    Of each reader accuracy, sensitivity and specificity with 95 % intervals, those of which the reader is unsure left
-    out and counted; tests against guessing; time for a case; and how far readers agree. Synthetic is the positive
-    answer. Written are score.html, score.json, score.csv, and answers.csv with what each case is.
+    For each reader: accuracy, sensitivity and specificity with 95 % intervals; tests against guessing; time for a case.
+    Cases a reader was unsure of are left out and counted. For all readers: how far they agree. Synthetic is the
+    positive answer. Written are score.html, score.json, score.csv, and answers.csv with what each case is.
     """
     from tumorgen.turing import PAGE, score_folder, write_score
 

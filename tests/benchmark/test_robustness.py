@@ -230,7 +230,7 @@ def test_command_says_what_comes_next(scans, tmp_path, monkeypatch):
     assert "6 samples of 2 scans, 6 made" in result.stdout
     assert "note: size 44: of 2 tumours, 2 cut by the liver's edge" in result.stdout
     folder = "nnUNet_raw/Dataset504_Robustness"
-    assert f"nnUNetv2_predict -i {folder}/imagesTs -o predictions" in result.stdout
+    assert f"nnUNetv2_predict -i {folder}/imagesTs -o predictions -d 501 -c 3d_fullres -f 0\n" in result.stdout
     assert f"tumorgen evaluate predictions {folder}/labelsTs --manifest {folder}/manifest.csv" in result.stdout
     assert Path("manifests/Dataset504_Robustness.csv").read_bytes() == Path(folder, "manifest.csv").read_bytes()
 

@@ -72,7 +72,8 @@ def test_help_of_a_setting_is_its_declaration() -> None:
 )
 def test_every_command_says_which_recipe_is_its_default(command: str, default: str) -> None:
     text = " ".join(CliRunner().invoke(main, [command, "--help"], terminal_width=110).output.split())
-    assert f"--recipe [{'|'.join(RECIPES)}] Whose tumours are drawn (`tumorgen recipes`). [default: {default}]" in text
+    meaning = "Which tumour model to use (`tumorgen recipes` lists them)."
+    assert f"--recipe [{'|'.join(RECIPES)}] {meaning} [default: {default}]" in text
     (recipe,) = [parameter for parameter in main.commands[command].params if parameter.name == "recipe"]
     assert recipe.get_default(click.Context(main.commands[command])) == default
 

@@ -89,7 +89,8 @@ def test_mean_and_sd_are_those_of_the_liver_alone():
             100,
             0.0,
             "cut_by_edge",
-            "the mask reaches the scan's edge (top): the liver is cut off, or the mask runs on",
+            "the mask reaches the scan's edge (top): either the liver is cut off there, or the mask leaks into a"
+            " neighbouring organ",
         ),
         ((slice(4, 4), *WHOLE[1:]), 100, 0.0, "empty", "the model finds no liver in it"),
     ],

@@ -248,7 +248,8 @@ def test_the_command_does_what_can_be_done_and_says_the_rest(work, model):
     assert rows[0].liver_ml == 18 * 20 * 24 * 0.125
     assert rows[0].image == str(work / "ct" / "good_0000.nii.gz")
     assert (
-        "check: top: the mask reaches the scan's edge (top): the liver is cut off, or the mask runs on" in result.stdout
+        "check: top: the mask reaches the scan's edge (top): either the liver is cut off there, or the mask leaks into"
+        " a neighbouring organ" in result.stdout
     )
     assert re.search(
         r"livers: 2 liver masks, 1 to check, 2 made in [\d.]+ s; listed in manifests/scans.csv", result.stdout

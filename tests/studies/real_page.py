@@ -26,6 +26,11 @@ FIGURES = {
     "false_positives": "false positives per scan",
 }
 NAMES = {"real": "real tumours"}  # the other kinds are recipes, and go by their names
+LEGEND = (
+    "The first table has means over patients, each of them a mean over trainings and scans; the second shows the",
+    "patients one by one; the third has all lesions, by radius. The last ones compare patient by patient. In the",
+    "figure each dot is a patient.",
+)
 
 Results = Sequence[Mapping[str, Any]]
 
@@ -176,7 +181,7 @@ def training_lines(results: Results) -> list[str]:
 
 def page_text(results: Results) -> list[str]:
     """What the page says of the results: figure, means, patients, radii, differences, and each training folded away."""
-    shown = [f"![Average precision, Dice and false positives by what was trained on]({FIGURE})", ""]
+    shown = [f"![Average precision, Dice and false positives by what was trained on]({FIGURE})", "", *LEGEND, ""]
     each = ["<details><summary>Each training</summary>", "", *training_lines(results), "", "</details>"]
     parts = [summary_lines(results), patient_lines(results), radius_lines(results)]
     parts += [difference_lines(results, base) for base in kinds_of(results) if base in ("real", "lifelike")]

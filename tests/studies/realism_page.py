@@ -57,7 +57,6 @@ def page_text(found: Sequence[Findings]) -> list[str]:
     """What the page says of the results."""
     parts = [
         summary_lines(found),
-        [f"![Mean HU against the distance from the outline, by radius]({PROFILES})"],
         ["### Looks, places and shapes over all sizes", "", *statistic_lines(found, "audit", (ALL,))],
         ["### What gives them away", "", *giveaway_lines(found)],
     ]

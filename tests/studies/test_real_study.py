@@ -406,6 +406,7 @@ def test_the_page_tells_patients_radii_and_differences(cases):
     assert "| `turing` | -0.40 (-0.40 to -0.40) | 0 of 2 |" in text
     assert "| `turing` | -0.60 (-0.60 to -0.60) | 0 of 2 |" in text
     assert text.count("| `turing` | 1 | ") == 3
+    assert text.index("The first table has means over patients") < text.index("| trained on | trainings |")
 
 
 def test_the_figure_is_drawn(cases, tmp_path):

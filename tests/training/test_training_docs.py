@@ -74,7 +74,14 @@ def test_torchio(ball):
     subject = torchio.Subject(
         image=torchio.ScalarImage(tensor=image, affine=affine), label=torchio.LabelMap(tensor=label, affine=affine)
     )
-    made = run("python torchio")["tumors_in"](SMALL, np.random.default_rng(0))(subject)
+    transform = run("python torchio")["tumors_in"](SMALL)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made, other = transform(subject), transform(subject)
+        torch.manual_seed(0)
+        again = transform(subject)
     assert set(np.unique(made["label"].data)) == {0, 1, 2}
     assert not torch.equal(made["image"].data, image)
+    assert not torch.equal(made["image"].data, other["image"].data)
+    assert torch.equal(made["image"].data, again["image"].data)
     assert np.allclose(made["image"].affine, affine)

@@ -38,6 +38,7 @@ VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % ran
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
 IMAGES = "images"  # folder, in that of the masks, of what DICOM series become
 DROPPED = 0.05  # of the liver; more than that in other pieces is no speckle, and one of them may be the liver
+_AT_EDGE = "either the liver is cut off there, or the mask leaks into a neighbouring organ"
 
 FLAGS = {
     "empty": "no liver in it",
@@ -151,7 +152,7 @@ def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0, cut_ml: float = 0.
         "volume_high": f"{volume}, more than {VOLUME_ML[1]:g}" if ml > VOLUME_ML[1] else "",
         "hu_low": f"{brightness}, less than {MEAN_HU[0]:g}" if mean < MEAN_HU[0] else "",
         "hu_high": f"{brightness}, more than {MEAN_HU[1]:g}" if mean > MEAN_HU[1] else "",
-        "cut_by_edge": f"{reaches}: the liver is cut off, or the mask runs on" if sides else "",
+        "cut_by_edge": f"{reaches}: {_AT_EDGE}" if sides else "",
         "part_cut": f"a part of {cut_ml:.0f} ml that hung on by a neck was cut off" if cut_ml > 0 else "",
         "pieces_dropped": f"other pieces of {dropped:.0%} of its volume were dropped" if dropped > DROPPED else "",
     }

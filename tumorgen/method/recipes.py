@@ -56,7 +56,7 @@ def load_recipe(name: str = DEFAULT_RECIPE) -> Settings:
 
 
 def find_settings(name: str) -> Path:
-    """The file of a recipe or a variation that comes along.
+    """The file of a bundled recipe or variation.
 
     Raises
     ------

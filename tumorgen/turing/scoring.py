@@ -1,7 +1,7 @@
 """What readers' answers say (Hu et al., CVPR 2023, section 5.1 and Table 2), as pure functions of answers and key.
 
 Synthetic is the positive answer, as in Table 2: sensitivity is the share of synthetic cases that are called synthetic,
-specificity that of real cases that are called real. Those of which a reader is unsure are counted and left out.
+specificity that of real cases that are called real. Cases a reader was unsure of are counted and left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ RULES: Mapping[str, str] = {
     "sensitivity": "of the synthetic cases that a reader calls real or synthetic, the share called synthetic",
     "specificity": "of the real cases that a reader calls real or synthetic, the share called real",
     "unsure": "left out of all of these, and counted; a case without an answer is in no figure",
-    "interval": "95 % Wilson interval; that of all readers takes a case's answers for alike (Rao and Scott 1992)",
+    "interval": "95 % Wilson interval; that of all readers treats answers to the same case as correlated (Rao and Scott"
+    " 1992)",
     "p_guessing": "two-sided exact binomial test of the right answers against a coin",
     "p_unrelated": "two-sided exact test of Fisher: are the answers unrelated to what the cases are? Unlike the coin's"
     " it is not misled by a reader who says the same of most",
@@ -48,7 +49,7 @@ class ReaderScore:
     reader
         The name.
     answered, unsure_synthetic, unsure_real
-        Cases with an answer, and those of each kind of which the reader is unsure.
+        Cases with an answer, and those of each kind that the reader was unsure of.
     true_positives, false_negatives
         Synthetic cases called synthetic, and called real.
     true_negatives, false_positives
