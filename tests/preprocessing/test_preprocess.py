@@ -535,6 +535,99 @@ def test_ended_before_whichever_file_the_same_command_does_the_rest(copied, monk
     assert_equal_to_nnunet(copied, "2d")
 
 
+RESIDUAL = "nnUNetResEncUNetMPlans"
+
+
+def intensities_of(made: Made, plans: str) -> dict:
+    return json.loads((made.folder / f"{plans}.json").read_text())["foreground_intensity_properties_per_channel"]
+
+
+def test_plans_that_share_their_cases_are_all_of_the_dataset_as_it_is_wherever_a_run_has_ended(copied, monkeypatch):
+    """nnU-Net's residual plans name the folders of the default plans: both must say how the cases were normalised."""
+    from tumorgen.preprocessing import nnunet, planning
+
+    def end(*_):
+        raise Killed
+
+    assert copied.preprocess(plans=RESIDUAL).made == 0
+    before = intensities_of(copied, "nnUNetPlans")
+    draw(copied.root, per_scan=4)
+    for where, what in ((nnunet, "plan"), (planning.shutil, "copyfile")):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, what, end)
+            with pytest.raises(Killed):
+                copied.preprocess(plans=RESIDUAL, configurations=("2d",))
+    report = copied.preprocess(plans=RESIDUAL, configurations=("2d",))
+    assert report.made == 8
+    assert intensities_of(copied, RESIDUAL) == intensities_of(copied, "nnUNetPlans") != before
+    told = "\n".join(report.notes)
+    assert f"{copied.folder / 'nnUNetPlans.json'}: was made anew, too" in told
+    assert "its 3d_fullres is planned for other cases than nnUNetPlans_3d_fullres holds" in told
+    assert copied.preprocess(configurations=("2d",)).made == 0
+    state = json.loads((copied.folder / "tumorgen.json").read_text())
+    assert set(state["plans"].values()) == {state["manifest"]}
+
+
+def test_cases_are_proved_whatever_their_plans_are_called_and_plans_of_others_are_named(copied):
+    folder = copied.folder
+    (folder / "nnUNetPlans.json").rename(folder / "nnUNetOtherPlans.json")
+    proved = verify(copied, "--replays", 0)
+    assert "12 preprocessed cases" in proved.stdout, proved.output
+    plans = json.loads((folder / "nnUNetOtherPlans.json").read_text())
+    plans["configurations"]["2d"]["spacing"] = [5.0, 5.0]
+    (folder / "mine.json").write_text(json.dumps(plans))
+    proved = verify(copied, "--replays", 0)
+    assert "1 problem in" in proved.stderr
+    assert "mine.json: its 2d is planned for other cases than nnUNetPlans_2d holds" in proved.stderr
+    for name in ("mine", "nnUNetOtherPlans"):
+        (folder / f"{name}.json").unlink()
+    assert "nothing was preprocessed there" in verify(copied, "--replays", 0).output
+
+
+def test_with_plans_of_ones_own_no_fingerprint_is_asked_for(copied):
+    plans = plans_of(copied)
+    (copied.folder / "nnUNetPlans.json").write_text(json.dumps({**plans, "plans_name": "mine"}))
+    state = json.loads((copied.folder / "tumorgen.json").read_text())
+    (copied.folder / "tumorgen.json").write_text(json.dumps({**state, "manifest": "of an older dataset"}))
+    assert copied.preprocess().made == 0
+    proved = verify(copied, "--replays", 0)
+    assert proved.exit_code == 0, proved.output
+
+
+def test_a_state_of_an_earlier_version_goes_on(copied):
+    state = json.loads((copied.folder / "tumorgen.json").read_text())
+    del state["plans"]
+    (copied.folder / "tumorgen.json").write_text(json.dumps(state))
+    before = plans_of(copied)
+    assert verify(copied, "--replays", 0).exit_code == 0
+    assert copied.preprocess().made == 0
+    assert plans_of(copied) == before
+
+
+def test_labels_to_score_with_are_those_of_the_rows_whatever_their_times(copied):
+    labels = sorted((copied.folder / "gt_segmentations").iterdir())
+    theirs = [copied.dataset.label(path.name.removesuffix(".nii.gz")).read_bytes() for path in labels]
+    labels[0].unlink()
+    assert copied.preprocess().made == 1
+    labels[0].write_bytes(b"")  # torn, and newer than the dataset's
+    labels[1].write_bytes(theirs[2])
+    (copied.folder / ".lock").write_text("{}")
+    assert copied.preprocess(configurations=("2d",)).made == 2
+    labels[2].write_bytes(theirs[1])
+    next(iter(copied.folder.glob("nnUNetPlans_2d/scan_0_v0002.pkl"))).unlink()
+    assert copied.preprocess(configurations=("2d",)).made == 1
+    assert [path.read_bytes() for path in labels] == theirs
+
+
+def test_the_datasets_own_folds_are_ours_whoever_has_copied_them(copied):
+    state = json.loads((copied.folder / "tumorgen.json").read_text())
+    del state["written"]["splits_final.json"]
+    (copied.folder / "tumorgen.json").write_text(json.dumps(state))
+    assert copied.preprocess(configurations=("2d",)).notes == ()
+    state = json.loads((copied.folder / "tumorgen.json").read_text())
+    assert state["written"]["splits_final.json"] == sha256_of(copied.dataset.folder / "splits_final.json")
+
+
 def test_what_a_machine_that_went_down_has_torn_is_made_again(copied):
     """Files that the system had not yet written through; the lock that is left says that there may be some."""
     case = copied.folder / "nnUNetPlans_2d" / "scan_1_v0001"

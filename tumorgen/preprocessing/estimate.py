@@ -20,7 +20,8 @@ from ..parallel import count_jobs
 from ..tables import Record, Source, find_sources, spread_samples
 from . import nnunet
 from .fingerprint import DRAWS, fingerprint_of
-from .run import FINGERPRINT, Preprocessing, find_missing, read_dataset
+from .planning import FINGERPRINT
+from .run import Preprocessing, find_missing, read_dataset
 from .state import State, describe_manifest
 from .worker import SCRATCH, Done, Part, Traits, case_files, find_traits, forget_scan, preprocess_part
 
@@ -101,7 +102,7 @@ def estimate_preprocessing(run: Preprocessing) -> PreprocessEstimate:
             {configuration.name: configuration for configuration in configurations},
         )
         scan_s, sample_s, size = _make(made)
-    missing = find_missing(records, configurations, folder, State.read(folder), describe_manifest(dataset))
+    missing = find_missing((dataset, records), configurations, folder, State.read(folder), describe_manifest(dataset))
     scale = float(np.mean([_voxels(record) for record in records])) / _voxels(chosen[0])
     return PreprocessEstimate(
         source.case,

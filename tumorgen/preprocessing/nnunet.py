@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -151,6 +151,24 @@ def read_configurations(plans_file: Path, wanted: Sequence[str]) -> list[Configu
         )
         for name, found in chosen.items()
     ]
+
+
+def read_configurations_of(plans_file: Path, identifiers: Collection[str]) -> list[Configuration]:
+    """Read those configurations of plans whose cases are in folders of these names; none where a file holds no plans.
+
+    Raises
+    ------
+    TumorgenError
+        One of them preprocesses otherwise than is known here.
+    """
+    try:
+        plans = json.loads(plans_file.read_text(encoding="utf-8"))
+        manager = PlansManager(plans)
+        found = {name: manager.get_configuration(name).configuration for name in plans["configurations"]}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError):
+        return []
+    names = [name for name, each in found.items() if each.get("data_identifier") in identifiers]
+    return read_configurations(plans_file, names) if names else []
 
 
 def _refuse_unknown(plans_file: Path, name: str, found: Mapping[str, Any]) -> None:

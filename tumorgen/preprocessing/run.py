@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ from ..dataset import (
 )
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..generation import GB, cut_samples, free_bytes, group_records
-from ..imaging import PARTIAL, remove_folder, scratch_folder, whole_file
+from ..imaging import PARTIAL, remove_folder, scratch_folder, sync_to_disk, whole_file
 from ..parallel import (
     FEWER_JOBS,
     Case,
@@ -43,6 +44,7 @@ from ..tables import SAMPLES, Reading, Record, find_sources, read_manifest
 from ..wording import plural
 from . import nnunet
 from .fingerprint import DRAWS, fingerprint_of
+from .planning import describe_misfits, make_plans
 from .sharing import part_size
 from .state import State, describe_cases, describe_manifest
 from .worker import (
@@ -53,13 +55,15 @@ from .worker import (
     case_files,
     find_traits,
     forget_scan,
+    is_of_row,
     is_whole,
     preprocess_part,
     properties_file,
+    score_label,
     sync_case,
 )
 
-FINGERPRINT, SPLITS, ABOUT = "dataset_fingerprint.json", "splits_final.json", "dataset.json"
+SPLITS, ABOUT = "splits_final.json", "dataset.json"
 BYTES_A_VOXEL = 1.6  # of a preprocessed case, image and labels; 1.4 were measured of a CT that had been resampled
 
 R = TypeVar("R", bound=object)
@@ -151,21 +155,24 @@ def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
     """Do a run, its folder locked."""
     run, dataset, records, folder = parts.run, parts.dataset, parts.records, parts.folder
     state, manifest = State.read(folder), describe_manifest(dataset)
-    plans = _make_plans(run, parts, state, manifest)
+    plans = folder / f"{run.plans}.json"
+    notes = make_plans(plans, dataset.folder, state, manifest, partial(_write_fingerprint, parts))
     configurations = nnunet.read_configurations(plans, run.configurations)
-    notes = _copy_description(dataset, folder, state)
+    notes += _copy_description(dataset, folder, state)
     if hold.interrupted:
-        _remove_torn_cases(records, configurations, folder, run.jobs)
-    wanted = find_missing(records, configurations, folder, state, manifest)
+        _remove_torn_cases(parts, configurations)
+        _remove_other_labels(parts)
+    wanted = find_missing((dataset, records), configurations, folder, state, manifest)
     if not run.force:
         _refuse_full_disk(folder, needed_bytes(records, configurations, wanted) - parts.kept_bytes)
     hold.unfinished = True
     _begin_cases(configurations, folder, state, manifest)
     done, failures = split_failures(_do_parts(parts, configurations, wanted))
-    _sync_cases(done, configurations, wanted, folder)
+    _sync_cases(done, configurations, wanted, parts)
     hold.unfinished = False
     made = sum(len(wanted[result.sample]) for result in done)
     whole = sum(result.whole for result in done)
+    notes += describe_misfits(folder, state, manifest)
     names = tuple(configuration.name for configuration in configurations)
     return PreprocessReport(folder, names, len(records), made, whole, failures, notes)
 
@@ -253,27 +260,6 @@ class _Parts:
                     yield result
 
 
-def _make_plans(run: Preprocessing, parts: _Parts, state: State, manifest: str) -> Path:
-    """The file of the plans, made with nnU-Net's planner where it is not there or was made of what is no longer so."""
-    plans = parts.folder / f"{run.plans}.json"
-    stale = state.manifest != manifest and state.is_ours(plans)
-    if plans.is_file() and not stale:
-        return plans
-    nnunet.refuse_unknown_plans(plans)
-    fingerprint = parts.folder / FINGERPRINT
-    if state.manifest != manifest or not state.is_ours(fingerprint):
-        _write_fingerprint(parts, fingerprint)
-        state.manifest = manifest
-        state.note(fingerprint)
-        state.write(parts.folder)
-    with scratch_folder(parts.folder, prefix=SCRATCH) as scratch:
-        made = nnunet.plan(parts.dataset.folder, run.plans, fingerprint, scratch, plans)
-        _copy(made, plans)
-    state.note(plans)
-    state.write(parts.folder)
-    return plans
-
-
 def _write_fingerprint(parts: _Parts, path: Path) -> None:
     draws = int(DRAWS // len(parts.records))
     traits, failures = split_failures(parts.do(find_traits, parts.cut(draws=draws), "fingerprint"))
@@ -289,9 +275,8 @@ def _copy_description(dataset: Dataset, folder: Path, state: State) -> tuple[str
     _copy(dataset.folder / ABOUT, folder / ABOUT)
     (folder / GROUND_TRUTH).mkdir(exist_ok=True)
     source, splits = dataset.folder / SPLITS, folder / SPLITS
-    if splits.is_file() and not state.is_ours(splits):
-        if source.is_file() and sha256_of(source) == sha256_of(splits):
-            return ()
+    is_same = splits.is_file() and source.is_file() and sha256_of(source) == sha256_of(splits)
+    if splits.is_file() and not (is_same or state.is_ours(splits)):
         return (f"{splits}: is not the dataset's, which keeps patients apart; it is left as it is",)
     if source.is_file():
         _copy(source, splits)
@@ -315,52 +300,68 @@ def _begin_cases(configurations: Sequence[nnunet.Configuration], folder: Path, s
 
 
 def find_missing(
-    records: Sequence[Record],
+    samples: tuple[Dataset, Sequence[Record]],
     configurations: Sequence[nnunet.Configuration],
     folder: Path,
     state: State,
     manifest: str,
 ) -> dict[str, tuple[str, ...]]:
-    """Sample -> the configurations in which it is not there, or was made otherwise."""
+    """Sample -> the configurations in which it is not there, or was made otherwise.
+
+    A sample whose label to score with is not there is made again in the first of them: the label comes with it.
+    """
+    dataset, records = samples
     wanted: dict[str, list[str]] = {}
-    for configuration in configurations:
+    for number, configuration in enumerate(configurations):
         cases = folder / configuration.identifier
         alike = state.cases.get(configuration.identifier) == describe_cases(manifest, configuration)
         for record in records:
-            if not (alike and all(path.is_file() for path in case_files(cases / record.plan.sample))):
+            files = list(case_files(cases / record.plan.sample))
+            if not number:
+                files.append(score_label(dataset, folder, record.plan.sample))
+            if not (alike and all(path.is_file() for path in files)):
                 wanted.setdefault(record.plan.sample, []).append(configuration.name)
     return {sample: tuple(names) for sample, names in wanted.items()}
 
 
-def _remove_torn_cases(
-    records: Sequence[Record], configurations: Sequence[nnunet.Configuration], folder: Path, jobs: int
-) -> None:
+def _remove_torn_cases(parts: _Parts, configurations: Sequence[nnunet.Configuration]) -> None:
     """Remove cases that cannot be read to their ends: a machine that went down may leave such files."""
     targets = [
-        folder / configuration.identifier / record.plan.sample
+        parts.folder / configuration.identifier / record.plan.sample
         for configuration in configurations
-        for record in records
-        if properties_file(folder / configuration.identifier / record.plan.sample).is_file()
+        for record in parts.records
+        if properties_file(parts.folder / configuration.identifier / record.plan.sample).is_file()
     ]
-    results = map_cases(is_whole, [Case(target, target.name) for target in targets], jobs)
+    results = map_cases(is_whole, [Case(target, target.name) for target in targets], parts.run.jobs)
     for target, whole in zip(targets, results, strict=True):
         if whole is not True:
             with as_unwritable(target):
                 properties_file(target).unlink(missing_ok=True)
 
 
+def _remove_other_labels(parts: _Parts) -> None:
+    """Remove labels to score with that are not what the rows of their samples say."""
+    labels = [(record, score_label(parts.dataset, parts.folder, record.plan.sample)) for record in parts.records]
+    cases = [Case((record, path), path.name) for record, path in labels if path.is_file()]
+    for case, same in zip(cases, map_cases(is_of_row, cases, parts.run.jobs), strict=True):
+        if same is not True:
+            with as_unwritable(case.item[1]):
+                case.item[1].unlink(missing_ok=True)
+
+
 def _sync_cases(
     done: Sequence[Done],
     configurations: Sequence[nnunet.Configuration],
     wanted: Mapping[str, Sequence[str]],
-    folder: Path,
+    parts: _Parts,
 ) -> None:
     """Write what was made through to the disk."""
-    with as_unwritable(folder):
-        for configuration in configurations:
-            for result in done:
+    with as_unwritable(parts.folder):
+        for result in done:
+            sync_to_disk(score_label(parts.dataset, parts.folder, result.sample))
+            for configuration in configurations:
                 if configuration.name in wanted[result.sample]:
-                    sync_case(folder / configuration.identifier / result.sample)
+                    sync_case(parts.folder / configuration.identifier / result.sample)
 
 
 def _do_parts(

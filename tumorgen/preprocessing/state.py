@@ -28,16 +28,19 @@ class State:
     Attributes
     ----------
     manifest
-        Checksum of the manifest that fingerprint and plans were made from.
+        Checksum of the manifest that the fingerprint was made from.
     written
         Checksums of the fingerprint, the plans and the splits as they were written here, by the name of their file.
     cases
         What the cases of a configuration were made from (`describe_cases`), by the name of their folder.
+    plans
+        Checksum of the manifest that plans were made from, by the name of their file.
     """
 
     manifest: str = ""
     written: dict[str, str] = field(default_factory=dict)
     cases: dict[str, str] = field(default_factory=dict)
+    plans: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> State:
@@ -51,7 +54,8 @@ class State:
         path = folder / STATE
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(str(found["manifest"]), dict(found["written"]), dict(found["cases"]))
+            plans = dict(found.get("plans", {}))  # earlier versions did not say
+            return cls(str(found["manifest"]), dict(found["written"]), dict(found["cases"]), plans)
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -69,6 +73,10 @@ class State:
     def note(self, path: Path) -> None:
         """Remember a file as it was written here."""
         self.written[path.name] = sha256_of(path)
+
+    def is_stale(self, plans: Path, manifest: str) -> bool:
+        """Whether plans are as they were written here, and of another manifest, or of one that is not known."""
+        return self.is_ours(plans) and self.plans.get(plans.name) != manifest
 
 
 def describe_manifest(dataset: Dataset) -> str:

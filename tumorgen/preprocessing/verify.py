@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checksums import sha256_of
 from ..dataset import Dataset
 from ..errors import Failure, TumorgenError, printable
 from ..generation import Problem
@@ -23,10 +22,11 @@ from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import Reading, Record, Source, find_sources, spread_samples
 from . import nnunet
 from .cases import NO_DATA, Labels, Values
+from .planning import Planned, find_planned
 from .raw_files import write_raw_files
-from .run import FINGERPRINT, read_dataset
-from .state import State, describe_cases, describe_manifest
-from .worker import GROUND_TRUTH, case_files, properties_file, read_array
+from .run import read_dataset
+from .state import State, describe_manifest
+from .worker import GROUND_TRUTH, case_files, is_of_row, properties_file, read_array, score_label
 
 MOST_SD = 1e-4  # that an image may differ from nnU-Net's by, in standard deviations
 
@@ -77,22 +77,16 @@ def verify_preprocessed(
     dataset, records = read_dataset(folder)
     target = nnunet.find_plans_folder(dataset.folder.name)
     state = State.read(target)
-    planned = [
-        (configuration, plans)
-        for plans in sorted(target.glob("*.json"))
-        if any(identifier.startswith(f"{plans.stem}_") for identifier in state.cases)
-        for configuration in nnunet.read_configurations(plans, ())
-        if configuration.identifier in state.cases
-    ]
+    planned = find_planned(target, state, describe_manifest(dataset))
     if not planned:
         raise TumorgenError(f"{target}: nothing was preprocessed there; run `tumorgen preprocess`")
     samples = [record.plan.sample for record in records]
     again = spread_samples(samples, replays)
-    problems = list(_check_state(dataset, target, state, [c for c, _ in planned], samples))
+    problems = list(_check_state(dataset, target, state, planned, samples))
     sources = find_sources(records, images, masks, reading)
     cases = [
-        _Case(c, plans, record, sources[record.plan.case], record.plan.sample in again)
-        for c, plans in planned
+        _Case(each.configuration, each.plans, record, sources[record.plan.case], record.plan.sample in again)
+        for each in _one_a_folder(planned)
         for record in records
     ]
     work = partial(_verify_case, dataset=dataset, folder=target)
@@ -102,24 +96,33 @@ def verify_preprocessed(
     return PreprocessedVerdict(len(cases), sum(case.again for case in cases), tuple(problems))
 
 
+def _one_a_folder(planned: Sequence[Planned]) -> list[Planned]:
+    """Of plans that share a folder of cases, those that the cases were made with, if any were."""
+    return list({each.configuration.identifier: each for each in sorted(planned, key=lambda each: each.fits)}.values())
+
+
 def _check_state(
-    dataset: Dataset,
-    folder: Path,
-    state: State,
-    configurations: Sequence[nnunet.Configuration],
-    samples: Sequence[str],
+    dataset: Dataset, folder: Path, state: State, planned: Sequence[Planned], samples: Sequence[str]
 ) -> Iterator[Problem]:
-    """The cases were made of this manifest with these plans, and no other is in their folders."""
+    """Plans and cases were made of this manifest, the cases with all plans there, and no other is in their folders."""
     manifest = describe_manifest(dataset)
-    if state.manifest not in ("", manifest):
-        yield Problem(FINGERPRINT, "the dataset has changed since; run `tumorgen preprocess` again")
-    for configuration in configurations:
-        if state.cases[configuration.identifier] != describe_cases(manifest, configuration):
-            yield Problem(configuration.identifier, "was made of another dataset, with other plans or other versions")
-        known = {path.name for sample in samples for path in case_files(Path(sample))}
-        cases = folder / configuration.identifier
+    for name in sorted(state.plans):
+        if state.is_stale(folder / name, manifest):
+            yield Problem(name, "the dataset has changed since; run `tumorgen preprocess` again")
+    known = {path.name for sample in samples for path in case_files(Path(sample))}
+    for each in _one_a_folder(planned):
+        cases = folder / each.configuration.identifier
+        if not each.fits:
+            yield Problem(cases.name, "was made of another dataset, with other plans or other versions")
         for name in sorted({path.name for path in cases.glob("*")} - known):
             yield Problem(f"{cases.name}/{printable(name)}", "is of no sample of the dataset")
+    fitting = {each.configuration.identifier for each in planned if each.fits}
+    for each in planned:
+        if not each.fits and each.configuration.identifier in fitting:
+            yield Problem(each.plans.name, each.misfit)
+    for identifier in sorted(state.cases.keys() - {each.configuration.identifier for each in planned}):
+        if (folder / identifier).is_dir():
+            yield Problem(identifier, "is described by no plans that are there")
 
 
 def _verify_case(case: _Case, dataset: Dataset, folder: Path) -> list[Problem]:
@@ -161,10 +164,10 @@ def _check_arrays(case: _Case, image: NDArray[Any], label: NDArray[Any], propert
 
 
 def _check_score_label(record: Record, folder: Path, dataset: Dataset) -> Iterator[str]:
-    copy = folder / GROUND_TRUTH / dataset.label(record.plan.sample).name
+    copy = score_label(dataset, folder, record.plan.sample)
     if not copy.is_file():
         yield f"its label in {GROUND_TRUTH} is missing"
-    elif record.files and sha256_of(copy) != record.files.label_sha256:
+    elif record.files and not is_of_row((record, copy)):
         yield f"its label in {GROUND_TRUTH} is not the dataset's"
 
 

@@ -309,10 +309,10 @@ def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
     sample = record.plan.sample
     changes = _take_changes(part, record, ready.healthy)
     if ready.healthy.raw:
-        ready.healthy.raw.write_label(record, changes, part.folder / GROUND_TRUTH / part.dataset.label(sample).name)
+        ready.healthy.raw.write_label(record, changes, score_label(part.dataset, part.folder, sample))
     else:
         _refuse_changed(part.dataset, record)
-        _copy_label(part.dataset.label(sample), part.folder)
+        _copy_label(part.dataset, record, part.folder)
     properties = _read_properties(record, part, ready.healthy)
     cropped, values, labels = _lay(ready, changes)
     wanted = [ready.resampled[name] for name in part.wanted[sample]]
@@ -352,12 +352,23 @@ def _refuse_changed(dataset: Dataset, record: Record) -> None:
             raise TumorgenError(f"{path}: is not what its row in the manifest says: the file was changed")
 
 
-def _copy_label(label: Path, folder: Path) -> None:
+def score_label(dataset: Dataset, folder: Path, sample: str) -> Path:
+    """Where nnU-Net's validation looks for the label of a sample."""
+    return folder / GROUND_TRUTH / dataset.label(sample).name
+
+
+def is_of_row(label: tuple[Record, Path]) -> bool:
+    """Whether a label's file is the one that the row of its sample says."""
+    record, path = label
+    return record.files is not None and sha256_of(path) == record.files.label_sha256
+
+
+def _copy_label(dataset: Dataset, record: Record, folder: Path) -> None:
     """Copy a sample's label to where nnU-Net's validation looks for it, unless that was done."""
-    copy = folder / GROUND_TRUTH / label.name
-    if not copy.is_file() or copy.stat().st_mtime_ns < label.stat().st_mtime_ns:
+    copy = score_label(dataset, folder, record.plan.sample)
+    if not (copy.is_file() and is_of_row((record, copy))):
         with whole_file(copy, durable=False) as partial_file:
-            shutil.copyfile(label, partial_file)
+            shutil.copyfile(dataset.label(record.plan.sample), partial_file)
 
 
 def _lay(ready: Ready, changes: Sequence[Change]) -> tuple[Cropped, list[Laid], list[Laid]]:
