@@ -169,6 +169,22 @@ def test_a_scan_with_a_tumour_is_not_healthy(choice):
     np.testing.assert_array_equal(find_liver(lits, LabelChoice(("1", "2"))), lits > 0)  # as it was asked for
 
 
+def test_names_of_other_labels_do_not_say_that_2_is_no_tumour():
+    """`labels.json` may name the liver alone."""
+    lits = of(1, 1, 2)
+    for choice in (MASK, LabelChoice(("1",)), LabelChoice(("liver",))):
+        with pytest.raises(TumorgenError, match=r"label 2 is a tumour .*name it in a JSON file.*--label 1 --real-tum"):
+            find_liver(lits, choice, {1: "liver"})
+    with pytest.raises(TumorgenError, match=r"label 1 \(tumor\) is a tumour that is really there"):
+        find_liver(lits, LabelChoice(("2",)), {1: "tumor"})
+
+
+def test_a_recorded_choice_is_read_as_it_was():
+    """Rows of earlier versions render again, whatever is known of tumours since."""
+    choice = LabelChoice.of_cells("1", "")
+    np.testing.assert_array_equal(find_liver(of(1, 1, 2), choice, {1: "liver", 2: "LiverTumor"}), of(1, 1) > 0)
+
+
 def test_two_labels_that_are_no_tumour_by_name_are_chosen_from():
     names = {1: "liver", 2: "spleen"}
     np.testing.assert_array_equal(find_liver(of(1, 1, 2), LabelChoice(("1",)), names), of(1, 1) > 0)

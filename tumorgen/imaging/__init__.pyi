@@ -32,7 +32,6 @@ from .mask_labels import (
     LabelChoice,
     find_liver,
     find_renumbering,
-    names_tumor,
     read_mask,
     relabel,
     round_labels,
@@ -41,6 +40,7 @@ from .nifti import says_place
 from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
 from .places import AS_ITK, ASSUMED, TRUSTS
 from .reading import read_ct, read_volume, refuse_misfit, write_volume
+from .tumor_names import names_tumor
 
 __all__ = [
     "ASSUMED",

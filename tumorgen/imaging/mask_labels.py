@@ -5,9 +5,8 @@ Whole numbers that came through floating point count as whole, so 0.9999 is 1 be
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..labels import LIVER, TUMOR
 from .geometry import Volume
 from .label_names import read_label_names
 from .reading import read_volume
+from .tumor_names import names_tumor
 
 ANY = "any"  # word that stands for every label
 BETWEEN = ";"  # words of a choice in a table
@@ -29,7 +29,6 @@ _ROUNDING = 1e-3  # by which a label may be off
 _BLOCK = 1 << 24  # voxels that are looked at together
 _NAMED = 8  # labels that a message names
 _LITS = (LIVER, TUMOR)  # in its label maps, and in those of the Medical Segmentation Decathlon
-_TUMOR_WORDS = {"tumor", "tumour", "lesion", "cancer", "metastasi", "metastase", "carcinoma", "hcc"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,8 @@ class LabelChoice:
     unchecked
         Whatever is above zero is liver, as masks were read before 0.2. So are those of a manifest, whose rows know
         their masks by a checksum.
+    recorded
+        The choice is that of a row, which renders again as it was: no label is looked at for a tumour.
 
     Raises
     ------
@@ -55,6 +56,7 @@ class LabelChoice:
     liver: tuple[str, ...] = ()
     real_tumors: tuple[str, ...] = ()
     unchecked: bool = False
+    recorded: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         for word in (*self.liver, *self.real_tumors):
@@ -67,7 +69,7 @@ class LabelChoice:
     def of_cells(cls, liver: str, real_tumors: str) -> LabelChoice:
         """The choice that a row has recorded; of no words, what is above zero."""
         chosen, there = (tuple(filter(None, cell.split(BETWEEN))) for cell in (liver, real_tumors))
-        return cls(chosen, there, unchecked=not (chosen or there))
+        return cls(chosen, there, unchecked=not (chosen or there), recorded=True)
 
     @property
     def cells(self) -> tuple[str, str]:
@@ -274,7 +276,8 @@ def _choose(
         raise TumorgenError(f"{where}: label {_listed(both, names)} is both liver and a real tumour; choose one")
     if not liver.intersection(rest):
         raise TumorgenError(f"{where}: holds no label {' or '.join(labels.liver)}; it holds {_listed(found, names)}")
-    if unasked := [label for label in _tumors_in(found, names) if label not in liver | tumors]:
+    unasked = [label for label in _tumors_in(found, names) if label not in liver | tumors]
+    if unasked and not labels.recorded:
         raise _not_healthy(where, unasked, names)
     return liver, tumors.intersection(found)
 
@@ -319,27 +322,21 @@ def _only_liver(found: Sequence[int], rest: Sequence[int], names: Mapping[int, s
 
 
 def _tumors_in(found: Sequence[int], names: Mapping[int, str]) -> list[int]:
-    """Labels that are tumours by their names or, where there are no names and 1 and 2 alone, as in LiTS."""
-    if not names:
-        return [TUMOR] if tuple(found) == _LITS else []
-    return [label for label in found if names_tumor(names.get(label, ""))]
+    """Labels that are tumours by their names or, where none is, 1 and 2 are alone and nothing names 2, as in LiTS."""
+    named = [label for label in found if names_tumor(names.get(label, ""))]
+    return named or ([TUMOR] if tuple(found) == _LITS and not names.get(TUMOR) else [])
 
 
 def _not_healthy(where: str, tumors: Sequence[int], names: Mapping[int, str]) -> TumorgenError:
+    unnamed = not names.get(tumors[0])
     elsewhere = (
-        "" if names else f' (as in LiTS and MSD; if it is not, name it in a JSON file beside: {{"{TUMOR}": "spleen"}})'
+        f' (as in LiTS and MSD; if it is not, name it in a JSON file beside: {{"{TUMOR}": "spleen"}})' if unnamed else ""
     )
-    keep = f"--label {LIVER} " if not names else ""
+    keep = f"--label {LIVER} " if unnamed else ""
     return TumorgenError(
         f"{where}: label {_listed(tumors, names)} is a tumour that is really there{elsewhere}, so the scan is not"
         f" healthy; leave it out, or keep the tumour (in synth and healthy) with {keep}--real-tumours {tumors[0]}"
     )
-
-
-def names_tumor(name: str) -> bool:
-    """Whether a name says that a label is a tumour of the liver, or just a tumour."""
-    words = {word.removesuffix("s") for word in re.findall("[a-z]+", name.lower())}
-    return bool(words & _TUMOR_WORDS) and words <= _TUMOR_WORDS | {"liver", "hepatic"}
 
 
 def _listed(labels: Sequence[int], names: Mapping[int, str]) -> str:
