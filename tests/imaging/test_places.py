@@ -117,6 +117,16 @@ def test_a_sheared_place_is_refused_by_that_name(tmp_path):
     assert read_volume(path, "qform").geometry.difference(place_of(GOOD)) == ""
 
 
+@pytest.mark.parametrize("trust", ["", "sform", "qform"])
+def test_an_affine_that_is_the_only_place_is_checked_whatever_is_trusted(tmp_path, trust):
+    path = write_placed(VOXELS, tmp_path / "a.nii", sform=GOOD * [1, 1, 0.5, 1], codes=(1, 0))
+    content = bytearray(path.read_bytes())
+    content[88:92] = np.float32(5).tobytes()  # pixdim of z
+    path.write_bytes(content)
+    with pytest.raises(TumorgenError, match=r"its affine says spacing \(4.0, 4.0, 2.5\) .*repair one$"):
+        read_volume(path, trust)
+
+
 def test_a_spacing_that_contradicts_the_affine_can_be_left_to_the_qform(tmp_path):
     thick = GOOD @ np.diag([1, 1, 0.5, 1])
     path = write_placed(VOXELS, tmp_path / "a.nii", sform=thick, qform=GOOD)

@@ -178,6 +178,51 @@ def test_a_stream_whose_length_is_not_known_to_itk_is_refused(tmp_path, said, me
         read_volume(path)
 
 
+DIRECTIONS = b"space directions: (2,0,0) (0,3,0) (0,0,4)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (DIRECTIONS + b'\nspace units: "mm" "mm" "millimeter"', ""),
+        (b"spacings: 2 3 4", ""),
+        (b'spacings: 2 3 4\nunits: "mm" "" "mm"', ""),
+        (b"", "does not say how large its voxels are; give it space directions, or spacings"),
+        (b"spacings: NaN NaN NaN", "does not say how large"),
+        (b"spacings: 2 3 nan", "does not say how large"),
+        (b"spacings: 2 0 4", "does not say how large"),
+        (b"spacings: 2 -3 4", "does not say how large"),
+        (DIRECTIONS + b'\nspace units: "cm" "cm" "cm"', "says lengths in 'cm'; write it anew in mm"),
+        (b'spacings: 2 3 4\nunits: "m" "m" "m"', "says lengths in 'm'; write it anew in mm"),
+    ],
+)
+def test_voxels_of_nrrd_have_a_size_in_mm(tmp_path, lines, message):
+    """Where there is none ITK takes 1 mm, and whatever the unit is, it is read as mm."""
+    path = tmp_path / "a.nrrd"
+    write_volume(Volume(ARRAY, Geometry(ARRAY.shape, (4.0, 3.0, 2.0))), path)
+    header, _, voxels = path.read_bytes().partition(b"\n\n")
+    assert DIRECTIONS in header
+    placed = DIRECTIONS in lines
+    kept = [row for row in header.split(b"\n") if row != DIRECTIONS and (placed or not row.startswith(b"space"))]
+    path.write_bytes(b"\n".join([*kept, lines or b"# none"]) + b"\n\n" + voxels)
+    if not message:
+        assert read_volume(path).geometry.spacing_mm == (4.0, 3.0, 2.0)
+        return
+    with pytest.raises(TumorgenError, match=rf"a\.nrrd: its header {message}"):
+        read_volume(path)
+
+
+def test_voxels_of_metaimage_have_a_size(tmp_path):
+    path = tmp_path / "a.mha"
+    write_volume(Volume(ARRAY, Geometry(ARRAY.shape, (4.0, 3.0, 2.0))), path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"ElementSpacing", b"ElementSize"))
+    assert read_volume(path).geometry.spacing_mm == (4.0, 3.0, 2.0)
+    path.write_bytes(content.replace(b"ElementSpacing = 2 3 4\n", b""))
+    with pytest.raises(TumorgenError, match="does not say how large its voxels are; give it ElementSpacing"):
+        read_volume(path)
+
+
 # --- a file is opened once -------------------------------------------------------------------------------------------
 
 OPENED: list[str] = []
@@ -275,6 +320,19 @@ def test_a_scale_beyond_float32_is_refused(tmp_path):
     struct.pack_into("<2f", content, 112, 3e38, 0.0)
     path.write_bytes(content)
     with pytest.raises(TumorgenError, match=r"scan\.nii: holds NaN or infinite voxels"):
+        read_volume(path)
+
+
+def test_the_limit_is_that_of_scaled_voxels(tmp_path, monkeypatch):
+    """They become float32: four times the memory of a file of bytes."""
+    path = tmp_path / "scan.nii.gz"
+    write_volume(Volume(np.ones((32, 32, 32), np.uint8), Geometry((32, 32, 32), (1.0, 1.0, 1.0))), path)
+    monkeypatch.setenv("TUMORGEN_MAX_GIB", str(2 * 32**3 / 2**30))
+    assert read_volume(path).array.dtype == np.uint8
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<2f", content, 112, 2.0, 0.0)
+    path.write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(TumorgenError, match="GiB once they are scaled; no CT is that large"):
         read_volume(path)
 
 

@@ -60,6 +60,8 @@ class Claim:
         Whether that file is, or they are, a deflate stream.
     packed_bytes
         Bytes of that stream; 0 where the header does not say.
+    scaled_bytes
+        Bytes of a voxel once it is multiplied and shifted; 0 where it is not.
     """
 
     size: tuple[int, ...]
@@ -68,11 +70,17 @@ class Claim:
     offset: int
     compressed: bool
     packed_bytes: int = 0
+    scaled_bytes: int = 0
 
     @property
     def bytes(self) -> int:
-        """Bytes of all voxels."""
+        """Bytes of all voxels, as stored."""
         return math.prod(self.size) * self.voxel_bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """Bytes of the array that they become."""
+        return math.prod(self.size) * max(self.voxel_bytes, self.scaled_bytes)
 
 
 def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
@@ -89,9 +97,10 @@ def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
         )
         raise TumorgenError(f"{path}: is {len(claim.size)}D of size {claim.size} {axes}; a 3D volume is needed{advice}")
     limit = limit_bytes()
-    if claim.bytes > limit:
+    if claim.needed_bytes > limit:
+        scaled = " once they are scaled" if claim.needed_bytes > claim.bytes else ""
         raise TumorgenError(
-            f"{path}: its header says {claim.size} voxels (x, y, z), {claim.bytes / 2**30:,.1f} GiB; no CT is that"
+            f"{path}: its header says {claim.size} voxels (x, y, z), {claim.needed_bytes / 2**30:,.1f} GiB{scaled}; no CT is that"
             f" large (where one is, set {LIMIT}, now {limit / 2**30:g})"
         )
     there = os.fstat(file.fileno()).st_size

@@ -253,7 +253,8 @@ def _claim(header: np.ndarray, path: Path, *, compressed: bool) -> Claim:
             f"{path}: its header is damaged: data type {code} has {8 * each} bits, and it says {int(header['bitpix'])}"
         )
     _check_numbers(header, path)
-    return Claim(size, each, path, int(header["vox_offset"]), compressed)
+    scaled_bytes = _scaled_type(voxel_type(header)).itemsize if is_scaled(header) else 0
+    return Claim(size, each, path, int(header["vox_offset"]), compressed, scaled_bytes=scaled_bytes)
 
 
 def _check_numbers(header: np.ndarray, path: Path) -> None:
@@ -287,7 +288,7 @@ def _check_place(header: np.ndarray, path: Path, trust: str) -> str:
         raise TumorgenError(f"{path}: its place in space holds NaN or infinite numbers; repair the header")
     if said == (QFORM,) and sum(part**2 for part in quaternion) > 1 + 1e-6:
         raise TumorgenError(f"{path}: its quaternion is no rotation; repair the header")
-    if SFORM in said and trust != QFORM:
+    if SFORM in said and (trust != QFORM or QFORM not in said):
         _check_sform(header, path)
     return choose_form(header, path, trust)
 
@@ -323,9 +324,13 @@ def _read_voxels(header: np.ndarray, claim: Claim, file: BinaryIO, path: Path) -
     return voxels
 
 
+def _scaled_type(stored: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float64 if stored.newbyteorder("=") == np.float64 else np.float32)
+
+
 def _scaled(voxels: NDArray[Any], slope: float, inter: float) -> NDArray[Any]:
     """Voxels times slope plus intercept, rounded as ITK rounds them: to float32, but for float64."""
-    scaled = voxels.astype(np.float64 if voxels.dtype == np.float64 else np.float32)
+    scaled = voxels.astype(_scaled_type(voxels.dtype))
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
         for plane in scaled:
             plane[:] = plane.astype(np.float64) * slope + inter

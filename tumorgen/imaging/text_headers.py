@@ -62,7 +62,8 @@ def nrrd_claim(file: BinaryIO, path: Path) -> Claim:
     Raises
     ------
     TumorgenError
-        Its header is damaged, is not of a scalar volume, or names a file elsewhere.
+        Its header is damaged, is not of a scalar volume, does not say how large voxels are in mm, or names a file
+        elsewhere.
     """
     start = first_bytes(file, LONGEST_HEADER, path)
     end = re.search(rb"\r?\n\r?\n" if len(start) == LONGEST_HEADER else rb"\r?\n\r?\n|\Z", start)
@@ -83,6 +84,7 @@ def nrrd_claim(file: BinaryIO, path: Path) -> Claim:
     if bytes_each is None:
         raise TumorgenError(f"{path}: its type {fields.get('type', '')[:40]!r} is no number; a scalar volume is needed")
     size = _sizes(fields.get("sizes", ""), fields.get("dimension", ""), path)
+    _check_lengths(fields, path)
     data = _beside(path, fields["datafile"]) if "datafile" in fields else path
     return Claim(size, bytes_each, data, length if data == path else 0, encoding != "raw")
 
@@ -93,7 +95,7 @@ def meta_claim(file: BinaryIO, path: Path) -> Claim:
     Raises
     ------
     TumorgenError
-        Its header is damaged, is not of a scalar volume, or names a file elsewhere.
+        Its header is damaged, is not of a scalar volume, does not say how large voxels are, or names a file elsewhere.
     """
     start = first_bytes(file, LONGEST_HEADER, path)
     end = re.search(rb"(?im)^[ \t]*ElementDataFile[ \t]*[=:][^\n]*\n?", start)
@@ -114,6 +116,8 @@ def meta_claim(file: BinaryIO, path: Path) -> Claim:
         kind = fields.get("elementtype", "")[:40]
         raise TumorgenError(f"{path}: its type {kind!r} is no number; a scalar volume is needed")
     size = _sizes(fields.get("dimsize", ""), fields.get("ndims", ""), path)
+    if not {"elementspacing", "elementsize"} & set(fields):
+        raise _without_spacing(path, "ElementSpacing")
     local = fields["elementdatafile"].upper() == "LOCAL"
     data = path if local else _beside(path, fields["elementdatafile"])
     compressed = fields.get("compresseddata", "false").lower() in ("true", "1")
@@ -205,6 +209,23 @@ def _sizes(text: str, rank: str, path: Path) -> tuple[int, ...]:
     if not is_sound or rank != str(len(words)):
         raise TumorgenError(f"{path}: its header is damaged: {rank[:20]!r} dimensions, sizes {text[:60]!r}")
     return tuple(map(int, words))
+
+
+def _check_lengths(fields: Mapping[str, str], path: Path) -> None:
+    """Refuse a NRRD header without the size of voxels, which ITK then takes for 1 mm, or in units, which it ignores."""
+    spacings = fields.get("spacings", "").split()
+    if "spacedirections" not in fields and not (
+        spacings and all(re.fullmatch(_REAL, word) and float(word) > 0 for word in spacings)
+    ):
+        raise _without_spacing(path, "space directions, or spacings above zero")
+    for name in ("spaceunits", "units"):
+        for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', fields.get(name, "")):
+            if not re.fullmatch(r"(?i)\s*(mm|milli ?met(er|re)s?|\?*)\s*", quoted or word):
+                raise TumorgenError(f"{path}: its header says lengths in {(quoted or word)!r}; write it anew in mm")
+
+
+def _without_spacing(path: Path, needed: str) -> TumorgenError:
+    return TumorgenError(f"{path}: its header does not say how large its voxels are; give it {needed}")
 
 
 def _beside(path: Path, name: str) -> Path:
