@@ -100,8 +100,8 @@ def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
     if claim.needed_bytes > limit:
         scaled = " once they are scaled" if claim.needed_bytes > claim.bytes else ""
         raise TumorgenError(
-            f"{path}: its header says {claim.size} voxels (x, y, z), {claim.needed_bytes / 2**30:,.1f} GiB{scaled}; no CT is that"
-            f" large (where one is, set {LIMIT}, now {limit / 2**30:g})"
+            f"{path}: its header says {claim.size} voxels (x, y, z), {claim.needed_bytes / 2**30:,.1f} GiB{scaled}; no CT"
+            f" is that large (where one is, set {LIMIT}, now {limit / 2**30:g})"
         )
     there = os.fstat(file.fileno()).st_size
     if claim.bytes > (there * DEFLATE if claim.compressed else there - claim.offset):

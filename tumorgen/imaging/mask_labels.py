@@ -330,7 +330,9 @@ def _tumors_in(found: Sequence[int], names: Mapping[int, str]) -> list[int]:
 def _not_healthy(where: str, tumors: Sequence[int], names: Mapping[int, str]) -> TumorgenError:
     unnamed = not names.get(tumors[0])
     elsewhere = (
-        f' (as in LiTS and MSD; if it is not, name it in a JSON file beside: {{"{TUMOR}": "spleen"}})' if unnamed else ""
+        f' (as in LiTS and MSD; if it is not, name it in a JSON file beside: {{"{TUMOR}": "spleen"}})'
+        if unnamed
+        else ""
     )
     keep = f"--label {LIVER} " if unnamed else ""
     return TumorgenError(

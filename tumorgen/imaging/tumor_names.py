@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-_TUMOR = (
-    r"(?:tumou?r|lesion|cancer|carcinom|sarcom|blastom|metasta|neoplas|malignan|hcc|crlm|(?<![a-z])(?:icc|mets)(?![a-z]))"
-)
+_TUMOR = r"(?:tumou?r|lesion|cancer|carcinom|sarcom|blastom|metasta|neoplas|malignan|hcc|crlm|(?<![a-z])(?:icc|mets)(?![a-z]))"
 _DENIED = re.compile(rf"\b(?:no|non|not|without) ?{_TUMOR}|(?:non|peri|para) ?{_TUMOR}|{_TUMOR}\w* ?free\b")
 _MASS = re.compile(r"(?:(?:liver|hepatic|focal|suspicious|solid|target|primary) )*mass(?:es)?(?: ?\d+)?")
 _LIVER = re.compile(r"liver|hepat")
