@@ -97,11 +97,11 @@ def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
         )
         raise TumorgenError(f"{path}: is {len(claim.size)}D of size {claim.size} {axes}; a 3D volume is needed{advice}")
     limit = limit_bytes()
-    if claim.needed_bytes > limit:
-        scaled = " once they are scaled" if claim.needed_bytes > claim.bytes else ""
+    if (needed := claim.needed_bytes) > limit:
+        scaled = " once they are scaled" if needed > claim.bytes else ""
         raise TumorgenError(
-            f"{path}: its header says {claim.size} voxels (x, y, z), {claim.needed_bytes / 2**30:,.1f} GiB{scaled}; no CT"
-            f" is that large (where one is, set {LIMIT}, now {limit / 2**30:g})"
+            f"{path}: its header says {claim.size} voxels (x, y, z), {needed / 2**30:,.1f} GiB{scaled}; no CT is that"
+            f" large (where one is, set {LIMIT}, now {limit / 2**30:g})"
         )
     there = os.fstat(file.fileno()).st_size
     if claim.bytes > (there * DEFLATE if claim.compressed else there - claim.offset):

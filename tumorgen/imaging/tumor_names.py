@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_TUMOR = r"(?:tumou?r|lesion|cancer|carcinom|sarcom|blastom|metasta|neoplas|malignan|hcc|crlm|(?<![a-z])(?:icc|mets)(?![a-z]))"
+_SHORT = "(?<![a-z])(?:icc|mets)(?![a-z])"
+_TUMOR = f"(?:tumou?r|lesion|cancer|carcinom|sarcom|blastom|metasta|neoplas|malignan|hcc|crlm|{_SHORT})"
 _DENIED = re.compile(rf"\b(?:no|non|not|without) ?{_TUMOR}|(?:non|peri|para) ?{_TUMOR}|{_TUMOR}\w* ?free\b")
 _MASS = re.compile(r"(?:(?:liver|hepatic|focal|suspicious|solid|target|primary) )*mass(?:es)?(?: ?\d+)?")
 _LIVER = re.compile(r"liver|hepat")
