@@ -310,6 +310,18 @@ def test_names_are_read_from_the_header_that_totalsegmentator_writes(tmp_path, e
     np.testing.assert_array_equal(read_mask(tmp_path / f"m{extension}", LabelChoice(("liver",))).array, of(0, 5) > 0)
 
 
+def test_a_number_that_no_label_has_is_no_number(tmp_path):
+    """Python refuses to read one of more than 4300 digits."""
+    long = "9" * 5000
+    path = write_map(tmp_path / "m.nrrd")
+    (tmp_path / "m.json").write_text(json.dumps({long: "liver", "5": "spleen"}))
+    assert read_label_names(path) == {}
+    path.write_bytes(path.read_bytes().replace(b"type:", f"Segment0_LabelValue:={long}\ntype:".encode(), 1))
+    assert read_label_names(path) == {}
+    with pytest.raises(TumorgenError, match=r"no label is called '9{80}'"):
+        find_liver(of(1, 5), LabelChoice((long,)))
+
+
 def test_names_are_read_from_the_header_that_slicer_writes(tmp_path):
     image = sitk.GetImageFromArray(of(1, 5, dtype="uint8"))
     for number, (label, name) in enumerate({1: "Spleen", 5: "Liver"}.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import blank_columns, required_columns
+from tumorgen.tables import codec
 from tumorgen.tables.codec import neutral, parse_row, plain, read_text, rows_of, text_of
 from tumorgen.tables.manifest import TUMOR_COLUMNS
 
@@ -75,6 +77,16 @@ def test_numbers_stay_numbers(number):
 def test_what_is_written(text, cell):
     assert neutral(text) == cell
     assert plain(cell) == text
+
+
+def test_a_packed_table_is_not_unpacked_without_end(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" * 25))
+    monkeypatch.setattr(codec, "LONGEST_UNPACKED", 100)
+    assert read_text(path) == "a,b\n" * 25
+    monkeypatch.setattr(codec, "LONGEST_UNPACKED", 99)
+    with pytest.raises(TumorgenError, match=r"t\.csv\.gz: has more than .* unpacked"):
+        read_text(path)
 
 
 @pytest.mark.parametrize(("cell", "text"), [(" 12.5 ", "12.5"), ("'5", "5"), ("'\\q\\x4", "\\q\\x4"), ("'", "")])

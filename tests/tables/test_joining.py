@@ -57,6 +57,14 @@ def tables(manifest: Path) -> tuple[bytes, bytes]:
     return manifest.read_bytes(), tumors_path(manifest).read_bytes()
 
 
+def test_a_row_that_is_not_utf_8_is_told_in_one_line(appended):
+    table = tumors_path(appended)
+    lines = table.read_bytes().split(b"\n")
+    table.write_bytes(b"\n".join([lines[0], b"\xff" + lines[1], *lines[2:]]))
+    with pytest.raises(TumorgenError, match=r"tumors\.csv: cannot be read as a CSV table in UTF-8 .*save it as UTF-8"):
+        select_whole([], [appended])
+
+
 def test_an_entry_is_what_its_record_says(records, appended):
     assert read_entries(appended) == [Entry.of(record) for record in reversed(records)]
     assert read_entries(appended.with_name("none.csv")) == []

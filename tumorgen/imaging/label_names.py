@@ -23,6 +23,7 @@ from .nifti import HEADER_BYTES, parse_header
 _LONGEST = 1 << 20  # bytes of what names are looked for in
 _LABEL = re.compile(r'<Label\s[^>]*\bKey="(\d{1,9})"[^>]*>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))', re.DOTALL)
 _SEGMENT = re.compile(r"^Segment(\d{1,9})_(LabelValue|Name):=(.*?)\r?$", re.MULTILINE)
+_LONGEST_NUMBER = 9  # digits of a label; Python takes long numbers apart slowly, and very long ones not at all
 _FOLDERS = ("labelsTr", "labelsTs")  # of a dataset, whose dataset.json lies beside them
 
 
@@ -37,6 +38,11 @@ def read_label_names(path: Path) -> dict[int, str]:
     if path.parent.name in _FOLDERS:
         beside.append(path.parent.with_name("dataset.json"))
     return _names_in_nifti(path) or _names_in_nrrd(path) or next(filter(None, map(_names_in_json, beside)), {})
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is the number of a label."""
+    return word.isdecimal() and len(word) <= _LONGEST_NUMBER
 
 
 def _names_in_nifti(path: Path) -> dict[int, str]:
@@ -65,7 +71,7 @@ def _names_in_nrrd(path: Path) -> dict[int, str]:
     except TumorgenError:
         return {}
     fields = {(number, field): value.strip() for number, field, value in _SEGMENT.findall(text)}
-    labels = {number: value for (number, field), value in fields.items() if field == "LabelValue" and value.isdecimal()}
+    labels = {number: value for (number, field), value in fields.items() if field == "LabelValue" and is_number(value)}
     return {int(label): fields.get((number, "Name"), "") for number, label in labels.items()}
 
 
@@ -86,7 +92,7 @@ def _names_in_json(path: Path) -> dict[int, str]:
 def _named(labels: dict[str, Any]) -> Iterator[tuple[int, str]]:
     """Each label with its name; what is neither `number: name` nor `name: number`, such as a region, is left out."""
     for key, value in labels.items():
-        if isinstance(value, str) and key.isdecimal():
+        if isinstance(value, str) and is_number(key):
             yield int(key), value.strip()
         elif isinstance(value, int) and not isinstance(value, bool):
             yield value, key.strip()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import TumorgenError
 from ..labels import LIVER, TUMOR
 from .geometry import Volume
-from .label_names import read_label_names
+from .label_names import is_number, read_label_names
 from .reading import read_volume
 from .tumor_names import names_tumor
 
@@ -284,14 +284,14 @@ def _choose(
 
 def _numbers_of(word: str, found: Sequence[int], names: Mapping[int, str], where: str) -> list[int]:
     """The labels that a number or a name stands for."""
-    if word.isdecimal():
+    if is_number(word):
         return [int(word)]
     if word == ANY:
         return list(found)
     numbers = [number for number, name in names.items() if name.lower() == word.lower()]
     if not numbers:
         known = f"names are {_some(list(names.values()))}" if names else "no names are known; give a number"
-        raise TumorgenError(f"{where}: no label is called {word!r}: {known}; it holds {_listed(found, names)}")
+        raise TumorgenError(f"{where}: no label is called {word[:80]!r}: {known}; it holds {_listed(found, names)}")
     return numbers
 
 

@@ -22,6 +22,7 @@ from ..imaging import whole_file
 
 Row = dict[str, str]
 PACKED = ".gz"  # ending of a table that is compressed
+LONGEST_UNPACKED = 1 << 30  # bytes; the tables that are packed here have at most 120 MB
 T = TypeVar("T")
 
 # A spreadsheet computes what begins so, unless it is a number; an apostrophe in front says that it is text.
@@ -80,7 +81,7 @@ def read_text(path: Path, *, torn: bool = False) -> str:
     try:
         content = path.read_bytes()
         if path.suffix == PACKED and content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
+            content = _unpacked(content, path)
         for start, what in _NO_TEXT.items():
             if content.startswith(start):
                 raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8: it is {what}; save it as that")
@@ -91,6 +92,16 @@ def read_text(path: Path, *, torn: bool = False) -> str:
         raise TumorgenError(f"{path}: cannot be read ({getattr(error, 'strerror', '') or error})") from error
     except UnicodeDecodeError as error:
         raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as UTF-8") from error
+
+
+def _unpacked(content: bytes, path: Path) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        text = file.read(LONGEST_UNPACKED + 1)
+    if len(text) > LONGEST_UNPACKED:
+        raise TumorgenError(
+            f"{path}: has more than {LONGEST_UNPACKED / 2**30:g} GiB unpacked; is it a table? then unpack it first"
+        )
+    return text
 
 
 def columns_in(path: Path, text: str) -> frozenset[str]:

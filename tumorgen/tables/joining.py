@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -102,7 +103,8 @@ def join_tables(entries: Iterable[Entry], tables: Sequence[Path], manifest: Path
     _write(tumors_path(manifest), header, _copied(known))
     rows = _copied(samples.rows[entry.sample] for entry in ordered)
     told = (_with_patient(row, entry.patient) for row, entry in zip(rows, ordered, strict=True))
-    _write(manifest, samples.header or _line_of(SAMPLE_COLUMNS), told)
+    with _as_unreadable(manifest):
+        _write(manifest, samples.header or _line_of(SAMPLE_COLUMNS), told)
 
 
 def index_rows(
@@ -116,7 +118,7 @@ def index_rows(
     for table in tables:
         if not table.is_file():
             continue
-        with table.open("rb") as file:
+        with table.open("rb") as file, _as_unreadable(table):
             header = file.readline()
             if not header.endswith(b"\n"):
                 continue
@@ -125,6 +127,14 @@ def index_rows(
             index.header = header
             _index_rows(table, len(header), file if rows else (), index.rows, tumors=tumors)
     return index
+
+
+@contextmanager
+def _as_unreadable(table: Path) -> Iterator[None]:
+    try:
+        yield
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TumorgenError(f"{table}: cannot be read as a CSV table in UTF-8 ({error}); save it as UTF-8") from error
 
 
 def _index_rows(table: Path, start: int, lines: Iterable[bytes], rows: dict[str, Rows], *, tumors: bool) -> None:
