@@ -284,6 +284,21 @@ class TestFiles:
         image = read_ct(tmp_path / "images" / "phantom_000.nii.gz")
         assert np.array_equal(image.array, draw_phantom(seeded(1, 0), **TINY).image.array)
 
+    def test_a_run_that_is_killed_leaves_no_row_for_files_that_it_has_replaced(
+        self, tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(folder, "draw_phantom", lambda *_, **__: tiny[0])
+        write_phantoms(tmp_path, 2, **TINY)
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(folder, "write_volume", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_phantoms(tmp_path, 1, seed=1, **TINY)
+        with (tmp_path / "phantoms.csv").open() as table:
+            assert [row["case"] for row in csv.DictReader(table)] == ["phantom_001"]
+
     @pytest.mark.parametrize("text", ["a,b\n1,2\n", "case,seed\nphantom_000,x\n"])
     def test_a_strange_table_is_an_error(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "phantoms.csv").write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -74,6 +75,7 @@ def write_phantoms(
     todo = [Case(r, r.case) for r in wanted if not _is_done(r, records.get(r.case), output)]
     if todo:
         refuse_unwritable(output, "choose another OUT")
+    _forget({case.name for case in todo}, records, table)
     work = partial(_write_phantom, output=output.absolute(), shape=shape, spacing_mm=spacing_mm, phase=phase)
     due = 0
     for number, made in enumerate(map_cases(work, todo, jobs, start=start), 1):
@@ -84,6 +86,14 @@ def write_phantoms(
             due = number + 1 + number // _ROWS
             write_records(table, PhantomRecord, (records[case] for case in sorted(records)))
     return [records[record.case] for record in wanted]
+
+
+def _forget(cases: Collection[str], records: dict[str, PhantomRecord], table: Path) -> None:
+    """Take rows out of the table before their files are written anew: none vouches for another's, whatever comes."""
+    if records.keys() & cases:
+        for case in cases:
+            records.pop(case, None)
+        write_records(table, PhantomRecord, (records[case] for case in sorted(records)))
 
 
 def _is_done(wanted: PhantomRecord, there: PhantomRecord | None, output: Path) -> bool:
