@@ -77,6 +77,17 @@ def test_what_is_zero_around_a_scan_is_cropped_as_nnunet_does():
     assert found.sum() == 14 * 28 * 32
 
 
+def test_what_lies_between_slices_far_apart_is_in_none_of_them():
+    """Slices of 12 mm see two of three planes of 4 mm, as they do in nnU-Net's own resampling."""
+    grid = CoarseGrid.over(scan((9, 20, 20)), (12.0, 4.0, 4.0), (4.0, 4.0, 4.0))
+    found = []
+    for plane in range(grid.coarse[0]):
+        lead = np.full(grid.coarse, -1.0, np.float32)
+        lead[plane] = 100.0
+        found.append(int(grid.bring_back(lead).any(axis=(1, 2)).sum()))
+    assert set(found) == {0, 1}
+
+
 @pytest.mark.parametrize("shape", [(1, 40, 40), (3, 2, 50)])
 def test_a_scan_thinner_than_a_voxel_of_the_network_has_one(shape):
     grid = CoarseGrid.over(scan(shape), (1.0, 1.0, 1.0), (4.0, 4.0, 4.0))

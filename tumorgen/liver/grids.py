@@ -127,6 +127,8 @@ class CoarseGrid:
         samples = [Samples.between(m, n) for n, m in zip(shape_of(self.kept), self.coarse, strict=True)]
         near = [self._near(some, part) for some, part in zip(samples, bounding_box(above), strict=True)]
         z, y, x = near
+        if min(z.stop - z.start, y.stop - y.start, x.stop - x.start) == 0:
+            return found  # all of it lies between slices far apart, as in nnU-Net's own resampling
         for axis in (1, 2):
             lead = samples[axis].part(near[axis]).along(lead, axis)
         kept = found[self.kept]
@@ -137,6 +139,6 @@ class CoarseGrid:
 
     @staticmethod
     def _near(samples: Samples, part: slice) -> slice:
-        """The points that have a neighbour in a part of the coarse grid."""
+        """The points that have a neighbour in a part of the coarse grid; none may have where they are far apart."""
         near = np.flatnonzero((samples.high >= part.start) & (samples.low < part.stop))
-        return slice(int(near[0]), int(near[-1]) + 1)
+        return slice(int(near[0]), int(near[-1]) + 1) if near.size else slice(0, 0)
