@@ -104,6 +104,12 @@ def test_a_scan_that_comes_later_gets_the_name_that_its_patient_has(table):
     assert notes == ("p.csv: 2 rows of no case: a and c",)
 
 
+def test_what_is_no_name_of_a_case_reaches_no_dataset(table):
+    """Whoever lists all scans of a clinic may have more in that column than names of files."""
+    patients, _ = name_patients(table('case,patient\n"Ann Doe, born 1950",Doe\na,Doe\nb,Doe\n'), ["a", "b"])
+    assert patients == {"a": "a", "b": "a"}
+
+
 def test_before_folds_are_made_names_that_nearly_fit_are_refused(table):
     with pytest.raises(TumorgenError, match=r"p.csv: has 1 of 2 cases but for leading zeros: 098 as 98; write"):
         name_patients(table("case,patient\n98,Doe\n101,Doe\n"), ["098", "101"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TumorgenError
-from ..imaging import extension_of
+from ..imaging import extension_of, safe_name
 from ..wording import few, plural
 from .codec import columns_in, read_text, rows_of
 
@@ -172,8 +172,13 @@ def name_patients(path: Path, cases: Collection[str]) -> tuple[dict[str, str], t
 
 
 def name_after_scans(listed: Mapping[str, str]) -> dict[str, str]:
-    """Whose scans are (case -> patient), each patient called after the first scan of theirs instead of by name."""
+    """Whose scans are (case -> patient), each patient called after the first scan of theirs instead of by name.
+
+    What cannot be the name of a case, such as a sentence about the patient, is left out. A scan that is in no dataset
+    counts, so that runs over some of the scans each have the same names for patients.
+    """
+    scans = {case: patient for case, patient in listed.items() if case == safe_name(case)}
     first: dict[str, str] = {}
-    for case in sorted(listed):
-        first.setdefault(listed[case], case)
-    return {case: first[patient] for case, patient in listed.items()}
+    for case in sorted(scans):
+        first.setdefault(scans[case], case)
+    return {case: first[patient] for case, patient in scans.items()}
