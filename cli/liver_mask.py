@@ -41,7 +41,9 @@ class Network:
     device: str = option("auto", "What to run on.", type=TableChoice("tumorgen.liver.devices:DEVICES"))
     jobs: int = option(-1, "CPU threads; -1 is all cores.", type=click.IntRange(min=-1))
     mirror: bool | None = option(
-        None, "Average over mirrored images, 8 times slower.  [default: not on the CPU]", "--mirror/--no-mirror"
+        None,
+        "Average over mirrored images, 8 times slower; the small model cannot.  [default: not on the CPU]",
+        "--mirror/--no-mirror",
     )
     fit: bool | None = option(
         None,
@@ -59,7 +61,7 @@ class Network:
             model,
             self.labels,
             device=self.device,
-            threads=count_jobs(self.jobs or -1),
+            threads=count_jobs(self.jobs),
             mirror=self.mirror,
             fit=self.model is None if self.fit is None else self.fit,
             verbose=is_debug(),
@@ -103,7 +105,9 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
     """
     from tumorgen.dicom import find_scans
     from tumorgen.liver import mask_scans, open_model, refuse_same_folder
+    from tumorgen.parallel import count_jobs
 
+    count_jobs(network.jobs, most=1)  # refuses 0
     with ExitStack() as held:
         with as_usage_error():
             model = held.enter_context(open_model(network.model, network.labels, network.folds))
@@ -135,7 +139,7 @@ def _draw(report: MaskReport, output: Path, jobs: int) -> tuple[Path, ...]:
     from tumorgen.figures import draw_livers
 
     try:
-        pictures = draw_livers(report.rows, output, jobs=jobs or -1, start=progress("draw the livers", "scan"))
+        pictures = draw_livers(report.rows, output, jobs=jobs, start=progress("draw the livers", "scan"))
     except TumorgenError as error:
         say_note(f"the livers could not be drawn: {error}")
         return ()
@@ -150,7 +154,7 @@ def _print_report(report: MaskReport, output: Path, scans: Path, seconds: float,
     doubtful = report.having("check")
     for row in doubtful:
         click.echo(f"check: {row.case}: {row.reason}")
-    livers = len(report.rows) - len(report.failures)
+    livers = len(report.rows) - len(report.having("failed"))
     sum_up(output=output, table=scans, masks=livers, to_check=[row.case for row in doubtful], made=report.made)
     made = made_in(report.made, seconds, livers - report.made, " (--overwrite makes them again)")
     click.echo(f"{output}: {plural(livers, 'liver mask')}, {len(doubtful)} to check, {made}; listed in {scans}")

@@ -174,6 +174,8 @@ class Scans(Folders):
         if self.images or self.masks:
             if self.skip_check:
                 raise click.UsageError("--skip-check goes with the table of scans, not with --images and --masks.")
+            if self.scans != SCANS:
+                raise click.UsageError("--scans FILE is instead of --images and --masks; leave one out.")
             sources, failures = Folders.sources(self)
         else:
             rows = self._sort_out(read_scans(self.scans))

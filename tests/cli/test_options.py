@@ -112,6 +112,20 @@ def test_one_folder_of_two_is_a_usage_error(tmp_path: Path) -> None:
     assert Folders(None, None).sources() == ([], [])
 
 
+@pytest.mark.parametrize("command", ["synth", "healthy", "robustness"])
+def test_a_table_of_scans_beside_folders_of_scans_is_a_usage_error(command: str, tmp_path: Path) -> None:
+    folders = ["--images", str(tmp_path), "--masks", str(tmp_path)]
+    result = CliRunner().invoke(main, [command, *folders, "--scans", str(tmp_path / "scans.csv")])
+    assert result.exit_code == 2
+    assert "--scans FILE is instead of --images and --masks" in result.output
+
+
+def test_no_processes_are_none_too_for_liver_masks(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["liver-mask", str(tmp_path), str(tmp_path / "out"), "--jobs", "0"])
+    assert result.exit_code == 1
+    assert "--jobs 0: give a number of processes" in result.output
+
+
 def test_nnunet_is_told_where_the_dataset_is_only_where_it_looks_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

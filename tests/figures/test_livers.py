@@ -198,3 +198,13 @@ def test_a_liver_of_one_voxel_is_drawn() -> None:
     one = np.zeros_like(liver)
     one[0, 0, 0] = True
     assert len(draw_strip(Volume(volume.array, volume.geometry), one).axes) == 3
+
+
+def test_the_strip_of_a_scan_that_was_replaced_is_drawn_anew(tmp_path: Path) -> None:
+    folder = write_balls(tmp_path, 1, "ball")
+    rows = [row(folder, 0)]
+    assert draw_livers(rows, tmp_path / "out", jobs=1).drawn == 1
+    assert draw_livers(rows, tmp_path / "out", jobs=1).drawn == 0
+    after = (tmp_path / "out" / STRIPS / "ball_0.png").stat().st_mtime_ns + 10**9
+    os.utime(rows[0].image, ns=(after, after))
+    assert draw_livers(rows, tmp_path / "out", jobs=1).drawn == 1

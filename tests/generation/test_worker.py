@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,3 +87,10 @@ def test_folders_that_have_vanished_are_not_made_again(tmp_path):
     with pytest.raises(TumorgenError, match="has vanished"), worker._partial_files(Dataset(tmp_path)):
         pass
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_scan_that_was_replaced_since_its_mask_was_made_is_refused(thin, tmp_path):
+    worker.forget_scan()
+    batch = Batch(replace(thin, fingerprint="0" * 64), Dataset(tmp_path), load_recipe().vessels)
+    with pytest.raises(TumorgenError, match="is another scan than the one that"):
+        prepare_for(batch)

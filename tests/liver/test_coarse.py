@@ -11,7 +11,7 @@ import torch
 from tumorgen.errors import TumorgenError
 from tumorgen.liver.coarse import _build_network, is_plain, load_coarse
 from tumorgen.liver.models import SHIPPED, find_model
-from tumorgen.liver.network import _predictor, load_model
+from tumorgen.liver.network import _finder, _predictor, load_model
 
 PLANS = json.loads((SHIPPED / "plans.json").read_text(encoding="utf-8"))
 NAME = "3d_fullres"
@@ -87,6 +87,9 @@ def test_mirrored_images_are_left_to_nnunet_where_they_are_wanted_and_allowed(tm
     assert load_coarse(allowed, "cpu", mirrored=True) is None
     assert load_coarse(allowed, "cpu", mirrored=False) is not None
     assert load_coarse(never, "cpu", mirrored=True) is not None
+    with pytest.raises(TumorgenError, match="--mirror: the model was trained without mirrored images"):
+        _finder(never, "cpu", True, [1])
+    assert _finder(never, "cpu", None, [1])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """What becomes of a network's answer: flags, files, rows; held on boxes whose volume is known."""
 
+import errno
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tumorgen.dicom import Series
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import read_volume, write_volume
@@ -15,7 +19,7 @@ from tumorgen.liver.masks import (
     mask_scans,
     touched_sides,
 )
-from tumorgen.tables.scans import read_scans
+from tumorgen.tables.scans import read_scans, write_scans
 
 SHAPE = (24, 40, 40)
 GEOMETRY = Geometry(SHAPE, (5.0, 5.0, 5.0), (-100.0, -90.0, 30.0))
@@ -294,3 +298,124 @@ def test_volume_is_in_ml_at_any_spacing(spacing):
     ball = sum(g**2 for g in grid) <= 60**2
     findings = check_liver(ball, Volume(np.where(ball, 100.0, -1000.0), Geometry(shape, spacing)))
     assert findings.liver_ml == pytest.approx(904.8, rel=0.01)  # 4/3 pi 6^3; slices of 5 mm round its ends
+
+
+# ---- what somebody has seen to by hand stays
+
+
+def edit(tmp_path: Path, **cells: str) -> None:
+    """Change the row of the good scan in the table, as a person would."""
+    table = tmp_path / "scans.csv"
+    write_scans([replace(row, **cells) if row.case == "good" else row for row in read_scans(table)], table)
+
+
+def test_a_mask_that_was_drawn_where_there_was_none_is_kept(images, tmp_path):
+    none, drawn = {"none": images["none"]}, tmp_path / "out" / "none.nii.gz"
+    run(none, tmp_path)
+    write_volume(Volume(box(), GEOMETRY), drawn)
+    report = run(none, tmp_path, lambda ct: ct.array > 1000)
+    np.testing.assert_array_equal(read_volume(drawn).array, box())
+    assert (report.made, report.failures, report.rows[0].status) == (0, (), "failed")
+    (note,) = report.notes
+    assert note.startswith(
+        f"masks of scans that failed are in {tmp_path / 'out'} and are kept: none; to use one, name it in"
+    )
+    assert run(none, tmp_path, overwrite=True).failures
+    assert not read_volume(drawn).array.any()
+
+
+def test_a_row_that_names_a_mask_elsewhere_is_kept(images, tmp_path):
+    good, corrected = {"good": images["good"]}, tmp_path / "corrected.nii.gz"
+    run(good, tmp_path)
+    write_volume(Volume(box(LIVER), GEOMETRY), corrected)
+    edit(tmp_path, mask=str(corrected))
+    report = run(good, tmp_path)
+    assert [row.mask for row in read_scans(tmp_path / "scans.csv")] == [row.mask for row in report.rows]
+    assert (report.made, report.rows[0].mask) == (0, str(corrected))
+    assert report.notes[0].endswith(f" names outside {tmp_path / 'out'} are kept: good; --overwrite makes others")
+    assert run(good, tmp_path, overwrite=True).rows[0].mask == str(tmp_path / "out" / "good.nii.gz")
+    edit(tmp_path, mask=str(tmp_path / "nowhere.nii.gz"))
+    assert run(good, tmp_path).made == 1
+
+
+def test_a_scan_that_was_excluded_stays_out(images, tmp_path):
+    good = {"good": images["good"]}
+    run(good, tmp_path)
+    edit(tmp_path, status="failed", reason="moved while he breathed")
+    report = run(good, tmp_path)
+    assert (report.made, report.failures, report.rows[0].reason) == (0, (), "moved while he breathed")
+    assert report.notes[0].endswith("marks failed, though they have a mask, are left out: good")
+    assert read_scans(tmp_path / "scans.csv")[0].status == "failed"
+
+
+# ---- a mask is that of its image
+
+
+def replace_image(path: Path, volume: Volume, mask: Path) -> None:
+    """Put another scan under the same name, later than its mask."""
+    write_volume(volume, path)
+    after = mask.stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(after, after))
+
+
+@pytest.mark.parametrize("fingerprint", [True, False])
+def test_an_image_that_was_replaced_gets_its_own_mask(images, tmp_path, fingerprint):
+    good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
+    run(good, tmp_path)
+    if not fingerprint:  # a table of an earlier version: the grid tells
+        edit(tmp_path, source_fingerprint="")
+    other = Geometry(SHAPE, GEOMETRY.spacing_mm, (-100.0, -90.0, 30.0 + (not fingerprint)))
+    replace_image(images["good"], ct(LIVER, geometry=other), mask)
+    report = run(good, tmp_path)
+    assert (report.made, report.rows[0].liver_ml) == (1, 400.0)
+    np.testing.assert_array_equal(read_volume(mask).array, box(LIVER))
+    assert read_scans(tmp_path / "scans.csv") == list(report.rows)
+
+
+def test_an_image_that_was_copied_keeps_the_mask_that_was_corrected(images, tmp_path):
+    good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
+    run(good, tmp_path)
+    write_volume(Volume(box(LIVER), GEOMETRY), mask)
+    replace_image(images["good"], ct(), mask)
+    assert run(good, tmp_path).made == 0
+    np.testing.assert_array_equal(read_volume(mask).array, box(LIVER))
+
+
+def test_a_run_that_is_killed_leaves_no_row_for_files_that_it_has_replaced(images, tmp_path):
+    good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
+    run(good, tmp_path)
+    replace_image(images["good"], ct(LIVER), mask)
+
+    def killed(ct: Volume) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(good, tmp_path, killed)
+    assert read_scans(tmp_path / "scans.csv") == []
+
+
+def test_names_that_differ_in_capitals_are_one_case_of_the_table(images, tmp_path):
+    run({"Good": images["good"]}, tmp_path)
+    report = run({"good": images["top"]}, tmp_path)
+    assert read_scans(tmp_path / "scans.csv") == list(report.rows)
+    assert "case good was another scan" in report.notes[0]
+
+
+def test_a_full_disk_ends_the_run(images, tmp_path):
+    asked = []
+
+    def full(ct: Volume) -> np.ndarray:
+        asked.append(ct)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(TumorgenError, match="No space left on device; what is finished stays"):
+        run(images, tmp_path, full)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("folder", ["1.2.840.113619.2.55.3.604688119", ".", "a. b"])
+def test_a_reason_names_the_case_of_a_series_and_not_its_folder(tmp_path, folder):
+    """A folder may be called after the series' UID; and that of the working directory is in many a number."""
+    series = Series("series", Path(folder), "0" * 16, (), problem="its gantry is tilted by 12.5 degrees")
+    (row,) = mask_scans({}, tmp_path / "out", lambda: bright, series={"series": series}, table=tmp_path / "t.csv").rows
+    assert row.reason == "series: its gantry is tilted by 12.5 degrees"

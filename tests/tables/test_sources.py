@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tumorgen.errors import TumorgenError
-from tumorgen.tables.sources import Source, refuse_same_case
+from tumorgen.tables.scans import ScanRow
+from tumorgen.tables.sources import Source, match_sources, refuse_same_case, sources_of_scans
 
 
 @pytest.mark.parametrize("twin", ["a", "A"])
@@ -17,3 +18,43 @@ def test_two_scans_of_one_name_are_refused_capitals_apart(twin):
     with pytest.raises(TumorgenError, match="case 'a' is there twice; rename one of the scans"):
         refuse_same_case(sources)
     refuse_same_case(sources[:2])
+
+
+@pytest.mark.parametrize("path", ["a\0b.nii.gz", "a\ud800.nii.gz"])
+def test_a_path_that_no_system_takes_is_left_to_what_reads_it(path):
+    ((source,), failures) = sources_of_scans([ScanRow(case="a", image=path, mask=path, status="ok")])
+    assert (str(source.image), failures) == (path, [])
+
+
+def test_another_scan_than_that_of_the_row_is_refused():
+    row = ScanRow(case="a", image=__file__, mask="m.nii.gz", status="ok", source_fingerprint="0" * 64)
+    ((source,), _) = sources_of_scans([row])
+    source.refuse_other_scan("0" * 64)
+    with pytest.raises(TumorgenError, match=r"is another scan than .*m\.nii\.gz was made for; delete that"):
+        source.refuse_other_scan("1" * 64)
+    Source("a", Path("a"), Path("m")).refuse_other_scan("1" * 64)  # of a table of an earlier version
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "same"),
+    [
+        ("Müller_0000.nii.gz", "Mu\u0308ller.nrrd", True),  # as macOS writes it
+        ("Müller.nii.gz", "M-ller.nii.gz", True),  # as liver-mask calls it
+        ("scan 1_0000.nii.gz", "scan 1.nii", True),
+        ("scan 1.nii.gz", "scan 1/liver.nii.gz", True),
+        ("scan 1.nii.gz", "scan 1/segmentations/liver.nii.gz", True),
+        ("Müller.nii.gz", "Möller.nii.gz", False),
+        ("Müller.nii.gz", "Möller/liver.nii.gz", False),
+        ("Müller.nii.gz", "Möller/segmentations/liver.nii.gz", False),
+        ("scan 1.nii.gz", "scan+1.nii.gz", False),
+    ],
+)
+def test_names_that_are_the_same_only_once_they_are_safe_are_no_pair(tmp_path, image, mask, same):
+    for path in (tmp_path / "images" / image, tmp_path / "masks" / mask):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    if same:
+        assert len(match_sources(tmp_path / "images", tmp_path / "masks")[0]) == 1
+        return
+    with pytest.raises(TumorgenError, match=r"both are case '[\w-]+', but are called otherwise; rename one of them"):
+        match_sources(tmp_path / "images", tmp_path / "masks")

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from phantoms import ball_volume
 
 from tumorgen.cli import main
+from tumorgen.imaging import fingerprint_ct
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.tables.scans import ScanRow, write_scans
@@ -124,6 +125,15 @@ def test_the_table_of_liver_mask_is_read(folders):
     assert "one scan only, so no split by patient is possible" in done.stdout
     assert [path.name for path in (DATASET / "labelsTr").iterdir()] == ["one.nii.gz"]
     assert not (DATASET / "splits_final.json").exists()
+
+
+def test_a_scan_that_was_replaced_since_its_mask_was_made_is_refused(folders):
+    scan, mask = (str(Path(folder, "case_0.nii.gz").resolve()) for folder in ("ct", "livers"))
+    fingerprint = fingerprint_ct(read_volume(Path("ct/case_1.nii.gz")).array)
+    write_scans([ScanRow(case="one", image=scan, mask=mask, status="ok", source_fingerprint=fingerprint)])
+    done = command("healthy", "--jobs", 1)
+    assert done.exit_code == 1
+    assert "case_0.nii.gz: is another scan than the one that" in done.stderr
 
 
 def test_what_cannot_be_used_fails_alone(folders):

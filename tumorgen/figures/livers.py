@@ -98,7 +98,7 @@ class Page:
 def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start: Start = no_progress) -> LiverPictures:
     """Draw scans and their livers: `overview.png`, `overview-2.png`, ..., and a strip for each in `overview/`.
 
-    Strips that are newer than their mask are kept, and so are pages that show the same strips and rows. Pages
+    Strips that are newer than their scan and mask are kept, and so are pages that show the same strips and rows. Pages
     have 24 scans, those that failed first, then those to check.
 
     Parameters
@@ -114,7 +114,11 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
         The folder cannot be written to.
     """
     strips = folder.absolute() / STRIPS  # worker processes may have another working directory
-    todo = [row for row in rows if row.status != "failed" and _is_older(strips / f"{row.case}.png", Path(row.mask))]
+    todo = [
+        row
+        for row in rows
+        if row.status != "failed" and _is_older(strips / f"{row.case}.png", (Path(row.image), Path(row.mask)))
+    ]
     cases = [Case(row, row.case, about=(row.image, row.mask)) for row in todo]
     work = partial(_draw_strip, folder=strips)
     _, failures = split_failures(map_cases(work, cases, jobs if len(cases) > _FEW else 1, start=start))
@@ -153,8 +157,9 @@ def _save_page(page: Page, folder: Path) -> None:
     save_figure(draw_page(page, folder / STRIPS), folder / page.name, page.digest)
 
 
-def _is_older(strip: Path, mask: Path) -> bool:
-    return not strip.is_file() or (mask.is_file() and strip.stat().st_mtime_ns < mask.stat().st_mtime_ns)
+def _is_older(strip: Path, files: Sequence[Path]) -> bool:
+    there = [file.stat().st_mtime_ns for file in files if file.is_file()]
+    return not strip.is_file() or strip.stat().st_mtime_ns < max(there, default=0)
 
 
 def _draw_strip(row: ScanRow, folder: Path) -> None:

@@ -214,6 +214,7 @@ def _prepare_scan(source: Source, vessels: Vessels) -> Prepared:
     """Read and prepare a scan, and compress what all its samples share."""
     scan = source.load(vessels)
     fingerprint = fingerprint_ct(scan.image.array)
+    source.refuse_other_scan(fingerprint)
     release_memory()
     keep_memory()  # from here on, when the large arrays of preparing are gone
     planes, large = _planes_at_hand(scan), scan.image.array.nbytes > SMALL_BYTES

@@ -25,7 +25,7 @@ from .files import (
 from .fingerprint import fingerprint_ct
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume
 from .itk import to_image
-from .mask_folders import find_masks
+from .mask_folders import find_masks, refuse_other_name
 from .mask_labels import (
     EVERYTHING,
     MASK,
@@ -86,6 +86,7 @@ __all__ = [
     "read_volume",
     "refuse_irregular",
     "refuse_misfit",
+    "refuse_other_name",
     "refuse_undecodable",
     "refuse_unsafe_name",
     "refuse_unwritable",

@@ -32,8 +32,13 @@ def extension_of(path: Path) -> str:
 
 def case_name(path: Path) -> str:
     """Name of the case in a file's name: no folder, no extension, no nnU-Net channel suffix (`_0000`)."""
+    return safe_name(raw_name(path))
+
+
+def raw_name(path: Path) -> str:
+    """The same before it is made safe (`safe_name`): names that differ may be one case name."""
     name = path.name[: len(path.name) - len(extension_of(path))]
-    return safe_name(re.sub(r"_0000$", "", name))
+    return unicodedata.normalize("NFC", re.sub(r"_0000$", "", name))
 
 
 def safe_name(name: str, longest: int = LONGEST_CASE) -> str:

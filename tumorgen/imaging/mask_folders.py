@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 from ..errors import TumorgenError
-from .files import EXTENSIONS, find_volumes, list_volumes, safe_name
+from .files import EXTENSIONS, find_volumes, list_volumes, raw_name, safe_name
 
-LIVER = "liver"  # name of the file that has it
+ORGAN = "liver"  # name of the file that has it
 SEGMENTATIONS = "segmentations"  # folder of a case's organs, in TotalSegmentator's own data
 
 
@@ -34,9 +35,27 @@ def find_masks(folder: Path, only_case: str = "") -> dict[str, Path]:
             raise TumorgenError(f"{organs}: case {case!r} has another mask in {folder}; rename one of them")
         twins.add(case.lower())
         found[case] = mask
-    if only_case and only_case not in found and LIVER in found:
-        return {only_case: found[LIVER]}
+    if only_case and only_case not in found and ORGAN in found:
+        return {only_case: found[ORGAN]}
     return dict(sorted(found.items())) if found else find_volumes(folder)
+
+
+def refuse_other_name(image: Path, mask: Path) -> None:
+    """Refuse an image and a mask of one case whose names differed before they were made safe: Müller and Möller.
+
+    A mask that has the safe name, as liver-mask gives it, is the image's.
+
+    Raises
+    ------
+    TumorgenError
+        Both names were changed, and they are not the same.
+    """
+    folder = mask.parent.parent if mask.parent.name == SEGMENTATIONS else mask.parent
+    named = raw_name(image)
+    names = [raw_name(mask), *([unicodedata.normalize("NFC", folder.name)] if raw_name(mask) == ORGAN else [])]
+    case = safe_name(named)
+    if named != case and named not in names and case not in names:
+        raise TumorgenError(f"{mask} and {image}: both are case {case!r}, but are called otherwise; rename one of them")
 
 
 def _folders_in(folder: Path) -> list[Path]:
@@ -48,5 +67,5 @@ def _folders_in(folder: Path) -> list[Path]:
 
 def _liver_in(organs: Path) -> Path | None:
     """The mask of the liver in a case's folder of organs, if it is one."""
-    places = (folder / f"{LIVER}{ending}" for folder in (organs, organs / SEGMENTATIONS) for ending in EXTENSIONS)
+    places = (folder / f"{ORGAN}{ending}" for folder in (organs, organs / SEGMENTATIONS) for ending in EXTENSIONS)
     return next((path for path in places if path.is_file()), None)

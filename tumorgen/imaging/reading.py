@@ -107,7 +107,9 @@ def refuse_misfit(mask: Path, lies: Geometry, image: Path, grid: Geometry) -> No
         return
     lost = " and ".join(path.name for path in (image, mask) if not says_place(path))
     why = f" ({lost}: no place in the header, so one was assumed)" if lost else ""
-    raise TumorgenError(f"{mask}: does not fit {image}: {difference}{why}; resample the mask or run liver-mask again")
+    raise TumorgenError(
+        f"{mask}: does not fit {image}: {difference}{why}; resample it, or delete it and run liver-mask again"
+    )
 
 
 def write_volume(volume: Volume, path: Path) -> None:

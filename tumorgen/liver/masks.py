@@ -6,7 +6,7 @@ not matter here; `tumorgen.liver.network` makes one of an nnU-Net model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from ..dicom import SERIES_FLAGS, Series, convert_series
 from ..errors import Failure, TumorgenError
 from ..imaging import (
     ASSUMED,
-    GEOMETRY_TOLERANCE_MM,
     Geometry,
     Volume,
     fingerprint_ct,
@@ -29,10 +28,11 @@ from ..imaging import (
     says_place,
     write_volume,
 )
-from ..parallel import Case, Start, map_cases, no_progress
-from ..tables import SCANS, ScanRow, describe_copies, given_path, marks_of_scan, read_scans
+from ..parallel import Case, Start, map_cases, no_progress, refuse_to_go_on
+from ..tables import SCANS, ScanRow, describe_copies, forget_scans, given_path, marks_of_scan, read_scans
 from .cleaning import clean_mask
 from .recording import recording
+from .standing import ScanTask, describe_standing, standing_of
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
@@ -73,32 +73,6 @@ class Findings:
     hu_mean: float | None
     hu_sd: float | None
     flags: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """A scan to do: image and mask as absolute paths, the series that the image is made of, if it is, and its place."""
-
-    case: str
-    image: Path
-    mask: Path
-    series: Series | None = None
-    trust: str = ""
-
-    @property
-    def key(self) -> str:
-        return self.series.key if self.series else ""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What a reason may name that is this scan's own."""
-        return (str(self.image), *([str(self.series.folder)] if self.series else []))
-
-    def without_folders(self, reason: str) -> str:
-        """A reason that names this scan's files and not their folders, as the table of scans has it."""
-        for name in sorted((*self.names, str(self.mask)), key=len, reverse=True):
-            reason = reason.replace(name, Path(name).name)
-        return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,38 +213,60 @@ def mask_scans(
         `load` fails.
     """
     refuse_same_folder(images.values(), output)
-    images = {case: given_path(path) for case, path in images.items()}
     output = given_path(output)
-    series = series or {}
-    images |= {case: output / IMAGES / f"{case}.nii.gz" for case in series}
-    scans = [
-        _Scan(c, images[c], output / f"{c}.nii.gz", series.get(c), "" if c in series else trust) for c in sorted(images)
-    ]
-    known = {row.case: row for row in read_scans(table)} if table.exists() else {}
-    rows = {} if overwrite else {s.case: known[s.case] for s in scans if s.case in known and _is_done(known[s.case], s)}
+    scans = _tasks(images, series or {}, output, trust)
+    known = {row.case.lower(): row for row in read_scans(table)} if table.exists() else {}
+    there = {} if overwrite else {s.case: known[s.case.lower()] for s in scans if s.case.lower() in known}
+    standing = {scan.case: standing_of(there[scan.case], scan) for scan in scans if scan.case in there}
+    rows = {case: there[case] for case, why in standing.items() if why}
     todo = [scan for scan in scans if scan.case not in rows]
     notes = [note for scan in todo for note in _replacement_notes(scan, known, table)]
-    failures = []
+    notes += describe_standing(standing, table, output)
+    failures: list[Failure] = []
     if todo:
         refuse_unwritable(output, "choose another OUT")
         refuse_unwritable(table.parent, "choose another --scans, or start in another folder")
         segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _find_nothing
-        cases = [Case(scan, scan.case, about=scan.names) for scan in todo]
-        work = partial(_find_liver, segment=segment)
-        with recording(table) as record:
-            for scan, result in zip(todo, map_cases(work, cases, 1, start=start, threads=None), strict=True):
-                rows[scan.case], failure = _row_and_failure(scan, result)
-                failures += [failure] if failure else []
-                record(rows[scan.case])
+        stale = [scan.case for scan in todo if scan.case in there and there[scan.case].status != "failed"]
+        forget_scans(stale, table)
+        done, failures = _do(todo, segment, table, start)
+        rows |= done
     notes += _copy_notes(known, rows)
     return MaskReport(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
 
 
-def _replacement_notes(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -> list[str]:
+def _tasks(images: Mapping[str, Path], series: Mapping[str, Series], output: Path, trust: str) -> list[ScanTask]:
+    """The scans by case; the image of a series lies in the folder of the masks."""
+    files = {case: given_path(path) for case, path in images.items()}
+    files |= {case: output / IMAGES / f"{case}.nii.gz" for case in series}
+    return [
+        ScanTask(c, files[c], output / f"{c}.nii.gz", series.get(c), "" if c in series else trust)
+        for c in sorted(files)
+    ]
+
+
+def _do(
+    todo: Sequence[ScanTask], segment: Segment, table: Path, start: Start
+) -> tuple[dict[str, ScanRow], list[Failure]]:
+    """Find the livers of scans, and put their rows into the table; what would befall all others ends it."""
+    rows: dict[str, ScanRow] = {}
+    failures = []
+    cases = [Case(scan, scan.case, about=scan.names) for scan in todo]
+    work = partial(_find_liver, segment=segment)
+    with recording(table) as record:
+        for scan, result in zip(todo, map_cases(work, cases, 1, start=start, threads=None), strict=True):
+            refuse_to_go_on(result)
+            rows[scan.case], failure = _row_and_failure(scan, result)
+            failures += [failure] if failure else []
+            record(rows[scan.case])
+    return rows, failures
+
+
+def _replacement_notes(scan: ScanTask, known: Mapping[str, ScanRow], table: Path) -> list[str]:
     """What a scan's row takes away from the table of scans, in words."""
-    row, key = known.get(scan.case), scan.key
-    others = [other.case for other in known.values() if key and other.source == key and other.case != scan.case]
-    notes = [f"case {scan.case} was called {other} in {table}; the files of {other} can be deleted" for other in others]
+    row, key = known.get(scan.case.lower()), scan.key
+    called = [other.case for name, other in known.items() if key and other.source == key and name != scan.case.lower()]
+    notes = [f"case {scan.case} was called {other} in {table}; the files of {other} can be deleted" for other in called]
     if row is not None and (row.image != str(scan.image) or row.source != key):
         another = f" ({row.image})" if row.image != str(scan.image) else ""
         notes.append(f"case {scan.case} was another scan in {table}{another}; its row is replaced")
@@ -279,8 +275,9 @@ def _replacement_notes(scan: _Scan, known: Mapping[str, ScanRow], table: Path) -
 
 def _copy_notes(known: Mapping[str, ScanRow], rows: Mapping[str, ScanRow]) -> Iterator[str]:
     """Which scans of the table are one CT, in words; rows of series that have another name now are in it no more."""
-    named = {row.source for row in rows.values() if row.source}
-    listed = {case: row for case, row in known.items() if row.source not in named} | dict(rows)
+    named, names = {row.source for row in rows.values() if row.source}, {case.lower() for case in rows}
+    others = {row.case: row for name, row in known.items() if row.source not in named and name not in names}
+    listed = others | dict(rows)
     return describe_copies({case: marks_of_scan(case, "", row.source_fingerprint) for case, row in listed.items()})
 
 
@@ -301,26 +298,7 @@ def refuse_same_folder(images: Iterable[Path], output: Path) -> None:
         raise TumorgenError(f"{output}: holds the images; masks need a folder of their own")
 
 
-def _is_done(row: ScanRow, scan: _Scan) -> bool:
-    same = (row.image, row.mask) == (str(scan.image), str(scan.mask))
-    same_place = not scan.trust or row.trusted_form in ("", scan.trust)
-    there = row.status != "failed" and same and same_place and scan.mask.is_file()
-    if scan.series is None or not there:
-        return there and not row.source
-    geometry = scan.series.geometry
-    return geometry is not None and row.source == scan.key and scan.image.is_file() and _has_geometry(row, geometry)
-
-
-def _has_geometry(row: ScanRow, geometry: Geometry) -> bool:
-    """Whether a series has the voxels that it had: slices may have come since."""
-    spacing = (row.spacing_z_mm, row.spacing_y_mm, row.spacing_x_mm)
-    return (row.shape_z, row.shape_y, row.shape_x) == geometry.shape and all(
-        was is not None and abs(was - now) <= GEOMETRY_TOLERANCE_MM
-        for was, now in zip(spacing, geometry.spacing_mm, strict=True)
-    )
-
-
-def _find_liver(scan: _Scan, segment: Segment) -> ScanRow:
+def _find_liver(scan: ScanTask, segment: Segment) -> ScanRow:
     """Make the image of a scan, if it is a series, and its mask."""
     if scan.series is not None:
         convert_series(scan.series, scan.image)
@@ -328,7 +306,7 @@ def _find_liver(scan: _Scan, segment: Segment) -> ScanRow:
     return row if row.status == "failed" else _add_flags(row, scan.series.flags if scan.series else None)
 
 
-def _row_and_failure(scan: _Scan, result: ScanRow | Failure) -> tuple[ScanRow, Failure | None]:
+def _row_and_failure(scan: ScanTask, result: ScanRow | Failure) -> tuple[ScanRow, Failure | None]:
     """The row of a scan that was done or could not be, and why there is no liver."""
     if isinstance(result, Failure):
         reason = scan.without_folders(result.reason)

@@ -89,13 +89,21 @@ def _finder(model: Model, device: str, mirror: bool | None, values: Sequence[int
     with _loading_explained(model):
         coarse = load_coarse(model, chosen, mirrored=mirrored)
     if coarse is not None:
+        _refuse_mirror(mirror, None)  # or nnU-Net's way would have been taken
         return coarse.find
     predictor = _predictor(model, chosen, mirrored)
+    _refuse_mirror(mirror, predictor.allowed_mirroring_axes)
 
     def find(array: Array, spacing_mm: Triple) -> NDArray[np.bool_]:
         return np.isin(predictor.predict_single_npy_array(array[None], {"spacing": list(spacing_mm)}), values)
 
     return find
+
+
+def _refuse_mirror(mirror: bool | None, axes: Sequence[int] | None) -> None:
+    """Refuse mirrored images where they are asked for and the network has seen none: nnU-Net would leave them out."""
+    if mirror and not axes:
+        raise TumorgenError("--mirror: the model was trained without mirrored images; leave it out")
 
 
 @contextmanager

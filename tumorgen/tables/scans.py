@@ -16,6 +16,7 @@ from ..imaging import refuse_unsafe_name
 from ..method import size_along, spacing_along
 from .codec import Row, parse_row, read_text, rows_of, write_records
 from .scan_paths import PATH_RULE, find_recorded, record_path
+from .turns import one_at_a_time
 
 SCANS = Path("manifests") / "scans.csv"
 STATUSES = ("ok", "check", "failed")
@@ -125,17 +126,33 @@ def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
 
 
 def record_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
-    """Put rows into the table, in the place of those of their cases, or of their series; the others stay.
+    """Put rows into the table, in the place of those of their cases (capitals apart), or of their series; others stay.
 
-    A table that is not there yet is begun. It is on disk when this returns.
+    A table that is not there yet is begun. It is on disk when this returns. Several processes may do so at once.
 
     Raises
     ------
     TumorgenError
         The table that is there cannot be read, or the folder cannot be written to.
     """
-    new = {row.case: row for row in rows}
+    new = {row.case.lower(): row for row in rows}
     series = {row.source for row in new.values() if row.source}
-    others = read_scans(path) if path.exists() else []
-    stay = (other for other in others if other.case not in new and other.source not in series)
-    write_scans([*stay, *new.values()], path)
+    with one_at_a_time(path):
+        others = read_scans(path) if path.exists() else []
+        stay = (other for other in others if other.case.lower() not in new and other.source not in series)
+        write_scans([*stay, *new.values()], path)
+
+
+def forget_scans(cases: Iterable[str], path: Path = SCANS) -> None:
+    """Take rows out of the table before their files are made anew: a row never vouches for another's files.
+
+    Raises
+    ------
+    TumorgenError
+        The table cannot be read, or the folder cannot be written to.
+    """
+    gone = {case.lower() for case in cases}
+    if not gone:
+        return
+    with one_at_a_time(path):
+        write_scans([row for row in read_scans(path) if row.case.lower() not in gone], path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
-from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_masks, find_volumes
+from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_masks, find_volumes, refuse_other_name
 from ..method import Scan, Vessels, load_scan
 from ..wording import few
 from .manifest import Record
@@ -18,18 +18,36 @@ from .scans import ScanRow
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A scan's files, what the labels of its mask are, and which place of two is trusted (`imaging.places`)."""
+    """A scan's files, what the labels of its mask are, and which place of two is trusted (`imaging.places`).
+
+    `fingerprint` is that of the scan for which the mask was made, where that is known.
+    """
 
     case: str
     image: Path
     mask: Path
     labels: LabelChoice = MASK
     trust: str = ""
+    fingerprint: str = ""
 
     @property
     def trusted_form(self) -> str:
         """The place that is trusted as tables record it."""
         return "" if self.trust == AS_ITK else self.trust
+
+    def refuse_other_scan(self, fingerprint: str) -> None:
+        """Refuse an image that is not the scan for which the mask was made: another file has its name now.
+
+        Raises
+        ------
+        TumorgenError
+            The fingerprint of the image (`fingerprint_ct`) is another one.
+        """
+        if self.fingerprint not in ("", fingerprint):
+            raise TumorgenError(
+                f"{self.image}: is another scan than the one that {self.mask} was made for; delete that mask and run"
+                " liver-mask again"
+            )
 
     def load(self, vessels: Vessels) -> Scan:
         """Read and prepare the scan.
@@ -98,9 +116,20 @@ def match_sources(
 
 
 def _find_files(images: Path, masks: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Images and masks by case name; a single image has a single mask, whatever that is called."""
+    """Images and masks by case name; a single image has a single mask, whatever that is called.
+
+    Raises
+    ------
+    TumorgenError
+        A folder cannot be used, or an image and a mask have one case name and other names.
+    """
     image_files = find_volumes(images)
-    return image_files, find_masks(masks, next(iter(image_files)) if images.is_file() else "")
+    if images.is_file():
+        return image_files, find_masks(masks, next(iter(image_files)))
+    mask_files = find_masks(masks)
+    for case in image_files.keys() & mask_files.keys():
+        refuse_other_name(image_files[case], mask_files[case])
+    return image_files, mask_files
 
 
 def sources_of_scans(
@@ -121,7 +150,8 @@ def sources_of_scans(
             reason = f"liver-mask failed: {row.reason}; no samples of it"
             failures.append(Failure(row.case, reason, about=(row.image, Path(row.image).name)))
         else:
-            sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, trust or row.trusted_form))
+            place, fingerprint = trust or row.trusted_form, row.source_fingerprint
+            sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, place, fingerprint))
     if not sources:
         raise TumorgenError(
             "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
@@ -144,7 +174,7 @@ def _is_missing(path: Path) -> bool:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return True
-    except OSError:  # no permission, say: reading it says so
+    except (OSError, ValueError):  # no permission, a NUL or half of a surrogate in it: reading it says so
         return False
     return False
 

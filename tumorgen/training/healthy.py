@@ -175,8 +175,10 @@ def _write(source: Source, dataset: Dataset) -> HostRow:
         raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
     ct, liver = read_ct(source.image, source.trust), read_mask(source.mask, source.labels, source.trust)
     refuse_misfit(source.mask, liver.geometry, source.image, ct.geometry)
+    fingerprint = fingerprint_ct(ct.array)
+    source.refuse_other_scan(fingerprint)
     ChunkedVolume.from_volume(ct).write(dataset.image(source.case), [])
     # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
     label = Volume(liver.array.astype(np.uint8), ct.geometry)
     ChunkedVolume.from_volume(label).write(dataset.label(source.case), [])
-    return HostRow(source.case, source_fingerprint=fingerprint_ct(ct.array), trusted_form=source.trusted_form)
+    return HostRow(source.case, source_fingerprint=fingerprint, trusted_form=source.trusted_form)

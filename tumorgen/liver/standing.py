@@ -1,0 +1,131 @@
+"""Which scans of the table stay as they are, because they are done or because somebody has seen to them by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..dicom import Series
+from ..errors import TumorgenError, printable
+from ..imaging import AS_ITK, GEOMETRY_TOLERANCE_MM, Geometry, fingerprint_ct, read_ct, read_volume
+from ..tables import ScanRow
+from ..wording import few
+
+DONE, ELSEWHERE, EXCLUDED, DRAWN = "done", "elsewhere", "excluded", "drawn"
+_NOTES = {
+    ELSEWHERE: "masks that {table} names outside {output} are kept: {names}; --overwrite makes others",
+    EXCLUDED: "scans that {table} marks failed, though they have a mask, are left out: {names}",
+    DRAWN: (
+        "masks of scans that failed are in {output} and are kept: {names}; to use one, name it in {table} and set"
+        " status to ok; to have it made again, delete it"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScanTask:
+    """A scan to do: image and mask as absolute paths, the series that the image is made of, if it is, and its place."""
+
+    case: str
+    image: Path
+    mask: Path
+    series: Series | None = None
+    trust: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells its series from others."""
+        return self.series.key if self.series else ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a reason may name that is this scan's own."""
+        return (str(self.image), *([str(self.series.folder)] if self.series else []))
+
+    def without_folders(self, reason: str) -> str:
+        """A reason that names this scan's files and not their folders, as the table of scans has it.
+
+        A series goes by its case: the name of its folder may be its UID.
+        """
+        if self.series:
+            folder = " ".join(printable(str(self.series.folder)).split())
+            reason = (
+                f"{self.case}: {reason.removeprefix(f'{folder}: ')}" if reason.startswith(f"{folder}: ") else reason
+            )
+        for file in sorted((str(self.image), str(self.mask)), key=len, reverse=True):
+            reason = reason.replace(file, Path(file).name)
+        return reason
+
+
+def standing_of(row: ScanRow, task: ScanTask) -> str:
+    """Why a scan is left as its row has it; empty where it is to be done.
+
+    Either it is `done`; or its mask is `elsewhere`, where liver-mask does not write; or it is `excluded`, failed with a
+    mask; or it failed, and somebody has `drawn` a mask where there was none.
+    """
+    if not _is_same_scan(row, task):
+        return ""
+    if row.status == "failed":
+        if row.mask and "empty" not in row.flags.split(";"):
+            return EXCLUDED
+        return DRAWN if _holds_liver(task.mask) else ""
+    if row.mask != str(task.mask):
+        return ELSEWHERE if Path(row.mask).is_file() else ""
+    same_place = not task.trust or row.trusted_form in ("", task.trust)
+    return DONE if same_place and task.mask.is_file() and _is_of_this_image(row, task) else ""
+
+
+def describe_standing(standing: Mapping[str, str], table: Path, output: Path) -> Iterator[str]:
+    """Say which scans (case -> standing) were seen to by hand and are left alone for that, a sentence for each kind."""
+    for kind, note in _NOTES.items():
+        cases = [case for case, found in standing.items() if found == kind]
+        if cases:
+            yield note.format(names=few(cases), table=table, output=output)
+
+
+def _is_same_scan(row: ScanRow, task: ScanTask) -> bool:
+    """Whether a row is of the scan that is there now, as far as files' names and headers of a series tell."""
+    if row.image != str(task.image) or row.source != task.key:
+        return False
+    if task.series is None or row.status == "failed":
+        return True
+    geometry = task.series.geometry
+    return geometry is not None and task.image.is_file() and _has_geometry(row, geometry)
+
+
+def _has_geometry(row: ScanRow, geometry: Geometry) -> bool:
+    """Whether a series has the voxels that it had: slices may have come since."""
+    spacing = (row.spacing_z_mm, row.spacing_y_mm, row.spacing_x_mm)
+    return (row.shape_z, row.shape_y, row.shape_x) == geometry.shape and all(
+        was is not None and abs(was - now) <= GEOMETRY_TOLERANCE_MM
+        for was, now in zip(spacing, geometry.spacing_mm, strict=True)
+    )
+
+
+def _is_of_this_image(row: ScanRow, task: ScanTask) -> bool:
+    """Whether the mask is that of the image; an image that is newer is read, since copying alone makes files new."""
+    if task.series is not None or not _is_newer(task.image, task.mask):
+        return True
+    try:
+        place = row.trusted_form or AS_ITK
+        ct, mask = read_ct(task.image, place), read_volume(task.mask, place)
+    except TumorgenError:
+        return False
+    known = row.source_fingerprint
+    return not ct.geometry.difference(mask.geometry) and known in ("", fingerprint_ct(ct.array))
+
+
+def _is_newer(image: Path, mask: Path) -> bool:
+    try:
+        return image.stat().st_mtime_ns > mask.stat().st_mtime_ns
+    except OSError:  # what reads it says so
+        return True
+
+
+def _holds_liver(mask: Path) -> bool:
+    """Whether there is a mask that is not empty; what cannot be read is no work of hands."""
+    try:
+        return bool((read_volume(mask, AS_ITK).array > 0).any())
+    except TumorgenError:
+        return False
