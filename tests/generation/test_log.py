@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tumorgen.dataset.raw import Dataset
-from tumorgen.errors import Failure
+from tumorgen.errors import Failure, TumorgenError
 from tumorgen.generation.log import open_log
 
 
@@ -37,3 +38,29 @@ def test_a_line_that_was_cut_off_is_removed_and_no_other(tmp_path_factory, cut: 
     with open_log(path) as log:
         log.add(sample="next")
     assert [line["sample"] for line in lines(path)] == [*map(str, range(kept)), "next"]
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08\x00 of a CT", b"one line\nand half a", b"a,b\n1,2\n"])
+def test_a_file_that_is_no_log_is_refused_and_left_as_it_is(tmp_path, content: bytes) -> None:
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(content)
+    with pytest.raises(TumorgenError, match="is no log of tumorgen's, and stays as it is"):
+        open_log(path).__enter__()
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("end", "kept"), [(b"a note", None), (bytes(100), 1), (b'{"time": "2026' + bytes(9), 1)])
+def test_only_what_may_be_a_line_of_its_own_is_cut_off(tmp_path, end: bytes, kept: int | None) -> None:
+    """A crash may leave zeros in place of what was not yet on disk."""
+    path = tmp_path / "log.jsonl"
+    with open_log(path) as log:
+        log.add(sample="0")
+    path.write_bytes(path.read_bytes() + end)
+    if kept is None:
+        with pytest.raises(TumorgenError, match="is no log"):
+            open_log(path).__enter__()
+        assert path.read_bytes().endswith(end)
+        return
+    with open_log(path) as log:
+        log.add(sample="1")
+    assert [line["sample"] for line in lines(path)] == ["0", "1"]

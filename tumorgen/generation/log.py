@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..dataset import Dataset
+from ..dataset import Dataset, versions
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..interruptions import interruptions_held
 from .worker import Result
+
+_BEGIN = b'{"time": "'  # of every line
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,16 @@ class Log:
             content = line.encode()
             while content:  # a disk that fills up takes a part first
                 content = content[os.write(self.descriptor, content) :]
+
+    def begin(self, **values: object) -> None:
+        """Append the first line of a run: the command as typed, and the versions.
+
+        Raises
+        ------
+        TumorgenError
+            It cannot be written.
+        """
+        self.add(status="begin", command=sys.argv, process=os.getpid(), **values, versions=versions())
 
     def sample(self, dataset: Dataset, result: Result, seconds: float) -> None:
         """Append what became of a sample: its time, its bytes, or why there is none.
@@ -64,21 +77,31 @@ def open_log(path: Path) -> Iterator[Log]:
     Raises
     ------
     TumorgenError
-        It cannot be written to.
+        It cannot be written to, or the file is another than a log, which is left as it is.
     """
     with as_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        _cut(descriptor)
     try:
+        with as_unwritable(path):
+            _cut(descriptor, path)
         yield Log(path, descriptor)
     finally:
         os.close(descriptor)
 
 
-def _cut(descriptor: int) -> None:
+def _cut(descriptor: int, path: Path) -> None:
     size = os.fstat(descriptor).st_size
     start = max(0, size - (1 << 16))  # no line is longer
     tail = os.pread(descriptor, size - start, start)
-    if tail and not tail.endswith(b"\n"):
-        os.ftruncate(descriptor, start + tail.rfind(b"\n") + 1)
+    begun = tail.rfind(b"\n") + 1
+    last = tail[begun:].rstrip(b"\0")  # which a crash may leave in place of what was not yet on disk
+    if not all(_may_begin_line(part) for part in (os.pread(descriptor, len(_BEGIN), 0), last)):
+        raise TumorgenError(f"{path}: is no log of tumorgen's, and stays as it is; choose another --log-file")
+    if begun < len(tail):
+        os.ftruncate(descriptor, start + begun)
+
+
+def _may_begin_line(content: bytes) -> bool:
+    """Whether a line of a log may begin so; it may be cut off."""
+    return content[: len(_BEGIN)] == _BEGIN[: len(content)]
