@@ -80,6 +80,15 @@ def report_left_out(entries: Iterable[Entry]) -> None:
         )
 
 
+def report_not_axial(entries: Iterable[Entry]) -> None:
+    """Say of which scans tumours were drawn along other axes than the patient's."""
+    from tumorgen.imaging import describe_not_axial
+
+    cases = {entry.case for entry in entries if "not_axial" in entry.notes.split()}
+    if cases:
+        say_note(f"{describe_not_axial(sorted(cases))} (not_axial in manifest.csv)")
+
+
 def report_without_voxel(records: Iterable[Record]) -> None:
     """Say how many tumours of rows that were rendered as they stand label no voxel."""
     rendered = [outcome for record in records for outcome in record.outcomes if outcome and not outcome.has_voxels]

@@ -17,7 +17,7 @@ from tumorgen.fields import dump_toml, load_toml
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan
-from tumorgen.method.settings import Settings, override
+from tumorgen.method.settings import Annotation, Settings, override
 from tumorgen.tables.manifest import Dial
 
 HALF_AXES = {"half_axis_z_mm", "half_axis_y_mm", "half_axis_x_mm"}
@@ -51,6 +51,12 @@ def of(plans: dict[Dial, Plan], dimension: str) -> list[Tumor]:
     found = [plan.tumors for dial, plan in plans.items() if dial.dimension == dimension]
     assert all(len(tumors) == 1 for tumors in found)
     return [tumors[0] for tumors in found]
+
+
+def test_labels_are_an_annotators_where_the_settings_ask_for_it(scan):
+    settings = replace(Settings(), annotation=Annotation(0.7, 0.2))
+    plans = drawn(scan, Benchmark(location=(), shape=(), texture=(), size=(8.0,), intensity=(40.0,)), settings)
+    assert {(t.label_inset_mm, t.label_jitter_mm) for plan in plans.values() for t in plan.tumors} == {(0.7, 0.2)}
 
 
 def test_twenty_five_variants_and_a_control(plans):

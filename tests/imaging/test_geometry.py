@@ -63,3 +63,12 @@ def test_difference(changed, said):
     found = PLACE.difference(replace(PLACE, **changed))
     assert said in found
     assert bool(found) == bool(said)
+
+
+@pytest.mark.parametrize(("degrees", "axial"), [(0, True), (40, True), (50, False), (90, False), (180, True)])
+def test_slices_are_axial_up_to_45_degrees(degrees, axial):
+    """Turned around the patient's left to right; and the same upside down."""
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    for sign in (1, -1):
+        direction = (1.0, 0.0, 0.0, 0.0, c, -s * sign, 0.0, s, c * sign)
+        assert Geometry((4, 4, 4), (1.0, 1.0, 1.0), direction=direction).is_axial == axial

@@ -14,7 +14,7 @@ from tumorgen.method.middle import Middle
 from tumorgen.method.recipes import load_recipe
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan
-from tumorgen.method.settings import Places
+from tumorgen.method.settings import Places, override
 
 MIDDLE = Places(model="middle")
 
@@ -92,3 +92,11 @@ def test_the_plan_keeps_its_tumours_apart(liver):
     apart = np.linalg.norm(places[:, None] - places[None], axis=2)[~np.eye(len(places), dtype=bool)]
     assert len(places) > 1
     assert apart.min() > 8
+
+
+def test_the_plan_does_not_say_that_vessels_were_avoided(liver):
+    """Whatever the settings ask for: of places in the middle slices nobody asks about vessels."""
+    asked = override(load_recipe("published"), sizes="tiny")
+    asked = replace(asked, vessels=replace(asked.vessels, avoid=True))
+    assert not draw_variant(liver, asked, 0, 0).vessels_avoided
+    assert draw_variant(liver, replace(asked, places=Places()), 0, 0).vessels_avoided

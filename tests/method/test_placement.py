@@ -8,10 +8,11 @@ from examples import ball, plans, scan_of
 from scipy import stats
 
 from tumorgen.method.placement import count_clear, draw_candidate, reach_mm
+from tumorgen.method.recipes import load_recipe
 from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan
-from tumorgen.method.settings import Settings, Vessels
+from tumorgen.method.settings import Settings, Vessels, override
 
 # The published table, written out: r, tumours, sigma_e.
 
@@ -138,3 +139,15 @@ def test_reach_of_a_tumour():
     assert reach_mm(ball(8.0, half_axes=(6.0, 9.0, 8.0))) == 9.0
     assert reach_mm(ball(8.0, half_axes=(6.0, 9.0, 8.0), mass_effect_percent=30.0)) == 10.4
     assert reach_mm(ball(8.0, half_axes=(6.0, 12.0, 8.0), mass_effect_percent=30.0)) == 12.0
+
+
+def test_a_main_tumour_without_room_has_no_satellites():
+    """They lie around it: where there is none, the first of them would be taken for it."""
+    liver = np.zeros((24, 24, 24), bool)
+    liver[2:22, 2:22, 2:22] = True  # 20 mm, for a main tumour of 32 and satellites of 2 to 5 mm
+    scan = scan_of(np.full(liver.shape, 100.0), liver=liver)
+    settings = override(load_recipe(), pattern="satellite", sizes="medium")
+    for seed in range(3):
+        plan = draw_variant(scan, settings, seed, 0)
+        assert plan.tumors_requested > 1
+        assert (plan.tumors, plan.notes) == ((), "fewer_placed")

@@ -13,10 +13,10 @@ from scipy import stats
 
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import dump_toml, from_plain
-from tumorgen.method.real import draw_count, draw_from, draw_real_sizes, draw_sharing, quantile
+from tumorgen.method.real import draw_count, draw_from, draw_real_sizes, draw_sharing, draws_faint, quantile
 from tumorgen.method.recipes import RECIPES, load_recipe
-from tumorgen.method.sampling import draw_plan
-from tumorgen.method.settings import REAL, Real, Settings
+from tumorgen.method.sampling import draw_drafts, draw_plan
+from tumorgen.method.settings import REAL, Real, Settings, override
 
 TABLE = (0.0, 1.0, 3.0, 10.0)
 
@@ -95,3 +95,30 @@ def test_an_unknown_recipe_is_refused():
 def test_settings_that_cannot_be_drawn_from_are_refused(change, message):
     with pytest.raises(TumorgenError, match=message):
         from_plain(Settings, change)
+
+
+@pytest.mark.parametrize("intensity", ["fitted", "arterial"])
+def test_the_middle_of_a_bright_tumour_is_darker_too(intensity):
+    settings = override(load_recipe(), intensity=intensity, sizes="large")
+    seeds = range(30)
+    drawn = [draw_drafts(settings, "large", (100.0, 12.0), np.random.default_rng(seed))[0] for seed in seeds]
+    assert all(tumor.necrosis_hu < 0 for tumor in drawn)
+    assert any(tumor.mu_t_hu > 100 for tumor in drawn) == (intensity == "arterial")
+    parts = [abs(tumor.necrosis_hu / (tumor.mu_t_hu - 100)) for tumor in drawn]
+    assert max(parts) <= settings.texture.necrosis[1] + 1e-3
+
+
+@pytest.mark.parametrize(("sigma_p", "notes"), [(12.0, ""), (120.0, "faint_drawn")])
+def test_a_scan_in_which_hardly_any_tumour_is_visible_gets_faint_ones_and_that_is_noted(sigma_p, notes):
+    scan = replace(ball_scan((4.0, 4.0, 4.0)), sigma_p_hu=sigma_p)
+    settings = override(load_recipe(), sizes="small")
+    plans = [draw_plan(scan, settings, np.random.default_rng(seed)) for seed in range(4)]
+    assert {plan.notes for plan in plans} == {notes}
+    faintest = max(tumor.mu_t_hu - scan.mu_p_hu for plan in plans for tumor in plan.tumors)
+    assert (faintest > -settings.real.least_visible * sigma_p) == bool(notes)
+
+
+def test_a_table_of_bright_tumours_has_none_that_is_too_faint():
+    settings = load_recipe()
+    bright = tuple(replace(each, contrast_hu=(20.0, 40.0)) for each in settings.real.bins)
+    assert not draws_faint(replace(settings, real=replace(settings.real, bins=bright)), [8.0], 120.0)

@@ -12,11 +12,22 @@ from phantoms import ball_scan, ball_volume
 from scipy import stats
 
 from tumorgen.errors import TumorgenError
+from tumorgen.imaging.geometry import IDENTITY, Geometry
 from tumorgen.method.plan import sample_name
-from tumorgen.method.recipes import load_recipe
+from tumorgen.method.recipes import RECIPES, load_recipe
 from tumorgen.method.sampling import draw_drafts, draw_plan, draw_variant, mu_range, variant_class
 from tumorgen.method.scan import prepare_scan
-from tumorgen.method.settings import Capsule, Intensity, Satellite, Settings, Size, Texture, Vessels, override
+from tumorgen.method.settings import (
+    Annotation,
+    Capsule,
+    Intensity,
+    Satellite,
+    Settings,
+    Size,
+    Texture,
+    Vessels,
+    override,
+)
 
 # The published table, written out: r, tumours, sigma_e.
 TABLE = {
@@ -388,3 +399,25 @@ def test_negative_seeds_are_refused(quiet, seed, variant):
 def test_an_unknown_class_is_refused(quiet):
     with pytest.raises(TumorgenError, match="unknown size class 'huge'; choose from tiny"):
         draw_plan(quiet, Settings(), np.random.default_rng(0), "huge")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_has_the_label_that_the_settings_ask_for(quiet, recipe):
+    settings = override(load_recipe(recipe), sizes="tiny")
+    drawn = draw_variant(quiet, replace(settings, annotation=Annotation(0.7, 0.2)), 0, 0)
+    exact = draw_variant(quiet, settings, 0, 0)
+    assert drawn.tumors
+    assert {(t.label_inset_mm, t.label_jitter_mm) for t in drawn.tumors} == {(0.7, 0.2)}
+    assert exact == replace(
+        drawn, tumors=tuple(replace(t, label_inset_mm=0.0, label_jitter_mm=0.0) for t in drawn.tumors)
+    )
+
+
+SAGITTAL = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # the first axis of the array is the patient's left to right
+
+
+@pytest.mark.parametrize(("direction", "notes"), [(IDENTITY, ""), (SAGITTAL, "not_axial")])
+def test_a_scan_that_is_not_stored_in_axial_slices_is_noted(direction, notes):
+    shape = (35, 35, 35)
+    scan = ball_scan((4.0, 4.0, 4.0), geometry=Geometry(shape, (4.0, 4.0, 4.0), direction=direction))
+    assert draw_variant(scan, Settings(sizes=("tiny",)), 0, 0).notes == notes

@@ -23,7 +23,7 @@ from .files import (
     whole_file,
 )
 from .fingerprint import fingerprint_ct
-from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume
+from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume, describe_not_axial
 from .itk import to_image
 from .mask_folders import find_masks, refuse_other_name
 from .mask_labels import (
@@ -66,6 +66,7 @@ __all__ = [
     "Volume",
     "bounding_box",
     "case_name",
+    "describe_not_axial",
     "extension_of",
     "find_liver",
     "find_masks",

@@ -7,12 +7,15 @@ Slicer shows RAS: negate x and y).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..wording import few, plural
 
 GEOMETRY_TOLERANCE_MM = 1e-3  # headers store spacing and origin as float32: 1e-3 mm is far above their rounding
 
@@ -34,6 +37,11 @@ class Geometry:
     def voxel_volume_mm3(self) -> float:
         """Volume of one voxel in mm3."""
         return math.prod(self.spacing_mm)
+
+    @property
+    def is_axial(self) -> bool:
+        """Whether slices along the array's first axis are axial: it is within 45 degrees of the patient's length."""
+        return abs(self.direction[8]) >= math.sqrt(0.5)
 
     def to_mm(self, index: Triple) -> Triple:
         """Physical point (x, y, z), LPS mm, of a continuous voxel index (z, y, x)."""
@@ -70,6 +78,15 @@ def _index_of(geometry: Geometry, point_mm: Triple) -> Triple:
         offset = np.linalg.solve(np.reshape(geometry.direction, (3, 3)), offset)
     x, y, z = (offset / geometry.spacing_mm[::-1]).tolist()
     return z, y, x
+
+
+def describe_not_axial(cases: Sequence[str]) -> str:
+    """What there is to know of scans that are not stored in axial slices, in words."""
+    return (
+        f"{plural(len(cases), 'scan')} not stored in axial slices ({few(sorted(cases))}): tumours are drawn as if they"
+        " were, flat and uneven along another axis than in a patient; turn such scans before liver-mask, as"
+        ' SimpleITK.DICOMOrient(image, "LPS") does'
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

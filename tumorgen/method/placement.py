@@ -56,7 +56,7 @@ def place_tumors(
     """Give every tumour a place, in order; return those that found one, and notes on what went differently.
 
     Tumours that find no room are left out (`fewer_placed`). With the pattern `satellite` the first is the main tumour,
-    and the others lie around it; otherwise all centres lie in the region, if one is given.
+    and the others lie around it, if it finds room; otherwise all centres lie in the region, if one is given.
     """
     tumors: list[Tumor] = []
     placed: list[Placed] = []
@@ -67,7 +67,7 @@ def place_tumors(
     real = RealTumors(scan) if scan.real_tumor_voxels else None
     for draft in drafts:
         keeps = placing.apart(draft, placed)
-        if cluster and placed:
+        if cluster and placed:  # they may touch each other and the main tumour
             keeps = [_in_ring_around(placed[0].position_mm, drafts[0].radius_mm, settings.satellite.distance)]
         elif within:
             keeps = [_both(within, keep) for keep in keeps]
@@ -76,6 +76,8 @@ def place_tumors(
         voxel, clear = placing.draw(draft, keeps)
         if voxel is None:
             notes.add("fewer_placed")
+            if cluster and not placed:
+                break
             continue
         if not clear:
             notes.add("vessels_unavoidable")

@@ -205,7 +205,10 @@ class Plan:
         About(
             "what departed from the settings, in words separated by spaces: `mu_t_lowered` (Table 1's interval was"
             " empty), `vessels_unavoidable` (no place clear of vessels; of places in parenchyma: none with as little"
-            " else under a tumour as the settings ask for), `fewer_placed` (no room for every tumour)"
+            " else under a tumour as the settings ask for), `fewer_placed` (no room for every tumour, or none for the"
+            " main tumour of satellites), `faint_drawn` (so noisy a scan that hardly any tumour would be visible, and"
+            " also fainter ones are drawn than `least_visible` says), `not_axial` (the scan is not stored in axial"
+            " slices, and tumours are drawn as if it were)"
         ),
     ] = ""
     tumors_without_voxel: Annotated[

@@ -18,7 +18,8 @@ _BLUR_DECIMALS = 1  # few enough widths that rendering keeps the filters of all
 def fit_to_published(tumor: Tumor, settings: Settings, mu_p: float, rng: Generator) -> Tumor:
     """Give a tumour without a place the texture and the mean of the released code, where the settings ask for them.
 
-    Every draw is made whatever the settings ask for, so that two runs that differ in a model differ in that alone.
+    Every draw is made whichever of the two the settings ask for, so that two runs that ask for either, and differ in a
+    model, differ in that alone.
     """
     drawn = settings.published
     drop, level = draw_uniform(drawn.drop_hu, rng), draw_uniform(drawn.level, rng)

@@ -8,6 +8,7 @@ distribution of its table.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,12 +80,12 @@ def fit_to_real(
 ) -> Tumor:
     """Give a tumour without a place the properties of real ones of its size, where the settings ask for them.
 
-    `parenchyma_hu` is mu_p and sigma_p of the scan. Every draw is made whatever the settings ask for, so that two runs
-    that differ in a model differ in that alone.
+    `parenchyma_hu` is mu_p and sigma_p of the scan. Every draw is made whichever of these properties the settings ask
+    for, so that two runs that ask for any, and differ in a model, differ in that alone.
     """
     found = settings.real.bin_of(tumor.radius_mm)
     mu_p, sigma_p = parenchyma_hu
-    faintest = -settings.real.least_visible * sigma_p
+    faintest = _faintest_hu(settings.real, sigma_p)
     contrast = draw_sharing(found.contrast_hu, settings.real.shared, traits.contrast, rng, below=faintest)
     sigma_c = draw_sharing(found.sigma_c_mm, settings.real.shared, traits.edge, rng)
     mu_t = rounded(mu_p + contrast) if settings.intensity.model == FITTED else tumor.mu_t_hu
@@ -94,11 +95,23 @@ def fit_to_real(
         tumor,
         mu_t_hu=mu_t,
         sigma_c_mm=rounded(sigma_c) if settings.edge.model == FITTED else tumor.sigma_c_mm,
-        label_inset_mm=settings.annotation.inset_mm,
-        label_jitter_mm=settings.annotation.jitter_mm,
         **(shape if settings.shape.model == FITTED else {}),
         **(inside if settings.texture.model == SCAN else {}),
     )
+
+
+def draws_faint(settings: Settings, radii_mm: Sequence[float], sigma_p: float) -> bool:
+    """Whether tumours too faint to be seen are drawn: hardly any dark one of a size would be visible in the noise."""
+    if settings.intensity.model != FITTED:
+        return False
+    faintest = _faintest_hu(settings.real, sigma_p)
+    tables = [settings.real.bin_of(radius).contrast_hu for radius in radii_mm]
+    return any(table[0] < 0 and _part_below(table, faintest) <= _HARDLY_ANY for table in tables)
+
+
+def _faintest_hu(real: Real, sigma_p: float) -> float:
+    """The highest contrast that is visible in noise of sigma_p, HU."""
+    return -real.least_visible * sigma_p
 
 
 def _draw_shape(radius_mm: float, found: Bin, rng: Generator) -> dict[str, Any]:
@@ -122,6 +135,6 @@ def _draw_inside(radius_mm: float, texture: Texture, found: Bin, contrast_hu: fl
         "texture_model": SCAN,
         "heterogeneity_hu": rounded(abs(contrast_hu) * heterogeneity),
         "grain_mm": round(grain, _GRAIN_DECIMALS),
-        "necrosis_hu": rounded(contrast_hu * necrosis) if darker else 0.0,
+        "necrosis_hu": -rounded(abs(contrast_hu) * necrosis) if darker else 0.0,
         "necrosis_extent": rounded(extent) if darker else 0.0,
     }

@@ -19,9 +19,9 @@ from ..seeds import stable_rng
 from .placement import place_tumors
 from .plan import Plan, Tumor, draw_uniform, rounded, sample_name
 from .published import fit_to_published
-from .real import SampleTraits, draw_count, draw_real_sizes, fit_to_real
+from .real import SampleTraits, draw_count, draw_real_sizes, draws_faint, fit_to_real
 from .scan import Scan
-from .settings import CONTRASTS, FITTED, MIX, PUBLISHED, REAL, Count, Satellite, Settings, Size
+from .settings import CONTRASTS, FITTED, MIDDLE, MIX, PUBLISHED, REAL, Count, Satellite, Settings, Size
 
 _ETA_DECIMALS = 2  # few enough etas that rendering keeps the filters of all
 _SEED_BITS = 32  # spreadsheets round integers of more than 15 digits
@@ -132,8 +132,11 @@ def draw_plan(
     tumors, notes = place_tumors(scan, settings, drafts, places, region)
     if mu.lowered:
         notes.add("mu_t_lowered")
+    if draws_faint(settings, [draft.radius_mm for draft in drafts], scan.sigma_p_hu):
+        notes.add("faint_drawn")
     tumors = [apply_switches(tumor, settings) for tumor in tumors]
-    return plan_for(scan, settings, mu, size_class, tumors, requested=len(drafts), notes=notes)
+    plan = plan_for(scan, settings, mu, size_class, tumors, requested=len(drafts), notes=notes)
+    return replace(plan, vessels_avoided=plan.vessels_avoided and settings.places.model != MIDDLE)
 
 
 def draw_drafts(settings: Settings, size_class: str, parenchyma_hu: tuple[float, float], rng: Generator) -> list[Tumor]:
@@ -160,7 +163,8 @@ def plan_for(
     requested: int,
     notes: Iterable[str],
 ) -> Plan:
-    """Plan of tumours that were drawn for a scan; without a seed, as variant 0."""
+    """Plan of tumours that were drawn for a scan, which it notes the storage of; without a seed, as variant 0."""
+    stored = () if scan.geometry.is_axial else ("not_axial",)
     shape, spacing = scan.geometry.shape, scan.geometry.spacing_mm
     return Plan(
         sample=sample_name(scan.case, 0),
@@ -187,7 +191,7 @@ def plan_for(
         sigma_a_base=settings.vessels.sigma_a_base,
         sigma_a_per_hu=settings.vessels.sigma_a_per_hu,
         tumors_requested=requested,
-        notes=" ".join(sorted(notes)),
+        notes=" ".join(sorted({*notes, *stored})),
         tumors=tuple(tumors),
     )
 
@@ -277,6 +281,8 @@ def draw_tumor(settings: Settings, name: str, size: Size, mu: MuRange, sigma_p: 
         capsule_high=capsule.high,
         capsule_hu=capsule.added_hu,
         sigma_d_mm=capsule.sigma_d_mm,
+        label_inset_mm=settings.annotation.inset_mm,
+        label_jitter_mm=settings.annotation.jitter_mm,
         bone_hu=mass.bone_hu,
     )
 
