@@ -11,7 +11,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import report_failures, report_left_out, report_without_voxel
 from .kinds import EXISTING_FILE, FOLDER
-from .options import Folders, block, jobs_option
+from .options import Folders, block, force_option, jobs_option
 from .verbosity import say_note, sum_up, tell_step, telling
 
 
@@ -27,8 +27,9 @@ Examples:
 @click.option("--output", type=FOLDER, required=True, help="Folder of the dataset to write, in nnU-Net's raw format.")
 @block("folders", Folders)
 @jobs_option
+@force_option
 @telling
-def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Folders, jobs: int) -> None:
+def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Folders, jobs: int, force: bool) -> None:
     """Render rows of a manifest again, to identical bits, from the rows and the scans alone.
 
     MANIFEST is a table of samples; its tumours stand beside it in tumors.csv (or NAME.tumors.csv). A row that was
@@ -46,6 +47,7 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
         masks=folders.masks,
         reading=folders.reading,
         jobs=jobs,
+        force=force,
         start=progress("replay", "sample"),
         check=progress("compare what an interrupted run left", "sample"),
         tell=tell_step,

@@ -14,7 +14,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error, made_in, report_failures, report_left_out, report_without_voxel
+from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
 from .estimate import print_estimate
 from .kinds import EXISTING_FILE, FILE, NATURAL, POSITIVE, SettingsFile, TableChoice
 from .options import (
@@ -153,7 +153,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
         _refuse_drawing()
         if work.no_raw:
             raise click.UsageError("--no-raw does not go with --from-manifest, which makes images of rows")
-        report = replay_manifest(work.of(_replay(dataset, from_manifest, scans)))
+        report = replay_manifest(work.of(_replay(dataset, from_manifest, scans, work.log_file)))
         _print_report(report, new, None, time.monotonic() - began, report.records)
         report_failures(report.failures)
         return
@@ -180,7 +180,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
     report_failures(failures)
 
 
-def _replay(dataset: Dataset, manifest: Path, scans: AnyScans) -> Replay:
+def _replay(dataset: Dataset, manifest: Path, scans: AnyScans, log_file: Path | None) -> Replay:
     """What renders the samples of a manifest as training cases."""
     from tumorgen.generation import Replay
     from tumorgen.tables import list_cases
@@ -192,6 +192,7 @@ def _replay(dataset: Dataset, manifest: Path, scans: AnyScans) -> Replay:
         masks=scans.masks,
         reading=scans.reading,
         training=True,
+        log_file=log_file,
         patients=scans.name_patients(list_cases(manifest) if scans.patients else ()),
     )
 
@@ -200,7 +201,7 @@ def _refuse_drawing() -> None:
     context = click.get_current_context()
     names = [field.name for field in fields(Drawing)]
     options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    for name in (*names, "scans", "real_tumors", "scheduler", "shard", "estimate"):
+    for name in (*names, "scans", "skip_check", "real_tumors", "scheduler", "shard", "estimate"):
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{options[name]} does not go with --from-manifest, whose rows decide that.")
 
@@ -220,9 +221,16 @@ def _print_report(
         say_note("images and labels are not kept: `tumorgen preprocess` renders them, `tumorgen replay` makes files")
     for note in report.notes:
         say_note(note)
+    faint = sum("faint_drawn" in entry.notes.split() for entry in report.entries)
+    if faint:
+        say_note(
+            f"{plural(faint, 'sample')} of scans so noisy that hardly any tumour would be visible: fainter ones are"
+            " drawn than least_visible says (faint_drawn in manifest.csv)"
+        )
     short = sum("fewer_placed" in entry.notes.split() for entry in report.entries)
     if short:
         say_note(f"in {plural(short, 'sample')} the liver had no room for every tumour drawn (see manifest.csv)")
+    report_not_axial(report.entries)
     report_left_out(report.entries)
     report_without_voxel(rendered)
     real = {entry.case: entry.real_tumor_voxels or 0 for entry in report.entries}

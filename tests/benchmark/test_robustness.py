@@ -185,6 +185,18 @@ def test_training_and_test_do_not_mix(made, scans, tmp_path):
         make_benchmark(Run(Dataset(training, TEST), sources(scans), Settings(sizes=("tiny",)), jobs=1), FEW)
     with pytest.raises(TumorgenError, match="do not go with others"):
         replay_manifest(Replay(Dataset(training), made / "manifest.csv", jobs=1, training=True))
+    tables = {path: (path / "tumors.csv").read_bytes() for path in (made, training)}
+    with pytest.raises(TumorgenError, match="do not go together"):  # as `synth --from-manifest` does
+        replay_manifest(Replay(Dataset(made), copied(made, tmp_path), jobs=1, training=True))
+    with pytest.raises(TumorgenError, match="do not go together"):
+        replay_manifest(Replay(Dataset(training), made / "manifest.csv", jobs=1))
+    assert {path: (path / "tumors.csv").read_bytes() for path in tables} == tables
+
+
+def copied(made, folder):
+    """The tables of a dataset, elsewhere, and where its scans are found from there."""
+    write_manifest(read_manifest(made / "manifest.csv"), folder / "copy.csv")
+    return folder / "copy.csv"
 
 
 def test_ordinary_tables_have_no_such_columns(made, tmp_path):

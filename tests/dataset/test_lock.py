@@ -94,6 +94,25 @@ def test_a_shard_that_was_killed_is_remembered(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_shard_leaves_the_mark_of_a_run_that_was_none(tmp_path) -> None:
+    end(held(tmp_path))
+    left = (tmp_path / ".lock").read_bytes()
+    with pytest.raises(TumorgenError, match="a run without --shard was interrupted"):
+        locked_folder(tmp_path, "1/2").__enter__()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {".lock": left}
+    with locked_folder(tmp_path) as hold:
+        assert hold.interrupted
+
+
+def test_what_shards_wrote_over_each_other_is_still_theirs(tmp_path) -> None:
+    process = held(tmp_path, "1/2")
+    with (tmp_path / ".lock").open("a") as file:
+        file.write("the end of a longer line")
+    end(process)
+    with locked_folder(tmp_path, "2/2"):
+        pass
+
+
 def test_one_that_ends_in_the_middle_leaves_its_lock(tmp_path) -> None:
     with locked_folder(tmp_path) as hold:
         hold.unfinished = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from click.testing import CliRunner
 from phantoms import ball_volume
 
 from tumorgen.cli import main
+from tumorgen.dataset.provenance import read_val_per_scan, versions
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
+from tumorgen.generation.removal import remove_cases
 from tumorgen.generation.replay import Replay, replay_manifest
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
@@ -175,6 +178,51 @@ def test_replay_into_its_own_dataset_is_refused(made):
         replay_manifest(Replay(Dataset(made / "Dataset501_X"), made / "Dataset501_X" / "manifest.csv"))
 
 
+def test_splits_validate_on_as_many_variants_as_the_folder_was_begun_with(made, tmp_path):
+    """Whoever renders a sample again that was lost need not know what the run was told."""
+    again, manifest = Dataset(tmp_path / "again"), made / "Dataset501_X" / "manifest.csv"
+    replay_manifest(Replay(again, manifest, jobs=1, val_per_scan=3))
+    before = {name: (again.folder / name).read_bytes() for name in ("splits_final.json", "provenance.json")}
+    again.image("scan_0_v0000").unlink()
+    replay_manifest(Replay(again, manifest, jobs=1))
+    assert {name: (again.folder / name).read_bytes() for name in before} == before
+    splits = json.loads(before["splits_final.json"])
+    assert [len(split["val"]) for split in splits] == [3, 3]
+    remove_cases(again, ["scan_1"])
+    assert read_val_per_scan(again) == 3
+
+
+def test_what_was_begun_with_other_versions_is_not_continued(made, tmp_path, monkeypatch):
+    """Also where the run before was interrupted at its first sample."""
+    again, manifest = Dataset(tmp_path / "again"), made / "Dataset501_X" / "manifest.csv"
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tumorgen.generation.replay.run_batches", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            replay_manifest(Replay(again, manifest, jobs=1))
+    assert json.loads((again.folder / "provenance.json").read_text())["versions"] == versions()
+    now = versions()
+    with monkeypatch.context() as patch:
+        patch.setattr("tumorgen.dataset.provenance.versions", lambda: {**now, "scipy": "0.0.1"})
+        with pytest.raises(TumorgenError, match=r"was begun with scipy .*, this is 0\.0\.1"):
+            replay_manifest(Replay(again, manifest, jobs=1))
+    assert replay_manifest(Replay(again, manifest, samples=["scan_0_v0000"], jobs=1)).made == 1
+
+
+def test_a_full_disk_is_refused_unless_it_is_forced(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("tumorgen.generation.space.free_bytes", lambda _: 1000)
+    manifest = str(made / "Dataset501_X" / "manifest.csv")
+    command = ["replay", manifest, "--output", str(tmp_path / "again"), "--sample", "scan_0_v0000", "--jobs", "1"]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 1
+    assert "or --force" in refused.output
+    assert not (tmp_path / "again").exists()
+    assert CliRunner().invoke(main, [*command, "--force"]).exit_code == 0
+
+
 def test_unknown_sample_is_refused(made, tmp_path):
     with pytest.raises(TumorgenError, match="has no sample 'nobody'"):
         replay_manifest(Replay(Dataset(tmp_path), made / "Dataset501_X" / "manifest.csv", samples=["nobody"]))
@@ -214,3 +262,16 @@ def test_a_wrong_number_of_jobs_leaves_nothing_behind(made, tmp_path):
         with pytest.raises(TumorgenError, match="--jobs 0"):
             replay_manifest(Replay(Dataset(tmp_path / "out"), made / "Dataset501_X" / "manifest.csv", jobs=0))
         assert not (tmp_path / "out").exists()
+
+
+def test_a_manifest_of_samples_takes_a_log_and_no_word_on_which_scans(made, tmp_path):
+    manifest, log = str(made / "Dataset501_X" / "manifest.csv"), tmp_path / "log.jsonl"
+    command = ["synth", "--from-manifest", manifest, "--output", str(tmp_path), "--jobs", "1", "--log-file", str(log)]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    begun, *lines = map(json.loads, log.read_text().splitlines())
+    assert (begun["status"], begun["versions"]) == ("begin", versions())
+    assert len(lines) == 6
+    assert {line["status"] for line in lines} == {"made"}
+    refused = CliRunner().invoke(main, [*command, "--skip-check"])
+    assert refused.exit_code == 2
+    assert "--skip-check does not go with --from-manifest" in refused.output

@@ -275,3 +275,60 @@ def test_all_shards_at_once(scans, whole, tmp_path) -> None:
         assert process.returncode == 0, errors.decode()
     joined(tmp_path)
     assert tree(tmp_path) == whole
+
+
+def test_a_run_that_crashed_is_repaired_before_shards_go_on(scans, whole, tmp_path) -> None:
+    """Its images may be torn, and no shard looks at rows that are not its own."""
+    make(scans, tmp_path, per_scan=1)
+    folder = tmp_path / NAME
+    torn = folder / "imagesTr" / "liver_0_v0000_0000.nii.gz"
+    torn.write_bytes(b"")
+    (folder / "SHA256SUMS").unlink()
+    (folder / ".lock").write_text("left by a process that is no more")
+    with pytest.raises(TumorgenError, match="a run without --shard was interrupted"):
+        make(scans, tmp_path, "1/2")
+    merged = joined(tmp_path)  # what is whole, described
+    assert [entry.sample for entry in merged.report.entries] == ["liver_1_v0000", "liver_2_v0000"]
+    assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
+    assert not torn.exists()
+    assert not (folder / ".lock").exists()
+    for shard in ("1/2", "2/2"):
+        make(scans, tmp_path, shard)
+    assert not joined(tmp_path).missing
+    assert tree(tmp_path) == whole
+
+
+def test_a_merge_that_cannot_be_written_leaves_the_mark_of_the_crash(scans, tmp_path, monkeypatch) -> None:
+    make(scans, tmp_path, per_scan=1)
+    folder = tmp_path / NAME
+    (folder / ".lock").write_text("left by a process that is no more")
+
+    def full(*_: object) -> None:
+        raise TumorgenError("disk full")
+
+    monkeypatch.setattr("tumorgen.generation.merge.describe_dataset", full)
+    with pytest.raises(TumorgenError, match="disk full"):
+        joined(tmp_path)
+    assert (folder / ".lock").exists()
+
+
+def test_where_nothing_is_left_of_a_crashed_run_merge_says_so(scans, tmp_path) -> None:
+    (tmp_path / NAME).mkdir()
+    (tmp_path / NAME / ".lock").write_text("left by a process that is no more")
+    with pytest.raises(TumorgenError, match="left no whole sample; run it again"):
+        joined(tmp_path)
+    assert make(scans, tmp_path, "1/9").made == 1
+
+
+def test_a_shard_that_is_refused_and_a_smaller_run_leave_the_command(scans, tmp_path) -> None:
+    make(scans, tmp_path, "1/9", per_scan=3)
+    provenance = tmp_path / NAME / "provenance.json"
+    before = provenance.read_bytes()
+    with pytest.raises(TumorgenError, match="shards of another run"):
+        make(scans, tmp_path, "2/9", per_scan=2)
+    assert provenance.read_bytes() == before
+    for number in range(2, 10):
+        make(scans, tmp_path, f"{number}/9", per_scan=3)
+    joined(tmp_path)
+    make(scans, tmp_path, per_scan=1)
+    assert "--per-scan 3 --val-per-scan 2" in json.loads(provenance.read_text())["command"]

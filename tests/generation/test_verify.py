@@ -461,7 +461,8 @@ def test_whatever_follows_from_other_files_is_compared_with_them(any_copy):
     records = read_manifest(dataset.manifest)
     versions = {tuple(getattr(record.files, f"{name}_version") for name in IN_ROWS) for record in records}
     assert not list(find_contradictions(dataset, entries, versions))
-    unknown = FOLLOW_FROM_NOTHING | ({"command"} if "--val-per-scan" in whole["command"] else set())
+    numbers = {"command"} if "--val-per-scan" in whole["command"] else {"val_per_scan", "without val_per_scan"}
+    unknown = FOLLOW_FROM_NOTHING | numbers
     changes = dict(every_change(whole))
     assert len(changes) > 10
     for what, document in changes.items():

@@ -25,6 +25,7 @@ if sys.platform != "win32":
     import fcntl
 
 LOCK = ".lock"  # what the names of its files begin with
+_SHARED = b'{"shared": true'  # how its file begins where shards hold it, whoever of them wrote it last
 _LONGEST = 1 << 20  # bytes of its file that are read
 
 
@@ -73,7 +74,8 @@ def locked_folder(folder: Path, shard: str = "") -> Iterator[Hold]:
     Raises
     ------
     TumorgenError
-        Another process holds it, or it cannot be written to or locked.
+        Another process holds it, or it cannot be written to or locked; or it is asked for as a shard, and a run that
+        was none did not come to its end.
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     hold = Hold()
@@ -112,13 +114,20 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 @contextmanager
 def _held(path: Path, hold: Hold, *, shared: bool = False) -> Iterator[None]:
     descriptor = _acquire(path, shared=shared)
+    left = os.pread(descriptor, _LONGEST, 0)
+    if shared and left and not left.startswith(_SHARED):
+        os.close(descriptor)
+        raise TumorgenError(
+            f"{path.parent}: a run without --shard was interrupted, and its files are not compared with their rows yet;"
+            f" run it again without --shard, or `tumorgen merge {path.parent}`, first"
+        )
     try:
         # Beside a shared lock there may be others; a shard's own says how that shard ended.
-        hold.interrupted |= not shared and os.fstat(descriptor).st_size > 0
+        hold.interrupted |= not shared and bool(left)
         hold.unfinished |= hold.interrupted
-        hold.synced |= set() if shared else _digests(os.pread(descriptor, _LONGEST, 0))
+        hold.synced |= set() if shared else _digests(left)
         hold.descriptor = descriptor
-        _say_holder(descriptor, hold.synced)
+        _say_holder(descriptor, hold.synced, shared=shared)
         yield
     finally:
         hold.descriptor = -1
@@ -155,11 +164,11 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _say_holder(descriptor: int, synced: Collection[str]) -> None:
+def _say_holder(descriptor: int, synced: Collection[str], *, shared: bool = False) -> None:
     """Write who holds it since when, and what is on disk."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     holder = {"pid": os.getpid(), "host": platform.node(), "since": since, "synced": sorted(synced)}
-    text = json.dumps(holder) + "\n"
+    text = json.dumps({**({"shared": True} if shared else {}), **holder}) + "\n"
     os.ftruncate(descriptor, os.pwrite(descriptor, text.encode(), 0))  # never empty between, which would say nothing
     os.fsync(descriptor)
 

@@ -26,6 +26,7 @@ from .raw import BENCHMARK, PROVENANCE, RAW, Dataset, write_json
 LIBRARIES = ("numpy", "scipy", "SimpleITK", "isal", "edt", "connected-components-3d")
 IN_ROWS = ("tumorgen", "numpy", "scipy")  # whose versions stand in every row
 REPLAY = "tumorgen replay manifest.csv"
+_VAL_PER_SCAN = "val_per_scan"  # where the command does not say it
 
 
 def provenance_path(dataset: Dataset) -> Path:
@@ -72,6 +73,20 @@ def read_provenance(dataset: Dataset) -> dict[str, Any]:
         raise TumorgenError(f"{path}: cannot be read ({error})") from error
 
 
+def read_val_per_scan(dataset: Dataset) -> int:
+    """How many variants of a held-out scan the splits validate on, as the last run was told; two where none says.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be read.
+    """
+    found = read_provenance(dataset)
+    told = re.search(r" --val-per-scan (\d{1,6})$", str(found.get("command", "")))
+    value = found.get(_VAL_PER_SCAN, int(told[1]) if told else None)
+    return value if isinstance(value, int) and value > 0 else 2
+
+
 def refuse_other_versions(dataset: Dataset) -> None:
     """A dataset is of one set of versions, since another may draw or render other bits; Python's own does not matter.
 
@@ -97,6 +112,25 @@ def begin_provenance(dataset: Dataset, settings: Settings, seed: int, per_scan: 
         **({} if dataset.raw else {RAW: False}),
     }
     write_json(value, provenance_path(dataset))
+
+
+def begin_replay(dataset: Dataset, val_per_scan: int) -> None:
+    """Write what is known at the beginning where rows are rendered again; what an earlier run has written stays."""
+    begun = read_provenance(dataset)
+    if not begun or read_val_per_scan(dataset) != val_per_scan:
+        begun = begun or {"versions": versions(), "command": REPLAY}
+        write_json({**begun, _VAL_PER_SCAN: val_per_scan}, provenance_path(dataset))
+
+
+def holds_replay(dataset: Dataset) -> bool:
+    """Whether a dataset was begun by rendering rows again.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be read.
+    """
+    return bool(read_provenance(dataset).get("command") == REPLAY)
 
 
 def _command(dataset: Dataset, recipe: str, seed: int, per_scan: int, val_per_scan: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,21 @@ def find_written_dataset(folder: Path) -> Dataset:
     if not dataset.manifest.is_file():
         raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
     return dataset
+
+
+def refuse_other_part(dataset: Dataset) -> None:
+    """Refuse training cases in the folder of a test set, and the reverse: the rows of one would pass for the other's.
+
+    Raises
+    ------
+    TumorgenError
+        The folder has images of the other part.
+    """
+    if any(replace(dataset, part=part).images.is_dir() for part in (TRAINING, TEST) if part != dataset.part):
+        raise TumorgenError(
+            f"{dataset.folder}: training cases and a test set do not go together; choose another --dataset-id, --name"
+            " or --output"
+        )
 
 
 def refuse_other_dataset(dataset: Dataset, name: str, besides: str = "") -> None:

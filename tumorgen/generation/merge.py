@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset import Dataset, select_complete
+from ..dataset import Dataset, read_val_per_scan, select_complete
 from ..errors import TumorgenError
 from ..tables import join_entries, read_entries, select_whole
 from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
@@ -24,7 +24,7 @@ def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport
     """Join the rows of all shards, finished or not, into the manifest, and write what describes the dataset.
 
     The tables of finished shards are removed. Once all are, the folder holds what one run would have written. A dataset
-    that has no shards is left as it is.
+    that has no shards is left as it is; of one whose run was interrupted, what is whole is described.
 
     Raises
     ------
@@ -32,10 +32,9 @@ def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport
         The folder holds no dataset of tumorgen, nothing of it is made yet, or a run or a shard is writing to it.
     """
     with locked_dataset(dataset) as hold:
-        hold.unfinished = False
         there = read_entries(dataset.manifest)
         division, tables = read_division(dataset), list_tables(dataset)
-        if division is None:
+        if division is None and not hold.interrupted:
             if not there:
                 raise TumorgenError(
                     f"{dataset.folder}: holds no shards; run `tumorgen synth --shard 1/8` and so on first"
@@ -43,7 +42,12 @@ def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport
             return MergeReport(RunReport(dataset, tuple(there), 0, ()), {})
         entries = select_complete(dataset, select_whole(join_entries(*map(read_entries, tables)), tables))
         if not entries:
+            hold.unfinished = False  # nothing is there that could be torn
+            if division is None:
+                raise TumorgenError(f"{dataset.folder}: an interrupted run has left no whole sample; run it again")
             raise TumorgenError(f"{dataset.folder}: its shards have made no samples yet")
         rewrite_manifest(dataset.manifest, entries, tables)
-        report = describe_dataset(dataset, Outcomes(), division.val_per_scan, copies)
-        return MergeReport(report, division.missing(report.entries))
+        val_per_scan = division.val_per_scan if division else read_val_per_scan(dataset)
+        report = describe_dataset(dataset, Outcomes(), val_per_scan, copies)
+        hold.unfinished = False
+        return MergeReport(report, division.missing(report.entries) if division else {})

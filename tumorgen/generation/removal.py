@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..dataset import IMAGE_ENDING, LABEL_ENDING, OVERVIEW, Dataset, read_provenance
+from ..dataset import IMAGE_ENDING, LABEL_ENDING, OVERVIEW, Dataset, read_val_per_scan
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
 from ..tables import group_scans, marks_of_entries, read_entries
@@ -20,8 +20,6 @@ from .copies import refuse_uncopied
 from .log import open_log
 from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
 from .shards import read_division
-
-_VAL_PER_SCAN = re.compile(r" --val-per-scan (\d{1,6})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def remove_cases(
         kept = {entry.sample for entry in entries} - samples
         samples |= {sample for sample in _samples_on_disk(dataset, cases) if sample not in kept}
         _delete_files(dataset, sorted(samples))
-        report = describe_dataset(dataset, Outcomes(), _val_per_scan(dataset), copies)
+        report = describe_dataset(dataset, Outcomes(), read_val_per_scan(dataset), copies)
         removed = {case: sum(_is_of(sample, case) for sample in samples) for case in sorted(cases)}
         if log:
             for case, count in removed.items():
@@ -118,9 +116,3 @@ def _delete_files(dataset: Dataset, samples: Sequence[str]) -> None:
             for path in (dataset.image(sample), dataset.label(sample), dataset.pictures / f"{safe_name(sample)}.png"):
                 path.unlink(missing_ok=True)
         (dataset.pictures / OVERVIEW).unlink(missing_ok=True)
-
-
-def _val_per_scan(dataset: Dataset) -> int:
-    """How many variants of a scan the splits validate on, as the run was told; by default two."""
-    told = _VAL_PER_SCAN.search(str(read_provenance(dataset).get("command", "")))
-    return int(told[1]) if told else 2

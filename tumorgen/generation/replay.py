@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
-from ..dataset import LOCK, TEST, Dataset, refuse_other_versions, refuse_without_raw, select_complete
+from ..dataset import (
+    LOCK,
+    TEST,
+    Dataset,
+    begin_replay,
+    holds_replay,
+    read_val_per_scan,
+    refuse_other_part,
+    refuse_other_versions,
+    refuse_without_raw,
+    select_complete,
+)
 from ..errors import TumorgenError
 from ..method import Plan, Vessels
 from ..tables import (
@@ -21,6 +33,7 @@ from ..tables import (
 )
 from .batches import Batch
 from .copies import refuse_uncopied
+from .log import open_log
 from .run import (
     RunReport,
     Writing,
@@ -50,6 +63,8 @@ class Replay(Writing):
         How the scans are read, where not as the manifest says.
     training
         Make training cases of a benchmark's samples, too; by default they are a test set again.
+    log_file
+        Gets a line for each sample (`tumorgen.generation.log`).
     """
 
     manifest: Path
@@ -59,7 +74,7 @@ class Replay(Writing):
     masks: Path | None = None
     reading: Reading | None = None
     training: bool = False
-    force: bool = True
+    log_file: Path | None = None
 
 
 def replay_manifest(replay: Replay) -> RunReport:
@@ -78,18 +93,34 @@ def replay_manifest(replay: Replay) -> RunReport:
     sources = find_sources(records, replay.images, replay.masks, replay.reading)
     if not replay.training and any(is_test(record) for record in records):
         dataset = replace(dataset, part=TEST)
-    with locked_dataset(dataset, jobs=replay.jobs, start=replay.check) as hold:
-        missing = _find_missing(records, dataset, replay.patients, interrupted=hold.interrupted)
+    with (
+        locked_dataset(dataset, jobs=replay.jobs, start=replay.check) as hold,
+        open_log(replay.log_file) if replay.log_file else nullcontext() as log,
+    ):
+        there = _read_there(dataset, interrupted=hold.interrupted)
+        _refuse_other_samples(dataset, there, records)
+        made = {record.plan.sample for record in there}
+        missing = [record for record in records if record.plan.sample not in made]
         if missing:
             refuse_uncopied(replay.copies)
         if not replay.force:
-            wanted: dict[str, list[int]] = {case: [] for case in sources}
-            for record in missing:
-                wanted[record.plan.case].append(record.plan.variant)
-            refuse_full_disk(dataset.folder, list(sources.values()), wanted)
+            _refuse_full_disk(dataset, sources, missing)
+        replay.processes()  # a wrong number is refused before anything is written
+        val_per_scan = replay.val_per_scan or read_val_per_scan(dataset)
+        begin_replay(dataset, val_per_scan)
+        rewrite_manifest(dataset.manifest, with_patients(map(Entry.of, there), replay.patients))
         batches = _batches(missing, sources, dataset, replay.patients)
-        outcomes = run_batches(batches, replace(replay, dataset=dataset), hold)
-        return describe_dataset(dataset, outcomes, replay.val_per_scan, replay.copies)
+        if log:
+            log.begin()
+        outcomes = run_batches(batches, replace(replay, dataset=dataset), hold, log=log)
+        return describe_dataset(dataset, outcomes, val_per_scan, replay.copies)
+
+
+def _refuse_full_disk(dataset: Dataset, sources: Mapping[str, Source], missing: Sequence[Record]) -> None:
+    wanted: dict[str, list[int]] = {case: [] for case in sources}
+    for record in missing:
+        wanted[record.plan.case].append(record.plan.variant)
+    refuse_full_disk(dataset.folder, list(sources.values()), wanted)
 
 
 def _batches(
@@ -155,34 +186,40 @@ def vessels_of(plan: Plan) -> Vessels:
     return Vessels(plan.vessels_avoided, plan.vessel_offset_hu, plan.sigma_a_base, plan.sigma_a_per_hu)
 
 
-def _find_missing(
-    wanted: Sequence[Record], dataset: Dataset, patients: Mapping[str, str], *, interrupted: bool
-) -> list[Record]:
-    """Records whose samples are not in the dataset yet; one that was interrupted may have no row.
+def _read_there(dataset: Dataset, *, interrupted: bool) -> list[Record]:
+    """Records of the samples that are in the dataset; one that was interrupted may have no row. Nothing is written.
 
     Raises
     ------
     TumorgenError
-        The folder holds something else, or a sample of the same name that was drawn otherwise, or what other
-        versions have made.
+        The folder holds something else, or what other versions have made.
     """
     refuse_without_raw(dataset.folder)
-    begun = dataset.manifest.exists() or interrupted
+    refuse_other_part(dataset)
+    begun = dataset.manifest.exists() or interrupted or holds_replay(dataset)
     found = list(dataset.folder.iterdir()) if dataset.folder.is_dir() else []
     if not begun and any(not path.name.startswith(LOCK) for path in found):
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
     refuse_other_versions(dataset)
     records = recover_manifest(dataset.manifest)
-    entries = select_complete(dataset, map(Entry.of, records))
-    complete = {entry.sample for entry in entries}
-    records = [record for record in records if record.plan.sample in complete]
-    there = {record.plan.sample: record.plan for record in records}
-    if {record.dial is None for record in (*records, *wanted)} == {True, False}:
+    complete = {entry.sample for entry in select_complete(dataset, map(Entry.of, records))}
+    return [record for record in records if record.plan.sample in complete]
+
+
+def _refuse_other_samples(dataset: Dataset, there: Sequence[Record], wanted: Sequence[Record]) -> None:
+    """Refuse to render samples into a dataset that has others of these names, or is of another kind.
+
+    Raises
+    ------
+    TumorgenError
+        It holds samples of a benchmark and these are none, or the reverse; or one of the same name that was drawn
+        otherwise.
+    """
+    if {record.dial is None for record in (*there, *wanted)} == {True, False}:
         raise TumorgenError(f"{dataset.folder}: samples of a benchmark do not go with others; choose another --output")
+    plans = {record.plan.sample: record.plan for record in there}
     for plan in (record.plan for record in wanted):
-        if there.get(plan.sample, plan) != plan:
+        if plans.get(plan.sample, plan) != plan:
             raise TumorgenError(
                 f"{dataset.folder}: holds a sample {plan.sample!r} that was drawn otherwise; choose another --output"
             )
-    rewrite_manifest(dataset.manifest, with_patients(entries, patients))
-    return [record for record in wanted if record.plan.sample not in there]

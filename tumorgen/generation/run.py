@@ -71,7 +71,7 @@ class Writing:
     dataset
         The dataset to begin or to continue.
     val_per_scan
-        Variants of each held-out scan that nnU-Net validates on.
+        Variants of each held-out scan that nnU-Net validates on; None: as many as the dataset was begun with, or two.
     jobs, cluster
         Number of processes of this machine (-1: one for each core), or the cluster that does the work instead.
     force
@@ -90,7 +90,7 @@ class Writing:
 
     dataset: Dataset
     _: KW_ONLY
-    val_per_scan: int = 2
+    val_per_scan: int | None = None
     jobs: int = -1
     cluster: Cluster | None = None
     force: bool = False
@@ -134,6 +134,7 @@ class Run(Writing):
     _: KW_ONLY
     seed: int = 0
     per_scan: int = 20
+    val_per_scan: int = 2
     shard: Shard | None = None
     sampler: Sampler = ordinary_sampler
     dials: Sequence[Dial] = ()

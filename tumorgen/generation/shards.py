@@ -131,8 +131,8 @@ def _checked(division: Division) -> Division:
     return division
 
 
-def record_division(dataset: Dataset, division: Division) -> None:
-    """Record what is divided, or hold this shard to what an earlier one has recorded.
+def refuse_other_division(dataset: Dataset, division: Division) -> None:
+    """Hold a shard to what an earlier one has recorded.
 
     Raises
     ------
@@ -147,6 +147,17 @@ def record_division(dataset: Dataset, division: Division) -> None:
                 f"{dataset.folder / SHARDS}: shards of another run are there ({what}); finish and merge that one first,"
                 " or merge what it has made and remove this folder"
             )
+
+
+def record_division(dataset: Dataset, division: Division) -> None:
+    """Record what is divided, or hold this shard to what an earlier one has recorded.
+
+    Raises
+    ------
+    TumorgenError
+        The earlier one had another number of shards, other scans or other options, or it cannot be recorded.
+    """
+    refuse_other_division(dataset, division)
     with as_unwritable(dataset.folder / SHARDS):
         (dataset.folder / SHARDS).mkdir(exist_ok=True)
     write_json(asdict(division), dataset.folder / SHARDS / DIVISION)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..checksums import sha256_of
 from ..dataset import (
     LOCK,
-    TEST,
-    TRAINING,
     Dataset,
     Hold,
     begin_provenance,
     has_settled_tables,
     keeps_raw,
     provenance_path,
+    refuse_other_part,
     refuse_other_versions,
     select_complete,
-    versions,
 )
 from ..errors import TumorgenError
 from ..fields import dump_toml
@@ -44,7 +40,7 @@ from .batches import Batch, split_batches, useful_processes
 from .copies import refuse_uncopied
 from .log import Log, open_log
 from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
-from .shards import Division, list_tables, record_division
+from .shards import Division, Shard, list_tables, record_division, refuse_other_division
 from .space import refuse_full_disk
 
 _SHOWN = 80  # characters of what a message quotes
@@ -76,7 +72,9 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
         refuse_uncopied(run.copies)
     if not run.force and run.dataset.raw:
         refuse_full_disk(run.dataset.folder, run.sources, todo.wanted)
-    _begin_dataset(run)
+    if run.shard:
+        refuse_other_division(run.dataset, _divide(run, run.shard))
+    _begin_dataset(run, todo.there)
     manifest = _begin_manifest(run, todo)
     if hold.interrupted and manifest.exists():
         hold.note_synced(sha256_of(manifest))
@@ -85,7 +83,7 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
         (_batch(source, run, known.get(source.case)) for source in run.sources), todo.wanted, processes
     )
     if log:
-        log.add(status="begin", command=sys.argv, process=os.getpid(), seed=run.seed, versions=versions())
+        log.begin(seed=run.seed)
     outcomes = run_batches(batches, run, hold, manifest=manifest, log=log)
     if run.shard:
         there = tuple(read_entries(manifest))
@@ -141,10 +139,7 @@ def read_existing(run: Run) -> tuple[list[Entry], bool]:
     """
     dataset = run.dataset
     found = [path.name for path in dataset.folder.iterdir()] if dataset.folder.is_dir() else []
-    if any(replace(dataset, part=part).images.is_dir() for part in (TRAINING, TEST) if part != dataset.part):
-        raise TumorgenError(
-            f"{dataset.folder}: training cases and a test set do not go together; choose another --dataset-id"
-        )
+    refuse_other_part(dataset)
     _refuse_other_keeping(dataset)
     if dataset.settings.exists():  # asked after the folder was listed, since other shards may be beginning
         refuse_other_versions(dataset)
@@ -195,8 +190,10 @@ def _what_continues(begun: Settings, settings: Settings) -> str:
     return f"--recipe {recipe}" + (f" and --settings that say {named[:_SHOWN]}" if rest else "")
 
 
-def _begin_dataset(run: Run) -> None:
+def _begin_dataset(run: Run, there: Sequence[Entry]) -> None:
     """Write the settings in force, what else describes the dataset, and its provenance into the folder, which exists.
+
+    A run that asks for fewer variants than are there leaves these in the dataset, so in the command, too.
 
     Raises
     ------
@@ -207,7 +204,14 @@ def _begin_dataset(run: Run) -> None:
     for name, text in texts.items():
         with whole_file(run.dataset.folder / name, parents=False) as partial_file:
             partial_file.write_text(text, encoding="utf-8")
-    begin_provenance(run.dataset, run.settings, run.seed, run.per_scan, run.val_per_scan)
+    per_scan = max([run.per_scan, *(entry.variant + 1 for entry in there)])
+    begin_provenance(run.dataset, run.settings, run.seed, per_scan, run.val_per_scan)
+
+
+def _divide(run: Run, shard: Shard) -> Division:
+    """What the shards of a run share."""
+    cases = tuple(source.case for source in run.sources)
+    return Division(shard.count, run.seed, run.per_scan, run.val_per_scan, cases)
 
 
 def _begin_manifest(run: Run, todo: Outstanding) -> Path:
@@ -223,8 +227,7 @@ def _begin_manifest(run: Run, todo: Outstanding) -> Path:
         if not todo.settled:
             rewrite_manifest(dataset.manifest, todo.there, list_tables(dataset))
         return dataset.manifest
-    cases = tuple(source.case for source in run.sources)
-    record_division(dataset, Division(shard.count, run.seed, run.per_scan, run.val_per_scan, cases))
+    record_division(dataset, _divide(run, shard))
     manifest = shard.manifest(dataset)
     mine = select_complete(dataset, select_whole(read_entries(manifest), [manifest]))
     rewrite_manifest(manifest, with_patients(mine, run.patients))
