@@ -12,7 +12,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error, made_in, report_failures, report_left_out, report_without_voxel
+from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
 from .kinds import EXISTING
 from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option
 from .verbosity import say_note, sum_up, tell_step, telling
@@ -96,6 +96,7 @@ def _print_report(report: RunReport, seconds: float) -> None:
     )
     for note in report.notes:
         say_note(note)
+    report_not_axial(report.entries)
     report_left_out(report.entries)
     report_without_voxel(records)
     for level in find_departures(records):

@@ -158,3 +158,15 @@ def test_a_dataset_of_tumours_is_left_alone(folders):
 def test_trainer_path_is_the_folder_of_the_trainer():
     folder = Path(command("trainer-path").stdout.strip())
     assert (folder / "nnUNetTrainerTumorgen.py").is_file()
+
+
+def test_scans_that_are_not_stored_in_axial_slices_are_named(folders):
+    for folder in ("ct", "livers"):
+        turned = sitk.DICOMOrient(sitk.ReadImage(f"{folder}/case_1.nii.gz"), "PIR")
+        sitk.WriteImage(turned, f"{folder}/case_1.nii.gz")
+    done = command("healthy", *folders, "--jobs", 1)
+    assert done.exit_code == 0, done.output
+    assert "1 scan not stored in axial slices (case_1): tumours are drawn as if they were" in done.stdout
+    made = command("synth", *folders, "--jobs", 1, "--per-scan", 1, "--sizes", "tiny", "--recipe", "paper")
+    assert "1 scan not stored in axial slices (case_1)" in made.stdout
+    assert "not_axial in manifest.csv" in made.stdout

@@ -31,6 +31,7 @@ from ..imaging import (
     LabelChoice,
     Volume,
     case_name,
+    describe_not_axial,
     fingerprint_ct,
     read_ct,
     read_mask,
@@ -53,7 +54,7 @@ _CHOICE = ("liver_labels", "real_tumor_labels")  # as the manifest calls them
 
 @dataclass(frozen=True, slots=True)
 class HealthyReport:
-    """What a run did: the dataset, all cases in it, how many it wrote, what failed, and what to know of the folds."""
+    """What a run did: the dataset, all cases in it, how many it wrote, what failed, and what to know of it."""
 
     dataset: Dataset
     cases: tuple[str, ...]
@@ -97,12 +98,15 @@ def write_healthy_dataset(
         map_cases(partial(_write_or_read, dataset=dataset), [_case_of(task) for task in tasks], jobs, start=start)
     )
     found, failures = split_failures(results)
-    rows |= {row.case: row for row in found}
+    rows |= {row.case: row for row, _ in found}
     there = _there(dataset)
     _describe(dataset, chosen)
     hosts = [rows.get(case, HostRow(case)) for case in there]
     notes = _deal_folds(dataset, hosts, patients or {})
     made = sum(not isinstance(result, Failure) for result in results[: len(todo)])
+    lying = [row.case for row, is_axial in found if not is_axial]
+    if lying:
+        notes = (*notes, describe_not_axial(lying))
     return HealthyReport(dataset, tuple(there), made, failures, notes)
 
 
@@ -162,14 +166,15 @@ def _case_of(task: Source | Path) -> Case[Source | Path]:
     return Case(task, case_name(task))
 
 
-def _write_or_read(task: Source | Path, dataset: Dataset) -> HostRow:
-    """Write a case, or read the image of one that is there; both give its row."""
+def _write_or_read(task: Source | Path, dataset: Dataset) -> tuple[HostRow, bool]:
+    """Write a case, or read the image of one that is there; both give its row, and whether its slices are axial."""
     if isinstance(task, Source):
         return _write(task, dataset)
-    return HostRow(case_name(task), source_fingerprint=fingerprint_ct(read_ct(task).array))
+    ct = read_ct(task)
+    return HostRow(case_name(task), source_fingerprint=fingerprint_ct(ct.array)), ct.geometry.is_axial
 
 
-def _write(source: Source, dataset: Dataset) -> HostRow:
+def _write(source: Source, dataset: Dataset) -> tuple[HostRow, bool]:
     """Write one case, the label last."""
     if source.case.endswith("_seg"):
         raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
@@ -181,4 +186,5 @@ def _write(source: Source, dataset: Dataset) -> HostRow:
     # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
     label = Volume(liver.array.astype(np.uint8), ct.geometry)
     ChunkedVolume.from_volume(label).write(dataset.label(source.case), [])
-    return HostRow(source.case, source_fingerprint=fingerprint, trusted_form=source.trusted_form)
+    row = HostRow(source.case, source_fingerprint=fingerprint, trusted_form=source.trusted_form)
+    return row, ct.geometry.is_axial
