@@ -5,6 +5,7 @@ Most of it runs a real nnU-Net model with a known answer: "liver" is what is bri
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -182,12 +183,27 @@ def test_a_model_of_nnunets_own_trainer_needs_no_plotting_libraries(model):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def with_mirrored_images(model: Path, folder: Path) -> Path:
+    """The same model, as if it had been trained with mirrored images."""
+    import torch
+
+    shutil.copytree(model, folder)
+    for path in folder.glob("fold_*/*.pth"):
+        torch.save(torch.load(path, weights_only=False) | {"inference_allowed_mirroring_axes": (0, 1, 2)}, path)
+    return folder
+
+
 @pytest.mark.parametrize("mirror", [False, True])
-def test_the_network_is_the_one_that_nnunet_builds(model, monkeypatch, mirror):
-    ct, found = phantom(), find_model(model)
+def test_the_network_is_the_one_that_nnunet_builds(model, monkeypatch, tmp_path, mirror):
+    ct, found = phantom(), find_model(with_mirrored_images(model, tmp_path / model.name))
     plainly = load_model(found, device="cpu", mirror=mirror)(ct)
     monkeypatch.setattr("tumorgen.liver.network._initialize_plainly", lambda *_: False)
     np.testing.assert_array_equal(plainly, load_model(found, device="cpu", mirror=mirror)(ct))
+
+
+def test_mirrored_images_are_refused_by_a_network_that_has_seen_none(model):
+    with pytest.raises(TumorgenError, match="--mirror: the model was trained without mirrored images; leave it out"):
+        load_model(find_model(model), device="cpu", mirror=True)
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch):

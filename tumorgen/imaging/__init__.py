@@ -1,7 +1,7 @@
 """Images as voxels with their geometry, boxes of voxels, and all reading and writing of image files.
 
 Every header is checked before a library sees the file. Files are read whole or refused, and written whole or not at
-all. Nothing here knows what a liver or a tumour is.
+all. Of livers and tumours it knows which labels and names of labels mean them, and nothing else.
 """
 
 import lazy_loader as _lazy
