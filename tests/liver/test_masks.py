@@ -10,6 +10,7 @@ import pytest
 
 from tumorgen.dicom import Series
 from tumorgen.errors import TumorgenError
+from tumorgen.figures.livers import draw_livers
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.liver.masks import (
@@ -336,6 +337,14 @@ def test_a_row_that_names_a_mask_elsewhere_is_kept(images, tmp_path):
     assert run(good, tmp_path, overwrite=True).rows[0].mask == str(tmp_path / "out" / "good.nii.gz")
     edit(tmp_path, mask=str(tmp_path / "nowhere.nii.gz"))
     assert run(good, tmp_path).made == 1
+
+
+def test_another_output_gets_masks_of_its_own(images, tmp_path):
+    """What liver-mask has made and drawn elsewhere is no work of hands: somebody tries another model, say."""
+    good = {"good": images["good"]}
+    draw_livers(run(good, tmp_path).rows, tmp_path / "out", jobs=1)
+    report = mask_scans(good, tmp_path / "another", lambda: bright, table=tmp_path / "scans.csv")
+    assert (report.made, report.rows[0].mask) == (1, str(tmp_path / "another" / "good.nii.gz"))
 
 
 def test_a_scan_that_was_excluded_stays_out(images, tmp_path):

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..errors import Failure, TumorgenError
 from ..imaging import EVERYTHING, Volume, bounding_box, read_ct, read_mask
 from ..labels import LIVER
+from ..liver import STRIPS
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import ScanRow
 from ..wording import plural
@@ -44,7 +45,6 @@ from .page import (
 from .panels import Panel, Side, draw_panel, draw_side_letters
 from .views import PLANES, Window, read_fitting, to_lps
 
-STRIPS = "overview"  # folder of the strips, in that of the masks
 PER_PAGE, COLUMNS = 24, 3
 _FRAME_MM = 25.0  # around the liver: what a mask runs into lies beside it
 _ORDER = {"failed": 0, "check": 1, "ok": 2}

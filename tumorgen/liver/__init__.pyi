@@ -3,9 +3,11 @@ from .devices import DEVICES, pick_device
 from .masks import MaskReport, Segment, mask_scans, refuse_same_folder
 from .models import Model, find_model, open_model
 from .network import load_model
+from .standing import STRIPS
 
 __all__ = [
     "DEVICES",
+    "STRIPS",
     "MaskReport",
     "Model",
     "Segment",

@@ -12,6 +12,7 @@ from ..imaging import AS_ITK, GEOMETRY_TOLERANCE_MM, Geometry, fingerprint_ct, r
 from ..tables import ScanRow
 from ..wording import few
 
+STRIPS = "overview"  # folder of a picture of each liver, in that of the masks that liver-mask has made
 DONE, ELSEWHERE, EXCLUDED, DRAWN = "done", "elsewhere", "excluded", "drawn"
 _NOTES = {
     ELSEWHERE: "masks that {table} names outside {output} are kept: {names}; --overwrite makes others",
@@ -61,8 +62,8 @@ class ScanTask:
 def standing_of(row: ScanRow, task: ScanTask) -> str:
     """Why a scan is left as its row has it; empty where it is to be done.
 
-    Either it is `done`; or its mask is `elsewhere`, where liver-mask does not write; or it is `excluded`, failed with a
-    mask; or it failed, and somebody has `drawn` a mask where there was none.
+    Either it is `done`; or its mask is `elsewhere`, where liver-mask has not made one; or it is `excluded`, failed with
+    a mask; or it failed, and somebody has `drawn` a mask where there was none.
     """
     if not _is_same_scan(row, task):
         return ""
@@ -71,7 +72,7 @@ def standing_of(row: ScanRow, task: ScanTask) -> str:
             return EXCLUDED
         return DRAWN if _holds_liver(task.mask) else ""
     if row.mask != str(task.mask):
-        return ELSEWHERE if Path(row.mask).is_file() else ""
+        return ELSEWHERE if Path(row.mask).is_file() and not _is_of_another_output(row) else ""
     same_place = not task.trust or row.trusted_form in ("", task.trust)
     return DONE if same_place and task.mask.is_file() and _is_of_this_image(row, task) else ""
 
@@ -92,6 +93,12 @@ def _is_same_scan(row: ScanRow, task: ScanTask) -> bool:
         return True
     geometry = task.series.geometry
     return geometry is not None and task.image.is_file() and _has_geometry(row, geometry)
+
+
+def _is_of_another_output(row: ScanRow) -> bool:
+    """Whether liver-mask itself has made the mask, in the folder of an earlier run: it has drawn a picture of it."""
+    mask = Path(row.mask)
+    return mask.name == f"{row.case}.nii.gz" and (mask.parent / STRIPS / f"{row.case}.png").is_file()
 
 
 def _has_geometry(row: ScanRow, geometry: Geometry) -> bool:
