@@ -71,6 +71,7 @@ def audit(
         AUDIT_PAGE,
         audit_sets,
         find_layout,
+        join_sets,
         measure_folder,
         refuse_case_folder,
         write_audit,
@@ -91,6 +92,7 @@ def audit(
     if patients:
         for note in fit_names(patients, named, known.hosts | drawn.hosts).notes:
             say_note(note)
+    known, drawn = join_sets(known, drawn)
     found = audit_sets(known, drawn, seed=seed, network=network, jobs=jobs, start=progress("network", "fold"))
     write_audit(found, known, drawn, output)
     _print_audit(found)

@@ -425,6 +425,11 @@ def test_a_table_of_patients_says_which_cases_are_of_one(folders, tmp_path):
     ]
 
 
+def test_a_patient_of_the_name_of_an_unlisted_case_is_somebody_else(folders, tmp_path):
+    table = write_table(tmp_path, "case,patient\na,b\nc,b\n")
+    assert patients_of(folders, patients=table) == ["b", "b (unlisted)", "b"]
+
+
 def test_a_table_of_patients_may_name_the_scans_of_the_manifest(folders, tmp_path):
     manifest = write_manifest(tmp_path, "sample,case\na,s\nb,s\nc,t\n")
     table = write_table(tmp_path, "case,patient\ns,Doe\nt,Doe\n")

@@ -72,6 +72,18 @@ def test_other_patients_are_dealt_out_so_that_each_fold_has_both_kinds():
     assert len(set(zip(folds, contest.patients, strict=True))) == 10
 
 
+@pytest.mark.parametrize(("real", "synthetic"), [("AB", "ACD"), ("AB", "AC"), ("ABCD", "AE"), ("ABC", "ABDEF")])
+def test_patients_of_one_set_alone_are_dealt_out_after_those_of_both(real, synthetic):
+    sets = []
+    for seed, names in enumerate((real, synthetic)):
+        who = [names[number % len(names)] for number in range(100)]
+        sets.append(lesions(seed, 100).assign(patient=who, host=[name if name in "AB" else "A" for name in who]))
+    contest = arrange_contest(*sets)
+    folds = deal_patients(contest)
+    assert len(set(folds)) == min(len(real), len(synthetic))
+    assert all({*contest.is_synthetic[folds == fold]} == {False, True} for fold in set(folds))
+
+
 def test_one_patient_cannot_be_left_out():
     assert not deal_patients(arrange_contest(lesions(0, patients=1), lesions(1, patients=1))).any()
 

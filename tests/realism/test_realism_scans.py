@@ -9,7 +9,7 @@ import pytest
 from discs import disc_scan, write_scan
 
 from tumorgen.errors import TumorgenError
-from tumorgen.realism.scans import find_labelled, find_layout
+from tumorgen.realism.scans import LabelledScan, find_labelled, find_layout, join_patients
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,25 @@ def test_what_is_no_set_is_refused(tmp_path):
 
 
 def test_scans_are_patients_of_their_own_unless_a_table_says_otherwise(folder):
-    scans, failures = find_labelled(folder, {"b_001": "a"})
+    scans, failures = find_labelled(folder, {"a": "Ann", "b_001": "Ann"})
     assert [(scan.case, scan.host, scan.patient) for scan in scans] == [("a", "a", "a"), ("b_001", "b_001", "a")]
     assert failures == ()
+
+
+def test_a_patient_of_the_name_of_an_unlisted_case_is_somebody_else(folder):
+    scans, _ = find_labelled(folder, {"b_001": "a"})
+    assert [scan.patient for scan in scans] == ["a", "b_001"]
+
+
+def test_a_patient_of_several_sets_has_one_name_though_one_of_them_does_not_know_whose_its_scans_are():
+    def some(*named: tuple[str, str, str]) -> list[LabelledScan]:
+        return [LabelledScan(case, host, patient, Path(), Path()) for case, host, patient in named]
+
+    real = some(("a1", "a1", "a1"), ("a2", "a2", "a2"), ("b", "b", "b"))
+    synthetic = some(("a2_v0", "a2", "a1"), ("b_v0", "b", "b"), ("c_v0", "c", "c"))
+    first, second = join_patients(real, synthetic)
+    assert first == {"a1": "a1", "a2": "a1", "b": "b"}
+    assert second == {"a2_v0": "a1", "b_v0": "b", "c_v0": "c"}
 
 
 def test_manifest_beside_the_labels_names_the_hosts_and_a_table_their_patients(folder, tmp_path):
@@ -43,7 +59,7 @@ def test_manifest_beside_the_labels_names_the_hosts_and_a_table_their_patients(f
         (tmp_path / part).symlink_to(folder / part)
     (tmp_path / "manifest.csv").write_text("sample,case\nb_001,b\n")
     scans, _ = find_labelled(tmp_path, {"b": "Bea"})
-    assert [(scan.case, scan.host, scan.patient) for scan in scans] == [("a", "a", "a"), ("b_001", "b", "Bea")]
+    assert [(scan.case, scan.host, scan.patient) for scan in scans] == [("a", "a", "a"), ("b_001", "b", "b")]
 
 
 def test_image_without_label_and_label_without_image_are_failures(tmp_path):

@@ -85,6 +85,19 @@ def test_one_patient_only_has_no_auc_over_patients_and_says_so():
     assert math.isfinite(verdict.auc_by_lesion)
 
 
+def test_one_patient_in_one_of_the_sets_is_named():
+    verdict = judge(PLACES, lesions(0, patients=3), lesions(1, patients=1))
+    assert verdict.note == "synthetic lesions of one patient only, so that nobody can be left out"
+
+
+def test_one_lesion_cannot_be_left_out():
+    verdict = judge(LOOKS, lesions(0, 1), lesions(1, 100))
+    assert verdict.note == "one real lesion only, so that none can be left out"
+    assert math.isnan(verdict.auc.value)
+    assert math.isnan(verdict.auc_by_lesion)
+    assert all(math.isnan(each.importance) and each.worth >= 0 for each in verdict.giveaways)
+
+
 def test_a_patient_with_most_of_the_lesions_is_mentioned():
     real = lesions(0, 40, patients=2)
     real.loc[:29, ["patient", "host"]] = "p0"

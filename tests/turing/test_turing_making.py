@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -114,6 +115,20 @@ def test_voxels_as_large_as_the_fields_are_shown_as_they_are(made, sets):
                 for i, j, k in np.ndindex(*(n - m + 1 for n, m in zip(whole.shape, middle.shape, strict=True)))
             ]
             assert any(np.array_equal(part, middle) for part in same)
+
+
+def test_a_patient_is_shown_once_though_the_manifest_alone_says_whose_the_scans_are(tmp_path):
+    """Scans 0 and 1 are of one patient, as the synthetic set's manifest knows; the real set has none."""
+    real, synthetic, cases = tmp_path / "annotated", tmp_path / "made", ["scan_0", "scan_1", "scan_2"]
+    for case in cases:
+        for folder in (real, synthetic):
+            write_scan(folder, case, (5.0, 3.0, 3.0))
+    rows = "".join(f"{case},{case},{'scan_0' if case == 'scan_1' else case},\n" for case in cases)
+    (synthetic / "manifest.csv").write_text("sample,case,patient,source_image_sha256\n" + rows)
+    wanted = Wanted(real, synthetic, count=2, share_real=0.5)
+    assert {row.patient for row in make_study(wanted, tmp_path / "study", jobs=1).rows} == {"scan_0", "scan_2"}
+    with pytest.raises(TumorgenError, match="are needed"):
+        make_study(replace(wanted, count=3), tmp_path / "another", jobs=1)
 
 
 def test_a_case_without_tumour_or_that_cannot_be_read_is_replaced(tmp_path):

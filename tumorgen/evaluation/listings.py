@@ -75,7 +75,10 @@ def find_listings(cases: Collection[str], manifest: Path | None = None, patients
 
 
 def _with_patients(listings: Mapping[str, Listing], named: Mapping[str, str]) -> dict[str, Listing]:
-    """Listings whose patients are those of a table; patients of one CT are one, by the first of their names."""
+    """Listings whose patients are those of a table; patients of one CT are one, by the first of their names.
+
+    Where a patient of the table has the name of a case that it does not list, that case is called otherwise.
+    """
     marks: dict[str, set[tuple[str, str]]] = {}
     for case, each in listings.items():
         said = {named[name] for name in (case, each.scan) if name in named}
@@ -84,8 +87,14 @@ def _with_patients(listings: Mapping[str, Listing], named: Mapping[str, str]) ->
     names: dict[str, set[str]] = defaultdict(set)
     for case, mine in marks.items():
         names[groups[case]] |= {patient for kind, patient in mine if kind == _NAMED}
+    taken = {*named.values()}
+    own = {
+        each.patient: f"{each.patient} (unlisted)" if each.patient in taken else each.patient
+        for each in listings.values()
+    }
     return {
-        case: replace(each, patient=min(names[groups[case]], default=each.patient)) for case, each in listings.items()
+        case: replace(each, patient=min(names[groups[case]], default=own[each.patient]))
+        for case, each in listings.items()
     }
 
 

@@ -6,9 +6,9 @@ from .fit_chart import draw_fit
 from .fitting import Fit, fit_recipe, no_looks
 from .label_maps import MeasuredLabels, measure_label_maps, read_labels
 from .lesions import LEAST_RADIUS_MM, LEAST_VOXELS, FoundLesions, Lesion, find_lesions
-from .measuring import MeasuredSet
+from .measuring import MeasuredSet, join_sets
 from .recipe_files import write_recipe
-from .scans import find_labelled, find_layout
+from .scans import LabelledScan, find_labelled, find_layout, join_patients
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 from .telling import Verdict
 
@@ -22,6 +22,7 @@ __all__ = [
     "Audit",
     "Fit",
     "FoundLesions",
+    "LabelledScan",
     "Lesion",
     "LesionShape",
     "MeasuredLabels",
@@ -34,6 +35,8 @@ __all__ = [
     "find_layout",
     "find_lesions",
     "fit_recipe",
+    "join_patients",
+    "join_sets",
     "lesion_frame",
     "measure_appearance",
     "measure_burden",

@@ -14,6 +14,7 @@ from ..figures import to_lps
 from ..imaging import Triple, Volume, find_renumbering, find_volumes, read_volume, round_labels
 from ..labels import BACKGROUND, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
+from ..tables import name_after_scans
 from .lesions import find_lesions
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
@@ -70,8 +71,8 @@ def measure_label_maps(
 ) -> tuple[tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
     """Measure the label maps of a folder over processes, in the order of their names; one that cannot be is a failure.
 
-    `patients` says which patient a case is of; a case that it does not name is a patient of its own. `trust` is that of
-    `read_labels`.
+    `patients` says which patient, by any name, a case is of; the patient is called after the first case in it. A case
+    that it does not name is a patient of its own. `trust` is that of `read_labels`.
 
     Raises
     ------
@@ -79,7 +80,8 @@ def measure_label_maps(
         The folder holds no volumes, or two of one name; none of them could be measured, or none has a lesion.
     """
     cases = [Case((case, path), case, about=(str(path),)) for case, path in find_volumes(folder).items()]
-    work = partial(_measure, patients, Path.cwd(), trust)  # worker processes may have another working directory
+    named = name_after_scans(patients)  # a patient's own name may be that of somebody else's case
+    work = partial(_measure, named, Path.cwd(), trust)  # worker processes may have another working directory
     measured, failures = split_failures(map_cases(work, cases, jobs, start=start))
     refuse_without_lesions(folder, "label maps", [each.burden for each in measured], failures)
     return tuple(measured), failures

@@ -136,19 +136,23 @@ def arrange_contest(real: pd.DataFrame, synthetic: pd.DataFrame) -> Contest:
 def deal_patients(contest: Contest) -> NDArray[np.intp]:
     """Fold of each lesion: a patient is in one fold, and each fold has real and synthetic lesions; all 0 if it cannot.
 
-    With a patient a fold this leaves one patient out. Where the sets have other patients, those of each are dealt out
-    to as many folds as the smaller set has patients; there are 20 at most.
+    With a patient a fold this leaves one patient out. Patients of one set alone are dealt out after those of both.
+    There are as many folds as the smaller set has patients, and 20 at most.
     """
     real, synthetic = ({*contest.patients[contest.is_synthetic == which].tolist()} for which in (False, True))
     count = max(1, min(len(real), len(synthetic), MOST_FOLDS))
+    both = sorted(real & synthetic)
     fold = {
         patient: place % count
-        for some in (real & synthetic, real - synthetic, synthetic - real)
-        for place, patient in enumerate(sorted(some))
+        for alone in (real - synthetic, synthetic - real)
+        for place, patient in enumerate([*both, *sorted(alone)])
     }
     return np.array([fold[patient] for patient in contest.patients.tolist()], np.intp)
 
 
 def deal_lesions(contest: Contest, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Fold of each lesion, whoever's it is: the real ones are dealt out at random, with those that match them."""
+    """Fold of each lesion, whoever's it is: the real ones are dealt out at random, with those that match them.
+
+    All 0 where there is one alone.
+    """
     return (rng.permutation(contest.real_count) % LESION_FOLDS)[contest.pairs]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .appearance import GREY_HIGH_HU, GREY_LEVELS, GREY_LOW_HU, GREY_STEP_HU, Appearance, measure_appearance
 from .label_maps import read_labels, refuse_without_lesions
 from .lesions import Lesion, find_lesions
-from .scans import LabelledScan
+from .scans import LabelledScan, join_patients
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
 SETS = ("real", "synthetic")
@@ -119,6 +119,20 @@ class MeasuredSet:
     def lesions(self) -> tuple[MeasuredLesion, ...]:
         """The lesions of all scans."""
         return tuple(lesion for scan in self.scans for lesion in scan.lesions)
+
+
+def join_sets(*sets: MeasuredSet) -> tuple[MeasuredSet, ...]:
+    """The sets, a patient of several of them by one name (`join_patients`)."""
+    named = join_patients(*([each.scan for each in found.scans] for found in sets))
+    return tuple(
+        replace(found, scans=tuple(_of_patient(each, names[each.scan.case]) for each in found.scans))
+        for found, names in zip(sets, named, strict=True)
+    )
+
+
+def _of_patient(found: MeasuredScan, patient: str) -> MeasuredScan:
+    lesions = tuple(replace(each, place=replace(each.place, patient=patient)) for each in found.lesions)
+    return replace(found, scan=replace(found.scan, patient=patient), lesions=lesions)
 
 
 def measure_set(

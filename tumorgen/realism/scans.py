@@ -6,7 +6,8 @@ A set is nnU-Net's raw folder (`imagesTr` and `labelsTr`, or `imagesTs` and `lab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ..dataset import refuse_without_raw
 from ..errors import Failure, TumorgenError
 from ..evaluation import Listing, manifest_beside, read_listings
 from ..imaging import find_volumes
+from ..tables import group_scans, name_after_scans
 
 LAYOUTS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"), ("images", "labels"))
 
@@ -49,7 +51,8 @@ def find_labelled(folder: Path, patients: Mapping[str, str]) -> tuple[tuple[Labe
     folder
         The set.
     patients
-        Patient of a case, or of the scan that it was made from; what it does not name is a patient of its own.
+        Patient, by any name, of a case, or of the scan that it was made from; a patient is called after the first scan
+        in it. What it does not name is a patient of its own.
 
     Raises
     ------
@@ -63,12 +66,13 @@ def find_labelled(folder: Path, patients: Mapping[str, str]) -> tuple[tuple[Labe
     if not both:
         some = ", ".join(image_files)[:80]
         raise TumorgenError(f"{labels}: no label has the case name of an image in {images} ({some})")
+    named = name_after_scans(patients)  # a patient's own name may be that of somebody else's scan
     manifest = manifest_beside(labels)
     listed = read_listings(manifest) if manifest else {}
     scans = []
     for case in both:
         known = listed.get(case, Listing(case, case))
-        patient = patients.get(case) or patients.get(known.scan) or known.patient
+        patient = named.get(case) or named.get(known.scan) or known.patient
         scans.append(LabelledScan(case, known.scan, patient, image_files[case], label_files[case]))
     alone = [(image_files, label_files, "label", labels), (label_files, image_files, "image", images)]
     failures = [
@@ -78,6 +82,26 @@ def find_labelled(folder: Path, patients: Mapping[str, str]) -> tuple[tuple[Labe
         if case not in others
     ]
     return tuple(scans), tuple(failures)
+
+
+def join_patients(*sets: Sequence[LabelledScan]) -> list[dict[str, str]]:
+    """Patient of each case of several sets, by one name in all of them: that of the first of the patient's scans.
+
+    Scans are of one patient that have a host or a patient in common, in whichever set: one set may have a manifest that
+    says whose its scans are, and another the same scans without.
+    """
+    marks = {
+        f"{number}/{scan.case}": {("", scan.host), ("", scan.patient)}
+        for number, scans in enumerate(sets)
+        for scan in scans
+    }
+    groups = group_scans(marks)
+    names: dict[str, set[str]] = defaultdict(set)
+    for key, mine in marks.items():
+        names[groups[key]] |= {name for _, name in mine}
+    return [
+        {scan.case: min(names[groups[f"{number}/{scan.case}"]]) for scan in scans} for number, scans in enumerate(sets)
+    ]
 
 
 def find_layout(folder: Path) -> tuple[Path, Path]:

@@ -46,7 +46,8 @@ class Giveaway:
     classifier: Annotated[str, About("who tells the lesions apart")]
     statistic: Annotated[str, About("what it goes by: a column of lesions.csv")]
     importance: Annotated[
-        float, About("by how much the AUC falls where this is shuffled, others known; lesions as folds")
+        float,
+        About("by how much the AUC falls where this is shuffled, others known; lesions as folds; nan with one lesion"),
     ]
     alone: Annotated[float, About("AUC of this alone; above 0.5 where it is higher in synthetic lesions")]
     real_median: Annotated[float, About("median of the real lesions that take part")]
@@ -55,7 +56,7 @@ class Giveaway:
     @property
     def worth(self) -> float:
         """What it adds to the AUC: by itself, or on top of the others. Of several that say the same none is missed."""
-        return max(self.importance, abs(self.alone - 0.5))
+        return max(0.0, abs(self.alone - 0.5), self.importance)  # either may be nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ def judge_by_forest(
     rng = stable_rng(seed, "judge", classifier)
     features = lesions[[*statistics]].to_numpy(float)
     folds, mixed = deal_patients(contest), deal_lesions(contest, rng)
-    scores = _judge(features, contest, folds, rng, jobs)[0] if folds.any() else np.full(len(folds), math.nan)
+    scores, _ = _judge(features, contest, folds, rng, jobs)
     by_lesion, falls = _judge(features, contest, mixed, rng, jobs, shuffles=SHUFFLES)
     giveaways = [
         _giveaway(classifier, statistic, features[:, place], contest, float(falls[place]))
@@ -138,7 +139,8 @@ def judge_by_network(
     score = partial(score_views, views, contest, rng=rng, jobs=jobs, start=start)
     folds = deal_patients(contest)
     scores = score(folds) if folds.any() else unknown
-    by_lesion = score(deal_lesions(contest, rng)) if _what_to_keep_in_mind(contest) else unknown
+    mixed = deal_lesions(contest, rng)
+    by_lesion = score(mixed) if mixed.any() and _what_to_keep_in_mind(contest) else unknown
     return give_verdict(NETWORK, lesions, contest, scores, rng, auc_by_lesion=weighted_auc(by_lesion, contest))
 
 
@@ -178,9 +180,14 @@ def give_verdict(
 
 def _what_to_keep_in_mind(contest: Contest) -> str:
     """Why leaving patients out says nothing, or little."""
+    if contest.real_count == 1:
+        return "one real lesion only, so that none can be left out"
     patients, counts = np.unique(contest.patients[~contest.is_synthetic], return_counts=True)
     if not deal_patients(contest).any():
-        return "one patient only, so that nobody can be left out"
+        others = contest.patients[contest.is_synthetic]
+        alone = [name for name, of in (("real", patients), ("synthetic", others)) if len({*of.tolist()}) == 1]
+        whose = "" if len({*contest.patients.tolist()}) == 1 else f"{' and '.join(alone)} lesions of "
+        return f"{whose}one patient only, so that nobody can be left out"
     if counts.max() > counts.sum() / 2:
         share = f"{100 * counts.max() / counts.sum():.0f} % of the real lesions are of one of {len(patients)} patients"
         return f"{share}: little is left to learn from where that one is left out; mind the AUC with lesions left out"
@@ -190,7 +197,12 @@ def _what_to_keep_in_mind(contest: Contest) -> str:
 def _judge(
     features: Numbers, contest: Contest, folds: Folds, rng: np.random.Generator, jobs: int, *, shuffles: int = 0
 ) -> tuple[Numbers, Numbers]:
-    """Score of each lesion by a forest that has not seen its fold; by how much the AUC falls for each statistic."""
+    """Score of each lesion by a forest that has not seen its fold; by how much the AUC falls for each statistic.
+
+    All nan where there is one fold, so that nothing is left to learn from.
+    """
+    if not folds.any():
+        return np.full(len(features), math.nan), np.full(features.shape[1], math.nan)
     scores = np.empty(len(features))
     shuffled = np.empty((features.shape[1], shuffles, len(features)))
     for fold in np.unique(folds):

@@ -14,9 +14,9 @@ from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
 from ..imaging import write_volume
 from ..parallel import Case, Start, map_cases, no_progress
-from ..realism import find_labelled
+from ..realism import LabelledScan, find_labelled, join_patients
 from ..seeds import stable_rng
-from ..tables import fit_names, name_after_scans, read_patients
+from ..tables import fit_names, read_patients
 from ..wording import plural
 from .answers import answers_file
 from .blinding import Field, Survey, blind_case, common_field, place_field, survey_case
@@ -105,15 +105,19 @@ def _shown(wanted: Wanted, named: Sequence[tuple[str, Surveyed]], field: Field) 
 
 def _candidates(wanted: Wanted) -> tuple[dict[str, list[Candidate]], tuple[Failure, ...], tuple[str, ...]]:
     """What may be drawn of each kind, what has no label or no image, and how the table of patients fits."""
-    named = name_after_scans(read_patients(wanted.patients)) if wanted.patients else {}
+    named = read_patients(wanted.patients) if wanted.patients else {}
     failures: list[Failure] = []
-    candidates: dict[str, list[Candidate]] = {}
+    sets: dict[str, tuple[LabelledScan, ...]] = {}
     hosts: dict[str, str] = {}
     for kind, folder in zip(KINDS, (wanted.real, wanted.synthetic), strict=True):
-        scans, unmatched = find_labelled(folder, named)
+        sets[kind], unmatched = find_labelled(folder, named)
         failures += unmatched
-        hosts |= {scan.case: scan.host for scan in scans}
-        candidates[kind] = [Candidate(kind, scan.case, scan.patient, scan.image, scan.label) for scan in scans]
+        hosts |= {scan.case: scan.host for scan in sets[kind]}
+    patients = dict(zip(KINDS, join_patients(*sets.values()), strict=True))
+    candidates = {
+        kind: [Candidate(kind, scan.case, patients[kind][scan.case], scan.image, scan.label) for scan in scans]
+        for kind, scans in sets.items()
+    }
     notes = fit_names(wanted.patients, named, hosts).notes if wanted.patients else ()
     return candidates, tuple(failures), notes
 
