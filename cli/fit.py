@@ -89,7 +89,7 @@ def fit(
         jobs=jobs,
         start=progress("tables", "bin"),
     )
-    write_recipe(found, output, _command(real, output, labels, patients, alone))
+    write_recipe(found, output, _command(real, output, labels, patients, alone, trust))
     if plot:
         draw_fit(found, plot)
     facts = {"lesions": len(found.shapes), "label_maps": len(found.counts), "lesions_with_image": len(found.looks)}
@@ -126,13 +126,14 @@ def _measure(
 
 def _command(*given: object) -> str:
     """The line that was typed, without what changes no recipe."""
-    real, output, labels, patients, alone = given
+    real, output, labels, patients, alone, trust = given
     words: Iterable[object] = (
         *("tumorgen", "fit"),
         *((real,) if real else ()),
         *(("--labels", labels) if labels else ()),
         *(("--patients", patients) if patients else ()),
         *(("--alone",) if alone else ()),
+        *(("--trust", trust) if trust else ()),
         *("--output", output),
     )
     return shlex.join(map(str, words))

@@ -67,6 +67,8 @@ def verify(dataset: Path, folders: Folders, replays: int, extent: Extent, prepro
     """
     from tumorgen.generation import Scope, verify_dataset
 
+    if preprocessed and (extent.quick or extent.sample or extent.done):
+        raise click.UsageError("--preprocessed proves all cases: give it without --quick, --sample and --done.")
     with as_usage_error():
         scope = Scope(extent.sample, extent.seed, quick=extent.quick, done=extent.done)
     verdict = verify_dataset(

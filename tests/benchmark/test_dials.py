@@ -208,6 +208,11 @@ def test_levels_that_no_tumour_has_are_refused(given, message):
         with_levels(Benchmark(), [given])
 
 
+def test_a_dimension_that_is_given_twice_is_refused():
+    with pytest.raises(TumorgenError, match="levels 'size=8': size is given twice"):
+        with_levels(Benchmark(), ["size=4", "texture=2", "size=8"])
+
+
 def test_a_benchmark_without_levels_is_refused():
     with pytest.raises(TumorgenError, match="at least one level"):
         with_levels(Benchmark(), [f"{name}=" for name in DIMENSIONS])

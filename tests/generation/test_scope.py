@@ -78,6 +78,23 @@ def test_what_is_not_is_read_and_told(copy):
     assert {problem.file for problem in problems} == {"imagesTr/liver_0_v0001_0000.nii.gz"}
 
 
+def test_quick_says_so_where_no_files_are_kept_and_notes_nothing_as_sound(sound, tmp_path):
+    sources, _ = match_sources(sound.parent / "images", sound.parent / "masks")
+    dataset = Dataset(tmp_path / "Dataset502_Rows", raw=False)
+    synthesize_dataset(Run(dataset, sources[:1], Settings(sizes=("tiny",)), per_scan=1, jobs=1))
+    verdict = verify_dataset(dataset.folder, scope=Scope(quick=True, done=tmp_path / "done.txt"), jobs=1)
+    assert (verdict.problems, verdict.scope) == ((), ", tables alone")
+    assert "keeps no images and labels (--no-raw): no checksum of a sample was compared" in verdict.notes[0]
+    assert not (tmp_path / "done.txt").exists()
+
+
+def test_preprocessed_cases_are_proved_all_or_not_at_all(sound):
+    for words in (["--quick"], ["--sample", "1"], ["--done", "sound.txt"]):
+        refused = CliRunner().invoke(main, ["verify", str(sound), "--preprocessed", *words])
+        assert refused.exit_code == 2
+        assert "--preprocessed proves all cases: give it without --quick, --sample and --done." in refused.output
+
+
 def test_quick_compares_checksums_and_reads_no_scan(copy, monkeypatch):
     for module, name in ((sources, "load_scan"), (proof, "read_volume"), (verify, "part_manifest")):
         monkeypatch.setattr(module, name, unread)

@@ -181,6 +181,8 @@ def test_annotated_scans_of_two_places_are_read(here, name):
     trusted = command(*given[name], "--jobs", 1, "--output", "out.toml", "--trust", "sform")
     assert "say which is right" not in trusted.stderr
     assert trusted.exit_code == 0, trusted.output
+    if name == "fit":  # the recipe says by which command it can be had again
+        assert Path("out.toml").read_text().startswith("# tumorgen fit real --trust sform --output out.toml\n")
 
 
 def test_what_is_assumed_without_a_place_is_said(here):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,32 @@ def test_running_again_writes_what_is_missing_or_has_changed(folders):
     assert "3 healthy scans, 2 written now" in again.stdout
     assert (DATASET / "labelsTr/case_0.nii.gz").stat().st_mtime_ns == kept
     assert np.array_equal(read_volume(DATASET / "imagesTr/case_2_0000.nii.gz").array, volume.array)
+
+
+def test_masks_of_another_folder_are_taken_though_they_are_older(folders):
+    """Nor is a file written again that was touched and is the same."""
+    command("healthy", *folders, "--jobs", 1)
+    os.utime("ct/case_1.nii.gz")
+    for path in sorted(Path("livers").iterdir()):
+        mask = read_volume(path)
+        smaller = mask.array.copy()
+        smaller[: smaller.shape[0] // 2] = 0
+        write_volume(Volume(smaller if path.name < "case_1" else mask.array, mask.geometry), Path("others") / path.name)
+        os.utime(Path("others") / path.name, (0, 0))
+    again = command("healthy", "--images", "ct", "--masks", "others", "--jobs", 1)
+    assert "3 healthy scans, 1 written now" in again.stdout
+    label = read_volume(DATASET / "labelsTr/case_0.nii.gz").array
+    assert np.array_equal(label, read_volume(Path("others/case_0.nii.gz")).array)
+
+
+def test_cases_that_are_not_among_the_scans_are_named(folders):
+    command("healthy", *folders, "--jobs", 1)
+    for folder in ("ct", "livers"):
+        Path(folder, "case_2.nii.gz").unlink()
+    told = command("healthy", *folders, "--jobs", 1).stdout
+    assert "still holds 1 case of earlier runs, not among these scans: case_2; to be rid of them" in " ".join(
+        told.split()
+    )
 
 
 def test_the_table_of_liver_mask_is_read(folders):

@@ -25,6 +25,7 @@ from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import MEASURED_LATER
 from tumorgen.method.settings import Settings, Vessels
+from tumorgen.training import measuring, preprocessed
 from tumorgen.training.arrays import prepare_arrays
 from tumorgen.training.frame import Frame, Normalization
 from tumorgen.training.measuring import measure_case, measure_cases, recall_scan
@@ -256,6 +257,16 @@ def test_cases_with_tumours_or_without_a_liver_stay_as_they_are(tmp_path):
     for name in skip:
         for given, own in zip(tumors.load_case(name)[:2], mixed.load_case(name)[:2], strict=True):
             assert_array_equal(given, own)
+
+
+def test_a_case_that_a_mixture_lists_often_is_measured_once(cases, tmp_path, monkeypatch):
+    often = Cases(identifiers=["ball_0"] * 3 + ["ball_1"], source_folder=cases.source_folder)
+    asked, recall = [], measuring.recall_scan
+    for module in (measuring, preprocessed):
+        monkeypatch.setattr(module, "recall_scan", lambda case, *rest: asked.append(case) or recall(case, *rest))
+    tumors = with_tumors(often, tmp_path)
+    assert asked == ["ball_0", "ball_1"] * 2
+    assert tumors.identifiers == often.identifiers
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

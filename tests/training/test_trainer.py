@@ -208,6 +208,26 @@ def test_a_cascade_is_refused_in_one_line(make):
         trainer.get_tr_and_val_datasets()
 
 
+def test_the_final_validation_says_what_its_figures_are_of(make, monkeypatch):
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    class Annotated(nnUNetDatasetBlosc2):
+        def load_case(self, identifier):
+            *voxels, properties = super().load_case(identifier)
+            return *voxels, {**properties, "class_locations": {1: [], TUMOR: [(0, 1, 1, 1)]}}
+
+    trainer, said = make(), []
+    monkeypatch.setattr(nnUNetTrainer, "perform_actual_validation", lambda *_: None)
+    monkeypatch.setattr(trainer, "print_to_log_file", lambda *words, **_: said.append(str(words[0])))
+    for trainer.dataset_class, told in (
+        (nnUNetDatasetBlosc2, "healthy: its tumour figures count false positives only"),
+        (Annotated, "without synthetic tumours; 1 of 1 have annotated ones"),
+    ):
+        trainer.perform_actual_validation()
+        assert told in said[-1]
+
+
 @pytest.mark.slow
 def test_from_healthy_scans_to_a_trained_model(tmp_path, monkeypatch):
     """Everything by nnU-Net's own commands; only the network and the patch are made small after planning."""

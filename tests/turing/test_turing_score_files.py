@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +14,7 @@ from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.turing.answers import Answer, answers_file, append_answer
 from tumorgen.turing.score_files import score_folder, write_score
-from tumorgen.turing.study import write_key
+from tumorgen.turing.study import Shown, plain_study, write_key
 
 PLACE = Answer("real-0", "real", 1, 1.0, 2.0, -3.0, 4.0, "2026-01-01T00:00:00Z")
 
@@ -49,6 +50,24 @@ def test_the_command_prints_and_writes_table_2(study, tmp_path):
         assert all(f"<td>{share:.1f}\N{NO-BREAK SPACE}%</td>" in page for share in shares)
     assert "<script" not in page
     assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_tables_of_no_reader_are_passed_over(study, tmp_path):
+    """A download's second copy, and the table of all answers that a score comes with."""
+    shutil.copytree(study, tmp_path / "study")
+    folder = tmp_path / "study" / "answers"
+    write_score(score_folder(tmp_path / "study"), folder)
+    assert [*score_folder(tmp_path / "study").answers] == ["junior", "senior"]
+    shutil.copyfile(folder / "junior.csv", folder / "junior (1).csv")
+    shown = Shown("1", {name: tuple(KEY) for name in ("junior", "senior")}, dict.fromkeys(KEY, (0.0, 0.0, 0.0)))
+    (tmp_path / "study" / "study.json").write_text(json.dumps(plain_study(shown)))
+    scored = score_folder(tmp_path / "study")
+    assert [*scored.answers] == ["junior", "senior"]
+    assert scored.notes == (f"{folder / 'junior (1).csv'}: is of no reader of the study; passed over",)
+    for name in ("junior", "senior"):
+        (folder / f"{name}.csv").unlink()
+    with pytest.raises(TumorgenError, match=r"no answers in it.*junior \(1\).csv: is of no reader"):
+        score_folder(tmp_path / "study")
 
 
 def test_a_place_leads_back_to_the_scan(tmp_path):

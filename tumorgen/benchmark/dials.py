@@ -118,13 +118,15 @@ def with_levels(benchmark: Benchmark, given: Iterable[str]) -> Benchmark:
     Raises
     ------
     TumorgenError
-        An unknown dimension, a level that is not of its type or outside its domain.
+        An unknown dimension or one that is given twice, a level that is not of its type or outside its domain.
     """
     changed: dict[str, tuple[str, ...] | tuple[float, ...]] = {}
     for text in given:
         dimension, equals, levels = text.partition("=")
         if dimension not in DIMENSIONS or not equals:
             raise TumorgenError(f"levels {text!r}: DIMENSION=LEVEL,LEVEL,... of {', '.join(DIMENSIONS)} is needed")
+        if dimension in changed:
+            raise TumorgenError(f"levels {text!r}: {dimension} is given twice; give all its levels at once, as 4,8")
         words = tuple(word.strip() for word in levels.split(",") if word.strip())
         try:
             changed[dimension] = words if dimension == LOCATION else tuple(float(word) for word in words)

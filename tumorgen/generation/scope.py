@@ -52,10 +52,10 @@ class Scope:
         drawn = np.random.default_rng(self.seed).choice(sorted(samples), count, replace=False)
         return frozenset(map(str, drawn))
 
-    def describe(self, looked_into: int, there: int) -> str:
-        """What was looked into, in words, where it is not all; it begins with a comma."""
+    def describe(self, looked_into: int, there: int, *, compared: str = "checksums") -> str:
+        """What was looked into, in words, where it is not all; it begins with a comma. `compared` is what was quick."""
         drawn = f", {looked_into} of {there} samples drawn with seed {self.seed}" if self.sample.strip() else ""
-        return drawn + (", checksums alone" if self.quick else "")
+        return drawn + (f", {compared} alone" if self.quick else "")
 
 
 def read_done(scope: Scope) -> set[str]:

@@ -28,6 +28,10 @@ class HostRow:
     patient: Patient = ""
     source_fingerprint: Fingerprint = ""
     trusted_form: TrustedForm = ""
+    image_file_sha256: Annotated[
+        str, About("SHA-256 of the file that the image was written from; empty in tables of earlier versions")
+    ] = ""
+    mask_file_sha256: Annotated[str, About("SHA-256 of the mask's file, in the same way")] = ""
 
     def __post_init__(self) -> None:
         refuse_unsafe_name(self.case, "case")

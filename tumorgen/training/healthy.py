@@ -7,13 +7,14 @@ files of one CT stay together; `scans.csv` keeps what tells that.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ..checksums import sha256_of
 from ..dataset import (
     HEALTHY_NAME,
     Dataset,
@@ -47,6 +48,7 @@ from ..tables import (
     refuse_same_case,
     write_hosts,
 )
+from ..wording import few, plural
 
 MASKS = "masks"  # key of what was chosen from the masks
 _CHOICE = ("liver_labels", "real_tumor_labels")  # as the manifest calls them
@@ -71,7 +73,9 @@ def write_healthy_dataset(
     jobs: int = -1,
     start: Start = no_progress,
 ) -> HealthyReport:
-    """Write scans and their livers as a dataset; what is there, as new as its source and read alike, is kept.
+    """Write scans and their livers as a dataset; what is there, of the same files and read alike, is kept.
+
+    What an earlier version wrote, which does not know of which files, is kept where it is as new as they are.
 
     Image and label are written anew, with their geometry and without whatever else a header may say of a patient.
     `patients` says which scans are of one patient (`tables.name_patients`).
@@ -91,7 +95,8 @@ def write_healthy_dataset(
                 dataset.label(source.case).unlink(missing_ok=True)
     chosen |= {source.case: source.labels for source in sources}
     _describe(dataset, chosen)
-    todo = [source for source in sources if not _is_done(source, dataset)]
+    known = map_cases(partial(_is_done, dataset=dataset, rows=rows), [_case_of(source) for source in sources], jobs)
+    todo = [source for source, done in zip(sources, known, strict=True) if done is not True]
     unknown = set(_there(dataset)) - rows.keys() - {source.case for source in todo}  # written by an earlier version
     tasks: list[Source | Path] = [*todo, *(dataset.image(case) for case in sorted(unknown))]
     results = list(
@@ -102,7 +107,7 @@ def write_healthy_dataset(
     there = _there(dataset)
     _describe(dataset, chosen)
     hosts = [rows.get(case, HostRow(case)) for case in there]
-    notes = _deal_folds(dataset, hosts, patients or {})
+    notes = (*_deal_folds(dataset, hosts, patients or {}), *_describe_others(dataset, there, sources))
     made = sum(not isinstance(result, Failure) for result in results[: len(todo)])
     lying = [row.case for row, is_axial in found if not is_axial]
     if lying:
@@ -118,6 +123,16 @@ def _deal_folds(dataset: Dataset, hosts: Sequence[HostRow], patients: Mapping[st
     folds = share_out_folds(group_scans(marks))
     write_splits(dataset, [{"train": train, "val": held_out} for train, held_out in folds])
     return tuple(describe_groups(marks))
+
+
+def _describe_others(dataset: Dataset, there: Sequence[str], sources: Sequence[Source]) -> Iterator[str]:
+    """Say which cases are there and not among the scans that were given."""
+    others = sorted({*there} - {source.case for source in sources})
+    if others:
+        yield (
+            f"{dataset.folder}: still holds {plural(len(others), 'case')} of earlier runs, not among these scans:"
+            f" {few(others)}; to be rid of them, give another --output, or remove their images and labels"
+        )
 
 
 def _describe(dataset: Dataset, chosen: Mapping[str, LabelChoice]) -> None:
@@ -150,13 +165,17 @@ def _there(dataset: Dataset) -> list[str]:
     return [case for case in cases if dataset.image(case).is_file()]
 
 
-def _is_done(source: Source, dataset: Dataset) -> bool:
-    """Whether both files are there, the label, which is written last, after its sources."""
+def _is_done(source: Source, dataset: Dataset, rows: Mapping[str, HostRow]) -> bool:
+    """Whether both files are there, of these sources; where that is not known, not older than they are."""
     image, label = dataset.image(source.case), dataset.label(source.case)
     if not (image.is_file() and label.is_file()):
         return False
-    sources = [path.stat().st_mtime_ns for path in (source.image, source.mask) if path.exists()]
-    return label.stat().st_mtime_ns >= max(sources, default=0)
+    row = rows.get(source.case, HostRow(source.case))
+    made_of = {source.image: row.image_file_sha256, source.mask: row.mask_file_sha256}
+    there = [path for path in made_of if path.is_file()]
+    if all(made_of.values()):
+        return all(sha256_of(path) == made_of[path] for path in there)
+    return label.stat().st_mtime_ns >= max((path.stat().st_mtime_ns for path in there), default=0)
 
 
 def _case_of(task: Source | Path) -> Case[Source | Path]:
@@ -178,6 +197,7 @@ def _write(source: Source, dataset: Dataset) -> tuple[HostRow, bool]:
     """Write one case, the label last."""
     if source.case.endswith("_seg"):
         raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
+    image_sha256, mask_sha256 = sha256_of(source.image), sha256_of(source.mask)
     ct, liver = read_ct(source.image, source.trust), read_mask(source.mask, source.labels, source.trust)
     refuse_misfit(source.mask, liver.geometry, source.image, ct.geometry)
     fingerprint = fingerprint_ct(ct.array)
@@ -186,5 +206,11 @@ def _write(source: Source, dataset: Dataset) -> tuple[HostRow, bool]:
     # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
     label = Volume(liver.array.astype(np.uint8), ct.geometry)
     ChunkedVolume.from_volume(label).write(dataset.label(source.case), [])
-    row = HostRow(source.case, source_fingerprint=fingerprint, trusted_form=source.trusted_form)
+    row = HostRow(
+        source.case,
+        source_fingerprint=fingerprint,
+        trusted_form=source.trusted_form,
+        image_file_sha256=image_sha256,
+        mask_file_sha256=mask_sha256,
+    )
     return row, ct.geometry.is_axial

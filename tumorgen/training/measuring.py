@@ -39,11 +39,12 @@ def measure_cases(dataset: Any, folder: Path, frame: Frame, settings: Settings, 
         A case cannot be read, or what was measured cannot be stored: training on would leave its tumours out unseen.
     """
     work = partial(measure_case, dataset, folder=folder, frame=frame, settings=settings)
-    cases = [Case(case, case) for case in dataset.identifiers]
+    names = [*dict.fromkeys(dataset.identifiers)]  # a mixture lists a case as often as its share wants it
+    cases = [Case(case, case) for case in names]
     reasons, failures = split_failures(map_cases(work, cases, max(1, jobs)))
     if failures:
         raise TumorgenError(f"{failures[0].name}: cannot be measured: {failures[0].reason}")
-    return {case: reason for case, reason in zip(dataset.identifiers, reasons, strict=True) if reason}
+    return {case: reason for case, reason in zip(names, reasons, strict=True) if reason}
 
 
 def measure_case(dataset: Any, case: str, folder: Path, frame: Frame, settings: Settings) -> str:

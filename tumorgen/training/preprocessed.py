@@ -165,7 +165,7 @@ class TumorCases:
         self.identifiers: list[str] = dataset.identifiers
         self.source_folder = dataset.source_folder
         self.measured: dict[str, dict[str, Any]] = {}
-        for case in self.identifiers:
+        for case in dict.fromkeys(self.identifiers):
             found = None if case in skip else recall_scan(case, folder, describe_source(dataset, case, frame, settings))
             if found is None and case not in skip:
                 raise TumorgenError(f"{folder}: nothing was measured for {case}; start the training again")

@@ -17,7 +17,7 @@ from ..imaging import whole_file
 from ..tables import cells_of, columns_in, read_text, write_table
 from .answers import ANSWERS, UNSURE, Answer, read_answers
 from .scoring import RULES, Answers, ReaderScore, StudyScore, last_answers, score_study
-from .study import KeyRow, read_key
+from .study import STUDY, KeyRow, read_key, read_study
 
 SCORE = "score"
 PAGE = "score.html"
@@ -39,6 +39,8 @@ class Scored:
 def score_folder(study: Path, answers: Path | None = None) -> Scored:
     """Score the answers to a study: those in it, or those in another folder, of a table `NAME.csv` for each reader.
 
+    Tables of nobody who is a reader of the study are passed over, and noted.
+
     Raises
     ------
     TumorgenError
@@ -46,18 +48,25 @@ def score_folder(study: Path, answers: Path | None = None) -> Scored:
     """
     key = read_key(study)
     folder = answers or study / ANSWERS
-    files = sorted(folder.glob("*.csv")) if folder.is_dir() else []
-    given = {path.stem: last_answers(read_answers(path, key)) for path in files if _is_answers(path)}
-    given = {name: found for name, found in given.items() if found}
+    found = [path for path in sorted(folder.glob("*.csv")) if _is_answers(path)] if folder.is_dir() else []
+    readers = read_study(study).readers if (study / STUDY).is_file() else {path.stem for path in found}
+    given = {path.stem: last_answers(read_answers(path, key)) for path in found if path.stem in readers}
+    given = {name: answered for name, answered in given.items() if answered}
+    strange = [f"{path}: is of no reader of the study; passed over" for path in found if path.stem not in readers]
     if not given:
-        raise TumorgenError(f"{folder}: no answers in it; readers give them in `tumorgen turing serve {study}`")
-    done = {name: len(found) for name, found in given.items()}
-    notes = tuple(f"{name} has answered {n} of {len(key)} cases" for name, n in done.items() if n < len(key))
-    return Scored(score_study(key, given), key, given, notes)
+        raise TumorgenError(
+            f"{folder}: no answers in it; readers give them in `tumorgen turing serve {study}`"
+            + "".join(f" ({each})" for each in strange)
+        )
+    done = {name: len(answered) for name, answered in given.items()}
+    few = [f"{name} has answered {n} of {len(key)} cases" for name, n in done.items() if n < len(key)]
+    return Scored(score_study(key, given), key, given, (*few, *strange))
 
 
 def _is_answers(path: Path) -> bool:
-    return {"case", "answer"} <= columns_in(path, read_text(path))
+    """Whether a table is a reader's, and not one of other things or that of all readers, which a score comes with."""
+    found = columns_in(path, read_text(path))
+    return {"case", "answer"} <= found and "reader" not in found
 
 
 def write_score(scored: Scored, folder: Path) -> None:

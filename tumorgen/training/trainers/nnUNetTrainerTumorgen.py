@@ -16,6 +16,7 @@ from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from tumorgen.errors import TumorgenError
+from tumorgen.labels import TUMOR
 from tumorgen.method import DEFAULT_RECIPE, Settings, load_recipe, load_settings
 from tumorgen.training.frame import Frame, share_below_clipping
 from tumorgen.training.measuring import measure_cases
@@ -85,12 +86,25 @@ class nnUNetTrainerTumorgen(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         return loaders
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """nnU-Net's final validation, on the healthy cases as they are."""
+        """nnU-Net's final validation, on the cases as they are."""
+        annotated, cases = self._count_annotated()
         self.print_to_log_file(
-            "tumorgen: the final validation predicts the held-out scans as they are, healthy: its tumour figures count"
-            " false positives only. Score tumours on a dataset of `tumorgen synth` or on real ones (docs/training.md)"
+            "tumorgen: the final validation predicts the held-out scans as they are, "
+            + (
+                f"without synthetic tumours; {annotated} of {cases} have annotated ones (docs/training.md)"
+                if annotated
+                else "healthy: its tumour figures count false positives only. Score tumours on a dataset of"
+                " `tumorgen synth` or on real ones (docs/training.md)"
+            )
         )
         super().perform_actual_validation(save_probabilities)
+
+    def _count_annotated(self) -> tuple[int, int]:
+        """How many held-out cases have tumours of their own, and how many there are."""
+        names = [*dict.fromkeys(self.do_split()[1])]
+        cases = self.dataset_class(self.preprocessed_dataset_folder, names)
+        found = (cases.load_case(name)[3]["class_locations"] for name in names)
+        return sum(len(places.get(TUMOR, ())) > 0 for places in found), len(names)
 
 
 def _settings() -> tuple[Settings, str]:
