@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from .options import ANOTHER_OUTPUT, jobs_option, trust_option
 from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
-    from tumorgen.realism import Audit, Verdict
+    from tumorgen.realism import Audit, MeasuredSet, Verdict
 
 GIVEAWAYS = 3  # that are printed of each classifier
 
@@ -71,8 +72,6 @@ def audit(
         AUDIT_PAGE,
         audit_sets,
         find_layout,
-        join_sets,
-        measure_folder,
         refuse_case_folder,
         write_audit,
     )
@@ -85,19 +84,27 @@ def audit(
         for part in find_layout(folder):
             note_places(list_volumes(part).values())
     named = read_patients(patients) if patients else {}
-    known, drawn = (
-        measure_folder(name, folder, named, trust=trust or "", jobs=jobs, start=progress(name, "scan"))
-        for name, folder in (("real", real), ("synthetic", dataset))
-    )
+    known, drawn = _measure({"real": real, "synthetic": dataset}, named, trust or "", jobs)
     if patients:
         for note in fit_names(patients, named, known.hosts | drawn.hosts).notes:
             say_note(note)
-    known, drawn = join_sets(known, drawn)
     found = audit_sets(known, drawn, seed=seed, network=network, jobs=jobs, start=progress("network", "fold"))
     write_audit(found, known, drawn, output)
     _print_audit(found)
     click.echo(f"{output}: {AUDIT_PAGE}, tables and figures")
     report_failures([failure for each in (known, drawn) for failure in each.failures])
+
+
+def _measure(folders: Mapping[str, Path], named: Mapping[str, str], trust: str, jobs: int) -> tuple[MeasuredSet, ...]:
+    """Measure sets by their names, a patient of several of them being called alike."""
+    from tumorgen.realism import join_sets, measure_folder
+
+    return join_sets(
+        *(
+            measure_folder(name, folder, named, trust=trust, jobs=jobs, start=progress(name, "scan"))
+            for name, folder in folders.items()
+        )
+    )
 
 
 def _print_audit(found: Audit) -> None:

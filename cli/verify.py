@@ -19,7 +19,7 @@ from .options import Folders, block, jobs_option, option
 from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
-    from tumorgen.generation import Problem
+    from tumorgen.generation import Problem, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,9 @@ def verify(dataset: Path, folders: Folders, replays: int, extent: Extent, prepro
     With --sample some of the samples are looked into. With --quick their files are compared with the checksums in the
     manifest, and nothing else of them. Names, tables, provenance and folds are checked in any case.
     """
-    from tumorgen.generation import Scope, verify_dataset
+    from tumorgen.generation import verify_dataset
 
-    if preprocessed and (extent.quick or extent.sample or extent.done):
-        raise click.UsageError("--preprocessed proves all cases: give it without --quick, --sample and --done.")
-    with as_usage_error():
-        scope = Scope(extent.sample, extent.seed, quick=extent.quick, done=extent.done)
+    scope = _scope_of(extent, preprocessed=preprocessed)
     verdict = verify_dataset(
         dataset,
         images=folders.images,
@@ -106,6 +103,16 @@ def verify(dataset: Path, folders: Folders, replays: int, extent: Extent, prepro
         click.echo(f"{dataset}: {plural(len(problems), 'problem')} in {checked}", err=True)
         sys.exit(1)
     click.echo(f"{dataset}: sound ({checked})")
+
+
+def _scope_of(extent: Extent, *, preprocessed: bool) -> Scope:
+    """How much is verified, of samples; preprocessed cases are proved all or not at all."""
+    from tumorgen.generation import Scope
+
+    if preprocessed and (extent.quick or extent.sample or extent.done):
+        raise click.UsageError("--preprocessed proves all cases: give it without --quick, --sample and --done.")
+    with as_usage_error():
+        return Scope(extent.sample, extent.seed, quick=extent.quick, done=extent.done)
 
 
 def _verify_preprocessed(dataset: Path, folders: Folders, replays: int, jobs: int) -> tuple[Sequence[Problem], str]:
