@@ -160,7 +160,8 @@ def test_patients_of_a_table_weigh_as_one(sets, tmp_path):
     table.write_text("case,patient\np0,Ann\np1,Ann\n", encoding="utf-8")
     result = audit(sets / "ringed", "--real", sets / "real", "--output", tmp_path / "out", "--patients", table)
     assert "real: 24 lesions, 3 scans, 2 patients" in result.output
-    assert {row["patient"] for row in rows(tmp_path / "out" / "lesions.csv")} == {"Ann", "p2"}
+    assert {row["patient"] for row in rows(tmp_path / "out" / "lesions.csv")} == {"p0", "p2"}
+    assert not any("Ann" in path.read_text() for path in (tmp_path / "out").glob("*.csv"))
     assert f"note: {table}: does not list 1 of 3 cases, each a patient of its own: p2\n" in result.output
 
 
