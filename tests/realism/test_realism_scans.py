@@ -9,7 +9,7 @@ import pytest
 from discs import disc_scan, write_scan
 
 from tumorgen.errors import TumorgenError
-from tumorgen.realism.scans import LabelledScan, find_labelled, find_layout, join_patients
+from tumorgen.realism.scans import LabelledScan, call_after_scans, find_labelled, find_layout, join_patients
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,11 @@ def test_scans_are_patients_of_their_own_unless_a_table_says_otherwise(folder):
 def test_a_patient_of_the_name_of_an_unlisted_case_is_somebody_else(folder):
     scans, _ = find_labelled(folder, {"b_001": "a"})
     assert [scan.patient for scan in scans] == ["a", "b_001"]
+
+
+def test_patients_are_called_after_their_cases_though_a_file_may_have_any_name():
+    table = {"scan 1": "Ann", "scan 2": "Ann", "b, see below": "Bea", "b": "Bea"}
+    assert call_after_scans(table) == {"scan 1": "scan 1", "scan 2": "scan 1", "b, see below": "b", "b": "b"}
 
 
 def test_a_patient_of_several_sets_has_one_name_though_one_of_them_does_not_know_whose_its_scans_are():

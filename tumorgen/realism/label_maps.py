@@ -14,8 +14,8 @@ from ..figures import to_lps
 from ..imaging import Triple, Volume, find_renumbering, find_volumes, read_volume, round_labels
 from ..labels import BACKGROUND, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
-from ..tables import name_after_scans
 from .lesions import find_lesions
+from .scans import call_after_scans
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
 _NAMED = 5  # unknown labels that a message names
@@ -80,7 +80,7 @@ def measure_label_maps(
         The folder holds no volumes, or two of one name; none of them could be measured, or none has a lesion.
     """
     cases = [Case((case, path), case, about=(str(path),)) for case, path in find_volumes(folder).items()]
-    named = name_after_scans(patients)  # a patient's own name may be that of somebody else's case
+    named = call_after_scans(patients)
     work = partial(_measure, named, Path.cwd(), trust)  # worker processes may have another working directory
     measured, failures = split_failures(map_cases(work, cases, jobs, start=start))
     refuse_without_lesions(folder, "label maps", [each.burden for each in measured], failures)

@@ -66,7 +66,7 @@ def find_labelled(folder: Path, patients: Mapping[str, str]) -> tuple[tuple[Labe
     if not both:
         some = ", ".join(image_files)[:80]
         raise TumorgenError(f"{labels}: no label has the case name of an image in {images} ({some})")
-    named = name_after_scans(patients)  # a patient's own name may be that of somebody else's scan
+    named = call_after_scans(patients)
     manifest = manifest_beside(labels)
     listed = read_listings(manifest) if manifest else {}
     scans = []
@@ -82,6 +82,18 @@ def find_labelled(folder: Path, patients: Mapping[str, str]) -> tuple[tuple[Labe
         if case not in others
     ]
     return tuple(scans), tuple(failures)
+
+
+def call_after_scans(patients: Mapping[str, str]) -> dict[str, str]:
+    """Patients of cases, by any name, called after the first of their cases: by a name that no other case can have.
+
+    Names that no dataset of tumorgen's has (`tables.name_after_scans`) come after all others.
+    """
+    named = name_after_scans(patients)
+    called = {patients[case]: name for case, name in named.items()}
+    for case in sorted(patients.keys() - named.keys()):
+        called.setdefault(patients[case], case)
+    return {case: called[patient] for case, patient in patients.items()}
 
 
 def join_patients(*sets: Sequence[LabelledScan]) -> list[dict[str, str]]:
