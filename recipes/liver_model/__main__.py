@@ -166,7 +166,7 @@ class Recipe:
         )
 
     def model(self, trainings: list[Fold], name: str, output: Path) -> int:
-        """Train the base, continue from it, write a model folder and return its size in bytes."""
+        """Train the base, continue from it, write the mean of both as a model folder and return its size in bytes."""
         from .export import export
         from .train import prepare, train
 
@@ -174,7 +174,7 @@ class Recipe:
         prepare(work, self.setting, self.chosen, self.jobs)
         base = train(work, 0, self.chosen, device, self.jobs)
         number = [fold.name for fold in trainings].index(name)
-        return export(train(work, number, self.chosen, device, self.jobs, base), output)
+        return export(train(work, number, self.chosen, device, self.jobs, base), output, base)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,12 @@ from tumorgen.imaging.files import whole_file
 
 MOST_BYTES = 12_000_000
 CHECKPOINT = "checkpoint_final.pth"
+# In the mean of weights that is exported, of those before real scans were seen. Such a mean keeps what the base knows of
+# scans unlike the few real ones (Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models").
+BASE_SHARE = 0.5
 
 
-def export(trained: Path, output: Path) -> int:
+def export(trained: Path, output: Path, base: Path | None = None) -> int:
     """Write the model folder: `plans.json`, `dataset.json`, `fold_0/checkpoint_final.pth`, `SHA256SUMS`.
 
     The checkpoint holds only tensors and text, so loading it runs no code. It names nnU-Net's own trainer, so any
@@ -27,6 +30,8 @@ def export(trained: Path, output: Path) -> int:
         nnU-Net's folder of a trained fold; it ships as fold 0.
     output
         The folder to write to.
+    base
+        The fold that the training has continued from: the mean of both weights is written (`BASE_SHARE`).
 
     Returns
     -------
@@ -43,8 +48,11 @@ def export(trained: Path, output: Path) -> int:
     source = trained / CHECKPOINT
     if not source.is_file():
         raise TumorgenError(f"{source}: not there; the training has not ended")
-    full: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=False)  # our own training's
-    weights = halved(full["network_weights"])
+    full = _read_checkpoint(source)
+    weights = full["network_weights"]
+    if base:
+        weights = between(weights, _read_checkpoint(base / CHECKPOINT)["network_weights"])
+    weights = halved(weights)
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
         raise TumorgenError(f"{source}: {broken[0]} does not fit into half precision")
@@ -61,6 +69,24 @@ def export(trained: Path, output: Path) -> int:
         with whole_file(output / name) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return _seal(output)
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    import torch
+
+    stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)  # our own training's
+    return stored
+
+
+def between(weights: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """The mean of two networks' weights, the base's with its share; a tensor under several names is still one."""
+    import torch
+
+    once: dict[tuple[int, tuple[int, ...]], Any] = {}
+    return {
+        name: once.setdefault((value.data_ptr(), tuple(value.shape)), torch.lerp(value, base[name], BASE_SHARE))
+        for name, value in weights.items()
+    }
 
 
 def halved(weights: Mapping[str, Any]) -> dict[str, Any]:

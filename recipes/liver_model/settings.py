@@ -43,6 +43,6 @@ class Setting:
 _LARGE, _SMALL = (16, 32, 64, 128, 160), (8, 24, 48, 96, 128)
 SETTINGS = {
     "full": Setting(800, 80, 60, 3.5, 96, 4, _LARGE, 120, 250, minutes=45, tuning_minutes=8, held_out=8),
-    "small": Setting(400, 24, 40, 4.0, 64, 2, _SMALL, 200, 100, minutes=33, tuning_minutes=8, held_out=4),
+    "small": Setting(400, 24, 40, 4.0, 64, 2, _SMALL, 200, 100, minutes=110, tuning_minutes=10, held_out=4),
     "smoke": Setting(2, 1, 1, 6.0, 16, 2, (4, 8, 8), 1, 2, minutes=1, tuning_minutes=1, held_out=0),
 }

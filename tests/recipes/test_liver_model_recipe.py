@@ -16,7 +16,7 @@ from forks import run_fork
 from nnunet_runs import threshold_model
 
 from liver_model.cases import Scene
-from liver_model.export import export, halved
+from liver_model.export import BASE_SHARE, between, export, halved
 from liver_model.labels import Tissue
 from liver_model.leaks import Leaks
 from liver_model.measure import MARKERS, Score, put, score, table
@@ -72,6 +72,20 @@ def test_weights_beyond_half_precision_are_refused(trained, tmp_path):
     torch.save(checkpoint, path)
     with pytest.raises(TumorgenError, match="half precision"):
         export(trained / "fold_0", tmp_path / "model")
+
+
+def test_what_is_exported_lies_between_the_base_and_what_continued_from_it(trained, tmp_path):
+    once, other = torch.full((1000,), 3.0), torch.full((1000,), 1.0)
+    mean = between({"a": once, "b": once}, {"a": other, "b": other})
+    assert torch.equal(mean["a"], torch.full((1000,), 3.0 - 2.0 * BASE_SHARE))
+    assert mean["a"].data_ptr() == mean["b"].data_ptr()
+    export(trained / "fold_0", tmp_path / "alone")
+    export(trained / "fold_0", tmp_path / "mean", trained / "fold_0")
+    alone, same = (
+        torch.load(tmp_path / name / "fold_0" / "checkpoint_final.pth", weights_only=True)["network_weights"]
+        for name in ("alone", "mean")
+    )
+    assert all(torch.equal(alone[name], same[name]) for name in alone)
 
 
 def test_a_training_that_has_not_ended_is_not_exported(tmp_path):
