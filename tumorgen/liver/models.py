@@ -18,7 +18,7 @@ from ..errors import TumorgenError
 from .model_zip import unpacked_model
 
 SHIPPED = Path(__file__).parent / "weights"
-SHIPPED_SUMS_SHA256 = "a8ab7d0278e49109190db596573945d559b0e8c79cf4c43eb17b23ee160f7f98"  # of its file of checksums
+SHIPPED_SUMS_SHA256 = "2a494cf97ca01bc5ce5fb6532f417f99568ff6b5dee32409462f8562546c81da"  # of its file of checksums
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")  # the first that any fold has
 REORIENTING = "NibabelIOWithReorient"  # nnU-Net's reader that turns every image to RAS; the others leave it as stored
 
