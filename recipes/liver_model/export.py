@@ -13,8 +13,8 @@ from tumorgen.imaging.files import whole_file
 
 MOST_BYTES = 12_000_000
 CHECKPOINT = "checkpoint_final.pth"
-# In the mean of weights that is exported, of those before real scans were seen. Such a mean keeps what the base knows of
-# scans unlike the few real ones (Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models").
+# The base's share in the mean of weights that is exported. The base has seen no real scan; the mean keeps what it knows
+# of scans unlike the few real ones (Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models").
 BASE_SHARE = 0.5
 
 
