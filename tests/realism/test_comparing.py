@@ -78,7 +78,7 @@ def test_shares_say_how_many_are_brighter_than_the_parenchyma(sets):
 
 
 def test_lesions_of_a_patient_with_two_scans_weigh_half(tmp_path):
-    found = measured(tmp_path, "real", {"p1": "p0"})
+    found = measured(tmp_path, "real", {"p0": "one", "p1": "one"})
     frame = lesion_frame(found)
     assert set(frame[frame["patient"] == "p0"]["weight"]) == {0.5}
     assert set(frame[frame["patient"] == "p2"]["weight"]) == {1.0}
