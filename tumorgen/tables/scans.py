@@ -13,6 +13,7 @@ from typing import Annotated
 from ..errors import TumorgenError
 from ..fields import FINITE, About, blank_columns, check_domains, required_columns
 from ..imaging import refuse_unsafe_name
+from ..interruptions import interruptions_held
 from ..method import size_along, spacing_along
 from .codec import Row, parse_row, read_text, rows_of, write_records
 from .scan_paths import PATH_RULE, find_recorded, record_path
@@ -137,7 +138,7 @@ def record_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
     """
     new = {row.case.lower(): row for row in rows}
     series = {row.source for row in new.values() if row.source}
-    with one_at_a_time(path):
+    with interruptions_held(), one_at_a_time(path):
         others = read_scans(path) if path.exists() else []
         stay = (other for other in others if other.case.lower() not in new and other.source not in series)
         write_scans([*stay, *new.values()], path)
@@ -154,5 +155,5 @@ def forget_scans(cases: Iterable[str], path: Path = SCANS) -> None:
     gone = {case.lower() for case in cases}
     if not gone:
         return
-    with one_at_a_time(path):
+    with interruptions_held(), one_at_a_time(path):
         write_scans([row for row in read_scans(path) if row.case.lower() not in gone], path)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import as_unwritable
+from ..interruptions import interruptions_let_through
 
 if sys.platform != "win32":
     import fcntl
@@ -22,7 +23,8 @@ if sys.platform != "win32":
 def one_at_a_time(table: Path) -> Iterator[None]:
     """Wait until no other process has its turn with a table; the block is this one's.
 
-    Its folder is made where it is missing. The lock's file lies beside the table, hidden, while the block lasts.
+    Its folder is made where it is missing. The lock's file lies beside the table, hidden, while the block lasts: hold
+    interruptions back around it (`interruptions_held`), which would leave it there. They come while it waits.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def _take_turn(place: Path) -> int:
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             with suppress(OSError):  # a file system without locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                _lock(descriptor)
             if os.path.samestat(os.fstat(descriptor), place.stat()):
                 return descriptor
         except FileNotFoundError:
@@ -60,3 +62,11 @@ def _take_turn(place: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with interruptions_let_through():
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
