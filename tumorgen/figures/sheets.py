@@ -224,7 +224,7 @@ def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None
     lines = [f"$r$ = {tumor.radius_mm:.3g} mm drawn", f"$\\mu_t$ = {whole(tumor.mu_t_hu)} HU"]
     if outcome:
         lines += [
-            f"label: {outcome.equivalent_radius_mm:.1f} mm sphere",
+            f"{outcome.equivalent_radius_mm:.1f} mm labelled",
             f"contrast {whole(outcome.contrast_hu, signed=True)} HU" if math.isfinite(outcome.contrast_hu) else "",
             f"{outcome.clipped_fraction:.0%} clipped" if outcome.clipped_fraction >= 0.005 else "",
         ]
