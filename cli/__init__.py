@@ -20,6 +20,7 @@ from tumorgen.interruptions import (
     ignored_interruptions_repeated,
     interruptions_held,
     interruptions_let_through,
+    signal_of,
 )
 
 from .audit import audit
@@ -142,13 +143,12 @@ def _goodbye() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interruption:
-        terminated = isinstance(interruption, _Terminated)
         with suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only tear the goodbye apart
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        ended = "Terminated" if terminated else "Interrupted"
+        ended = "Terminated" if isinstance(interruption, _Terminated) else "Interrupted"
         click.echo(f"\n{ended}. What is finished stays; the same command does the rest.", err=True)
-        sys.exit(143 if terminated else 130)
+        sys.exit(128 + signal_of(interruption))
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 
+from tumorgen.interruptions import signal_of
+
 Command = Callable[..., None]
 
 _SAID = f"{__name__}.said"
@@ -108,8 +110,8 @@ def _summary_on_stdout(said: Said, name: str) -> Iterator[None]:
         code = 1
         said.summary["error"] = " ".join(str(error).split())
         raise
-    except KeyboardInterrupt:
-        code = 130
+    except KeyboardInterrupt as interruption:
+        code = 128 + signal_of(interruption)
         raise
     finally:
         if said.as_json:

@@ -75,6 +75,11 @@ class interruptions_let_through:  # noqa: N801
             _hold_back(self._before)
 
 
+def signal_of(interruption: BaseException) -> int:
+    """Number of the signal that raised an interruption: Ctrl-C's, unless its attribute `signal` says otherwise."""
+    return int(getattr(interruption, "signal", signal.SIGINT))
+
+
 @contextmanager
 def ignored_interruptions_repeated() -> Iterator[None]:
     """Have an interruption come again that came where Python ignores what is raised: where an object is finalized.
@@ -88,7 +93,7 @@ def ignored_interruptions_repeated() -> Iterator[None]:
         if not isinstance(ignored.exc_value, KeyboardInterrupt):
             before(ignored)
             return
-        number = getattr(ignored.exc_value, "signal", signal.SIGINT)
+        number = signal_of(ignored.exc_value)
         timers.append(threading.Timer(_AGAIN_S, signal.raise_signal, (number,)))
         timers[-1].start()
 

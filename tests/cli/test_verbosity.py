@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import click
@@ -79,6 +80,19 @@ def test_json_alone_is_on_stdout():
 def test_json_says_why_a_command_ended():
     facts = json.loads(CliRunner().invoke(work, ["--json", "--fail"]).stdout)
     assert (facts["exit_code"], facts["error"]) == (1, "in/a.nii.gz: is gone")
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_json_says_which_signal_ended_a_command(number, exit_code):
+    interruption = KeyboardInterrupt()
+    interruption.signal = number
+
+    @click.command()
+    @telling
+    def interrupted():
+        raise interruption
+
+    assert json.loads(CliRunner().invoke(interrupted, ["--json"]).stdout)["exit_code"] == exit_code
 
 
 def test_what_does_not_go_together_is_the_command_lines_fault():
