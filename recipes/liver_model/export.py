@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +82,20 @@ def between(weights: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, An
     """The mean of two networks' weights, the base's with its share; a tensor under several names is still one."""
     import torch
 
-    once: dict[tuple[int, tuple[int, ...]], Any] = {}
-    return {
-        name: once.setdefault((value.data_ptr(), tuple(value.shape)), torch.lerp(value, base[name], BASE_SHARE))
-        for name, value in weights.items()
-    }
+    return _each_once(weights, lambda name, value: torch.lerp(value, base[name], BASE_SHARE))
 
 
 def halved(weights: Mapping[str, Any]) -> dict[str, Any]:
     """Weights in half precision; a tensor that nnU-Net's network holds under several names is still stored once."""
+    return _each_once(weights, lambda _, value: value.half())
+
+
+def _each_once(weights: Mapping[str, Any], change: Callable[[str, Any], Any]) -> dict[str, Any]:
+    """Changed weights; names that share a tensor share what it becomes."""
     once: dict[tuple[int, tuple[int, ...]], Any] = {}
     return {
-        name: once.setdefault((value.data_ptr(), tuple(value.shape)), value.half()) for name, value in weights.items()
+        name: once.setdefault((value.data_ptr(), tuple(value.shape)), change(name, value))
+        for name, value in weights.items()
     }
 
 

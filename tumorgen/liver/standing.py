@@ -50,10 +50,9 @@ class ScanTask:
         A series goes by its case: the name of its folder may be its UID.
         """
         if self.series:
-            folder = " ".join(printable(str(self.series.folder)).split())
-            reason = (
-                f"{self.case}: {reason.removeprefix(f'{folder}: ')}" if reason.startswith(f"{folder}: ") else reason
-            )
+            folder = " ".join(printable(str(self.series.folder)).split()) + ": "
+            if reason.startswith(folder):
+                reason = f"{self.case}: {reason.removeprefix(folder)}"
         for file in sorted((str(self.image), str(self.mask)), key=len, reverse=True):
             reason = reason.replace(file, Path(file).name)
         return reason
