@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ import pandas as pd
 from .. import __version__
 from ..fields import columns
 from ..imaging import whole_file
+from ..plain_json import json_text
 from ..seeds import stable_rng
 from ..tables import NameCheck
 from .intervals import RESAMPLES, ConfidenceInterval, mean_interval, proportion_interval, signed_rank
@@ -166,15 +165,7 @@ def write_summary(summary: Summary, path: Path) -> None:
     found = asdict(summary)
     found |= {name: found[name] or None for name in ("compare", "dimensions")}
     with whole_file(path) as partial:
-        text = json.dumps(_without_nan(found), indent=2, ensure_ascii=False, allow_nan=False)
-        partial.write_text(text + "\n", encoding="utf-8")
-
-
-def _without_nan(value: Any) -> Any:
-    """A value, and all that it holds, with None for nan."""
-    if isinstance(value, dict):
-        return {name: _without_nan(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+        partial.write_text(json_text(found), encoding="utf-8")
 
 
 def _table(scores: Sequence[Any], kind: type) -> pd.DataFrame:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,6 +16,7 @@ from ..evaluation import RADIUS_BINS
 from ..fields import columns
 from ..figures import page_environment, save_figure, svg_of
 from ..imaging import whole_file
+from ..plain_json import json_text
 from ..seeds import stable_rng
 from ..tables import cells_of, write_records, write_table
 from .appearance import PROFILE_MM, Appearance
@@ -82,18 +81,9 @@ def refuse_case_folder(output: Path) -> None:
 
 
 def _write_record(audit: Audit, path: Path) -> None:
-    found = _without_nan(asdict(audit)) | {"inside": _without_nan(audit.inside)}
+    found = asdict(audit) | {"inside": audit.inside}
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _without_nan(value: Any) -> Any:
-    """A value, and all that it holds, with None for nan."""
-    if isinstance(value, dict):
-        return {name: _without_nan(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        partial.write_text(json_text(found), encoding="utf-8")
 
 
 def _write_tables(audit: Audit, real: MeasuredSet, synthetic: MeasuredSet, output: Path) -> None:

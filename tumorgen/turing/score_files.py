@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from ..errors import TumorgenError
 from ..evaluation import ConfidenceInterval
 from ..figures import new_plot, page_environment, style_axes, svg_of
 from ..imaging import whole_file
+from ..plain_json import json_text
 from ..tables import cells_of, columns_in, read_text, write_table
 from .answers import ANSWERS, UNSURE, Answer, read_answers
 from .scoring import RULES, Answers, ReaderScore, StudyScore, last_answers, score_study
@@ -79,22 +79,13 @@ def write_score(scored: Scored, folder: Path) -> None:
     """
     found = {"tumorgen_version": __version__, **asdict(scored.score), "notes": scored.notes, "rules": dict(RULES)}
     with whole_file(folder / "score.json") as partial:
-        partial.write_text(json.dumps(_without_nan(found), indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json_text(found), encoding="utf-8")
     rows = [reader_row(reader) for reader in scored.score.readers]
     write_table(folder / "score.csv", tuple(rows[0]), rows)
     told = [_answer_row(name, each, scored.key) for name, by in scored.answers.items() for each in by.values()]
     write_table(folder / "answers.csv", tuple(told[0]), told)
     with whole_file(folder / PAGE) as partial:
         partial.write_text(score_page(scored), encoding="utf-8", newline="")
-
-
-def _without_nan(value: Any) -> Any:
-    """A value for JSON, which knows no nan: null for each."""
-    if isinstance(value, dict):
-        return {name: _without_nan(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def reader_row(reader: ReaderScore) -> dict[str, str]:
