@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pytest
 
 from tumorgen.benchmark.dials import Benchmark
+from tumorgen.checksums import sha256_of
 from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import About, check_domains, declared, load_toml, required_columns
 from tumorgen.generation.replay import Replay, replay_manifest
+from tumorgen.imaging import ChunkedVolume, Volume, read_volume
 from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.rendering import render
@@ -90,7 +93,7 @@ def test_each_row_renders_to_the_outcome_that_it_says(kind, scans):
     not is_installed("numpy", "scipy", "isal"), reason="the bits of files are promised for the same numpy, scipy, isal"
 )
 @pytest.mark.parametrize("kind", SETS)
-def test_replay_writes_the_files_of_the_recorded_checksums(kind, phantoms, tmp_path):
+def test_replay_writes_the_files_of_the_recorded_checksums(kind, phantoms, scans, tmp_path):
     """In processes of its own: once an image differed here in a process that had run thousands of other tests."""
     manifest = GOLDEN / kind / "manifest.csv"
     dataset = Dataset(tmp_path / "Dataset501_Again")
@@ -102,8 +105,33 @@ def test_replay_writes_the_files_of_the_recorded_checksums(kind, phantoms, tmp_p
     assert old.keys() == new.keys()
     for sample, record in old.items():
         was, now = record.files, new[sample].files
-        assert (now.image_sha256, now.label_sha256) == (was.image_sha256, was.label_sha256), sample
         assert repr(new[sample].outcomes) == repr(record.outcomes)  # nan is not itself
+        assert now.label_sha256 == was.label_sha256, sample
+        assert now.image_sha256 == was.image_sha256, describe_image(
+            dataset.image(sample), scans[record.plan.case], record.plan
+        )
+
+
+def describe_image(file: Path, scan: Scan, plan: Plan) -> str:
+    """What of an image's file is not as its row renders: voxels, or nothing but how they are compressed."""
+    wanted = np.array(scan.hu)
+    for box, voxels in render(scan, plan).images:
+        wanted[box] = voxels
+    other = np.argwhere(read_volume(file).array != wanted)
+    if len(other):
+        return f"{file.name}: {len(other)} voxels differ, from {other[0].tolist()} to {other[-1].tolist()}"
+    again = ChunkedVolume.from_volume(Volume(wanted, scan.geometry)).digest()
+    return f"{file.name}: its voxels are right; {sha256_of(file)} is its checksum, and {again} when compressed at once"
+
+
+def test_an_image_that_is_another_one_is_described(scans, tmp_path):
+    record = read_manifest(GOLDEN / "dataset" / "manifest.csv")[0]
+    scan, file = scans[record.plan.case], tmp_path / "image.nii.gz"
+    source = ChunkedVolume.from_volume(scan.image)
+    source.write(file, [])
+    assert "voxels differ, from [" in describe_image(file, scan, record.plan)
+    source.write(file, render(scan, record.plan).images)
+    assert "its voxels are right" in describe_image(file, scan, record.plan)
 
 
 # --- columns that a table does not have -------------------------------------------------------------------------------
