@@ -628,17 +628,44 @@ def test_the_datasets_own_folds_are_ours_whoever_has_copied_them(copied):
     assert state["written"]["splits_final.json"] == sha256_of(copied.dataset.folder / "splits_final.json")
 
 
-def test_what_a_machine_that_went_down_has_torn_is_made_again(copied):
-    """Files that the system had not yet written through; the lock that is left says that there may be some."""
-    case = copied.folder / "nnUNetPlans_2d" / "scan_1_v0001"
+def tear(case: Path) -> None:
+    """Files that the system had not yet written through."""
     image = next(iter(case_files(case)))
     image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
-    list(case_files(case.with_name("scan_0_v0000")))[2].write_bytes(b"")
+
+
+def test_what_a_machine_that_went_down_has_torn_is_made_again(copied):
+    """The lock that is left says that there may be torn files, in whichever folder, for any run; no later run looks."""
+    cases = copied.folder / "nnUNetPlans_2d"
+    tear(cases / "scan_1_v0001")
+    list(case_files(cases / "scan_0_v0000"))[2].write_bytes(b"")
     assert copied.preprocess(configurations=("2d",)).made == 0  # nothing says that the machine went down
     (copied.folder / ".lock").write_text("{}")
-    assert copied.preprocess(configurations=("2d",)).made == 2
-    assert_equal_to_nnunet(copied, "2d")
+    between = copied.preprocess(configurations=("3d_fullres",))
+    assert between.made == 0
+    assert [note.partition(" removed")[0] for note in between.notes] == [f"{cases}: 2 torn cases"]
     assert not (copied.folder / ".lock").exists()
+    assert copied.preprocess().made == 2
+    assert_equal_to_nnunet(copied, "2d")
+
+
+def test_what_is_torn_of_other_plans_and_of_a_larger_dataset_is_found_and_what_is_whole_is_on_disk(copied, monkeypatch):
+    cases, other = copied.folder / "nnUNetPlans_2d", copied.folder / "mine_2d"
+    cases.rename(other)
+    state = json.loads((copied.folder / "tumorgen.json").read_text())
+    state["cases"][other.name] = state["cases"].pop(cases.name)
+    (copied.folder / "tumorgen.json").write_text(json.dumps(state))
+    for path in case_files(other / "scan_1_v0001"):
+        shutil.copyfile(path, path.with_name(path.name.replace("v0001", "v0009")))  # a sample that is not there now
+    tear(other / "scan_1_v0009")
+    (other / "stranger.pkl").write_bytes(b"of no case")
+    (copied.folder / ".lock").write_text("{}")
+    synced = []
+    monkeypatch.setattr(preprocessing_run, "sync_case", synced.append)
+    assert copied.preprocess(configurations=("3d_fullres",)).made == 0
+    assert not list(case_files(other / "scan_1_v0009"))[2].exists()
+    assert (other / "stranger.pkl").exists()
+    assert sorted(case.parent.name for case in synced) == [other.name] * 6 + ["nnUNetPlans_3d_fullres"] * 6
 
 
 @pytest.fixture(scope="module")

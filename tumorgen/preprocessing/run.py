@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -160,7 +161,7 @@ def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
     configurations = nnunet.read_configurations(plans, run.configurations)
     notes += _copy_description(dataset, folder, state)
     if hold.interrupted:
-        _remove_torn_cases(parts, configurations)
+        notes += _remove_torn_cases(parts, state, configurations)
         _remove_other_labels(parts)
     wanted = find_missing((dataset, records), configurations, folder, state, manifest)
     if not run.force:
@@ -324,29 +325,47 @@ def find_missing(
     return {sample: tuple(names) for sample, names in wanted.items()}
 
 
-def _remove_torn_cases(parts: _Parts, configurations: Sequence[nnunet.Configuration]) -> None:
-    """Remove cases that cannot be read to their ends: a machine that went down may leave such files."""
-    targets = [
-        parts.folder / configuration.identifier / record.plan.sample
-        for configuration in configurations
-        for record in parts.records
-        if properties_file(parts.folder / configuration.identifier / record.plan.sample).is_file()
+def _remove_torn_cases(parts: _Parts, state: State, configurations: Sequence[nnunet.Configuration]) -> tuple[str, ...]:
+    """Remove cases that cannot be read to their ends: a machine that went down may leave such files.
+
+    Those of all folders that were made here, for no later run looks again. What is whole is written through to the
+    disk: the run that made it did not get that far. Notes on folders of which this run makes no cases.
+    """
+    known = [
+        file.with_suffix("")
+        for identifier in sorted(state.cases)
+        for file in sorted((parts.folder / identifier).glob("*.pkl"))
     ]
+    targets = [target for target in known if all(path.is_file() for path in case_files(target))]
     results = map_cases(is_whole, [Case(target, target.name) for target in targets], parts.run.jobs)
+    torn = Counter[Path]()
     for target, whole in zip(targets, results, strict=True):
-        if whole is not True:
-            with as_unwritable(target):
+        with as_unwritable(target):
+            if whole is True:
+                sync_case(target)
+            else:
                 properties_file(target).unlink(missing_ok=True)
+                torn[target.parent] += 1
+    made = {parts.folder / configuration.identifier for configuration in configurations}
+    return tuple(
+        f"{folder}: {plural(number, 'torn case')} removed, which a machine that went down had left; preprocess its"
+        " configuration again before you train with it"
+        for folder, number in torn.items()
+        if folder not in made
+    )
 
 
 def _remove_other_labels(parts: _Parts) -> None:
-    """Remove labels to score with that are not what the rows of their samples say."""
+    """Remove labels to score with that are not what the rows of their samples say; write others through to the disk."""
     labels = [(record, score_label(parts.dataset, parts.folder, record.plan.sample)) for record in parts.records]
     cases = [Case((record, path), path.name) for record, path in labels if path.is_file()]
     for case, same in zip(cases, map_cases(is_of_row, cases, parts.run.jobs), strict=True):
-        if same is not True:
-            with as_unwritable(case.item[1]):
-                case.item[1].unlink(missing_ok=True)
+        path = case.item[1]
+        with as_unwritable(path):
+            if same is True:
+                sync_to_disk(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _sync_cases(
