@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,10 @@ from tumorgen.wording import plural
 from .kinds import EXISTING_FOLDER
 from .options import COPIES, NewDataset
 from .verbosity import say_note, sum_up, telling
+
+if TYPE_CHECKING:
+    from tumorgen.dataset import Dataset
+    from tumorgen.generation import MergeReport
 
 
 @click.command(
@@ -30,16 +35,34 @@ def merge(dataset: Path) -> None:
 
     DATASET is the dataset's folder. Once all shards are finished it holds what one run would have written. Until then
     the command merges what is there, lists what is missing, and exits with 1.
+
+    A run without shards that was killed or crashed is repaired: what is whole is kept and described. What the run has
+    not made is not known here, so the command says that it was interrupted, and exits with 1.
     """
     from tumorgen.dataset import find_dataset
     from tumorgen.generation import merge_shards
 
     merged = merge_shards(find_dataset(dataset), copies=COPIES)
     missing = {str(shard): len(samples) for shard, samples in merged.missing.items()}
-    sum_up(dataset=dataset, samples=len(merged.report.entries), missing=missing)
-    click.echo(f"{dataset}: {plural(len(merged.report.entries), 'sample')} in the manifest")
+    samples = len(merged.report.entries)
+    sum_up(dataset=dataset, samples=samples, missing=missing, interrupted=merged.interrupted)
+    click.echo(f"{dataset}: {plural(samples, 'sample')} in the manifest")
     for note in merged.report.notes:
         say_note(note)
+    _stop_unless_whole(merged)
+    _print_next_steps(merged.report.dataset)
+
+
+def _stop_unless_whole(merged: MergeReport) -> None:
+    """Say what is missing, and end with exit code 1; nothing where all is there."""
+    if merged.interrupted:
+        count = len(merged.report.entries)
+        click.echo(
+            f"{merged.report.dataset.folder}: an interrupted run was repaired, {plural(count, 'sample')}"
+            f" {'is' if count == 1 else 'are'} whole; run its command again to make the rest",
+            err=True,
+        )
+        sys.exit(1)
     for shard, samples in merged.missing.items():
         cases = Counter(case for case, _ in samples)
         most = [f"{count} of {case}" for case, count in cases.most_common(3)]
@@ -49,8 +72,14 @@ def merge(dataset: Path) -> None:
     if merged.missing:
         click.echo("Run the commands of these shards again, then merge again.", err=True)
         sys.exit(1)
-    named = NewDataset.of_folder(dataset)
-    if named:
-        named.say_next(dataset)
+
+
+def _print_next_steps(dataset: Dataset) -> None:
+    """Say what makes a training of the dataset; on a test set none is trained."""
+    from tumorgen.dataset import TRAINING
+
+    named = NewDataset.of_folder(dataset.folder)
+    if named and dataset.part == TRAINING:
+        named.say_next(dataset.folder)
     else:
-        click.echo(f"next:\n  tumorgen verify {dataset}")
+        click.echo(f"next:\n  tumorgen verify {dataset.folder}")

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from phantoms import write_balls
 
 from tumorgen.cli import main
-from tumorgen.dataset.raw import Dataset
+from tumorgen.dataset.raw import TEST, Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation.merge import MergeReport, merge_shards
 from tumorgen.generation.run import Run, RunReport
 from tumorgen.generation.shards import Shard, parse_shard
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.method.recipes import load_recipe
+from tumorgen.tables.entries import read_entries
 from tumorgen.tables.sources import match_sources
 
 SETTINGS = replace(load_recipe(), sizes=("tiny", "small"))
@@ -277,8 +278,9 @@ def test_all_shards_at_once(scans, whole, tmp_path) -> None:
     assert tree(tmp_path) == whole
 
 
-def test_a_run_that_crashed_is_repaired_before_shards_go_on(scans, whole, tmp_path) -> None:
+def test_a_run_that_crashed_is_repaired_before_shards_go_on(scans, whole, tmp_path, monkeypatch) -> None:
     """Its images may be torn, and no shard looks at rows that are not its own."""
+    monkeypatch.chdir(tmp_path)
     make(scans, tmp_path, per_scan=1)
     folder = tmp_path / NAME
     torn = folder / "imagesTr" / "liver_0_v0000_0000.nii.gz"
@@ -287,8 +289,13 @@ def test_a_run_that_crashed_is_repaired_before_shards_go_on(scans, whole, tmp_pa
     (folder / ".lock").write_text("left by a process that is no more")
     with pytest.raises(TumorgenError, match="a run without --shard was interrupted"):
         make(scans, tmp_path, "1/2")
-    merged = joined(tmp_path)  # what is whole, described
-    assert [entry.sample for entry in merged.report.entries] == ["liver_1_v0000", "liver_2_v0000"]
+    merged = CliRunner().invoke(main, ["merge", NAME])  # what is whole, described
+    assert merged.exit_code == 1
+    assert f"{NAME}: 2 samples in the manifest\n" in merged.stdout
+    assert "next:" not in merged.stdout
+    assert "preprocess" not in merged.stdout
+    assert f"{NAME}: an interrupted run was repaired, 2 samples are whole; run its command again" in merged.stderr
+    assert [entry.sample for entry in read_entries(folder / "manifest.csv")] == ["liver_1_v0000", "liver_2_v0000"]
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
     assert not torn.exists()
     assert not (folder / ".lock").exists()
@@ -296,6 +303,24 @@ def test_a_run_that_crashed_is_repaired_before_shards_go_on(scans, whole, tmp_pa
         make(scans, tmp_path, shard)
     assert not joined(tmp_path).missing
     assert tree(tmp_path) == whole
+
+
+def test_of_a_test_set_no_training_is_made(scans, tmp_path, monkeypatch) -> None:
+    """A `robustness` that was killed is repaired as any run is."""
+    monkeypatch.chdir(tmp_path)
+    sources, _ = match_sources(scans / "images", scans / "masks")
+    dataset = Dataset(tmp_path / NAME, TEST)
+    synthesize_dataset(Run(dataset, sources[:1], SETTINGS, per_scan=1, jobs=1))
+    (dataset.folder / ".lock").write_text("left by a process that is no more")
+    repaired = CliRunner().invoke(main, ["merge", "--json", NAME])
+    assert repaired.exit_code == 1
+    assert "an interrupted run was repaired, 1 sample is whole" in repaired.stderr
+    assert "preprocess" not in repaired.output
+    summary = json.loads(repaired.stdout)
+    assert (summary["samples"], summary["missing"], summary["interrupted"]) == (1, {}, True)
+    again = CliRunner().invoke(main, ["merge", NAME])
+    assert again.exit_code == 0
+    assert again.stdout.endswith(f"next:\n  tumorgen verify {NAME}\n")
 
 
 def test_a_merge_that_cannot_be_written_leaves_the_mark_of_the_crash(scans, tmp_path, monkeypatch) -> None:

@@ -1,7 +1,7 @@
 from .batches import batch_size, cut_samples
 from .cluster import Cluster, connect_cluster
 from .estimate import estimate_run
-from .merge import merge_shards
+from .merge import MergeReport, merge_shards
 from .removal import remove_cases
 from .replay import Replay, describe_moved, group_records, replay_manifest, vessels_of
 from .run import Run, RunReport, Writing
@@ -15,6 +15,7 @@ from .verify import verify_dataset
 __all__ = [
     "GB",
     "Cluster",
+    "MergeReport",
     "Problem",
     "Replay",
     "Run",

@@ -14,10 +14,21 @@ from .shards import Sample, Shard, list_tables, read_division
 
 @dataclass(frozen=True, slots=True)
 class MergeReport:
-    """What a merge found: the dataset, and the samples that each unfinished shard has not made."""
+    """What a merge found.
+
+    Attributes
+    ----------
+    report
+        The dataset.
+    missing
+        The samples that each unfinished shard has not made.
+    interrupted
+        Whether a command without shards had not come to its end here; what it has not made is not known.
+    """
 
     report: RunReport
     missing: dict[Shard, list[Sample]]
+    interrupted: bool = False
 
 
 def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport:
@@ -50,4 +61,6 @@ def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport
         val_per_scan = division.val_per_scan if division else read_val_per_scan(dataset)
         report = describe_dataset(dataset, Outcomes(), val_per_scan, copies)
         hold.unfinished = False
-        return MergeReport(report, division.missing(report.entries) if division else {})
+        if division is None:
+            return MergeReport(report, {}, interrupted=True)
+        return MergeReport(report, division.missing(report.entries))
