@@ -212,14 +212,43 @@ def test_voxels_of_nrrd_have_a_size_in_mm(tmp_path, lines, message):
         read_volume(path)
 
 
-def test_voxels_of_metaimage_have_a_size(tmp_path):
+SPACING = "ElementSpacing = 2 3 4\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "instead", "message"),
+    [
+        (SPACING, "ElementSize = 2 3 4\n", ""),
+        (SPACING, "", "does not say how large its voxels are; give it ElementSpacing"),
+        (SPACING, "elementspacing = 2 3 4\n", "says elementspacing, .* write it as ElementSpacing"),
+        (SPACING, "ELEMENTSIZE=2 3 4\n", "says ELEMENTSIZE, which ITK does not know; write it as ElementSize"),
+        (SPACING, "  elementSpacing : 2 3 4\n", "says elementSpacing, .* write it as ElementSpacing"),
+        ("Offset", "offset", "says offset, .* write it as Offset"),
+        ("Offset", "POSITION", "says POSITION, .* write it as Position"),
+        ("Offset", "origin", "says origin, .* write it as Origin"),
+        ("Offset", "imageposition", "says imageposition, .* write it as ImagePosition"),
+        ("TransformMatrix", "Transformmatrix", "says Transformmatrix, .* write it as TransformMatrix"),
+        ("TransformMatrix", "rotation", "says rotation, .* write it as Rotation"),
+        ("TransformMatrix", "ORIENTATION", "says ORIENTATION, .* write it as Orientation"),
+        ("CompressedData =", "compresseddata =", "says compresseddata, .* write it as CompressedData"),
+        ("CompressedDataSize", "compresseddatasize", "says compresseddatasize, .* write it as CompressedDataSize"),
+        ("BinaryDataByteOrderMSB", "binarydatabyteordermsb", "says .* write it as BinaryDataByteOrderMSB"),
+        ("ElementDataFile", "elementdatafile", "says elementdatafile, .* write it as ElementDataFile"),
+        ("NDims = 3\n", "NDims = 3\ncomment = of a user\n", ""),
+    ],
+)
+def test_voxels_of_metaimage_have_a_size_and_a_place(tmp_path, said, instead, message):
+    """ITK passes over what it does not know, other capitals of its own keys too, and takes 1 mm, or place 0."""
     path = tmp_path / "a.mha"
-    write_volume(Volume(ARRAY, Geometry(ARRAY.shape, (4.0, 3.0, 2.0))), path)
+    geometry = Geometry(ARRAY.shape, (4.0, 3.0, 2.0), origin_mm=(9.0, 8.0, 7.0))
+    write_volume(Volume(ARRAY, geometry), path)
     content = path.read_bytes()
-    path.write_bytes(content.replace(b"ElementSpacing", b"ElementSize"))
-    assert read_volume(path).geometry.spacing_mm == (4.0, 3.0, 2.0)
-    path.write_bytes(content.replace(b"ElementSpacing = 2 3 4\n", b""))
-    with pytest.raises(TumorgenError, match="does not say how large its voxels are; give it ElementSpacing"):
+    assert content.count(said.encode()) == 1
+    path.write_bytes(content.replace(said.encode(), instead.encode()))
+    if not message:
+        assert read_volume(path).geometry == geometry
+        return
+    with pytest.raises(TumorgenError, match=rf"a\.mha: its header {message}"):
         read_volume(path)
 
 

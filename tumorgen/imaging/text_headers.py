@@ -54,6 +54,16 @@ _META_GRAMMAR = {
     **dict.fromkeys(("transformmatrix", "rotation", "orientation"), _REALS_9),
     "anatomicalorientation": r"[A-Za-z?]{1,10}",
 }
+_META_NAMES = {  # of what says where voxels lie and how they are stored
+    name.lower(): name
+    for name in (
+        *("ObjectType", "NDims", "DimSize", "ElementSpacing", "ElementSize", "DistanceUnits", "AnatomicalOrientation"),
+        *("Offset", "Origin", "Position", "ImagePosition", "CenterOfRotation"),
+        *("TransformMatrix", "Rotation", "Orientation", "ElementType", "ElementNumberOfChannels", "ElementNBits"),
+        *("BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData", "CompressedDataSize"),
+        *("HeaderSize", "HeaderSizePerSlice", "ElementDataFile"),
+    )
+}
 
 
 def nrrd_claim(file: BinaryIO, path: Path) -> Claim:
@@ -100,6 +110,7 @@ def meta_claim(file: BinaryIO, path: Path) -> Claim:
     start = first_bytes(file, LONGEST_HEADER, path)
     end = re.search(rb"(?im)^[ \t]*ElementDataFile[ \t]*[=:][^\n]*\n?", start)
     lines, length = _header_lines(start, end, path)
+    _check_capitals(lines, path)
     fields = _fields(lines, "=", path)
     if "elementdatafile" not in fields:  # it stands there with a colon, as in "ElementDataFile: LOCAL"
         raise TumorgenError(f"{path}: not a readable volume (its header does not say where its voxels are)")
@@ -201,6 +212,15 @@ def _check_grammar(fields: Mapping[str, str], grammar: Mapping[str, str], path: 
             raise TumorgenError(f"{path}: its header is damaged: it has no field {name[:40]!r}")
         if not re.fullmatch(form, value):
             raise TumorgenError(f"{path}: its header is damaged: {name} is {value[:80]!r}; repair it")
+
+
+def _check_capitals(lines: Sequence[str], path: Path) -> None:
+    """Refuse a key of MetaImage's in other capitals: ITK passes it over, and takes 1 mm, place 0, or no compression."""
+    for line in lines:
+        key = re.match(r"\s*(\w+)\s*[=:]", line)
+        name = _META_NAMES.get(key[1].lower()) if key else None
+        if key and name and key[1] != name:
+            raise TumorgenError(f"{path}: its header says {key[1]}, which ITK does not know; write it as {name}")
 
 
 def _sizes(text: str, rank: str, path: Path) -> tuple[int, ...]:
