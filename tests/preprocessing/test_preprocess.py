@@ -441,10 +441,12 @@ def test_what_stands_in_the_way_is_one_line(copied, monkeypatch):
 def test_a_disk_without_room_is_refused_before_anything_is_written(copied, monkeypatch):
     monkeypatch.setattr(preprocessing_run, "free_bytes", lambda _: 1000)
     shutil.rmtree(copied.folder / "nnUNetPlans_2d")
+    turn_folds(copied)
+    before = states(copied.folder)
     done = command("-d", 501, "--jobs", 1)
     assert done.exit_code == 1
     assert "set nnUNet_preprocessed to another folder, or --force" in done.output
-    assert not list((copied.folder / "nnUNetPlans_2d").glob("*.b2nd"))
+    assert states(copied.folder) == before
 
 
 def verify(made: Made, *arguments: object):
@@ -626,6 +628,38 @@ def test_the_datasets_own_folds_are_ours_whoever_has_copied_them(copied):
     assert copied.preprocess(configurations=("2d",)).notes == ()
     state = json.loads((copied.folder / "tumorgen.json").read_text())
     assert state["written"]["splits_final.json"] == sha256_of(copied.dataset.folder / "splits_final.json")
+
+
+def turn_folds(made: Made) -> None:
+    """A dataset of other folds: the last is the first."""
+    splits, sums = made.dataset.folder / "splits_final.json", made.dataset.folder / "SHA256SUMS"
+    before, folds = sha256_of(splits), json.loads(splits.read_text())
+    splits.write_text(json.dumps([folds[-1], *folds[:-1]]))
+    assert sha256_of(splits) != before
+    sums.write_text(sums.read_text().replace(before, sha256_of(splits)))
+
+
+@pytest.mark.parametrize("end", ["before they are noted", "before they are there", "when they are there"])
+def test_folds_are_known_for_ours_wherever_a_run_has_ended_when_the_datasets_change_again(copied, monkeypatch, end):
+    replace_file, splits = Path.replace, "splits_final.json"
+    last = "tumorgen.json" if end == "before they are noted" else splits
+
+    def killed(path: Path, target: Path) -> Path:
+        if target.name == last and not end.startswith("when"):
+            raise Killed
+        replaced = replace_file(path, target)
+        if target.name == last:
+            raise Killed
+        return replaced
+
+    turn_folds(copied)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(Killed):
+            copied.preprocess()
+    turn_folds(copied)
+    assert copied.preprocess().notes == ()
+    assert (copied.folder / splits).read_bytes() == (copied.dataset.folder / splits).read_bytes()
 
 
 def tear(case: Path) -> None:

@@ -159,13 +159,13 @@ def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
     plans = folder / f"{run.plans}.json"
     notes = make_plans(plans, dataset.folder, state, manifest, partial(_write_fingerprint, parts))
     configurations = nnunet.read_configurations(plans, run.configurations)
-    notes += _copy_description(dataset, folder, state)
     if hold.interrupted:
         notes += _remove_torn_cases(parts, state, configurations)
         _remove_other_labels(parts)
     wanted = find_missing((dataset, records), configurations, folder, state, manifest)
     if not run.force:
         _refuse_full_disk(folder, needed_bytes(records, configurations, wanted) - parts.kept_bytes)
+    notes += _copy_description(dataset, folder, state)
     hold.unfinished = True
     _begin_cases(configurations, folder, state, manifest)
     done, failures = split_failures(_do_parts(parts, configurations, wanted))
@@ -279,12 +279,24 @@ def _copy_description(dataset: Dataset, folder: Path, state: State) -> tuple[str
     is_same = splits.is_file() and source.is_file() and sha256_of(source) == sha256_of(splits)
     if splits.is_file() and not (is_same or state.is_ours(splits)):
         return (f"{splits}: is not the dataset's, which keeps patients apart; it is left as it is",)
-    if source.is_file():
-        _copy(source, splits)
+    if is_same:
         state.note(splits)
+        state.write(folder)
+    elif source.is_file():
+        _copy_splits(source, splits, state)
     else:
         splits.unlink(missing_ok=True)
     return ()
+
+
+def _copy_splits(source: Path, splits: Path, state: State) -> None:
+    """Copy the folds; a run that ends halfway leaves old or new ones that pass for ours, or none."""
+    with whole_file(splits) as partial_file:
+        shutil.copyfile(source, partial_file)
+        # While other folds are there, noting the new ones would make them somebody else's, and so would a late note.
+        splits.unlink(missing_ok=True)
+        state.written[splits.name] = sha256_of(partial_file)
+        state.write(splits.parent)
 
 
 def _begin_cases(configurations: Sequence[nnunet.Configuration], folder: Path, state: State, manifest: str) -> None:
