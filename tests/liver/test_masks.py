@@ -4,6 +4,7 @@ import errno
 import os
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.figures.livers import draw_livers
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import read_volume, write_volume
+from tumorgen.liver import masks
 from tumorgen.liver.masks import (
     FLAGS,
     check_liver,
@@ -194,14 +196,15 @@ def test_the_same_again_does_only_what_failed(images, tmp_path):
     assert (report.made, len(report.rows), len(report.failures)) == (0, 4, 2)
 
 
+def no_model() -> None:
+    raise AssertionError("loaded")
+
+
 def test_nothing_to_do_loads_no_model(images, tmp_path):
     good = {"good": images["good"]}
     run(good, tmp_path)
 
-    def never() -> None:
-        raise AssertionError("loaded")
-
-    report = mask_scans(good, tmp_path / "out", never, table=tmp_path / "scans.csv")
+    report = mask_scans(good, tmp_path / "out", no_model, table=tmp_path / "scans.csv")
     assert (report.made, report.rows[0].status) == (0, "ok")
 
 
@@ -347,6 +350,44 @@ def test_another_output_gets_masks_of_its_own(images, tmp_path):
     assert (report.made, report.rows[0].mask) == (1, str(tmp_path / "another" / "good.nii.gz"))
 
 
+def test_a_corrected_mask_is_kept_by_whatever_links_the_output_and_the_images_are_reached(images, tmp_path):
+    good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
+    draw_livers(run(good, tmp_path).rows, tmp_path / "out", jobs=1)
+    write_volume(Volume(box(LIVER), GEOMETRY), mask)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    report = mask_scans({"good": link / "ct" / "good.nii.gz"}, link / "out", no_model, table=tmp_path / "scans.csv")
+    assert (report.made, report.notes) == (0, ())
+    np.testing.assert_array_equal(read_volume(mask).array, box(LIVER))
+    assert (
+        mask_scans(
+            {"good": link / "ct" / "good.nii.gz"},
+            link / "out",
+            lambda: bright,
+            table=tmp_path / "scans.csv",
+            overwrite=True,
+        ).notes
+        == ()
+    )  # no other scan, no work of hands that shows
+
+
+def test_a_mask_elsewhere_whose_name_no_system_takes_is_no_mask(images, tmp_path):
+    good = {"good": images["good"]}
+    run(good, tmp_path)
+    edit(tmp_path, mask="a\0b.nii.gz")
+    assert run(good, tmp_path).made == 1
+
+
+def test_overwriting_says_what_work_of_hands_it_undoes(images, tmp_path):
+    good, none = {"good": images["good"]}, {"none": images["none"]}
+    run(good | none, tmp_path)
+    write_volume(Volume(box(), GEOMETRY), tmp_path / "out" / "none.nii.gz")
+    edit(tmp_path, status="failed")
+    (note,) = run(good | none, tmp_path, overwrite=True).notes
+    assert note.endswith("(another mask, or marked failed) are done again, for --overwrite: good and none")
+    assert run(good | none, tmp_path, overwrite=True).notes == ()
+
+
 def test_a_scan_that_was_excluded_stays_out(images, tmp_path):
     good = {"good": images["good"]}
     run(good, tmp_path)
@@ -390,17 +431,92 @@ def test_an_image_that_was_copied_keeps_the_mask_that_was_corrected(images, tmp_
     np.testing.assert_array_equal(read_volume(mask).array, box(LIVER))
 
 
+def no_memory(ct: Volume) -> np.ndarray:
+    """A network that fails, whatever the scan."""
+    raise RuntimeError("CUDA out of memory")
+
+
+def killed(ct: Volume) -> np.ndarray:
+    """A network during which the run ends."""
+    raise KeyboardInterrupt
+
+
+def interrupt_after_the_mask(images, tmp_path, segment=bright, **options) -> None:
+    """A run that ends when a mask is on disk, and its row is not yet."""
+
+    def write(volume: Volume, path: Path) -> None:
+        write_volume(volume, path)
+        raise KeyboardInterrupt
+
+    with patch.object(masks, "write_volume", write), pytest.raises(KeyboardInterrupt):
+        run(images, tmp_path, segment, **options)
+    assert (tmp_path / "out" / "good.nii.gz").is_file()
+
+
 def test_a_run_that_is_killed_leaves_no_row_for_files_that_it_has_replaced(images, tmp_path):
     good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
     run(good, tmp_path)
     replace_image(images["good"], ct(LIVER), mask)
-
-    def killed(ct: Volume) -> np.ndarray:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         run(good, tmp_path, killed)
     assert read_scans(tmp_path / "scans.csv") == []
+
+
+def test_a_mask_that_an_interrupted_run_has_written_passes_for_nobodys_work(images, tmp_path):
+    """Neither for one that was drawn where an earlier run had failed, nor for that of the row before --overwrite."""
+    good, table = {"good": images["good"]}, tmp_path / "scans.csv"
+    assert run(good, tmp_path, no_memory).failures
+    interrupt_after_the_mask(good, tmp_path)
+    assert read_scans(table) == []
+    report = run(good, tmp_path)
+    assert (report.made, report.notes, report.rows[0].liver_ml) == (1, (), 800.0)
+
+    interrupt_after_the_mask(good, tmp_path, lambda ct: box(LIVER), overwrite=True)
+    assert read_scans(table) == []
+    assert run(good, tmp_path).made == 1
+    assert read_scans(table)[0].liver_ml == 800.0
+
+
+def test_the_mask_of_a_scan_that_fails_goes_so_that_it_is_done_again(images, tmp_path):
+    good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
+    run(good, tmp_path)
+    for change in ("overwrite", "replaced"):
+        if change == "replaced":
+            replace_image(images["good"], ct(LIVER), mask)
+        assert run(good, tmp_path, no_memory, overwrite=change == "overwrite").failures
+        assert not mask.exists()
+        report = run(good, tmp_path)
+        assert (report.made, report.notes, report.rows[0].status) == (1, (), "ok" if change == "overwrite" else "check")
+
+
+def test_a_scan_that_cannot_be_read_for_now_loses_no_mask_that_was_corrected(images, tmp_path):
+    """Its image is being copied, say: with all of it there, the row holds again."""
+    good, mask, table = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz", tmp_path / "scans.csv"
+    rows = run(good, tmp_path).rows
+    write_volume(Volume(box(LIVER), GEOMETRY), mask)
+    whole = images["good"].read_bytes()
+    for overwrite in (False, True):
+        images["good"].write_bytes(whole[:600])
+        report = run(good, tmp_path, overwrite=overwrite)
+        assert report.rows[0].status == "failed"
+        assert report.notes == (f"scans that cannot be read keep their mask and their row in {table}: good",)
+        assert tuple(read_scans(table)) == rows
+    images["good"].write_bytes(whole)
+    assert run(good, tmp_path).made == 0
+    np.testing.assert_array_equal(read_volume(mask).array, box(LIVER))
+    mask.unlink()
+    images["good"].write_bytes(whole[:600])
+    assert run(good, tmp_path).notes == ()
+    assert read_scans(table)[0].status == "failed"
+
+
+def test_overwriting_that_is_interrupted_leaves_scans_that_it_has_not_begun_as_they_were(images, tmp_path):
+    two = {"good": images["good"], "top": images["top"]}
+    _, top = run(two, tmp_path).rows
+    with pytest.raises(KeyboardInterrupt):
+        run(two, tmp_path, killed, overwrite=True)
+    assert read_scans(tmp_path / "scans.csv") == [top]
+    assert run(two, tmp_path).made == 1
 
 
 def test_names_that_differ_in_capitals_are_one_case_of_the_table(images, tmp_path):

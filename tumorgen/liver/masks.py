@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..dicom import SERIES_FLAGS, Series, convert_series
-from ..errors import Failure, TumorgenError
+from ..errors import Failure, TumorgenError, as_unwritable
 from ..imaging import (
     ASSUMED,
     Geometry,
@@ -32,7 +32,7 @@ from ..parallel import Case, Start, map_cases, no_progress, refuse_to_go_on
 from ..tables import SCANS, ScanRow, describe_copies, forget_scans, given_path, marks_of_scan, read_scans
 from .cleaning import clean_mask
 from .recording import recording
-from .standing import ScanTask, describe_standing, standing_of
+from .standing import UNDONE, UNREAD, ScanTask, describe_standing, hand_work_of, is_same_file, standing_of
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
@@ -134,7 +134,7 @@ def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0, cut_ml: float = 0.
 
 
 def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: str = "") -> ScanRow:
-    """Find the liver in one scan, write its mask, and say what it looks like.
+    """Find the liver in one scan, write its mask, which is the last step, and say what it looks like.
 
     `trust` says which of two places holds, `sform` or `qform`, where those in the scan's header contradict each other.
 
@@ -148,9 +148,8 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: 
     mask = cleaned.mask
     findings = check_liver(mask, ct, cleaned.dropped, cleaned.cut_ml)
     flags = {**findings.flags, **({} if says_place(image) else {"no_place": ASSUMED})}
-    write_volume(Volume(mask, ct.geometry), mask_file)
     shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm
-    return ScanRow(
+    row = ScanRow(
         case=case,
         image=str(image),
         mask=str(mask_file),
@@ -169,6 +168,8 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: 
         trusted_form=trust,
         source_fingerprint=fingerprint_ct(ct.array),
     )
+    write_volume(Volume(mask, ct.geometry), mask_file)
+    return row
 
 
 def mask_scans(
@@ -185,7 +186,8 @@ def mask_scans(
     """Write `output/<case>.nii.gz` for each scan, and its row into the table soon (`recording`).
 
     A DICOM series becomes an image first, `output/images/<case>.nii.gz`, which is what later steps read. Scans whose
-    row and files are there are left alone. A scan that cannot be done costs no other: its row says why.
+    row and files are there are left alone. A scan that cannot be done costs no other: its row says why, and no earlier
+    mask stays beside it. One that cannot even be read keeps the mask and the row that it has.
 
     Parameters
     ----------
@@ -216,22 +218,24 @@ def mask_scans(
     output = given_path(output)
     scans = _tasks(images, series or {}, output, trust)
     known = {row.case.lower(): row for row in read_scans(table)} if table.exists() else {}
-    there = {} if overwrite else {s.case: known[s.case.lower()] for s in scans if s.case.lower() in known}
-    standing = {scan.case: standing_of(there[scan.case], scan) for scan in scans if scan.case in there}
-    rows = {case: there[case] for case, why in standing.items() if why}
+    there = {scan.case: known[scan.case.lower()] for scan in scans if scan.case.lower() in known}
+    look = hand_work_of if overwrite else standing_of
+    standing = {s.case: why for s in scans if s.case in there and (why := look(there[s.case], s))}
+    rows = {} if overwrite else {case: there[case] for case in standing}
     todo = [scan for scan in scans if scan.case not in rows]
-    notes = [note for scan in todo for note in _replacement_notes(scan, known, table)]
-    notes += describe_standing(standing, table, output)
+    standing = dict.fromkeys(standing, UNDONE) if overwrite else standing
     failures: list[Failure] = []
     if todo:
         refuse_unwritable(output, "choose another OUT")
         refuse_unwritable(table.parent, "choose another --scans, or start in another folder")
         segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _find_nothing
-        stale = [scan.case for scan in todo if scan.case in there and there[scan.case].status != "failed"]
-        forget_scans(stale, table)
-        done, failures = _do(todo, segment, table, start)
+        earlier = _Earlier({scan.case: there[scan.case] for scan in todo if scan.case in there}, table)
+        done, failures = _do(todo, segment, earlier, start)
         rows |= done
-    notes += _copy_notes(known, rows)
+        standing |= dict.fromkeys(earlier.rows, UNREAD)
+    replaced = [scan for scan in todo if standing.get(scan.case) != UNREAD]
+    notes = [note for scan in replaced for note in _replacement_notes(scan, known, table)]
+    notes += [*describe_standing(standing, table, output), *_copy_notes(known, rows)]
     return MaskReport(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
 
 
@@ -245,20 +249,54 @@ def _tasks(images: Mapping[str, Path], series: Mapping[str, Series], output: Pat
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """Rows of the table of scans that are to be done again, by case, as long as they hold."""
+
+    rows: dict[str, ScanRow]
+    table: Path
+
+    def give_up(self, scan: ScanTask) -> None:
+        """Take a scan's row out of the table, and remove its mask: from here on nothing earlier passes for its own.
+
+        Each is taken out as its turn comes: an interruption costs no scan that was not begun its row.
+
+        Raises
+        ------
+        TumorgenError
+            The table or the mask cannot be written.
+        """
+        if scan.case in self.rows:
+            forget_scans([scan.case], self.table)
+            del self.rows[scan.case]
+        with as_unwritable(scan.mask):
+            scan.mask.unlink(missing_ok=True)
+
+    def holds(self, scan: ScanTask) -> bool:
+        """Whether the scan was not given up, and has a row that stands for a mask that is there."""
+        row = self.rows.get(scan.case)
+        return row is not None and (row.status != "failed" or row.is_excluded) and Path(row.mask).is_file()
+
+
 def _do(
-    todo: Sequence[ScanTask], segment: Segment, table: Path, start: Start
+    todo: Sequence[ScanTask], segment: Segment, earlier: _Earlier, start: Start
 ) -> tuple[dict[str, ScanRow], list[Failure]]:
-    """Find the livers of scans, and put their rows into the table; what would befall all others ends it."""
+    """Find the livers of scans, and put their rows into the table; what would befall all others ends it.
+
+    Rows that hold, of scans that could not be read, are left among the earlier ones.
+    """
     rows: dict[str, ScanRow] = {}
     failures = []
     cases = [Case(scan, scan.case, about=scan.names) for scan in todo]
-    work = partial(_find_liver, segment=segment)
-    with recording(table) as record:
+    work = partial(_find_liver, segment=segment, earlier=earlier)
+    with recording(earlier.table) as record:
         for scan, result in zip(todo, map_cases(work, cases, 1, start=start, threads=None), strict=True):
             refuse_to_go_on(result)
             rows[scan.case], failure = _row_and_failure(scan, result)
             failures += [failure] if failure else []
-            record(rows[scan.case])
+            if not earlier.holds(scan):
+                earlier.rows.pop(scan.case, None)
+                record(rows[scan.case])
     return rows, failures
 
 
@@ -267,8 +305,8 @@ def _replacement_notes(scan: ScanTask, known: Mapping[str, ScanRow], table: Path
     row, key = known.get(scan.case.lower()), scan.key
     called = [other.case for name, other in known.items() if key and other.source == key and name != scan.case.lower()]
     notes = [f"case {scan.case} was called {other} in {table}; the files of {other} can be deleted" for other in called]
-    if row is not None and (row.image != str(scan.image) or row.source != key):
-        another = f" ({row.image})" if row.image != str(scan.image) else ""
+    if row is not None and (row.source != key or not is_same_file(row.image, scan.image)):
+        another = "" if is_same_file(row.image, scan.image) else f" ({row.image})"
         notes.append(f"case {scan.case} was another scan in {table}{another}; its row is replaced")
     return notes
 
@@ -298,11 +336,16 @@ def refuse_same_folder(images: Iterable[Path], output: Path) -> None:
         raise TumorgenError(f"{output}: holds the images; masks need a folder of their own")
 
 
-def _find_liver(scan: ScanTask, segment: Segment) -> ScanRow:
-    """Make the image of a scan, if it is a series, and its mask."""
+def _find_liver(scan: ScanTask, segment: Segment, earlier: _Earlier) -> ScanRow:
+    """Make the image of a scan, if it is a series, and its mask; the earlier one goes once the scan has been read."""
+
+    def find(ct: Volume) -> Mask:
+        earlier.give_up(scan)
+        return segment(ct)
+
     if scan.series is not None:
         convert_series(scan.series, scan.image)
-    row = replace(mask_scan(scan.case, scan.image, scan.mask, segment, scan.trust), source=scan.key)
+    row = replace(mask_scan(scan.case, scan.image, scan.mask, find, scan.trust), source=scan.key)
     return row if row.status == "failed" else _add_flags(row, scan.series.flags if scan.series else None)
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ..dicom import Series
 from ..errors import TumorgenError, printable
-from ..imaging import AS_ITK, GEOMETRY_TOLERANCE_MM, Geometry, fingerprint_ct, read_ct, read_volume
+from ..imaging import AS_ITK, GEOMETRY_TOLERANCE_MM, Geometry, fingerprint_ct, read_ct, read_volume, resolved
 from ..tables import ScanRow
 from ..wording import few
 
 STRIPS = "overview"  # folder of a picture of each liver, in that of the masks that liver-mask has made
 DONE, ELSEWHERE, EXCLUDED, DRAWN = "done", "elsewhere", "excluded", "drawn"
+UNDONE, UNREAD = "undone", "unread"  # of scans that are done again, or were to be
 _NOTES = {
     ELSEWHERE: "masks that {table} names outside {output} are kept: {names}; --overwrite makes others",
     EXCLUDED: "scans that {table} marks failed, though they have a mask, are left out: {names}",
@@ -21,6 +22,8 @@ _NOTES = {
         "masks of scans that failed are in {output} and are kept: {names}; to use one, name it in {table} and set"
         " status to ok; to have it made again, delete it"
     ),
+    UNDONE: "scans that hands have seen to (another mask, or marked failed) are done again, for --overwrite: {names}",
+    UNREAD: "scans that cannot be read keep their mask and their row in {table}: {names}",
 }
 
 
@@ -58,35 +61,49 @@ class ScanTask:
         return reason
 
 
-def standing_of(row: ScanRow, task: ScanTask) -> str:
-    """Why a scan is left as its row has it; empty where it is to be done.
+def hand_work_of(row: ScanRow, task: ScanTask) -> str:
+    """What somebody has done to a scan or its row; empty where nothing shows.
 
-    Either it is `done`; or its mask is `elsewhere`, where liver-mask has not made one; or it is `excluded`, failed with
-    a mask; or it failed, and somebody has `drawn` a mask where there was none.
+    Either its mask is `elsewhere`, where liver-mask has not made one; or it is `excluded`, failed with a mask; or it
+    failed, and somebody has `drawn` a mask where there was none.
     """
     if not _is_same_scan(row, task):
         return ""
     if row.status == "failed":
-        if row.mask and "empty" not in row.flags.split(";"):
-            return EXCLUDED
-        return DRAWN if _holds_liver(task.mask) else ""
-    if row.mask != str(task.mask):
-        return ELSEWHERE if Path(row.mask).is_file() and not _is_of_another_output(row) else ""
+        return EXCLUDED if row.is_excluded else DRAWN if _holds_liver(task.mask) else ""
+    if is_same_file(row.mask, task.mask):
+        return ""
+    return ELSEWHERE if Path(row.mask).is_file() and not _is_of_another_output(row) else ""
+
+
+def standing_of(row: ScanRow, task: ScanTask) -> str:
+    """Why a scan is left as its row has it, `done` or for the work of hands; empty where it is to be done."""
+    by_hand = hand_work_of(row, task)
+    if by_hand or row.status == "failed" or not is_same_file(row.mask, task.mask) or not _is_same_scan(row, task):
+        return by_hand
     same_place = not task.trust or row.trusted_form in ("", task.trust)
     return DONE if same_place and task.mask.is_file() and _is_of_this_image(row, task) else ""
 
 
 def describe_standing(standing: Mapping[str, str], table: Path, output: Path) -> Iterator[str]:
-    """Say which scans (case -> standing) were seen to by hand and are left alone for that, a sentence for each kind."""
+    """Say of scans (case -> standing) what is worth knowing but that they are done, a sentence for each kind."""
     for kind, note in _NOTES.items():
         cases = [case for case, found in standing.items() if found == kind]
         if cases:
             yield note.format(names=few(cases), table=table, output=output)
 
 
+def is_same_file(recorded: str, path: Path) -> bool:
+    """Whether a path of a row leads to a file, by whatever links; what is no path is no file."""
+    try:
+        return recorded == str(path) or resolved(Path(recorded)) == resolved(path)
+    except ValueError:  # a NUL or half of a surrogate in it
+        return False
+
+
 def _is_same_scan(row: ScanRow, task: ScanTask) -> bool:
     """Whether a row is of the scan that is there now, as far as files' names and headers of a series tell."""
-    if row.image != str(task.image) or row.source != task.key:
+    if row.source != task.key or not is_same_file(row.image, task.image):
         return False
     if task.series is None or row.status == "failed":
         return True

@@ -88,6 +88,11 @@ class ScanRow:
         if self.status != "failed" and not self.mask:
             raise TumorgenError(f"case {self.case!r} has no mask; give it one, or set its status to failed")
 
+    @property
+    def is_excluded(self) -> bool:
+        """Whether somebody has marked the scan `failed`, although it has a mask that is not empty."""
+        return self.status == "failed" and bool(self.mask) and "empty" not in self.flags.split(";")
+
 
 def read_scans(path: Path = SCANS) -> list[ScanRow]:
     """Read the table of scans; the paths of files that are found are absolute.
