@@ -128,6 +128,16 @@ def test_a_table_of_patients_keeps_them_together(parts: Path) -> None:
     assert all("Smith" not in path.read_text() for path in MIXED.iterdir() if path.is_file())
 
 
+def test_patients_of_cases_with_odd_names_are_kept_together_too(parts: Path) -> None:
+    for folder, ending in (("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")):
+        for number in range(3):
+            path = RAW / REAL / folder / f"liver_{number}{ending}"
+            path.rename(path.with_name(path.name.replace("_", " ", 1)))
+    Path("patients.csv").write_text("case,patient\nliver 0,Smith\nliver 1,Smith\n")
+    assert mix("--patients", "patients.csv").exit_code == 0
+    assert sorted(len(fold["val"]) for fold in folds()) == [1, 2]
+
+
 @pytest.mark.parametrize(("ratio", "share"), [("5:5", 0.5), ("1:3", 0.25)])
 def test_kinds_come_in_the_ratio(parts: Path, ratio: str, share: float) -> None:
     assert mix("--ratio", ratio).exit_code == 0

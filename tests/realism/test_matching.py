@@ -42,6 +42,17 @@ def test_without_shared_scans_lesions_match_by_radius_alone():
     assert len(set(pairing.real)) == 80
 
 
+def test_patients_whose_scans_are_others_in_either_set_match_by_radius_alone():
+    """One scan has no tumour and is a host; another of the same patient has the real ones."""
+    real, synthetic = lesions(0), lesions(1, 400)
+    other = arrange_contest(real, synthetic.assign(host="earlier " + synthetic["host"]))
+    assert not other.within_scans
+    assert other.unmatched == 0
+    assert {*other.patients} == {*real["patient"]}
+    one = synthetic["host"].where(synthetic["host"] == real["host"].iloc[0], "earlier " + synthetic["host"])
+    assert not match_lesions(real, synthetic.assign(host=one)).within_scans
+
+
 def test_weights_of_both_sides_are_the_same_patient_by_patient():
     contest = arrange_contest(lesions(0), lesions(1, 200))
     assert contest.unmatched == 80 - contest.real_count > 0

@@ -110,6 +110,12 @@ def test_what_is_no_name_of_a_case_reaches_no_dataset(table):
     assert patients == {"a": "a", "b": "a"}
 
 
+def test_a_case_keeps_its_patient_whatever_it_is_called(table):
+    """mix takes the cases of a dataset that others have named."""
+    patients, _ = name_patients(table("case,patient\nliver 0,Doe\nliver 1,Doe\n"), ["liver 0", "liver 1"])
+    assert patients == {"liver 0": "liver 0", "liver 1": "liver 0"}
+
+
 def test_before_folds_are_made_names_that_nearly_fit_are_refused(table):
     with pytest.raises(TumorgenError, match=r"p.csv: has 1 of 2 cases but for leading zeros: 098 as 98; write"):
         name_patients(table("case,patient\n98,Doe\n101,Doe\n"), ["098", "101"])

@@ -13,10 +13,13 @@ from click.testing import CliRunner
 from phantoms import ball_volume
 
 from tumorgen.cli import main
-from tumorgen.imaging import fingerprint_ct
+from tumorgen.errors import TumorgenError
+from tumorgen.imaging import ChunkedVolume, fingerprint_ct
 from tumorgen.imaging.geometry import Volume
+from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.tables.scans import ScanRow, write_scans
+from tumorgen.training import healthy
 
 
 def command(*arguments: object):
@@ -129,6 +132,54 @@ def test_masks_of_another_folder_are_taken_though_they_are_older(folders):
     assert "3 healthy scans, 1 written now" in again.stdout
     label = read_volume(DATASET / "labelsTr/case_0.nii.gz").array
     assert np.array_equal(label, read_volume(Path("others/case_0.nii.gz")).array)
+
+
+def test_voxels_in_a_file_of_their_own_count_with_the_header_that_describes_them(folders):
+    """Saved again, a corrected mask has the same header."""
+    mask = read_volume(Path("livers/case_0.nii.gz"))
+    half = mask.array.copy()
+    half[: half.shape[0] // 2] = 0
+    write_volume(read_volume(Path("ct/case_0.nii.gz")), Path("one/case_0.nii.gz"))
+    Path("masks").mkdir()
+    for array in (mask.array, half):
+        sitk.WriteImage(to_image(Volume(array, mask.geometry)), "masks/case_0.mhd")
+        made = command("healthy", "--images", "one", "--masks", "masks", "--jobs", 1)
+        assert "1 healthy scan, 1 written now" in made.stdout, made.stderr
+        assert np.array_equal(read_volume(DATASET / "labelsTr/case_0.nii.gz").array, array)
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["new", "complete"])
+def test_a_run_that_is_cut_off_leaves_nothing_that_passes_for_another_scans(folders, begun, monkeypatch):
+    """Other scans of the same names, from the wrong folder, are all written when the run ends before its table."""
+    for path in sorted(Path("ct").iterdir()):
+        write_volume(ball_volume((6.0, 5.0, 5.0), seed=50 + int(path.name[5]))[0], Path("wrong") / path.name)
+    if begun:
+        command("healthy", *folders, "--jobs", 1)
+
+    def end_early(*arguments: object) -> None:
+        raise TumorgenError("ended before the table was written")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(healthy, "_deal_folds", end_early)
+        assert command("healthy", "--images", "wrong", "--masks", "livers", "--jobs", 1).exit_code == 1
+    assert "3 healthy scans, 3 written now" in command("healthy", *folders, "--jobs", 1).stdout
+    for path in Path("ct").iterdir():
+        image, right = (read_volume(file).array for file in (DATASET / f"imagesTr/{path.name[:6]}_0000.nii.gz", path))
+        assert np.array_equal(image, right)
+
+
+def test_while_an_image_is_written_there_is_no_label_beside_it(folders, monkeypatch):
+    command("healthy", *folders, "--jobs", 1)
+    write_volume(ball_volume((6.0, 5.0, 5.0), seed=9)[0], Path("ct/case_2.nii.gz"))
+
+    def fill_disk(path: Path, *arguments: object) -> str:
+        raise TumorgenError(f"{path}: cannot be written (No space left on device)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ChunkedVolume, "write", lambda self, path, blocks: fill_disk(path))
+        assert command("healthy", *folders, "--jobs", 1).exit_code == 1
+    assert not (DATASET / "labelsTr/case_2.nii.gz").exists()
+    assert "3 healthy scans, 1 written now" in command("healthy", *folders, "--jobs", 1).stdout
 
 
 def test_cases_that_are_not_among_the_scans_are_named(folders):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from isal import isal_zlib
 
 from ..errors import TumorgenError
-from ..imaging import CHUNK, DEFLATE_LEVEL
+from ..imaging import CHUNK, DEFLATE_LEVEL, files_of_volume
 from ..tables import Source
 
 MARGIN = 1.1  # isal's level 2 against what compressed the source, and that noise deflates worse than blurred scans
@@ -51,23 +51,17 @@ def sample_sizes(sources: Sequence[Source]) -> dict[str, int]:
 def deflated_bytes(path: Path) -> int:
     """Bytes of a volume's file, deflated, judged from pieces spread over it; 0 of one that cannot be read."""
     try:
-        return sum(map(_deflated_bytes, _with_voxels(path)))
-    except (OSError, ValueError):  # no permission, no name of a file: reading it says so
+        return sum(map(_deflated_bytes, files_of_volume(path)))
+    except (TumorgenError, OSError, ValueError):  # no permission, no name of a file: reading it says so
         return 0
 
 
 def stored_bytes(path: Path) -> int:
     """Bytes of a volume's file as it is; 0 of one that is not there."""
     try:
-        return sum(file.stat().st_size for file in _with_voxels(path))
-    except (OSError, ValueError):
+        return sum(file.stat().st_size for file in files_of_volume(path))
+    except (TumorgenError, OSError, ValueError):
         return 0
-
-
-def _with_voxels(path: Path) -> Iterator[Path]:
-    """A volume's file, and that of its voxels where the first is only their description."""
-    endings = (".raw", ".zraw") if path.suffix.lower() == ".mhd" else ()
-    return (file for file in (path, *map(path.with_suffix, endings)) if file.is_file())
 
 
 def _deflated_bytes(path: Path) -> int:

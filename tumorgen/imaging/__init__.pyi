@@ -39,7 +39,7 @@ from .mask_labels import (
 from .nifti import says_place
 from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
 from .places import AS_ITK, ASSUMED, TRUSTS
-from .reading import read_ct, read_volume, refuse_misfit, write_volume
+from .reading import digest_files, files_of_volume, read_ct, read_volume, refuse_misfit, write_volume
 from .tumor_names import names_tumor
 
 __all__ = [
@@ -67,7 +67,9 @@ __all__ = [
     "bounding_box",
     "case_name",
     "describe_not_axial",
+    "digest_files",
     "extension_of",
+    "files_of_volume",
     "find_liver",
     "find_masks",
     "find_renumbering",

@@ -6,6 +6,7 @@ MetaImage files, once they have been checked, are opened again by ITK, which rea
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import BinaryIO
 
 from ..errors import TumorgenError
 from .claims import Claim, format_of, refuse_excess
-from .files import open_regular, refuse_undecodable, whole_file
+from .files import extension_of, open_regular, refuse_undecodable, whole_file
 from .geometry import Geometry, Volume
 from .itk import geometry_of, open_image, quiet_itk, reason_of, silent_stderr, to_image
 from .nifti import read_nifti, refuse_non_finite, says_place
@@ -51,6 +52,36 @@ def read_volume(path: Path, trust: str = "") -> Volume:
         if extension in _TEXT_FORMATS:
             return _read_with_itk(file, path, extension)
         return read_nifti(file, path, trust)
+
+
+def files_of_volume(path: Path) -> tuple[Path, ...]:
+    """The file of a volume, and that of its voxels where the first does no more than describe them (.mhd).
+
+    Raises
+    ------
+    TumorgenError
+        The file is missing or cannot be read, or such a description is none.
+    """
+    if extension_of(path) not in _TEXT_FORMATS:
+        return (path,)
+    with open_regular(path) as file:
+        data = _TEXT_FORMATS[format_of(file, path)][0](file, path).data
+    return (path,) if data == path else (path, data)
+
+
+def digest_files(path: Path) -> str:
+    """SHA-256, in hex, of a volume's file; of one whose voxels are in another file, of both, one after the other.
+
+    Raises
+    ------
+    TumorgenError
+        As `files_of_volume` has it.
+    """
+    digest = hashlib.sha256()
+    for each in files_of_volume(path):
+        with open_regular(each) as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def _read_with_itk(file: BinaryIO, path: Path, extension: str) -> Volume:

@@ -233,7 +233,10 @@ def _notes(real: MeasuredSet, synthetic: MeasuredSet, contest: Contest, verdicts
     if not contest.real_count:
         yield "no synthetic lesion has the radius of a real one: no classifier was asked"
     elif not contest.within_scans:
-        yield "the sets share fewer than two patients: what tells them apart may be the scanner as much as the tumour"
+        yield (
+            "fewer than two patients have lesions of both sets in one scan: what tells them apart may be the scanner as"
+            " much as the tumour"
+        )
     if contest.real_count and contest.unmatched:
         yield f"{plural(contest.unmatched, 'real lesion')} without a match, which no classifier has seen"
     if NETWORK not in [verdict.classifier for verdict in verdicts]:

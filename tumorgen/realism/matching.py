@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 MATCHES = 4
 CALIPER = 1.25  # greatest ratio of two radii that match
 MOST_FOLDS, LESION_FOLDS = 20, 5
-LEAST_SHARED = 2  # patients in both sets from which on lesions are matched within their scans
+LEAST_SHARED = 2  # patients with a scan in both sets, from which on lesions are matched within their scans
 
 Indices = NDArray[np.intp]
 
@@ -82,7 +82,8 @@ def match_lesions(real: pd.DataFrame, synthetic: pd.DataFrame) -> Pairing:
 
     In each round every real lesion, the largest first, takes the one of the nearest radius that is left.
     """
-    within = len({*real["patient"]} & {*synthetic["patient"]}) >= LEAST_SHARED
+    in_both = real["host"].isin(synthetic["host"])
+    within = real.loc[in_both, "patient"].nunique() >= LEAST_SHARED
     pairs = sorted(pair for parts in _parts(real, synthetic, within) for pair in _match_nearest(*parts))
     first, second = np.array(pairs, np.intp).reshape(-1, 2).T
     return Pairing(first, second, within)

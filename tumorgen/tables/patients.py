@@ -168,16 +168,17 @@ def name_patients(path: Path, cases: Collection[str]) -> tuple[dict[str, str], t
     found = fit_names(path, listed, {case: case for case in cases})
     if found.alike:
         raise TumorgenError(f"{found.misnamed}; write the names as they are")
-    return name_after_scans(listed), found.notes
+    return name_after_scans(listed, cases), found.notes
 
 
-def name_after_scans(listed: Mapping[str, str]) -> dict[str, str]:
+def name_after_scans(listed: Mapping[str, str], cases: Collection[str] = ()) -> dict[str, str]:
     """Whose scans are (case -> patient), each patient called after the first scan of theirs instead of by name.
 
-    What cannot be the name of a case, such as a sentence about the patient, is left out. A scan that is in no dataset
-    counts, so that runs over some of the scans each have the same names for patients.
+    What is none of `cases`, and cannot be the name of a case, such as a sentence about the patient, is left out. A scan
+    that is in no dataset counts, so that runs over some of the scans each have the same names for patients.
     """
-    scans = {case: patient for case, patient in listed.items() if case == safe_name(case)}
+    known = {*cases}
+    scans = {case: patient for case, patient in listed.items() if case in known or case == safe_name(case)}
     first: dict[str, str] = {}
     for case in sorted(scans):
         first.setdefault(scans[case], case)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checksums import sha256_of
 from ..dataset import (
     HEALTHY_NAME,
     Dataset,
@@ -33,6 +32,7 @@ from ..imaging import (
     Volume,
     case_name,
     describe_not_axial,
+    digest_files,
     fingerprint_ct,
     read_ct,
     read_mask,
@@ -88,7 +88,7 @@ def write_healthy_dataset(
     refuse_other_dataset(dataset, HEALTHY_NAME)
     refuse_same_case(sources)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
-    chosen, rows = _read_choices(dataset), read_hosts(dataset.folder / HOSTS)
+    chosen, rows = _read_choices(dataset), _read_rows(dataset)
     with as_unwritable(dataset.folder):
         for source in sources:
             if source.labels != chosen.get(source.case, MASK) or _lies_elsewhere(source, rows):
@@ -97,7 +97,9 @@ def write_healthy_dataset(
     _describe(dataset, chosen)
     known = map_cases(partial(_is_done, dataset=dataset, rows=rows), [_case_of(source) for source in sources], jobs)
     todo = [source for source, done in zip(sources, known, strict=True) if done is not True]
-    unknown = set(_there(dataset)) - rows.keys() - {source.case for source in todo}  # written by an earlier version
+    _forget_rows(todo, rows, dataset)
+    unknown = {case for case in _there(dataset) if not rows.get(case, HostRow(case)).source_fingerprint}
+    unknown -= {source.case for source in todo}  # what is left was written by an earlier version
     tasks: list[Source | Path] = [*todo, *(dataset.image(case) for case in sorted(unknown))]
     results = list(
         map_cases(partial(_write_or_read, dataset=dataset), [_case_of(task) for task in tasks], jobs, start=start)
@@ -113,6 +115,20 @@ def write_healthy_dataset(
     if lying:
         notes = (*notes, describe_not_axial(lying))
     return HealthyReport(dataset, tuple(there), made, failures, notes)
+
+
+def _read_rows(dataset: Dataset) -> dict[str, HostRow]:
+    """Rows of the table of scans by case; in a dataset of version 0.1.0, which has none, nothing is known of a case."""
+    if not (dataset.folder / HOSTS).exists():
+        return {case: HostRow(case) for case in _there(dataset)}
+    return read_hosts(dataset.folder / HOSTS)
+
+
+def _forget_rows(todo: Sequence[Source], rows: Mapping[str, HostRow], dataset: Dataset) -> None:
+    """Take the rows of cases that are to be written out of the table: were this run cut off, they would be wrong."""
+    if todo:
+        kept = rows.keys() - {source.case for source in todo}
+        write_hosts((rows[case] for case in kept), dataset.folder / HOSTS)
 
 
 def _deal_folds(dataset: Dataset, hosts: Sequence[HostRow], patients: Mapping[str, str]) -> tuple[str, ...]:
@@ -166,15 +182,15 @@ def _there(dataset: Dataset) -> list[str]:
 
 
 def _is_done(source: Source, dataset: Dataset, rows: Mapping[str, HostRow]) -> bool:
-    """Whether both files are there, of these sources; where that is not known, not older than they are."""
+    """Whether both files are there, of these sources; where their row does not say which, not older than they are."""
     image, label = dataset.image(source.case), dataset.label(source.case)
-    if not (image.is_file() and label.is_file()):
+    if source.case not in rows or not (image.is_file() and label.is_file()):
         return False
-    row = rows.get(source.case, HostRow(source.case))
+    row = rows[source.case]
     made_of = {source.image: row.image_file_sha256, source.mask: row.mask_file_sha256}
     there = [path for path in made_of if path.is_file()]
     if all(made_of.values()):
-        return all(sha256_of(path) == made_of[path] for path in there)
+        return all(digest_files(path) == made_of[path] for path in there)
     return label.stat().st_mtime_ns >= max((path.stat().st_mtime_ns for path in there), default=0)
 
 
@@ -194,14 +210,16 @@ def _write_or_read(task: Source | Path, dataset: Dataset) -> tuple[HostRow, bool
 
 
 def _write(source: Source, dataset: Dataset) -> tuple[HostRow, bool]:
-    """Write one case, the label last."""
+    """Write one case: while its image is written there is no label, so that it counts as none."""
     if source.case.endswith("_seg"):
         raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
-    image_sha256, mask_sha256 = sha256_of(source.image), sha256_of(source.mask)
+    image_sha256, mask_sha256 = digest_files(source.image), digest_files(source.mask)
     ct, liver = read_ct(source.image, source.trust), read_mask(source.mask, source.labels, source.trust)
     refuse_misfit(source.mask, liver.geometry, source.image, ct.geometry)
     fingerprint = fingerprint_ct(ct.array)
     source.refuse_other_scan(fingerprint)
+    with as_unwritable(dataset.label(source.case)):
+        dataset.label(source.case).unlink(missing_ok=True)
     ChunkedVolume.from_volume(ct).write(dataset.image(source.case), [])
     # The image's geometry: nnU-Net refuses a label whose spacing differs in the last digit.
     label = Volume(liver.array.astype(np.uint8), ct.geometry)
