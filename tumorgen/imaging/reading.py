@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ from .text_headers import check_stream, meta_claim, nrrd_claim
 
 AIR_BELOW_HU = -300.0  # a CT shows air around or in the body at about -1000 HU; fat, the next darkest, at -100
 TISSUE_ABOVE_HU = 50.0
+_BLOCK_BYTES = 1 << 20  # hashed at a time
 
 _TEXT_FORMATS: dict[str, tuple[Callable[[BinaryIO, Path], Claim], str]] = {  # how each is checked; ITK's reader of it
     ".nrrd": (nrrd_claim, "NrrdImageIO"),
@@ -80,7 +82,8 @@ def digest_files(path: Path) -> str:
     digest = hashlib.sha256()
     for each in files_of_volume(path):
         with open_regular(each) as file:
-            hashlib.file_digest(file, lambda: digest)
+            for block in iter(partial(file.read, _BLOCK_BYTES), b""):
+                digest.update(block)
     return digest.hexdigest()
 
 
