@@ -395,15 +395,36 @@ def test_a_sample_that_was_changed_is_no_case_and_the_others_are_made(copied):
     assert not any(path.exists() for path in case_files(copied.folder / "nnUNetPlans_2d" / "scan_0_v0002"))
 
 
-def test_a_version_that_resamples_otherwise_is_refused(copied, monkeypatch):
-    from tumorgen.preprocessing import nnunet
+def test_a_version_that_resamples_otherwise_is_refused_and_nothing_is_written(copied, monkeypatch):
+    """Cases that another version has made stay; where there are none, no scan is read for plans."""
+    from tumorgen.preprocessing import nnunet, state
 
-    shutil.rmtree(copied.folder / "nnUNetPlans_3d_fullres")
     known = nnunet.resample_data_or_seg
     monkeypatch.setattr(nnunet, "resample_data_or_seg", lambda *a, **k: known(*a, **k) + np.float32(0.01))
-    report = copied.preprocess(configurations=("3d_fullres",))
-    assert report.made == 0
-    assert "resamples otherwise" in report.failures[0].reason
+    assert copied.preprocess().made == 0  # nothing is wanted of it
+    monkeypatch.setattr(state, "version", lambda _: "2.9.0")
+    before = states(copied.folder)
+    with pytest.raises(TumorgenError, match=r"^this version of nnU-Net resamples otherwise .*nnUNetv2_preprocess$"):
+        copied.preprocess()
+    assert command("-d", 501, "--estimate", "--jobs", 1).stderr.count("resamples otherwise") == 1
+    assert states(copied.folder) == before
+    shutil.rmtree(copied.folder)
+    monkeypatch.setattr(preprocessing_run, "find_traits", None)
+    with pytest.raises(TumorgenError, match="resamples otherwise"):
+        copied.preprocess()
+    assert not copied.folder.exists()
+
+
+@pytest.mark.parametrize("apart", [None, 0, 1, 2])
+def test_resampling_is_compared_once_for_cases_that_scale_alike(ordinary, monkeypatch, apart):
+    from tumorgen.preprocessing import nnunet
+    from tumorgen.preprocessing.resampling import Resampling
+
+    known, compared = nnunet.resample_data_or_seg, []
+    monkeypatch.setattr(nnunet, "resample_data_or_seg", lambda *a, **k: compared.append(a[1]) or known(*a, **k))
+    alike = [Resampling((n, 2 * n, 2 * n), (2 * n, n, 3 * n), apart) for n in (40, 41, 50)]
+    nnunet.refuse_other_resampling([*alike, Resampling((9, 9, 9), (9, 9, 9), apart)])
+    assert compared == [(18, 12, 38)] * 2 + [(9, 23, 25)] * 2  # image and labels
 
 
 def command(*arguments: object):

@@ -21,7 +21,7 @@ from ..tables import Record, Source, find_sources, spread_samples
 from . import nnunet
 from .fingerprint import DRAWS, fingerprint_of
 from .planning import FINGERPRINT
-from .run import Preprocessing, find_missing, read_dataset
+from .run import Preprocessing, find_missing, find_resamplings, read_dataset
 from .state import State, describe_manifest
 from .worker import SCRATCH, Done, Part, Traits, case_files, find_traits, forget_scan, preprocess_part
 
@@ -88,11 +88,14 @@ def estimate_preprocessing(run: Preprocessing) -> PreprocessEstimate:
     """
     dataset, records = read_dataset(run.folder)
     folder = nnunet.find_plans_folder(dataset.folder.name)
+    state = State.read(folder)
     chosen = _choose(records)
     source = find_sources(records, run.images, run.masks, run.reading)[chosen[0].plan.case]
     with scratch_folder(nearest_folder(folder.parent), prefix=SCRATCH) as scratch:
         plans, planning = _find_plans(run, dataset, records, (source, chosen), folder, scratch)
         configurations = nnunet.read_configurations(plans, run.configurations)
+        missing = find_missing((dataset, records), configurations, folder, state, describe_manifest(dataset))
+        nnunet.refuse_other_resampling(find_resamplings(records, configurations, missing))
         made = Part(
             source,
             dataset,
@@ -102,7 +105,6 @@ def estimate_preprocessing(run: Preprocessing) -> PreprocessEstimate:
             {configuration.name: configuration for configuration in configurations},
         )
         scan_s, sample_s, size = _make(made)
-    missing = find_missing((dataset, records), configurations, folder, State.read(folder), describe_manifest(dataset))
     scale = float(np.mean([_voxels(record) for record in records])) / _voxels(chosen[0])
     return PreprocessEstimate(
         source.case,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -62,6 +62,7 @@ _KNOWN = {  # what a configuration must say for its cases to be the same here
 }
 _KNOWN_PLANS = {"image_reader_writer": "SimpleITKIO", "label_manager": "LabelManager"}
 _PROBED = (9, 23, 25)  # voxels of the noise on which nnU-Net's resampling is compared with ours
+_USUAL = (Resampling(_PROBED, (14, 21, 28)), Resampling(_PROBED, (14, 21, 28), 0))  # finer and coarser; slices apart
 _PROBE_SD = 1e-5  # most that they may differ by
 
 
@@ -180,18 +181,35 @@ def _refuse_unknown(plans_file: Path, name: str, found: Mapping[str, Any]) -> No
             )
 
 
-def refuse_other_resampling(resampling: Resampling) -> None:
+def refuse_other_resampling(resamplings: Iterable[Resampling] = _USUAL) -> None:
     """Resample a little noise with nnU-Net's function and with ours: a version may have changed its.
+
+    It is done once for all that scale alike.
+
+    Parameters
+    ----------
+    resamplings
+        How cases will be resampled; by default, as cases of any dataset may be.
 
     Raises
     ------
     TumorgenError
         They differ.
     """
-    scale = [new / old for new, old in zip(resampling.new, resampling.old, strict=True)]
-    old = tuple(n for n in _PROBED)
-    new = tuple(max(1, round(n * s)) for n, s in zip(old, scale, strict=True))
-    probe = Resampling((old[0], old[1], old[2]), (new[0], new[1], new[2]), resampling.apart)
+    probes = {(_scaled_probe(resampling), resampling.apart) for resampling in resamplings}
+    for new, apart in sorted(probes, key=str):
+        _refuse_other_resampling(Resampling(_PROBED, new, apart))
+
+
+def _scaled_probe(resampling: Resampling) -> Index:
+    """Voxels of the noise when it is resampled by about the same factors."""
+    sizes = zip(_PROBED, resampling.old, resampling.new, strict=True)
+    z, y, x = (max(1, round(n * new / old)) for n, old, new in sizes)
+    return z, y, x
+
+
+def _refuse_other_resampling(probe: Resampling) -> None:
+    old, new = probe.old, probe.new
     rng = np.random.default_rng(0)
     values, labels = rng.standard_normal(old, np.float32), rng.integers(-1, 3, old).astype(np.int8)
     separate = probe.apart is not None

@@ -40,7 +40,7 @@ def make_plans(
     Raises
     ------
     TumorgenError
-        It is not known how to make the plans that are wanted.
+        It is not known how to make the plans that are wanted, or nnU-Net resamples otherwise than is known here.
     """
     folder = plans.parent
     others = [folder / f"{name}.json" for name in nnunet.PLANNERS if name != plans.stem]
@@ -50,6 +50,7 @@ def make_plans(
         stale.insert(0, plans)
     if not stale:
         return ()
+    nnunet.refuse_other_resampling()  # before anything is written, and before the scans are read, which takes long
     fingerprint = folder / FINGERPRINT
     if state.manifest != manifest or not state.is_ours(fingerprint):
         write_fingerprint(fingerprint)

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,6 +46,7 @@ from ..wording import plural
 from . import nnunet
 from .fingerprint import DRAWS, fingerprint_of
 from .planning import describe_misfits, make_plans
+from .resampling import Resampling
 from .sharing import part_size
 from .state import State, describe_cases, describe_manifest
 from .worker import (
@@ -141,8 +142,8 @@ def preprocess_dataset(run: Preprocessing) -> PreprocessReport:
     ------
     TumorgenError
         `nnUNet_preprocessed` is not set or cannot be written to; the folder holds no dataset of tumorgen's to train on,
-        or one that was changed after its run or made with other versions; a scan cannot be used; plans preprocess
-        otherwise than is known here; the disk does not have enough room.
+        or one that was changed after its run or made with other versions; a scan cannot be used; plans preprocess or
+        nnU-Net resamples otherwise than is known here; the disk does not have enough room.
     """
     dataset, records = read_dataset(run.folder)
     folder = nnunet.find_plans_folder(dataset.folder.name)
@@ -163,8 +164,10 @@ def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
         notes += _remove_torn_cases(parts, state, configurations)
         _remove_other_labels(parts)
     wanted = find_missing((dataset, records), configurations, folder, state, manifest)
+    resamplings = find_resamplings(records, configurations, wanted)
+    nnunet.refuse_other_resampling(resamplings)
     if not run.force:
-        _refuse_full_disk(folder, needed_bytes(records, configurations, wanted) - parts.kept_bytes)
+        _refuse_full_disk(folder, _needed_bytes(resamplings) - parts.kept_bytes)
     notes += _copy_description(dataset, folder, state)
     hold.unfinished = True
     _begin_cases(configurations, folder, state, manifest)
@@ -406,21 +409,26 @@ def _do_parts(
         forget_scan()  # of this process, where it was the worker
 
 
-def needed_bytes(
+def find_resamplings(
     records: Sequence[Record],
     configurations: Sequence[nnunet.Configuration],
     wanted: Mapping[str, Sequence[str]],
-) -> int:
-    """Bytes that the wanted cases will take, about: of voxels after resampling, of scans that are not cropped."""
+) -> list[Resampling]:
+    """How each wanted case will be resampled, about: its scan is taken as it is, and not cropped."""
     by_name = {configuration.name: configuration for configuration in configurations}
-    voxels = 0
+    found = []
     for record in records:
         plan = record.plan
         for name in wanted.get(plan.sample, ()):
             whole = plan.shape_z, plan.shape_y, plan.shape_x
             shape = tuple(whole[axis] for axis in by_name[name].transpose)
-            voxels += math.prod(by_name[name].resampling((shape[0], shape[1], shape[2]), plan.spacing_mm).new)
-    return round(BYTES_A_VOXEL * voxels)
+            found.append(by_name[name].resampling((shape[0], shape[1], shape[2]), plan.spacing_mm))
+    return found
+
+
+def _needed_bytes(resamplings: Iterable[Resampling]) -> int:
+    """Bytes that cases will take, about."""
+    return round(BYTES_A_VOXEL * sum(math.prod(resampling.new) for resampling in resamplings))
 
 
 def _refuse_full_disk(folder: Path, needed: int) -> None:

@@ -256,7 +256,6 @@ class Resampled:
     ) -> Resampled:
         """Resample a scan and compress it in a folder for partial files."""
         resampling = configuration.resampling(cropped.shape, spacing_mm)
-        nnunet.refuse_other_resampling(resampling)
         ranges = Ranges.of(cropped.values, resampling.apart)
         labels, values = resample_all_labels(cropped, resampling), resampling.resample(cropped.values)
         with scratch_folder(folder, prefix=SCRATCH) as scratch:
