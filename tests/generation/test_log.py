@@ -40,7 +40,16 @@ def test_a_line_that_was_cut_off_is_removed_and_no_other(tmp_path_factory, cut: 
     assert [line["sample"] for line in lines(path)] == [*map(str, range(kept)), "next"]
 
 
-@pytest.mark.parametrize("content", [b"\x1f\x8b\x08\x00 of a CT", b"one line\nand half a", b"a,b\n1,2\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x1f\x8b\x08\x00 of a CT",
+        b"one line\nand half a",
+        b"a,b\n1,2\n",
+        bytes(9) + b"\n" + bytes(9),  # voxels, say
+        bytes(128) + b"DICM",
+    ],
+)
 def test_a_file_that_is_no_log_is_refused_and_left_as_it_is(tmp_path, content: bytes) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(content)
@@ -49,18 +58,39 @@ def test_a_file_that_is_no_log_is_refused_and_left_as_it_is(tmp_path, content: b
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize(("end", "kept"), [(b"a note", None), (bytes(100), 1), (b'{"time": "2026' + bytes(9), 1)])
-def test_only_what_may_be_a_line_of_its_own_is_cut_off(tmp_path, end: bytes, kept: int | None) -> None:
+@pytest.mark.parametrize(
+    ("end", "zeros", "kept"),
+    [
+        (b"a note", 0, None),
+        (b"a note", 100_000, None),
+        (b"", 100, 1),
+        (b"", 1 << 16, 1),
+        (b"", 200_000, 1),
+        (b'{"time": "2026', 9, 1),
+        (b'{"time": "2026', 100_000, 1),
+    ],
+)
+def test_only_what_may_be_a_line_of_its_own_is_cut_off(tmp_path, end: bytes, zeros: int, kept: int | None) -> None:
     """A crash may leave zeros in place of what was not yet on disk."""
     path = tmp_path / "log.jsonl"
     with open_log(path) as log:
         log.add(sample="0")
-    path.write_bytes(path.read_bytes() + end)
+    path.write_bytes(path.read_bytes() + end + bytes(zeros))
     if kept is None:
         with pytest.raises(TumorgenError, match="is no log"):
             open_log(path).__enter__()
-        assert path.read_bytes().endswith(end)
+        assert path.read_bytes().endswith(end + bytes(zeros))
         return
     with open_log(path) as log:
         log.add(sample="1")
     assert [line["sample"] for line in lines(path)] == ["0", "1"]
+
+
+@pytest.mark.parametrize("begun", [b"", b'{"ti'])
+@pytest.mark.parametrize("zeros", [0, 1, 300, 200_000])
+def test_a_log_of_which_no_line_reached_the_disk_begins_anew(tmp_path, begun: bytes, zeros: int) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(begun + bytes(zeros))
+    with open_log(path) as log:
+        log.add(sample="0")
+    assert [line["sample"] for line in lines(path)] == ["0"]

@@ -17,6 +17,7 @@ from ..interruptions import interruptions_held
 from .worker import Result
 
 _BEGIN = b'{"time": "'  # of every line
+_STEP = 1 << 16  # bytes; no line is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,26 @@ def open_log(path: Path) -> Iterator[Log]:
 
 def _cut(descriptor: int, path: Path) -> None:
     size = os.fstat(descriptor).st_size
-    start = max(0, size - (1 << 16))  # no line is longer
-    tail = os.pread(descriptor, size - start, start)
+    end = _end_of_content(descriptor, size)
+    start = max(0, end - _STEP)
+    tail = os.pread(descriptor, end - start, start)
     begun = tail.rfind(b"\n") + 1
-    last = tail[begun:].rstrip(b"\0")  # which a crash may leave in place of what was not yet on disk
-    if not all(_may_begin_line(part) for part in (os.pread(descriptor, len(_BEGIN), 0), last)):
+    first = os.pread(descriptor, min(end, len(_BEGIN)), 0)
+    if not (_may_begin_line(first) and _may_begin_line(tail[begun:])):
         raise TumorgenError(f"{path}: is no log of tumorgen's, and stays as it is; choose another --log-file")
-    if begun < len(tail):
+    if start + begun < size:
         os.ftruncate(descriptor, start + begun)
+
+
+def _end_of_content(descriptor: int, size: int) -> int:
+    """Bytes without the zeros at the end, which a crash may leave in place of what was not yet on disk."""
+    while size:
+        start = max(0, size - _STEP)
+        content = os.pread(descriptor, size - start, start).rstrip(b"\0")
+        if content:
+            return start + len(content)
+        size = start
+    return 0
 
 
 def _may_begin_line(content: bytes) -> bool:
