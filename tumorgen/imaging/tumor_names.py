@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import re
 
-_SHORT = "(?<![a-z])(?:icc|mets)(?![a-z])"
-_TUMOR = f"(?:tumou?r|lesion|cancer|carcinom|sarcom|blastom|metasta|neoplas|malignan|hcc|crlm|{_SHORT})"
-_DENIED = re.compile(rf"\b(?:no|non|not|without) ?{_TUMOR}|(?:non|peri|para) ?{_TUMOR}|{_TUMOR}\w* ?free\b")
+_METASTASIS = r"(?:metasta|crlm|mets(?![a-z]))"
+_SHORT = "(?<![a-z])icc(?![a-z])"
+_TUMOR = f"(?:tumou?r|lesion|cancer|carcinom|sarcom|blastom|neoplas|malignan|hcc|{_METASTASIS}|{_SHORT})"
+_DENIED = re.compile(rf"\b(?:no|non|not|without|peri|para) ?{_TUMOR}|{_TUMOR}\w* ?free\b")
 _MASS = re.compile(r"(?:(?:liver|hepatic|focal|suspicious|solid|target|primary) )*mass(?:es)?(?: ?\d+)?")
 _LIVER = re.compile(r"liver|hepat")
-_ELSEWHERE = re.compile(  # other organs, whose tumours do not matter here; short words where they stand alone
-    r"colo(?:n|rect)|rectum|rectal|kidney|renal|pancrea|lung|pulmon|pleura|spleen|splen|stomach|gastr|esophag|bowel"
-    r"|intestin|duoden|jejun|ileum|appendi|bladder|prostat|ovar|uterus|uterine|cervi|testis|testic|breast|mamma|thyroid"
-    r"|parotid|brain|cerebr|pharyn|laryn|neck|head|lymph|node|bone|osseous|skelet|spine|spinal|vertebr|muscle|skin"
-    r"|cutan|soft ?tissue|thora|mediastin|heart|cardi|aort|peritone|mesenter|\b(?:oral|rib|hip|eye)s?\b"
+# Other organs, whose tumours do not matter here. What other words hold (Klatskin, percutaneous, backbone, lymphoma)
+# counts where a word begins with it, and the shortest where they stand alone.
+_ORIGIN = r"colo(?:n|rect)|rectum|rectal|breast|mamma|gastr|pancrea"  # metastases are named after it
+_SITE = (
+    r"kidney|renal|\blung|pulmon|pleura|spleen|splen|stomach|esophag|bowel|intestin|duoden|jejun|ileum|appendi|bladder"
+    r"|prostat|\bovar|uterus|uterine|cervi|testis|testic|thyroid|parotid|brain|cerebr|pharyn|laryn|\bneck|\bhead"
+    r"|lymph(?!om)|\bnode|\bbone|osseous|skelet|spine|spinal|vertebr|muscle|\bskin|\b(?:sub)?cutan|soft ?tissue|thora"
+    r"|mediastin|heart|cardi|aort|peritone|mesenter|\b(?:oral|rib|hip|eye)s?\b"
 )
+_PRIMARY = re.compile(rf"(?:{_ORIGIN}|{_SITE})\w*(?: cell)? (?:ca|cancers?|(?:adeno)?carcinoma\w*|sarcoma\w*)\b")
 
 
 def names_tumor(name: str) -> bool:
     """Whether a name says that a label is a tumour of the liver, or just a tumour.
 
-    A tumour of another organ is none, unless the name speaks of the liver, too (`colorectal liver metastases`). A mass
-    is one alone or in the liver: there are muscle masses and lateral masses, too.
+    A tumour of another organ is none, unless the name speaks of the liver, too (`colorectal liver metastases`). A
+    metastasis is one unless the name says that it lies elsewhere: it is called after the organ that it came from. A
+    mass is one alone or in the liver: there are muscle masses and lateral masses, too.
     """
     words = re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).strip().lower()
     if _MASS.fullmatch(words):
         return True
     said = _DENIED.sub(" ", words)
-    return bool(re.search(_TUMOR, said)) and bool(_LIVER.search(words) or not _ELSEWHERE.search(words))
+    if re.search(_METASTASIS, said):
+        elsewhere = re.search(_SITE, _PRIMARY.sub(" ", words))
+    else:
+        elsewhere = re.search(f"{_ORIGIN}|{_SITE}", words)
+    return bool(re.search(_TUMOR, said)) and bool(_LIVER.search(words) or not elsewhere)
