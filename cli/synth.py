@@ -175,7 +175,8 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
         else:
             report = synthesize_dataset(run)
             _print_report(report, new, shard, time.monotonic() - began)
-            _print_others(report, {source.case for source in sources} | {failure.name for failure in failures})
+            failed = {failure.name for failure in failures if not failure.left_out}
+            _print_others(report, {source.case for source in sources} | failed)
             failures += report.failures
     report_failures(failures)
 

@@ -26,6 +26,20 @@ def test_a_path_that_no_system_takes_is_left_to_what_reads_it(path):
     assert (str(source.image), failures) == (path, [])
 
 
+def test_a_scan_that_somebody_has_marked_failed_is_left_out_and_no_failure():
+    """It has a mask that is not empty; one whose mask liver-mask found empty has failed."""
+    ok = ScanRow(case="a", image=__file__, mask="a.nii.gz", status="ok")
+    marked = ScanRow(case="q", image="q", mask="q.nii.gz", status="failed", flags="cut_by_edge")
+    empty = ScanRow(case="e", image="e", mask="e.nii.gz", status="failed", flags="empty", reason="no liver")
+    (source,), failures = sources_of_scans([ok, marked, empty])
+    assert source.case == "a"
+    assert [(failure.name, failure.left_out) for failure in failures] == [("q", True), ("e", False)]
+    with pytest.raises(TumorgenError, match="marks failed every scan that has a mask"):
+        sources_of_scans([marked, empty])
+    with pytest.raises(TumorgenError, match="no scan has a liver mask"):
+        sources_of_scans([empty])
+
+
 def test_another_scan_than_that_of_the_row_is_refused():
     row = ScanRow(case="a", image=__file__, mask="m.nii.gz", status="ok", source_fingerprint="0" * 64)
     ((source,), _) = sources_of_scans([row])

@@ -135,29 +135,38 @@ def _find_files(images: Path, masks: Path) -> tuple[dict[str, Path], dict[str, P
 def sources_of_scans(
     rows: Iterable[ScanRow], labels: LabelChoice = MASK, trust: str = ""
 ) -> tuple[list[Source], list[Failure]]:
-    """Scans of the table that liver-mask wrote; those without a mask are failures.
+    """Scans of the table that liver-mask wrote; those without a mask are failures, those marked failed are left out.
 
     The place that is trusted is the given one, else that of the row.
 
     Raises
     ------
     TumorgenError
-        No scan has a mask, or none is where its row says.
+        No scan has a mask and is not marked failed, or none is where its row says.
     """
     sources, failures = [], []
     for row in rows:
         if row.status == "failed":
-            reason = f"liver-mask failed: {row.reason}; no samples of it"
-            failures.append(Failure(row.case, reason, about=(row.image, Path(row.image).name)))
+            failures.append(_why_not(row))
         else:
             place, fingerprint = trust or row.trusted_form, row.source_fingerprint
             sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, place, fingerprint))
     if not sources:
+        if any(failure.left_out for failure in failures):
+            raise TumorgenError("the table marks failed every scan that has a mask; set status to ok of those to use")
         raise TumorgenError(
             "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
         )
     _refuse_all_missing(sources)
     return sources, failures
+
+
+def _why_not(row: ScanRow) -> Failure:
+    """Why no sample is of a scan: liver-mask failed, or somebody has marked it so, which leaves it out on purpose."""
+    if row.is_excluded:
+        return Failure(row.case, "marked failed in the table of scans, though it has a mask", left_out=True)
+    reason = f"liver-mask failed: {row.reason}; no samples of it"
+    return Failure(row.case, reason, about=(row.image, Path(row.image).name))
 
 
 def _refuse_all_missing(sources: Collection[Source]) -> None:
