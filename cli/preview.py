@@ -35,11 +35,12 @@ Examples:
 @jobs_option
 @telling
 def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jobs: int) -> None:
-    """Draw a dataset: a PNG sheet per sample, healthy beside synthetic, and one overview.
+    """Draw a dataset: a PNG sheet per sample, source beside synthetic, and one overview.
 
     A sheet shows the whole liver and a close-up of each of the largest tumours, in three planes as radiologists see
-    them, true to the scan's spacing, with the label's outlines. The overview has histograms of radii and contrast,
-    tumours per sample and per size class, and a grid of samples.
+    them, true to the scan's spacing, with the label's outlines; tumours that are really there have a colour of their
+    own. The overview has histograms of radii and contrast, tumours per sample and per size class, and a grid of
+    samples.
     """
     from tumorgen.figures import preview_dataset
 
@@ -55,6 +56,7 @@ def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jo
     )
     sum_up(output=drawn.folder, sheets=len(drawn.sheets), overview=drawn.overview)
     for reason in dict.fromkeys(reason for _, reason in drawn.without_healthy):
-        say_note(f"drawn without the healthy scan: {reason}; --images and --masks say where the scans are now")
+        remedy = "" if "--images" in reason else "; --images and --masks say where the scans are now"
+        say_note(f"drawn without the source scan: {reason}{remedy}")
     click.echo(f"{drawn.folder}: {plural(len(drawn.sheets), 'sheet')} and {drawn.overview.name}")
     report_failures(drawn.failures)

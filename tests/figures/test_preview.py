@@ -29,14 +29,14 @@ from tumorgen.dataset.raw import Dataset, write_description, write_sums
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.overview import draw_overview, order_classes
 from tumorgen.figures.page import DPI, RANGES, SIZE_COLORS, WIDTH, class_color, color_sizes, kind_of
-from tumorgen.figures.panels import LIVER_COLOR, TUMOR_COLOR, Side
+from tumorgen.figures.panels import LIVER_COLOR, REAL_COLOR, REAL_TUMOR, TUMOR_COLOR, Side
 from tumorgen.figures.preview import preview_dataset, read_sheet
-from tumorgen.figures.sheets import MAX_ROWS, Sheet, draw_sheet, sort_tumors, zoom_mm
+from tumorgen.figures.sheets import MAX_ROWS, Sheet, crop_thumbnail, draw_sheet, sort_tumors, zoom_mm
 from tumorgen.figures.views import PLANES, Window, cut_window, to_lps
 from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.boxes import bounding_box
 from tumorgen.imaging.geometry import Geometry, Volume
-from tumorgen.imaging.reading import write_volume
+from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, load_scan
@@ -94,6 +94,11 @@ def base() -> Scan:
 def record_of(scan: Scan, size: str = "medium", variant: int = 0) -> Record:
     plan = draw_variant(scan, Settings(sizes=(size,)), 0, variant)
     return Record(plan, render(scan, plan).outcomes, None)
+
+
+def files_of(real_tumor_voxels: int) -> Files:
+    """Where a sample is from, in whose scan so many voxels are really tumours."""
+    return Files(1, 0.0, "ct", "mask", *[""] * 7, "1", "2", real_tumor_voxels)
 
 
 def ball_sheet(
@@ -244,7 +249,66 @@ def test_the_largest_few_are_shown_and_the_rest_counted(base: Scan) -> None:
 def test_a_sample_without_tumours_still_has_a_sheet(base: Scan) -> None:
     sheet = ball_sheet(record_of(base), (2.0, 2.0, 2.0))
     bare = replace(sheet, record=Record(replace(sheet.record.plan, tumors=()), (), None))
-    assert any(text.get_text() == "no tumour" for text in draw_sheet(bare).texts)
+    words = [text.get_text() for text in draw_sheet(bare).texts]
+    assert "no tumour" in words
+    assert any(word.endswith("· no tumour") for word in words)
+    overview = draw_overview("D", [bare.record], [(bare.record, crop_thumbnail(bare))])
+    assert any(text.get_text().endswith("· no tumour") for text in overview.texts)
+    assert colored(panel_pixels(overview, f"grid {bare.record.plan.sample}"), LIVER_COLOR).any()
+
+
+def sheet_with_a_real_tumor(record: Record) -> Sheet:
+    """The ball's tumour, and beside it in both scans a real one."""
+    sheet = ball_sheet(record, (2.0, 2.0, 2.0))
+    outlines, before = sheet.synthetic.label.copy(), sheet.healthy.label.copy()
+    for label in (outlines, before):
+        label[39:47, 26:34, 28:36] = REAL_TUMOR
+    real = replace(sheet.record, files=files_of(8**3))
+    return replace(
+        sheet,
+        record=real,
+        synthetic=replace(sheet.synthetic, label=outlines),
+        healthy=replace(sheet.healthy, label=before),
+    )
+
+
+def test_real_tumours_are_told_from_synthetic_ones_and_their_scan_is_not_called_healthy(base: Scan) -> None:
+    sheet = sheet_with_a_real_tumor(record_of(base))
+    figure = draw_sheet(sheet)
+    words = [text.get_text() for text in figure.texts]
+    assert "healthy" not in words
+    assert words.count("source") == 3
+    assert {"synthetic tumour", "real tumour"} <= {*words}
+    assert any(word.endswith("1 synthetic tumour, and real ones") for word in words)
+    for side, synthetic in (("healthy", False), ("synthetic, label", True)):
+        panel = panel_pixels(figure, f"liver axial {side}")
+        assert colored(panel, REAL_COLOR).any()
+        assert colored(panel, TUMOR_COLOR).any() == synthetic
+    (kept,) = [
+        text.get_text() for text in draw_overview("D", [sheet.record], [], [True]).texts if "chart" in text.get_text()
+    ]
+    assert kept == "1 scan, 1 sample, 1 synthetic tumour; real ones, which the charts leave out, in 1 scan"
+
+
+def test_where_real_tumours_cannot_be_told_from_synthetic_ones_the_sheet_says_so(base: Scan) -> None:
+    sheet = sheet_with_a_real_tumor(record_of(base))
+    without = replace(sheet, healthy=None, missing="it is gone")
+    another = replace(sheet, healthy=Side(sheet.healthy.image, np.minimum(sheet.healthy.label, 1)))
+    assert sheet.tells_real
+    for each in (without, another):
+        assert not each.tells_real
+    words = [text.get_text() for text in draw_sheet(without).texts]
+    assert "real or synthetic" in words
+    assert "real tumour" not in words
+
+
+def test_a_tumour_says_what_cut_it_off(base: Scan) -> None:
+    sheet = ball_sheet(record_of(base), (2.0, 2.0, 2.0))
+    outcome = replace(record_of(base).outcomes[0], clipped_fraction=0.09)
+    words = " ".join(
+        t.get_text() for t in draw_sheet(replace(sheet, record=replace(sheet.record, outcomes=(outcome,)))).texts
+    )
+    assert "9 % cut by the edge of liver or scan" in words
 
 
 def test_names_are_never_formulas(base: Scan) -> None:
@@ -430,12 +494,31 @@ def test_a_source_that_is_gone_is_said_and_can_be_given(dataset: Dataset, tmp_pa
     arguments = ["preview", str(dataset.folder), "--jobs", "1", "--count", "1"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    assert "note: drawn without the healthy scan" in result.output
+    assert "note: drawn without the source scan" in result.output
     again = CliRunner().invoke(
         main, [*arguments, "--images", str(tmp_path / "moved"), "--masks", str(tmp_path / "livers")]
     )
     assert again.exit_code == 0, again.output
     assert "note" not in again.output
+
+
+def test_real_tumours_are_found_by_the_mask_of_the_scan(dataset: Dataset, tmp_path: Path) -> None:
+    record = read_manifest(dataset.manifest)[0]
+    mask, label = tmp_path / "livers" / "ball.nii.gz", dataset.label(record.plan.sample)
+    drawn = read_volume(label)
+    z, y, x = np.argwhere(drawn.array == 1)[0]
+    for path in (mask, label):
+        volume = read_volume(path)
+        values = volume.array.astype(np.uint8)
+        values[z, y, x] = 2
+        write_volume(Volume(values, volume.geometry), path)
+    files = replace(record.files, liver_labels="1", real_tumor_labels="2", real_tumor_voxels=1)
+    sheet = read_sheet(dataset, replace(record, files=files))
+    assert not sheet.missing
+    assert sheet.tells_real
+    for side in (sheet.healthy, sheet.synthetic):
+        assert np.count_nonzero(side.label == REAL_TUMOR) == 1
+    assert np.count_nonzero(sheet.synthetic.label == 2) == np.count_nonzero(drawn.array == 2)
 
 
 @pytest.mark.usefixtures("blank")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ from .page import (
     write_text,
 )
 from .panels import Panel, draw_panel, draw_scale_bar
-from .sheets import THUMBNAIL_ASPECT
+from .sheets import THUMBNAIL_ASPECT, has_real_tumors, name_outlines
 
 COLUMNS = 5  # of the grid
 
@@ -41,24 +41,42 @@ _PANEL = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * _GAP) / COLUMNS
 _PANEL_HEIGHT = _PANEL / THUMBNAIL_ASPECT
 
 
-def draw_overview(name: str, records: Sequence[Record], panels: Sequence[tuple[Record, Panel]]) -> Figure:
-    """Draw a dataset's overview: four histograms of its tumours, and pictures of a few samples below them."""
+def draw_overview(
+    name: str, records: Sequence[Record], panels: Sequence[tuple[Record, Panel]], told: Collection[bool] = ()
+) -> Figure:
+    """Draw a dataset's overview: four histograms of its tumours, and pictures of a few samples below them.
+
+    `told` is that of `name_outlines`. Histograms are of synthetic tumours alone.
+    """
     rows = -(-len(panels) // COLUMNS)
     height = _HEAD + _CHARTS + rows * (_PANEL_HEIGHT + _CAPTION) + 0.3
     figure = new_figure(height)
     scans = len({record.plan.case for record in records})
     tumors = sum(len(record.plan.tumors) for record in records)
-    counted = ", ".join(plural(n, noun) for n, noun in ((scans, "scan"), (len(records), "sample"), (tumors, "tumour")))
+    real = len({record.plan.case for record in records if has_real_tumors(record)})
+    noun = "synthetic tumour" if real else "tumour"
+    counted = ", ".join(plural(n, noun) for n, noun in ((scans, "scan"), (len(records), "sample"), (tumors, noun)))
+    counted += f"; real ones, which the charts leave out, in {plural(real, 'scan')}" if real else ""
     write_text(figure, MARGIN, 0.14, shorten(name, 80), size=14, weight="bold")
     write_text(figure, MARGIN, 0.43, counted, color=MUTED)
     _class_key(figure, records)
     _charts(figure, records, _HEAD, _CHARTS - 0.75)
+    if real:
+        _outline_key(figure, _HEAD + _CHARTS - 0.22, name_outlines(told))
     for number, (record, panel) in enumerate(panels):
         row, column = divmod(number, COLUMNS)
         left, top = MARGIN + column * (_PANEL + _GAP), _HEAD + _CHARTS + row * (_PANEL_HEIGHT + _CAPTION)
         _grid_panel(figure, left, top, record, panel, first=number == 0)
     write_text(figure, WIDTH - MARGIN, height - 0.26, "tumorgen", color=FAINT, ha="right")
     return figure
+
+
+def _outline_key(figure: Figure, top: float, outlines: Mapping[str, str]) -> None:
+    """Write what the outlines of the pictures are, on one line."""
+    left = MARGIN
+    for text, color in outlines.items():
+        left += write_text(figure, left, top, "━", color=color, weight="bold") + 0.06
+        left += write_text(figure, left, top, text, color=MUTED) + 0.16
 
 
 def _grid_panel(figure: Figure, left: float, top: float, record: Record, panel: Panel, *, first: bool) -> None:
@@ -69,7 +87,9 @@ def _grid_panel(figure: Figure, left: float, top: float, record: Record, panel: 
         low, high = panel.window.across_mm
         draw_scale_bar(axes, high - low)
     below = top + _PANEL_HEIGHT + 0.05
-    what = f"{name_class(record.plan.size_class)} · {plural(len(record.plan.tumors), 'tumour')}"
+    count = len(record.plan.tumors)
+    tumors = f"{count} synthetic" if has_real_tumors(record) else plural(count, "tumour") if count else "no tumour"
+    what = f"{name_class(record.plan.size_class)} · {tumors}"
     write_text(figure, left, below, shorten(record.plan.sample, 22), size=7.5)
     write_text(figure, left + _PANEL, below, what, size=7.5, color=MUTED, ha="right")
 

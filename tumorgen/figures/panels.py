@@ -17,11 +17,17 @@ from .views import Plane, Window, cut_window
 
 WINDOW_HU = (-100.0, 240.0)
 LIVER_COLOR, TUMOR_COLOR = "#39b6d8", "#ffb000"
+REAL_COLOR = "#8a5cff"  # as far as can be from both and from grey, to colour-blind readers too
+
+REAL_TUMOR = 3  # of a label that is shown, and in no file: a tumour that was there before
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """A scan to look at: image in HU and label (0 background, 1 liver, 2 tumour), (z, y, x), turned by `to_lps`."""
+    """A scan to look at: image in HU and label, (z, y, x), turned by `to_lps`.
+
+    The label is 0 in the background, 1 in the liver, 2 in a tumour, 3 (`REAL_TUMOR`) in one that is known to be real.
+    """
 
     image: NDArray[Any]
     label: NDArray[Any] | None
@@ -37,7 +43,7 @@ class Panel:
 
 
 def draw_panel(axes: Axes, panel: Panel) -> None:
-    """Draw a slice in the CT window, true to its spacing, with the outlines of liver (thin) and tumour."""
+    """Draw a slice in the CT window, true to its spacing, with the outlines of liver (thin) and tumours."""
     window = panel.window
     image = cut_window(panel.side.image, panel.geometry, window)
     low, high = WINDOW_HU
@@ -59,6 +65,7 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
         for mask, color, width in (
             (label.values >= LIVER, LIVER_COLOR, 0.7),
             (label.values == TUMOR, TUMOR_COLOR, 1.1),
+            (label.values == REAL_TUMOR, REAL_COLOR, 1.1),
         ):
             if mask.any() and not mask.all():
                 axes.contour(
@@ -114,13 +121,13 @@ def _blank(axes: Axes, color: str) -> None:
     axes.set_yticks([])
 
 
-def draw_absent(axes: Axes) -> None:
-    """Write in the place of a panel that the healthy scan is missing."""
+def draw_absent(axes: Axes, name: str) -> None:
+    """Write in the place of a panel that the scan of that name, `healthy` say, is missing."""
     _blank(axes, "#eceff2")
     axes.text(
         0.5,
         0.5,
-        "healthy scan\nnot available",
+        f"{name} scan\nnot available",
         transform=axes.transAxes,
         color=MUTED,
         fontsize=8,

@@ -1,4 +1,4 @@
-"""Pictures of a dataset: a sheet for each of some samples, healthy beside synthetic, and one overview.
+"""Pictures of a dataset: a sheet for each of some samples, source beside synthetic, and one overview.
 
 The synthetic side shows the files of the dataset; nothing is rendered again.
 """
@@ -15,14 +15,14 @@ import numpy as np
 from ..dataset import OVERVIEW, Dataset, find_written_dataset, refuse_without_raw
 from ..errors import Failure, TumorgenError
 from ..imaging import Volume, bounding_box, read_mask, read_volume, refuse_unwritable, safe_name
-from ..labels import LIVER
+from ..labels import LIVER, TUMOR
 from ..method import digest_voxels
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import Reading, Record, Source, find_sources, read_manifest, spread_samples
 from .overview import draw_overview
 from .page import save_figure
-from .panels import Panel, Side
-from .sheets import Sheet, crop_thumbnail, draw_sheet
+from .panels import REAL_TUMOR, Panel, Side
+from .sheets import Sheet, crop_thumbnail, draw_sheet, has_real_tumors
 from .views import read_fitting, to_lps
 
 GRID = 10  # samples on the overview
@@ -48,8 +48,9 @@ class _Drawn:
 
     record: Record
     path: Path
-    panel: Panel | None
+    panel: Panel
     missing: str
+    tells_real: bool
 
 
 def preview_dataset(
@@ -90,7 +91,8 @@ def preview_dataset(
     work = partial(_draw, dataset=dataset, output=output, find=find)
     cases = [_case(record) for record in records if record.plan.sample in chosen]
     drawn, failures = split_failures(map_cases(work, cases, jobs, start=start))
-    save_figure(draw_overview(folder.resolve().name, records, _grid(drawn)), output / OVERVIEW)
+    told = [each.tells_real for each in drawn if has_real_tumors(each.record)]
+    save_figure(draw_overview(folder.resolve().name, records, _grid(drawn), told), output / OVERVIEW)
     return Preview(
         output,
         output / OVERVIEW,
@@ -113,7 +115,7 @@ def _draw(record: Record, dataset: Dataset, output: Path, find: _Find) -> _Drawn
     sheet = read_sheet(dataset, record, find)
     path = output / f"{safe_name(record.plan.sample)}.png"
     save_figure(draw_sheet(sheet), path)
-    return _Drawn(record, path, crop_thumbnail(sheet), sheet.missing)
+    return _Drawn(record, path, crop_thumbnail(sheet), sheet.missing, sheet.tells_real)
 
 
 def _case(record: Record) -> Case[Record]:
@@ -140,6 +142,10 @@ def read_sheet(dataset: Dataset, record: Record, find: _Find = _AS_RECORDED) -> 
     turned, outlines = to_lps(image), to_lps(label).array
     seen = outlines >= LIVER
     liver = bounding_box(seen if seen.any() else np.ones_like(seen))
+    if healthy is not None and healthy.label is not None and has_real_tumors(record):
+        there = healthy.label == TUMOR
+        healthy = Side(healthy.image, np.where(there, REAL_TUMOR, healthy.label))
+        outlines = np.where(there & (outlines == TUMOR), REAL_TUMOR, outlines)
     return Sheet(record, turned.geometry, liver, Side(turned.array, outlines), healthy, missing)
 
 
@@ -164,5 +170,5 @@ def _read_healthy(record: Record, synthetic: Volume, find: _Find) -> Side:
 
 def _grid(drawn: Sequence[_Drawn]) -> list[tuple[Record, Panel]]:
     """Pictures of a few samples for the overview, spread evenly over those that were drawn."""
-    chosen = spread_samples([d.record.plan.sample for d in drawn if d.panel], GRID)
-    return [(d.record, d.panel) for d in drawn if d.panel and d.record.plan.sample in chosen]
+    chosen = spread_samples([d.record.plan.sample for d in drawn], GRID)
+    return [(d.record, d.panel) for d in drawn if d.record.plan.sample in chosen]

@@ -1,11 +1,12 @@
-"""The sheet of a sample: healthy beside synthetic, in three planes. It only draws; it reads no files."""
+"""The sheet of a sample: its source, a healthy scan as a rule, beside synthetic, in three planes. It reads no files."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from ..imaging import Box, Geometry, Triple
@@ -30,6 +31,8 @@ from .page import (
 )
 from .panels import (
     LIVER_COLOR,
+    REAL_COLOR,
+    REAL_TUMOR,
     TUMOR_COLOR,
     WINDOW_HU,
     Panel,
@@ -45,6 +48,7 @@ MAX_ROWS = 6  # tumours shown, the largest first; a sample of class mix has up t
 THUMBNAIL_ASPECT = 1.25  # width over height
 
 # What stands in a row, plane by plane. The axial one also shows the synthetic scan as a reader would see it, unmarked.
+# The first is called `source` on sheets of scans that have real tumours.
 HEALTHY, PLAIN, OUTLINED = "healthy", "synthetic", "synthetic, label"
 PANEL_KINDS = {"axial": (HEALTHY, PLAIN, OUTLINED), "coronal": (HEALTHY, OUTLINED), "sagittal": (HEALTHY, OUTLINED)}
 
@@ -68,6 +72,12 @@ class Sheet:
     synthetic: Side
     healthy: Side | None
     missing: str = ""
+
+    @property
+    def tells_real(self) -> bool:
+        """Whether its real tumours are told from the synthetic ones, as the mask of the scan tells them."""
+        label, files = self.healthy.label if self.healthy else None, self.record.files
+        return label is not None and files is not None and np.sum(label == REAL_TUMOR) == files.real_tumor_voxels > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +115,8 @@ def draw_sheet(sheet: Sheet) -> Figure:
     height = top + sum(row.height + _ROW_GAP for row in (liver, *zooms)) + 0.36
     figure = new_figure(height)
     _title(figure, sheet)
-    _plane_names(figure, top)
-    _describe_liver(figure, top, shown)
+    _plane_names(figure, top, sheet)
+    _describe_liver(figure, top, sheet, shown)
     _draw_row(figure, top, sheet, liver, letters=True)
     top += liver.height + _ROW_GAP
     for tumor, row in zip(shown, zooms, strict=False):  # the first few of them
@@ -125,6 +135,19 @@ def _liver_row(sheet: Sheet, shown: list[_Shown]) -> _Row:
 def _zoom_row(shown: _Shown, liver_mm: tuple[float, float]) -> _Row:
     side = zoom_mm(shown.radius_mm, liver_mm)
     return _Row(f"tumour {shown.number}", (side, side), shown.center, shown.center)
+
+
+def has_real_tumors(record: Record) -> bool:
+    """Whether tumours that are really there were kept in a sample's scan."""
+    return record.files is not None and record.files.real_tumor_voxels > 0
+
+
+def count_tumors(record: Record) -> str:
+    """How many tumours a sample has, in words."""
+    count = len(record.plan.tumors)
+    if has_real_tumors(record):
+        return f"{plural(count, 'synthetic tumour')}, and real ones" if count else "real tumours alone"
+    return plural(count, "tumour") if count else "no tumour"
 
 
 def sort_tumors(sheet: Sheet) -> list[_Shown]:
@@ -160,7 +183,7 @@ def _draw_row(figure: Figure, top: float, sheet: Sheet, row: _Row, *, letters: b
         axes = place_axes(figure, left, top, _PANEL, row.height, f"{row.name} {plane.name} {kind}")
         side = sheet.healthy if kind == HEALTHY else sheet.synthetic
         if side is None:
-            draw_absent(axes)
+            draw_absent(axes, _shown_name(sheet, HEALTHY))
             continue
         point = list(row.middle)
         point[plane.through] = row.slices[plane.through]
@@ -194,26 +217,42 @@ def _title(figure: Figure, sheet: Sheet) -> None:
         f"seed {plan.seed}",
     )
     write_text(figure, MARGIN, 0.14, shorten(plan.sample, 80), size=14, weight="bold")
-    write_text(figure, WIDTH - MARGIN, 0.16, f"{kind} · {plural(len(plan.tumors), 'tumour')}", size=12, ha="right")
+    write_text(figure, WIDTH - MARGIN, 0.16, f"{kind} · {count_tumors(sheet.record)}", size=12, ha="right")
     write_text(figure, MARGIN, 0.43, " · ".join(facts), color=MUTED)
     if sheet.missing:
         write_text(figure, MARGIN, 0.59, f"Synthetic side only: {shorten(sheet.missing, 170)}", color=ALERT)
 
 
-def _plane_names(figure: Figure, head: float) -> None:
+def _shown_name(sheet: Sheet, kind: str) -> str:
+    return "source" if kind == HEALTHY and has_real_tumors(sheet.record) else kind
+
+
+def _plane_names(figure: Figure, head: float, sheet: Sheet) -> None:
     for plane in PLANES:
         lefts = [left for other, _, left in _columns() if other is plane]
         middle = (lefts[0] + lefts[-1] + _PANEL) / 2
         write_text(figure, middle, head - 0.4, plane.name.capitalize(), size=10, weight="bold", ha="center")
     for _, kind, left in _columns():
-        write_text(figure, left + _PANEL / 2, head - 0.19, kind, color=MUTED, ha="center")
+        write_text(figure, left + _PANEL / 2, head - 0.19, _shown_name(sheet, kind), color=MUTED, ha="center")
 
 
-def _describe_liver(figure: Figure, top: float, shown: list[_Shown]) -> None:
+def name_outlines(told: Collection[bool]) -> dict[str, str]:
+    """What outlines are, and their colours; `told`: whether each sample with real tumours shows which these are."""
+    if not told:
+        return {"liver": LIVER_COLOR, "tumour": TUMOR_COLOR}
+    synthetic = "synthetic tumour" if all(told) else "real or synthetic"
+    return {"liver": LIVER_COLOR, synthetic: TUMOR_COLOR} | ({"real tumour": REAL_COLOR} if any(told) else {})
+
+
+def _describe_liver(figure: Figure, top: float, sheet: Sheet, shown: list[_Shown]) -> None:
     """Write what the first row shows, and what the outlines mean."""
+    real = has_real_tumors(sheet.record)
+    through = f"through tumour {shown[0].number}" if shown else "no synthetic tumour" if real else "no tumour"
     write_text(figure, MARGIN, top + 0.02, "Whole liver", size=10, weight="bold")
-    write_text(figure, MARGIN, top + 0.21, f"through tumour {shown[0].number}" if shown else "no tumour", color=MUTED)
-    for text, color, y in (("liver", LIVER_COLOR, top + 0.5), ("tumour", TUMOR_COLOR, top + 0.68)):
+    write_text(figure, MARGIN, top + 0.21, through, color=MUTED)
+    outlines = name_outlines([sheet.tells_real] if real else [])
+    for number, (text, color) in enumerate(outlines.items()):
+        y = top + 0.5 + 0.18 * number
         write_text(figure, MARGIN, y, "━", color=color, weight="bold")
         write_text(figure, MARGIN + 0.18, y, text, color=MUTED)
 
@@ -226,8 +265,9 @@ def _describe(figure: Figure, top: float, shown: _Shown, mu_p_hu: float) -> None
         lines += [
             f"{outcome.equivalent_radius_mm:.1f} mm labelled",
             f"contrast {whole(outcome.contrast_hu, signed=True)} HU" if math.isfinite(outcome.contrast_hu) else "",
-            f"{outcome.clipped_fraction:.0%} clipped" if outcome.clipped_fraction >= 0.005 else "",
         ]
+        if outcome.clipped_fraction >= 0.005:
+            lines += [f"{outcome.clipped_fraction * 100:.0f} % cut by the edge", "of liver or scan"]
     else:
         lines.append(f"contrast {whole(tumor.mu_t_hu - mu_p_hu, signed=True)} HU")
     write_text(figure, MARGIN, top + 0.02, f"Tumour {shown.number}", size=10, weight="bold")
@@ -244,14 +284,14 @@ def _foot(figure: Figure, height: float, hidden: int) -> None:
     write_text(figure, WIDTH - MARGIN, height - 0.3, "tumorgen", color=FAINT, ha="right")
 
 
-def crop_thumbnail(sheet: Sheet) -> Panel | None:
-    """The axial slice of the synthetic scan through its largest tumour; None where it has none."""
+def crop_thumbnail(sheet: Sheet) -> Panel:
+    """The axial slice of the synthetic scan through its largest tumour, or the middle of the liver if it has none."""
     shown = sort_tumors(sheet)
-    if not shown:
-        return None
-    _, y, x = middle_of_liver(sheet)
+    z, y, x = middle_of_liver(sheet)
     width, _ = liver_size_mm(sheet)
-    window = Window.around(PLANES[0], (shown[0].center[0], y, x), (width, width / THUMBNAIL_ASPECT), sheet.geometry)
+    window = Window.around(
+        PLANES[0], (shown[0].center[0] if shown else z, y, x), (width, width / THUMBNAIL_ASPECT), sheet.geometry
+    )
     side = sheet.synthetic
     alone = slice(window.index, window.index + 1)  # one slice is all that has to travel between processes
     label = None if side.label is None else side.label[alone].copy()
