@@ -102,13 +102,32 @@ def test_a_run_goes_on_and_is_rendered_again_with_the_labels_that_were_chosen(he
     assert command(*chosen, "--per-scan", 1).exit_code == 0
     other = command(*chosen, "--label", 27, "--per-scan", 2)
     assert other.exit_code == 1
-    assert "other labels of it are chosen" in other.stderr
+    assert "a was begun with --label 5, not --label 5 --label 27" in other.stderr
     assert command(*chosen, "--per-scan", 2).exit_code == 0
     assert command("replay", DATASET / "manifest.csv", "--output", "again", "--jobs", 1).exit_code == 0
     for file in (DATASET / "labelsTr").iterdir():
         assert file.read_bytes() == (Path("again/labelsTr") / file.name).read_bytes()
     assert command("verify", "again", "--jobs", 1).exit_code == 0
     assert (Path("again") / "manifest.csv").read_bytes() == (DATASET / "manifest.csv").read_bytes()
+
+
+def test_a_dataset_that_is_whole_refuses_labels_that_it_was_not_made_with(here):
+    write_scan("a", "lits")
+    run = ("synth", *SCANS, "--output", "out", "--sizes", "tiny", "--jobs", 1, "--per-scan", 1)
+    chosen = ("--label", 1, "--real-tumours", 2)
+    assert command(*run, *chosen).exit_code == 0
+    assert "0 made in" in command(*run, *chosen).stdout
+    for given, said in (
+        (("--label", 7), "begun with --label 1 --real-tumours 2, not --label 7"),
+        (("--label", 1), "begun with --label 1 --real-tumours 2, not --label 1"),
+        ((), "begun with --label 1 --real-tumours 2, not no --label"),
+        ((*chosen, "--real-tumours", "left lobe"), "not --label 1 --real-tumours 2 --real-tumours 'left lobe'"),
+    ):
+        for more in ((), ("--estimate",)):
+            other = command(*run, *given, *more)
+            assert other.exit_code == 1
+            (line,) = other.stderr.splitlines()
+            assert f"{said}; continue with the same" in line
 
 
 def test_masks_that_have_become_label_maps_are_chosen_from_when_rows_are_rendered_again(here):

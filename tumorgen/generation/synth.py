@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from ..dataset import (
 )
 from ..errors import TumorgenError
 from ..fields import dump_toml
-from ..imaging import PARTIAL, whole_file
+from ..imaging import BETWEEN, PARTIAL, whole_file
 from ..method import Settings, find_differences, load_recipe, load_settings, nearest_recipe, sample_name
 from ..tables import (
     Entry,
@@ -111,8 +112,8 @@ def find_outstanding(run: Run) -> Outstanding:
     Raises
     ------
     TumorgenError
-        The folder holds another dataset, or one of other settings, versions or another seed; or two scans have one
-        name.
+        The folder holds another dataset, or one of other settings, versions or another seed, or made with other labels
+        of these scans; or two scans have one name.
     """
     refuse_same_case(run.sources)
     existing, settled = read_existing(run)
@@ -135,7 +136,8 @@ def read_existing(run: Run) -> tuple[list[Entry], bool]:
     Raises
     ------
     TumorgenError
-        It holds another dataset, or one that was begun with other settings, versions or another seed.
+        It holds another dataset, or one that was begun with other settings, versions or another seed, or with other
+        labels of these scans.
     """
     dataset = run.dataset
     found = [path.name for path in dataset.folder.iterdir()] if dataset.folder.is_dir() else []
@@ -158,7 +160,36 @@ def read_existing(run: Run) -> tuple[list[Entry], bool]:
                 f"{dataset.folder}: was begun with --seed {entry.seed}, not {run.seed}; continue with that seed,"
                 " or choose another --dataset-id or --output"
             )
+    _refuse_other_choice(run, entries)
     return entries, settled and len(entries) == len(rows)
+
+
+def _refuse_other_choice(run: Run, entries: Sequence[Entry]) -> None:
+    """A scan's samples are of one choice of labels and, where its files have two places, of one place."""
+    sources = {source.case: source for source in run.sources}
+    for entry in entries:
+        source = sources.get(entry.case)
+        if source is None:
+            continue
+        trusts = {source.trusted_form, entry.trusted_form} - {""}  # one of them alone is the only place that there is
+        then, now = (entry.liver_labels, entry.real_tumor_labels), source.labels.cells
+        if _split_words(then) != _split_words(now) or len(trusts) > 1:
+            raise TumorgenError(
+                f"{run.dataset.folder}: {entry.case} was begun with {_options_of(*then, entry.trusted_form)}, not"
+                f" {_options_of(*now, source.trusted_form)}; continue with the same, or choose another --dataset-id or"
+                " --output"
+            )
+
+
+def _split_words(cells: Sequence[str]) -> list[set[str]]:
+    return [set(cell.split(BETWEEN)) for cell in cells]
+
+
+def _options_of(liver: str, real_tumors: str, trust: str) -> str:
+    """The options that choose labels and a place, as they are typed."""
+    options = (("--label", liver), ("--real-tumours", real_tumors), ("--trust", trust))
+    typed = [f"{name} {shlex.quote(word)}" for name, cell in options for word in cell.split(BETWEEN) if word]
+    return " ".join(typed) or "no --label"
 
 
 def _refuse_other_keeping(dataset: Dataset) -> None:

@@ -27,6 +27,7 @@ from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume, de
 from .itk import to_image
 from .mask_folders import find_masks, refuse_other_name
 from .mask_labels import (
+    BETWEEN,
     EVERYTHING,
     MASK,
     LabelChoice,
@@ -45,6 +46,7 @@ from .tumor_names import names_tumor
 __all__ = [
     "ASSUMED",
     "AS_ITK",
+    "BETWEEN",
     "CHUNK",
     "DEFLATE_LEVEL",
     "EMPTY",

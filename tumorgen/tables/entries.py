@@ -45,6 +45,7 @@ class Entry:
     real_tumor_voxels: int | None = None
     patient: str = ""
     source_fingerprint: str = ""
+    trusted_form: str = ""
 
     def __post_init__(self) -> None:
         refuse_unsafe_name(self.case, "case")
