@@ -45,8 +45,11 @@ def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:
     return f"{made} made in {seconds:.1f} s" + (f", {kept} were there{hint}" if kept else "")
 
 
-def report_failures(failures: Iterable[Failure]) -> None:
-    """List what could not be done, by reason, and exit with 1 if there is anything; what is left out is no failure."""
+def report_failures(failures: Iterable[Failure], *, there: int | None = 1) -> None:
+    """List what could not be done, by reason, and exit with 1 if there is anything; what is left out is no failure.
+
+    `there` is the number of cases that there are now, from this run or an earlier one; None: nothing was to be written.
+    """
     from tumorgen.errors import by_reason
 
     failures = list(failures)
@@ -63,10 +66,10 @@ def report_failures(failures: Iterable[Failure]) -> None:
             click.echo(reason.details, err=True)
     if reasons:
         count = sum(len(reason.failures) for reason in reasons)
+        whole = "all " if count > 1 and there == 0 else ""
         several = f", for {plural(len(reasons), 'reason')}" if count > len(reasons) else ""
-        click.echo(
-            f"{count} failed{several}; everything else is written. Fix these and run the same command again.", err=True
-        )
+        rest = "" if there is None else "; everything else is written" if there else ": nothing was written"
+        click.echo(f"{whole}{count} failed{several}{rest}. Fix these and run the same command again.", err=True)
         sys.exit(1)
 
 

@@ -48,4 +48,4 @@ def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:
             f"  nnUNetv2_plan_and_preprocess -d {new.dataset_id} &&"
             f" nnUNetv2_train {new.dataset_id} 3d_fullres 0 -tr nnUNetTrainerTumorgen"
         )
-    report_failures([*missing, *written.failures])
+    report_failures([*missing, *written.failures], there=len(written.cases))

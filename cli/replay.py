@@ -60,4 +60,4 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
     click.echo(f"{output}: {plural(len(report.entries), 'sample')}, {report.made} rendered now")
     report_left_out(report.entries)
     report_without_voxel(records)
-    report_failures(report.failures)
+    report_failures(report.failures, there=len(report.entries))

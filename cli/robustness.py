@@ -81,7 +81,7 @@ def robustness(
     )
     report = make_benchmark(run, dials)
     _print_report(report, time.monotonic() - began)
-    report_failures([*missing, *report.failures])
+    report_failures([*missing, *report.failures], there=len(report.entries))
 
 
 def _print_report(report: RunReport, seconds: float) -> None:

@@ -155,7 +155,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
             raise click.UsageError("--no-raw does not go with --from-manifest, which makes images of rows")
         report = replay_manifest(work.of(_replay(dataset, from_manifest, scans, work.log_file)))
         _print_report(report, new, None, time.monotonic() - began, report.records)
-        report_failures(report.failures)
+        report_failures(report.failures, there=len(report.entries))
         return
     sources, failures = scans.sources()
     with work.cluster() as cluster:
@@ -172,13 +172,15 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
         run = work.of(run, cluster)
         if work.estimate:
             print_estimate(run)
+            there = None
         else:
             report = synthesize_dataset(run)
             _print_report(report, new, shard, time.monotonic() - began)
             failed = {failure.name for failure in failures if not failure.left_out}
             _print_others(report, {source.case for source in sources} | failed)
             failures += report.failures
-    report_failures(failures)
+            there = len(report.entries)
+    report_failures(failures, there=there)
 
 
 def _replay(dataset: Dataset, manifest: Path, scans: AnyScans, log_file: Path | None) -> Replay:

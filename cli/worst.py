@@ -79,7 +79,7 @@ def worst(
     report = plan_worst(wanted, jobs=jobs, start=progress("worst", "scan"))
     sum_up(manifest=output, samples=len(report.records), cells=report.worst)
     _print_cells(report, output)
-    report_failures([*missing, *report.failures])
+    report_failures([*missing, *report.failures], there=len(report.records))
 
 
 def _print_cells(report: WorstReport, output: Path) -> None:

@@ -77,6 +77,21 @@ def test_thousands_stay_readable(capsys) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("count", "there", "said"),
+    [
+        (3, 0, "all 3 failed, for 1 reason: nothing was written. Fix"),
+        (1, 0, "1 failed: nothing was written. Fix"),
+        (3, 2, "3 failed, for 1 reason; everything else is written. Fix"),
+        (3, None, "3 failed, for 1 reason. Fix"),
+    ],
+)
+def test_it_is_said_whether_anything_is_written(capsys, count, there, said) -> None:
+    with pytest.raises(SystemExit):
+        report_failures([lost(n, "no mask of that name in livers") for n in range(count)], there=there)
+    assert capsys.readouterr().err.splitlines()[-1].startswith(said)
+
+
 def test_nothing_failed_says_nothing(capsys) -> None:
     report_failures([])
     assert not capsys.readouterr().err

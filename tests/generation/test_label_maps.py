@@ -70,6 +70,22 @@ def test_a_label_map_is_refused_in_one_line(here, name, kind, reason):
     assert not list(Path("out").rglob("*.nii.gz"))
 
 
+@pytest.mark.parametrize("name", ["synth", "healthy", "robustness"])
+def test_where_no_scan_can_be_used_no_id_is_taken_and_nothing_is_settled(here, name):
+    """What the message recommends works then, under another name and with other settings."""
+    for case in "ab":
+        write_scan(case, "lits")
+    run = (name, *SCANS, "--output", "out", "--dataset-id", 9, "--jobs", 1)
+    failed = command(*run, "--name", "First")
+    assert failed.exit_code == 1
+    assert failed.stderr.splitlines()[-1].startswith("all 2 failed, for 1 reason: nothing was written.")
+    assert not Path("out").exists()
+    if name == "synth":
+        chosen = ("--name", "Second", "--recipe", "paper", "--sizes", "tiny", "--per-scan", 1)
+        done = command(*run, *chosen, "--label", 1, "--real-tumours", 2)
+        assert done.exit_code == 0, done.output
+
+
 @pytest.mark.parametrize(("kind", "words"), [("organs", ["5"]), ("organs", ["liver"]), ("couinaud", ["any"])])
 def test_tumours_lie_in_the_liver_that_was_chosen(here, kind, words):
     labels = write_scan("a", kind)

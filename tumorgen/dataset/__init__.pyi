@@ -7,7 +7,7 @@ from .durable import (
     sync_samples,
 )
 from .folds import describe_groups, find_leaks, share_out_folds
-from .lock import LOCK, Hold, locked_folder
+from .lock import LOCK, Hold, find_missing_folders, locked_folder, remove_empty_folders
 from .provenance import (
     IN_ROWS,
     begin_provenance,
@@ -42,6 +42,7 @@ from .raw import (
     refuse_other_dataset,
     refuse_other_part,
     refuse_without_raw,
+    remove_description,
     write_description,
     write_json,
     write_splits,
@@ -72,6 +73,7 @@ __all__ = [
     "find_contradictions",
     "find_dataset",
     "find_leaks",
+    "find_missing_folders",
     "find_written_dataset",
     "finish_provenance",
     "has_settled_tables",
@@ -86,6 +88,8 @@ __all__ = [
     "refuse_other_part",
     "refuse_other_versions",
     "refuse_without_raw",
+    "remove_description",
+    "remove_empty_folders",
     "remove_torn_samples",
     "select_complete",
     "share_out_folds",

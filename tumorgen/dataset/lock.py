@@ -77,10 +77,10 @@ def locked_folder(folder: Path, shard: str = "") -> Iterator[Hold]:
         Another process holds it, or it cannot be written to or locked; or it is asked for as a shard, and a run that
         was none did not come to its end.
     """
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    new = find_missing_folders(folder)
     hold = Hold()
     with interruptions_held(), ExitStack() as held:
-        held.callback(_remove_empty, new)
+        held.callback(remove_empty_folders, new)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if sys.platform != "win32":
@@ -105,7 +105,13 @@ def _clear_shards(folder: Path, hold: Hold) -> bool:
     return bool(left)
 
 
-def _remove_empty(folders: Sequence[Path]) -> None:
+def find_missing_folders(folder: Path) -> list[Path]:
+    """Of a folder and those above it the ones that are not there, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def remove_empty_folders(folders: Sequence[Path]) -> None:
+    """Remove folders, the innermost first, up to one that holds something."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..checksums import SUMS, parse_sums, sums_text
-from ..errors import TumorgenError
+from ..errors import TumorgenError, as_unwritable
 from ..imaging import whole_file
 from ..labels import LABELS
 from ..tables import SAMPLES, TUMORS, Entry, Marks, group_scans
 from .folds import Split, splits
+from .lock import LOCK
 
 HEALTHY_NAME = "Healthy livers (tumorgen)"  # in the dataset.json of healthy scans
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
@@ -166,6 +167,27 @@ def refuse_other_dataset(dataset: Dataset, name: str, besides: str = "") -> None
     there = dataset.folder.iterdir() if dataset.folder.is_dir() else ()
     if not known and any(not (besides and path.name.startswith(besides)) for path in there):
         raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
+
+
+def remove_description(dataset: Dataset, written: Collection[str]) -> None:
+    """Remove what a run has written into a dataset that has no case, so that its settings bind no later run.
+
+    `written` are the names of these files. Where anything else is in the folder, all of it stays as it is.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be removed.
+    """
+    with as_unwritable(dataset.folder):
+        of_cases = [folder for folder in (dataset.images, dataset.labels) if folder.is_dir()]
+        for path in (each for folder in (dataset.folder, *of_cases) for each in folder.iterdir()):
+            if path not in of_cases and path.name not in written and not path.name.startswith(LOCK):
+                return
+        for folder in of_cases:
+            folder.rmdir()
+        for name in written:
+            (dataset.folder / name).unlink(missing_ok=True)
 
 
 def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:

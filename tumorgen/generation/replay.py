@@ -9,14 +9,17 @@ from pathlib import Path
 
 from ..dataset import (
     LOCK,
+    PROVENANCE,
     TEST,
     Dataset,
     begin_replay,
     holds_replay,
+    provenance_path,
     read_val_per_scan,
     refuse_other_part,
     refuse_other_versions,
     refuse_without_raw,
+    remove_description,
     select_complete,
 )
 from ..errors import TumorgenError
@@ -106,6 +109,7 @@ def replay_manifest(replay: Replay) -> RunReport:
         if not replay.force:
             _refuse_full_disk(dataset, sources, missing)
         replay.processes()  # a wrong number is refused before anything is written
+        begun = provenance_path(dataset).exists()
         val_per_scan = replay.val_per_scan or read_val_per_scan(dataset)
         begin_replay(dataset, val_per_scan)
         rewrite_manifest(dataset.manifest, with_patients(map(Entry.of, there), replay.patients))
@@ -113,7 +117,10 @@ def replay_manifest(replay: Replay) -> RunReport:
         if log:
             log.begin()
         outcomes = run_batches(batches, replace(replay, dataset=dataset), hold, log=log)
-        return describe_dataset(dataset, outcomes, val_per_scan, replay.copies)
+        report = describe_dataset(dataset, outcomes, val_per_scan, replay.copies)
+        if not (begun or report.entries):
+            remove_description(dataset, {PROVENANCE})
+        return report
 
 
 def _refuse_full_disk(dataset: Dataset, sources: Mapping[str, Source], missing: Sequence[Record]) -> None:

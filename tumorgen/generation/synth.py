@@ -12,6 +12,7 @@ from pathlib import Path
 from ..checksums import sha256_of
 from ..dataset import (
     LOCK,
+    PROVENANCE,
     Dataset,
     Hold,
     begin_provenance,
@@ -20,6 +21,7 @@ from ..dataset import (
     provenance_path,
     refuse_other_part,
     refuse_other_versions,
+    remove_description,
     select_complete,
 )
 from ..errors import TumorgenError
@@ -75,6 +77,7 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
         refuse_full_disk(run.dataset.folder, run.sources, todo.wanted)
     if run.shard:
         refuse_other_division(run.dataset, _divide(run, run.shard))
+    begun = run.dataset.settings.exists()
     _begin_dataset(run, todo.there)
     manifest = _begin_manifest(run, todo)
     if hold.interrupted and manifest.exists():
@@ -89,9 +92,12 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
     if run.shard:
         there = tuple(read_entries(manifest))
         return RunReport(run.dataset, there, outcomes.made, outcomes.failures, shard=run.shard)
-    return describe_dataset(
+    report = describe_dataset(
         run.dataset, outcomes, run.val_per_scan, run.copies, known=sort_entries(todo.there), tell=run.tell
     )
+    if not (begun or report.entries):
+        remove_description(run.dataset, {run.dataset.settings.name, PROVENANCE, *run.descriptions})
+    return report
 
 
 @dataclass(frozen=True, slots=True)

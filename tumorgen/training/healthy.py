@@ -19,7 +19,10 @@ from ..dataset import (
     Dataset,
     dataset_json,
     describe_groups,
+    find_missing_folders,
     refuse_other_dataset,
+    remove_description,
+    remove_empty_folders,
     share_out_folds,
     write_json,
     write_splits,
@@ -50,6 +53,7 @@ from ..tables import (
 )
 from ..wording import few, plural
 
+ABOUT = "dataset.json"
 MASKS = "masks"  # key of what was chosen from the masks
 _CHOICE = ("liver_labels", "real_tumor_labels")  # as the manifest calls them
 
@@ -78,7 +82,8 @@ def write_healthy_dataset(
     What an earlier version wrote, which does not know of which files, is kept where it is as new as they are.
 
     Image and label are written anew, with their geometry and without whatever else a header may say of a patient.
-    `patients` says which scans are of one patient (`tables.name_patients`).
+    `patients` says which scans are of one patient (`tables.name_patients`). A run that begins a dataset and can use no
+    scan leaves no folder.
 
     Raises
     ------
@@ -88,6 +93,17 @@ def write_healthy_dataset(
     refuse_other_dataset(dataset, HEALTHY_NAME)
     refuse_same_case(sources)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
+    begun, new = (dataset.folder / ABOUT).exists(), find_missing_folders(dataset.folder)
+    report = _write_scans(sources, dataset, patients or {}, jobs, start)
+    if not (begun or report.cases):
+        remove_description(dataset, {ABOUT, HOSTS})
+        remove_empty_folders(new)
+    return report
+
+
+def _write_scans(
+    sources: Sequence[Source], dataset: Dataset, patients: Mapping[str, str], jobs: int, start: Start
+) -> HealthyReport:
     chosen, rows = _read_choices(dataset), _read_rows(dataset)
     with as_unwritable(dataset.folder):
         for source in sources:
@@ -109,7 +125,7 @@ def write_healthy_dataset(
     there = _there(dataset)
     _describe(dataset, chosen)
     hosts = [rows.get(case, HostRow(case)) for case in there]
-    notes = (*_deal_folds(dataset, hosts, patients or {}), *_describe_others(dataset, there, sources))
+    notes = (*_deal_folds(dataset, hosts, patients), *_describe_others(dataset, there, sources))
     made = sum(not isinstance(result, Failure) for result in results[: len(todo)])
     lying = [row.case for row, is_axial in found if not is_axial]
     if lying:
@@ -155,13 +171,13 @@ def _describe(dataset: Dataset, chosen: Mapping[str, LabelChoice]) -> None:
     """Write dataset.json; of cases whose mask is a label map it says what was chosen, since a label does not."""
     masks = {case: dict(zip(_CHOICE, labels.cells, strict=True)) for case, labels in chosen.items() if labels != MASK}
     about = dataset_json(len(_there(dataset)), HEALTHY_NAME) | ({MASKS: dict(sorted(masks.items()))} if masks else {})
-    write_json(about, dataset.folder / "dataset.json", parents=True)
+    write_json(about, dataset.folder / ABOUT, parents=True)
 
 
 def _read_choices(dataset: Dataset) -> dict[str, LabelChoice]:
     """What was chosen from the masks of cases that are there; nothing of those whose masks are plain."""
     try:
-        found = json.loads((dataset.folder / "dataset.json").read_text(encoding="utf-8")).get(MASKS, {})
+        found = json.loads((dataset.folder / ABOUT).read_text(encoding="utf-8")).get(MASKS, {})
         return {case: LabelChoice.of_cells(*(row[name] for name in _CHOICE)) for case, row in found.items()}
     except FileNotFoundError:
         return {}
