@@ -12,7 +12,8 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import note_places, report_failures
-from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
+from .datasets import DATASET
+from .kinds import EXISTING_FILE, FOLDER, NATURAL
 from .options import ANOTHER_OUTPUT, jobs_option, trust_option
 from .verbosity import say_note, sum_up, telling
 
@@ -29,8 +30,8 @@ Examples:
   tumorgen audit nnUNet_raw/Dataset501_SynthLiver --real Dataset003_Liver --patients patients.csv
   tumorgen audit synthetic/ --real annotated/ --output audit/ --no-network    # about half the time"""
 )
-@click.argument("dataset", type=EXISTING_FOLDER)
-@click.option("--real", required=True, type=EXISTING_FOLDER, help="Set of scans with real, annotated tumours.")
+@click.argument("dataset", type=DATASET)
+@click.option("--real", required=True, type=DATASET, help="Set of scans with real, annotated tumours.")
 @click.option("--output", type=FOLDER, help="Folder for tables, figures and page.  [default: DATASET/audit]")
 @click.option(
     "--patients",
@@ -57,8 +58,9 @@ def audit(
 ) -> None:
     """Compare a dataset's synthetic tumours with real ones, and see what gives them away.
 
-    DATASET and REAL are nnU-Net raw folders (imagesTr and labelsTr, or imagesTs and labelsTs) or folders that hold
-    images and labels; CT in HU, labels 0 background, 1 liver, 2 tumour. At best both have the same scans.
+    DATASET and REAL are nnU-Net raw folders (imagesTr and labelsTr, or imagesTs and labelsTs), by path or by name or
+    number in $nnUNet_raw, or folders that hold images and labels; CT in HU, labels 0 background, 1 liver, 2 tumour.
+    At best both have the same scans.
 
     Every lesion is measured: contrast, rim, edge, noise, place and shape. By radius, the synthetic median and the share
     of synthetic lesions inside the real 5 to 95 % band are told, with intervals over patients. Random forests, and a

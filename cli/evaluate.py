@@ -17,6 +17,7 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import as_usage_error, note_places
+from .datasets import MANIFEST
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import ANOTHER_OUTPUT, TRUST, block, jobs_option, option
 from .verbosity import say_note, sum_up, telling
@@ -70,7 +71,7 @@ class Tables:
         None,
         "Table that says which scan (`case`) a file (`sample`) comes from, and `dimension` and `level` where it is of"
         " the robustness benchmark.  [default: manifest.csv beside REFERENCE, if tumorgen wrote one]",
-        type=EXISTING_FILE,
+        type=MANIFEST,
     )
     patients: Path | None = option(
         None,

@@ -13,6 +13,7 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import report_failures
+from .datasets import DATASET
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FILE
 from .options import ANOTHER_OUTPUT, jobs_option, trust_option
 from .verbosity import say_note, sum_up, telling
@@ -31,7 +32,7 @@ Examples:
   tumorgen fit --labels labels/ --output sizes.toml             # label maps alone
   tumorgen synth --settings mine.toml"""
 )
-@click.argument("real", type=EXISTING_FOLDER, required=False)
+@click.argument("real", type=DATASET, required=False)
 @click.option("--output", type=FILE, required=True, help="The recipe to write, a TOML file for `synth --settings`.")
 @click.option(
     "--labels",
@@ -62,9 +63,10 @@ def fit(
 ) -> None:
     """Learn from annotated tumours what synthetic ones are to be like, and write a recipe for synth.
 
-    REAL is a dataset of nnU-Net (imagesTr, labelsTr), or a folder with `images` and `labels`; labels are 0 background,
-    1 liver, 2 tumour. From the label maps come sizes, numbers, places and shapes; contrast, edge and heterogeneity come
-    from the images. Without REAL they are those of the recipe lifelike.
+    REAL is a dataset of nnU-Net (imagesTr, labelsTr), by path or by name or number in $nnUNet_raw, or a folder with
+    `images` and `labels`; labels are 0 background, 1 liver, 2 tumour. From the label maps come sizes, numbers, places
+    and shapes; contrast, edge and heterogeneity come from the images. Without REAL they are those of the recipe
+    lifelike.
 
     The recipe is complete and readable. Its tables hold quantiles: sizes, numbers, and in each of four bins of radii
     all that tumours of that size are like. A table of n lesions is n2 / (n2 + 64) of what was measured (n2 = n times n)

@@ -11,7 +11,7 @@ import click
 
 from tumorgen.wording import plural
 
-from .kinds import EXISTING_FOLDER
+from .datasets import DATASET
 from .options import COPIES, NewDataset
 from .verbosity import say_note, sum_up, telling
 
@@ -28,13 +28,14 @@ Examples:
   for i in 1 2 3 4; do tumorgen synth --shard $i/4 & done; wait
   tumorgen merge nnUNet_raw/Dataset501_SynthLiver"""
 )
-@click.argument("dataset", type=EXISTING_FOLDER)
+@click.argument("dataset", type=DATASET)
 @telling
 def merge(dataset: Path) -> None:
     """Make one dataset of what `synth --shard` has written: manifest, dataset.json, splits.
 
-    DATASET is the dataset's folder. Once all shards are finished it holds what one run would have written. Until then
-    the command merges what is there, lists what is missing, and exits with 1.
+    DATASET is a folder, or the name or number of a dataset in $nnUNet_raw (or ./nnUNet_raw). Once all shards are
+    finished it holds what one run would have written. Until then the command merges what is there, lists what is
+    missing, and exits with 1.
 
     A run without shards that was killed or crashed is repaired: what is whole is kept and described. What the run has
     not made is not known here, so the command says that it was interrupted, and exits with 1.

@@ -14,15 +14,14 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import as_usage_error
+from .datasets import DATASET_NAME, find_dataset
 from .kinds import EXISTING_FILE
-from .options import NewDataset, block, jobs_option, option
+from .options import NewDataset, block, jobs_option, named_root, option
 from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.imaging import LabelChoice
     from tumorgen.mixing import Part
-
-RAW = click.Path(path_type=Path)
 
 
 class Ratio(click.ParamType[tuple[float, ...]]):
@@ -48,10 +47,19 @@ class Given:
     """The datasets to mix, and the ratio of their kinds."""
 
     real: tuple[Path, ...] = option(
-        (), "Raw dataset of real, annotated tumours.", type=RAW, multiple=True, required=True, metavar="DATASET"
+        (),
+        "Raw dataset of real, annotated tumours.",
+        type=DATASET_NAME,
+        multiple=True,
+        required=True,
+        metavar="DATASET",
     )
-    synthetic: tuple[Path, ...] = option((), "Dataset that synth wrote.", type=RAW, multiple=True, metavar="DATASET")
-    healthy: tuple[Path, ...] = option((), "Dataset that healthy wrote.", type=RAW, multiple=True, metavar="DATASET")
+    synthetic: tuple[Path, ...] = option(
+        (), "Dataset that synth wrote.", type=DATASET_NAME, multiple=True, metavar="DATASET"
+    )
+    healthy: tuple[Path, ...] = option(
+        (), "Dataset that healthy wrote.", type=DATASET_NAME, multiple=True, metavar="DATASET"
+    )
     ratio: tuple[float, ...] = option(
         "5:5",
         "How often a training draws of each kind: real, synthetic, healthy, as far as they are given.",
@@ -83,11 +91,10 @@ class Given:
         """What the datasets consist of."""
         from tumorgen.mixing import read_part
 
-        return [
-            read_part(kind, _find(folder, root), jobs=jobs, start=progress(folder.name, "scan"))
-            for kind, folders in self.folders.items()
-            for folder in folders
+        found = [
+            (kind, find_dataset(name, root, named_root())) for kind, names in self.folders.items() for name in names
         ]
+        return [read_part(kind, folder, jobs=jobs, start=progress(folder.name, "scan")) for kind, folder in found]
 
 
 @click.command(
@@ -122,9 +129,10 @@ Then:
 def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDataset, jobs: int) -> None:
     """Make one nnU-Net dataset of real, synthetic and healthy scans, without copying an image.
 
-    A DATASET is a folder, or its name below $nnUNet_raw; each option may be given several times. dataset.json says
-    where the files are. Folds hold out real cases alone, by patient, and train on nothing that was made of their
-    scans. In a fold's list, cases are repeated until the kinds come in the ratio: an epoch draws from that list.
+    A DATASET is a folder, or the name or number of a dataset in $nnUNet_raw; each option may be given several times.
+    dataset.json says where the files are. Folds hold out real cases alone, by patient, and train on nothing that was
+    made of their scans. In a fold's list, cases are repeated until the kinds come in the ratio: an epoch draws from
+    that list.
 
     mix.csv says where each case is from. Running the same command again writes the mixture anew.
     """
@@ -159,18 +167,6 @@ def _named_by_output(new: NewDataset) -> NewDataset:
     if not (named and new.output):
         return new
     return named if len(new.output.parts) > 1 else replace(named, output=None)
-
-
-def _find(folder: Path, root: Path) -> Path:
-    """A folder as it was given, or below the folder of raw datasets."""
-    found = next((path for path in (folder, root / folder, _raw() / folder) if path.is_dir()), None)
-    if found is None:
-        raise click.UsageError(f"{folder}: no such folder, nor below {root}.")
-    return found
-
-
-def _raw() -> Path:
-    return Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
 
 
 def _choose_labels(mapped: tuple[str, ...]) -> LabelChoice | None:

@@ -223,23 +223,21 @@ class AnyScans(Scans):
             return LabelChoice(self.label, self.real_tumors)
 
 
-def raw_root(output: Path | None) -> Path:
-    """The folder of raw datasets; a usage error where nnU-Net's variable can hardly mean what it says."""
-    given = os.environ.get("nnUNet_raw") or "nnUNet_raw"
-    why = "" if output else find_misread(given)
+def raw_root(output: Path | None, instead: str = "--output") -> Path:
+    """The folder of raw datasets; a usage error where nnU-Net's variable can hardly mean what it says.
+
+    `instead` is what to give then.
+    """
+    given = named_root()
+    why = "" if output else find_misread(str(given))
     if why:
-        raise click.UsageError(f"the environment's nnUNet_raw is {given!r}, which {why}; or give --output.")
-    return output or Path(given)
+        raise click.UsageError(f"the environment's nnUNet_raw is {str(given)!r}, which {why}; or give {instead}.")
+    return output or given
 
 
-def find_raw_folder(output: Path | None, dataset_id: int) -> Path:
-    """The folder of the raw dataset that has nnU-Net's number; a usage error where there is none, or several are."""
-    root = raw_root(output)
-    found = sorted(path for path in root.glob(f"Dataset{dataset_id:03d}_*") if path.is_dir())
-    if len(found) != 1:
-        what = f"several: {', '.join(path.name for path in found)}" if found else "no dataset"
-        raise click.UsageError(f"{root} has {what} of the number {dataset_id}.")
-    return found[0]
+def named_root() -> Path:
+    """The folder of raw datasets as nnU-Net's variable says it; else ./nnUNet_raw."""
+    return Path(os.environ.get("nnUNet_raw") or "nnUNet_raw")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import made_in, report_failures
+from .datasets import DATASET_NAME, find_dataset
 from .estimate import duration
 from .kinds import FOLDER
-from .options import Folders, block, find_raw_folder, force_option, jobs_option
+from .options import Folders, NewDataset, block, force_option, jobs_option, raw_root
 from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
@@ -32,7 +33,15 @@ Examples:
 Then:
   nnUNetv2_train 501 3d_fullres 0"""
 )
-@click.option("-d", "--dataset-id", type=click.IntRange(1, 999), default=501, help="nnU-Net's number of the dataset.")
+@click.option(
+    "-d",
+    "--dataset-id",
+    "name",
+    type=DATASET_NAME,
+    default="501",
+    metavar="DATASET",
+    help="nnU-Net's number of the dataset, its name, or its folder.",
+)
 @click.option(
     "-c",
     "--configuration",
@@ -54,7 +63,7 @@ Then:
 @force_option
 @telling
 def preprocess(
-    dataset_id: int,
+    name: Path,
     configurations: tuple[str, ...],
     plans: str,
     output: Path | None,
@@ -69,11 +78,16 @@ def preprocess(
     A healthy scan is resampled once; of its variants, what their tumours touch. Running the same command again does
     only what is missing.
     """
-    from tumorgen.preprocessing import Preprocessing, preprocess_dataset
-
     began = time.monotonic()
+    folder = find_dataset(name, raw_root(output))
+    dataset = NewDataset.of_folder(folder.absolute())
+    if dataset is None:
+        raise click.UsageError(f"{folder}: is not called DatasetXXX_Name; nnU-Net trains on no other.")
+
+    from tumorgen.preprocessing import Preprocessing, preprocess_dataset  # which takes seconds to import
+
     run = Preprocessing(
-        find_raw_folder(output, dataset_id),
+        folder,
         configurations,
         plans,
         images=folders.images,
@@ -91,7 +105,7 @@ def preprocess(
     if report.configurations and not report.failures:
         chosen = "3d_fullres" if "3d_fullres" in report.configurations else report.configurations[0]
         named = "" if plans == "nnUNetPlans" else f" -p {plans}"
-        click.echo(f"next:\n  nnUNetv2_train {dataset_id} {chosen} 0{named}")
+        click.echo(f"next:\n  nnUNetv2_train {dataset.dataset_id} {chosen} 0{named}")
     report_failures(report.failures)
 
 

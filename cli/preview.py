@@ -10,7 +10,8 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import report_failures
-from .kinds import EXISTING_FOLDER, FOLDER
+from .datasets import DATASET
+from .kinds import FOLDER
 from .options import Folders, block, jobs_option
 from .verbosity import say_note, sum_up, telling
 
@@ -23,7 +24,7 @@ Examples:
   tumorgen preview nnUNet_raw/Dataset501_SynthLiver --count -1 --output pictures/   # every sample
   tumorgen preview Dataset501_SynthLiver --images ct/ --masks livers/               # the scans have moved""",
 )
-@click.argument("dataset", type=EXISTING_FOLDER)
+@click.argument("dataset", type=DATASET)
 @click.option("--output", type=FOLDER, help="Folder for the pictures  [default: DATASET/preview]")
 @click.option(
     "--count",
@@ -36,6 +37,8 @@ Examples:
 @telling
 def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jobs: int) -> None:
     """Draw a dataset: a PNG sheet per sample, source beside synthetic, and one overview.
+
+    DATASET is a folder, or the name or number of a dataset in $nnUNet_raw (or ./nnUNet_raw).
 
     A sheet shows the whole liver and a close-up of each of the largest tumours, in three planes as radiologists see
     them, true to the scan's spacing, with the label's outlines; tumours that are really there have a colour of their

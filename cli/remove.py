@@ -8,7 +8,8 @@ import click
 
 from tumorgen.wording import plural
 
-from .kinds import EXISTING_FOLDER, FILE
+from .datasets import DATASET
+from .kinds import FILE
 from .options import COPIES
 from .verbosity import say_note, sum_up, telling
 
@@ -19,15 +20,16 @@ Examples:
   tumorgen remove nnUNet_raw/Dataset501_SynthLiver --case liver_12
   tumorgen remove nnUNet_raw/Dataset501_SynthLiver --case liver_12 --case liver_40 --log-file removals.jsonl"""
 )
-@click.argument("dataset", type=EXISTING_FOLDER)
+@click.argument("dataset", type=DATASET)
 @click.option("--case", "cases", multiple=True, required=True, help="Name of a scan; may be given several times.")
 @click.option("--log-file", type=FILE, help="Append a JSON line per scan to it, with the time.")
 @telling
 def remove(dataset: Path, cases: tuple[str, ...], log_file: Path | None) -> None:
     """Take all samples of a scan out of a dataset: images, labels, rows, checksums, splits and pictures.
 
-    DATASET is the dataset's folder. What is left is what a run of the other scans would have written. The scans
-    themselves are not touched, nor is what nnU-Net has made of the dataset.
+    DATASET is a folder, or the name or number of a dataset in $nnUNet_raw (or ./nnUNet_raw). What is left is what a run
+    of the other scans would have written. The scans themselves are not touched, nor is what nnU-Net has made of the
+    dataset.
     """
     from tumorgen.dataset import find_written_dataset
     from tumorgen.generation import remove_cases

@@ -10,7 +10,8 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import report_failures, report_left_out, report_without_voxel
-from .kinds import EXISTING_FILE, FOLDER
+from .datasets import MANIFEST
+from .kinds import FOLDER
 from .options import Folders, block, force_option, jobs_option
 from .verbosity import say_note, sum_up, tell_step, telling
 
@@ -19,10 +20,10 @@ from .verbosity import say_note, sum_up, tell_step, telling
     epilog="""\b
 Examples:
   tumorgen replay manifests/Dataset501_SynthLiver.csv --output again/
-  tumorgen replay nnUNet_raw/Dataset501_SynthLiver/manifest.csv --sample liver_01_v0003 --output one/
+  tumorgen replay nnUNet_raw/Dataset501_SynthLiver --sample liver_01_v0003 --output one/
   tumorgen replay edited.csv --images ct/ --masks livers/ --output edited/    # rows of edited.tumors.csv, as edited"""
 )
-@click.argument("manifest", type=EXISTING_FILE)
+@click.argument("manifest", type=MANIFEST)
 @click.option("--sample", "samples", multiple=True, help="Only this sample; may be given several times.")
 @click.option("--output", type=FOLDER, required=True, help="Folder of the dataset to write, in nnU-Net's raw format.")
 @block("folders", Folders)
@@ -32,7 +33,8 @@ Examples:
 def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Folders, jobs: int, force: bool) -> None:
     """Render rows of a manifest again, to identical bits, from the rows and the scans alone.
 
-    MANIFEST is a table of samples; its tumours stand beside it in tumors.csv (or NAME.tumors.csv). A row that was
+    MANIFEST is a table of samples, whose tumours stand beside it in tumors.csv (or NAME.tumors.csv); or a dataset that
+    has one: its folder, or its name or number in $nnUNet_raw (or ./nnUNet_raw). A row that was
     edited by hand renders as edited: centres are read from the columns in mm.
     """
     from tumorgen.dataset import Dataset

@@ -15,8 +15,9 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
+from .datasets import MANIFEST
 from .estimate import print_estimate
-from .kinds import EXISTING_FILE, FILE, NATURAL, POSITIVE, SettingsFile, TableChoice
+from .kinds import FILE, NATURAL, POSITIVE, SettingsFile, TableChoice
 from .options import (
     COPIES,
     FORCE,
@@ -128,7 +129,7 @@ Examples:
 )
 @block("scans", AnyScans)
 @click.option(
-    "--from-manifest", type=EXISTING_FILE, help="Render the samples of this manifest instead, as `worst` writes it."
+    "--from-manifest", type=MANIFEST, help="Render the samples of this manifest instead, as `worst` writes it."
 )
 @block("new", NewDataset)
 @block("drawing", Drawing)

@@ -14,6 +14,7 @@ from tumorgen.wording import few, plural
 
 from .bars import progress
 from .common import report_failures
+from .datasets import DATASET
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
 from .options import block, jobs_option, option, trust_option
 from .verbosity import say_note, sum_up, telling
@@ -28,8 +29,8 @@ _WHOLE = 1000  # characters: more than any sentence has
 class Draw:
     """From which sets a study is drawn, and for whom."""
 
-    real: Path = option(None, "Set of scans with real, annotated tumours.", type=EXISTING_FOLDER, required=True)
-    synthetic: Path = option(None, "Set of scans with synthetic tumours.", type=EXISTING_FOLDER, required=True)
+    real: Path = option(None, "Set of scans with real, annotated tumours.", type=DATASET, required=True)
+    synthetic: Path = option(None, "Set of scans with synthetic tumours.", type=DATASET, required=True)
     count: int = option(50, "Number of cases.", type=click.IntRange(min=2))
     share_real: float = option(0.4, "Share of the cases that are real.", type=click.FloatRange(0, 1))
     readers: tuple[str, ...] = option(
@@ -92,10 +93,11 @@ Examples:
 def make(output: Path, draw: Draw, trust: str | None, jobs: int) -> None:
     """Draw cases of two sets by patient, hide what tells them apart as files, and write a study.
 
-    REAL and SYNTHETIC are nnU-Net raw folders (imagesTr and labelsTr, or imagesTs and labelsTs) or folders that hold
-    images and labels; CT in HU, labels 0 background, 1 liver, 2 tumour. A patient is shown once, though both sets have
-    scans of theirs. All cases get the same field of view around the liver, the same grid and greys, files of the same
-    length with the same header, and numbers for names. What is real is in OUTPUT/key, which is never served.
+    REAL and SYNTHETIC are nnU-Net raw folders (imagesTr and labelsTr, or imagesTs and labelsTs), by path or by name or
+    number in $nnUNet_raw, or folders that hold images and labels; CT in HU, labels 0 background, 1 liver, 2 tumour. A
+    patient is shown once, though both sets have scans of theirs. All cases get the same field of view around the liver,
+    the same grid and greys, files of the same length with the same header, and numbers for names. What is real is in
+    OUTPUT/key, which is never served.
     """
     from tumorgen.turing import make_study
 

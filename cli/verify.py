@@ -14,7 +14,8 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import as_usage_error
-from .kinds import EXISTING_FOLDER, FILE, NATURAL
+from .datasets import DATASET
+from .kinds import FILE, NATURAL
 from .options import Folders, block, jobs_option, option
 from .verbosity import say_note, sum_up, telling
 
@@ -38,13 +39,14 @@ class Extent:
     epilog="""\b
 Examples:
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver
+  tumorgen verify 501                                               # the dataset of this number in $nnUNet_raw
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver --replays -1     # render every sample again: the full proof
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver --sample 5% --seed 3
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver --quick          # checksums of the files alone
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver --replays -1 --done sound.txt    # goes on after an interruption
   tumorgen verify nnUNet_raw/Dataset501_SynthLiver --preprocessed   # and what `tumorgen preprocess` made of it"""
 )
-@click.argument("dataset", type=EXISTING_FOLDER)
+@click.argument("dataset", type=DATASET)
 @block("folders", Folders)
 @click.option("--replays", type=int, default=3, help="Samples to render again; -1 is all.")
 @block("extent", Extent)
@@ -57,6 +59,8 @@ Examples:
 @telling
 def verify(dataset: Path, folders: Folders, replays: int, extent: Extent, preprocessed: bool, jobs: int) -> None:
     """Prove that a dataset is what its manifest says.
+
+    DATASET is a folder, or the name or number of a dataset in $nnUNet_raw (or ./nnUNet_raw).
 
     All files are there and have the right checksums; geometry is that of the source; labels are only 0, 1 and 2; every
     voxel outside the recorded boxes equals the source bit for bit; no CT and no patient is on both sides of a fold;

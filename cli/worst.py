@@ -13,7 +13,8 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import report_failures
-from .kinds import EXISTING, EXISTING_FILE, EXISTING_FOLDER, FILE, POSITIVE
+from .datasets import MANIFEST
+from .kinds import EXISTING, EXISTING_FOLDER, FILE, POSITIVE
 from .options import RECIPES, Folders, Method, block, jobs_option, option
 from .verbosity import say_note, sum_up, telling
 
@@ -42,7 +43,7 @@ Examples:
   tumorgen synth --from-manifest worst.csv --dataset-id 503 --name Worst    # then"""
 )
 @click.argument("evaluation", type=EXISTING_FOLDER)
-@click.argument("manifest", type=EXISTING_FILE)
+@click.argument("manifest", type=MANIFEST)
 @click.option("--output", type=FILE, default=Path("worst.csv"), help="The new manifest.")
 @click.option("--count", type=POSITIVE, default=100, help="New samples.")
 @click.option("--cells", type=POSITIVE, default=3, help="How many of the worst cells.")
@@ -62,11 +63,11 @@ def worst(
 ) -> None:
     """Plan new samples around what a model did worst (section 5.5).
 
-    EVALUATION is the folder that `evaluate` wrote, MANIFEST is the manifest of the samples it scored. A cell is one
-    level of one dimension of the robustness benchmark, or a size class of any other dataset. Cells are ranked by mean
-    tumour DSC. New samples are drawn around the worst: what was dialled lies between the neighbouring levels, and
-    everything else is drawn as synth draws it of the same recipe: by default the paper's with all steps, which the
-    benchmark dials.
+    EVALUATION is the folder that `evaluate` wrote, MANIFEST is the manifest of the samples it scored, or their dataset.
+    A cell is one level of one dimension of the robustness benchmark, or a size class of any other dataset. Cells are
+    ranked by mean tumour DSC. New samples are drawn around the worst: what was dialled lies between the neighbouring
+    levels, and everything else is drawn as synth draws it of the same recipe: by default the paper's with all steps,
+    which the benchmark dials.
 
     The new manifest is rendered by `tumorgen synth --from-manifest`.
     """

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tumorgen.cli import kinds, main
+from tumorgen.cli import datasets, kinds, main
 from tumorgen.cli.kinds import MeantPath
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +51,8 @@ def parse(words: list[str]) -> None:
 
 @pytest.mark.parametrize("place", [place for place, lines in SHOWN.items() if lines])
 def test_commands_that_are_shown_are_taken(place, monkeypatch):
-    monkeypatch.setattr(click.Path, "convert", lambda self, value, *_: Path(value))  # files need not be there
+    for kind in (click.Path, datasets.DatasetPath, datasets.ManifestPath):
+        monkeypatch.setattr(kind, "convert", lambda self, value, *_: Path(value))  # files need not be there
     for words in SHOWN[place]:
         try:
             parse(words)

@@ -150,7 +150,7 @@ def test_no_two_commands_write_a_dataset_of_one_number_unless_they_are_told_to()
         name: option.default
         for name, command in main.commands.items()
         for option in command.params
-        if option.name == "dataset_id" and name != "preprocess"  # which reads one
+        if option.name == "dataset_id"
     }
     assert len(numbers) > 3
     assert len(set(numbers.values())) == len(numbers), numbers

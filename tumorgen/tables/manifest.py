@@ -20,7 +20,7 @@ from ..fields import About, columns, required_columns
 from ..imaging import LabelChoice
 from ..interruptions import interruptions_held
 from ..method import Outcome, Plan, Tumor
-from .codec import PACKED, Row, cells_of, parse_row, read_text, rows_of, text_of, write_table
+from .codec import PACKED, Row, cells_of, columns_in, parse_row, read_text, rows_of, text_of, write_table
 from .scan_paths import PATH_RULE, find_recorded, record_path
 from .scans import Fingerprint, TrustedForm
 
@@ -159,6 +159,7 @@ SAMPLE_COLUMNS = (*columns(Plan), *columns(Files))
 DIAL_COLUMNS = columns(Dial)
 TUMOR_COLUMNS = (*columns(TumorKey), *columns(Tumor), *columns(Outcome))
 _PATHS = ("source_image", "source_mask")
+_OWN_COLUMNS = {"sample", "case", "variant"}  # that no other table has all of
 
 
 def tumors_path(manifest: Path) -> Path:
@@ -239,11 +240,13 @@ def read_manifest(manifest: Path) -> list[Record]:
     Raises
     ------
     TumorgenError
-        A table is missing or malformed, a cell does not hold its type or lies outside its domain, a sample is there
-        twice, a tumour has no sample; said with file, row and column.
+        A table is missing, malformed or of another kind, a cell does not hold its type or lies outside its domain, a
+        sample is there twice, a tumour has no sample; said with file, row and column.
     """
-    tumors = tumors_path(manifest)
-    return parse_records(manifest, read_text(manifest), tumors, read_text(tumors), strict=True)
+    tumors, samples_text = tumors_path(manifest), read_text(manifest)
+    if not (tumors.exists() or columns_in(manifest, samples_text) >= _OWN_COLUMNS):
+        raise TumorgenError(f"{manifest}: is no manifest of samples, such as {SAMPLES} of a dataset")
+    return parse_records(manifest, samples_text, tumors, read_text(tumors), strict=True)
 
 
 def list_cases(manifest: Path) -> set[str]:
