@@ -127,13 +127,15 @@ def _print_audit(found: Audit) -> None:
     click.echo(f"\n{'over all sizes':<38}{'real':>8}{'5 to 95 %':>18}{'synthetic':>11}{'inside':>8}")
     for row in found.overall:
         band = f"{row.real_low:z.2f} to {row.real_high:z.2f}"
-        mark = "" if row.median_inside else " *"
+        mark = "  too few" if not row.conclusive else "" if row.median_inside else " *"
         name = STATISTIC_NAMES[row.statistic]
         click.echo(
             f"{name:<38}{row.real_median:>z8.2f}{band:>18}{row.synthetic_median:>z11.2f}{row.inside:>z8.2f}{mark}"
         )
-    conclusive = sum(row.conclusive for row in found.comparisons)
-    click.echo(f"{len(found.outside)} of {conclusive} medians, all and by radius, lie outside the real band")
+    _explain_marks(found)
+    if found.conclusive:
+        outside = f"{len(found.outside)} of {len(found.conclusive)} medians"
+        click.echo(f"{outside}, all and by radius, lie outside the real band")
     for statistic in dict.fromkeys(row.statistic for row in found.outside):
         radii = ", ".join(row.radius_bin for row in found.outside if row.statistic == statistic)
         click.echo(f"  {STATISTIC_NAMES[statistic]}: {radii}")
@@ -144,6 +146,16 @@ def _print_audit(found: Audit) -> None:
         say_note(note)
 
 
+def _explain_marks(found: Audit) -> None:
+    """Print what stands behind the rows."""
+    from tumorgen.realism import LEAST_LESIONS
+
+    if any(row.conclusive and not row.median_inside for row in found.overall):
+        click.echo("* the synthetic median lies outside the real band")
+    if not all(row.conclusive for row in found.overall):
+        click.echo(f"too few: fewer than {LEAST_LESIONS} real lesions or no synthetic one, so nothing is concluded")
+
+
 def _print_verdict(verdict: Verdict) -> None:
     """Print how well a classifier tells the sets apart, and the first few things that it goes by."""
     from tumorgen.realism import STATISTIC_NAMES
@@ -151,7 +163,8 @@ def _print_verdict(verdict: Verdict) -> None:
     limits = f"{verdict.auc.low:z.2f} to {verdict.auc.high:z.2f}" if verdict.auc.limited else "no interval"
     told = f"AUC {verdict.auc.value:z.2f} ({limits})" if verdict.auc.defined else "no AUC over patients"
     by_lesion = f", {verdict.auc_by_lesion:z.2f} with lesions left out" if verdict.auc_by_lesion >= 0 else ""
-    click.echo(f"\n{verdict.classifier}: {told}{by_lesion}")
+    few = "" if verdict.conclusive else f": too few to conclude ({plural(verdict.auc.count, 'real lesion')})"
+    click.echo(f"\n{verdict.classifier}: {told}{by_lesion}{few}")
     for each in verdict.giveaways[:GIVEAWAYS]:
         medians = f"{each.synthetic_median:z.2f} against {each.real_median:z.2f}"
         click.echo(f"  {STATISTIC_NAMES[each.statistic]}: {medians}, AUC {each.alone:z.2f} alone")

@@ -86,7 +86,9 @@ def test_command_tells_the_main_figures(done):
     assert "real: 24 lesions, 3 scans, 3 patients (0 too small, 0 scans without)" in output
     assert "rim, HU" in output
     assert "forest on appearance: AUC 1.00" in output
-    assert "note: no network was asked" in output
+    assert "note: no network was asked" not in output  # which is what --no-network asks for
+    assert "* the synthetic median lies outside the real band" in output
+    assert "too few" not in output
     assert "\n  rim, HU: 5-10, all\n" in output or "\n  rim, HU: <5, 5-10, all\n" in output
 
 
@@ -152,6 +154,25 @@ def blank(monkeypatch):
     """Figures that show nothing, where only the tables are looked at: drawing them takes longer than all the rest."""
     for name in ("draw_profiles", "draw_histograms", "draw_pairs"):
         monkeypatch.setattr(audit_files, name, lambda *_, **__: Figure((1, 1)))
+
+
+@pytest.mark.usefixtures("blank")
+def test_nothing_is_concluded_from_few_real_lesions(sets, tmp_path):
+    few = write_discs(tmp_path / "few", 2, lesions=2)
+    result = audit(sets / "ringed", "--real", few, "--output", tmp_path / "out")
+    lines = result.output.splitlines()
+    rim = next(line for line in lines if line.startswith("rim, HU"))
+    assert rim.endswith("0.00  too few")
+    assert not any(line.endswith("*") for line in lines)
+    assert "too few: fewer than 8 real lesions or no synthetic one, so nothing is concluded" in lines
+    assert not any("lie outside the real band" in line for line in lines)
+    told = [line for line in lines if "AUC" in line and line.startswith("forest")]
+    assert len(told) == len(FORESTS)
+    assert all(line.endswith(": too few to conclude (4 real lesions)") for line in told)
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    assert "Too few to conclude: there are fewer than 8 real lesions." in page
+    assert page.count("<td>4, too few</td>") == len(FORESTS)
+    assert set(re.findall(r"<tr( class=\"few\")?><td>", page)) == {' class="few"'}
 
 
 @pytest.mark.usefixtures("blank")

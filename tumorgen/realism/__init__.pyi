@@ -1,7 +1,7 @@
 from .appearance import PROFILE_MM, Appearance, measure_appearance, quantize_grey, signed_distance_mm
 from .audit_files import AUDIT_PAGE, refuse_case_folder, write_audit
 from .auditing import Audit, audit_sets, measure_folder
-from .comparing import STATISTIC_NAMES, lesion_frame
+from .comparing import LEAST_LESIONS, STATISTIC_NAMES, lesion_frame
 from .fit_chart import draw_fit
 from .fitting import Fit, fit_recipe, no_looks
 from .label_maps import MeasuredLabels, measure_label_maps, read_labels
@@ -14,6 +14,7 @@ from .telling import Verdict
 
 __all__ = [
     "AUDIT_PAGE",
+    "LEAST_LESIONS",
     "LEAST_RADIUS_MM",
     "LEAST_VOXELS",
     "PROFILE_MM",

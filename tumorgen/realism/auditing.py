@@ -30,7 +30,7 @@ from .comparing import (
 from .matching import CALIPER, MATCHES, Contest, arrange_contest
 from .measuring import MeasuredSet, measure_set
 from .scans import find_labelled
-from .telling import ALIGNED, FORESTS, NETWORK, Verdict, judge_by_forest, judge_by_network
+from .telling import ALIGNED, FORESTS, Verdict, judge_by_forest, judge_by_network
 from .weighting import RESAMPLES
 
 GOOD_SHARE = 0.8  # of the synthetic lesions inside a band that holds 90 % of the real ones
@@ -62,7 +62,8 @@ RULES: Mapping[str, str] = {
     "matching": f"each real lesion gets up to {MATCHES} synthetic ones of radii within a factor of {CALIPER}, none"
     " twice: of the same scan where the sets share at least two patients, else of any; what has no match takes no part",
     "auc": "chance that a synthetic lesion looks more synthetic than a real one to a classifier that has not seen the"
-    " patient; 0.5: cannot be told, 1: never wrong",
+    " patient; 0.5: cannot be told, 1: never wrong; from fewer than"
+    f" {LEAST_LESIONS} real lesions nothing is concluded",
     "auc_by_lesion": "the same, lesions being left out instead of patients: too strict where it learns a patient's"
     " lesions by heart, but the better guide where patients are few",
     "aligned": "appearance measured anew with each outline moved, by up to 2 mm, to the middle of its edge; by how much"
@@ -125,7 +126,12 @@ class Audit:
     @property
     def outside(self) -> tuple[Comparison, ...]:
         """Statistics and bins, with enough real lesions, whose synthetic median lies outside the real band."""
-        return tuple(row for row in self.comparisons if row.conclusive and not row.median_inside)
+        return tuple(row for row in self.conclusive if not row.median_inside)
+
+    @property
+    def conclusive(self) -> tuple[Comparison, ...]:
+        """Statistics and bins with enough real lesions for a conclusion."""
+        return tuple(row for row in self.comparisons if row.conclusive)
 
     @property
     def overall(self) -> tuple[Comparison, ...]:
@@ -239,8 +245,6 @@ def _notes(real: MeasuredSet, synthetic: MeasuredSet, contest: Contest, verdicts
         )
     if contest.real_count and contest.unmatched:
         yield f"{plural(contest.unmatched, 'real lesion')} without a match, which no classifier has seen"
-    if NETWORK not in [verdict.classifier for verdict in verdicts]:
-        yield "no network was asked"
     yield from dict.fromkeys(verdict.note for verdict in verdicts if verdict.note)
 
 

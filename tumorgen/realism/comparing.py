@@ -59,6 +59,10 @@ IN_BIN = "in_bin"
 SHARE_NAMES = {**{name: called for name, (called, _, _) in SHARES.items()}, IN_BIN: "share of all lesions"}
 
 
+def _suffice(real: int, synthetic: int) -> bool:
+    return real >= LEAST_LESIONS and synthetic > 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """A statistic of two sets in a bin of radii; quantiles and shares in which patients weigh alike per scan."""
@@ -86,7 +90,7 @@ class Comparison:
     @property
     def conclusive(self) -> bool:
         """Whether there are enough real lesions, and any synthetic ones, for a conclusion."""
-        return self.real_count >= LEAST_LESIONS and self.synthetic_count > 0
+        return _suffice(self.real_count, self.synthetic_count)
 
     @property
     def median_inside(self) -> bool:
@@ -108,6 +112,11 @@ class ShareComparison:
     synthetic: Annotated[float, About("share of the synthetic ones")]
     synthetic_from: Annotated[float, About("lower limit of its 95 % interval over patients")]
     synthetic_to: Annotated[float, About("upper limit of the same")]
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether there are enough real lesions, and any synthetic ones, for a conclusion."""
+        return _suffice(self.real_count, self.synthetic_count)
 
 
 def lesion_frame(found: MeasuredSet, *, aligned: bool = False) -> pd.DataFrame:

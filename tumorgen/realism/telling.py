@@ -87,6 +87,11 @@ class Verdict:
     giveaways: tuple[Giveaway, ...]
     note: str
 
+    @property
+    def conclusive(self) -> bool:
+        """Whether enough real lesions take part for a conclusion."""
+        return self.auc.count >= LEAST_LESIONS
+
 
 def judge_by_forest(
     classifier: str, real: pd.DataFrame, synthetic: pd.DataFrame, contest: Contest, *, seed: int = 0, jobs: int = 1
