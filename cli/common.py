@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tumorgen.errors import TumorgenError
 from tumorgen.wording import plural
 
 from .verbosity import say_note, sum_up
@@ -20,13 +21,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def as_usage_error() -> Iterator[None]:
-    """What the library refuses in this block is the command line's fault: exit code 2."""
-    from tumorgen.errors import TumorgenError
-
+def as_usage_error(kind: type[TumorgenError] = TumorgenError) -> Iterator[None]:
+    """What the library refuses in this block, or of it one kind, is the command line's fault: exit code 2."""
     try:
         yield
-    except TumorgenError as error:
+    except kind as error:
         raise click.UsageError(" ".join(str(error).split())) from error
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tumorgen.errors import UnplannedError
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import made_in, report_failures
+from .common import as_usage_error, made_in, report_failures
 from .datasets import DATASET_NAME, find_dataset
 from .estimate import duration
 from .kinds import FOLDER
@@ -97,10 +98,11 @@ def preprocess(
         force=force,
         start=lambda step: progress(step, "sample"),
     )
-    if estimate:
-        _print_estimate(run)
-        return
-    report = preprocess_dataset(run)
+    with as_usage_error(UnplannedError):
+        if estimate:
+            _print_estimate(run)
+            return
+        report = preprocess_dataset(run)
     _print_report(report, time.monotonic() - began)
     if report.configurations and not report.failures:
         chosen = "3d_fullres" if "3d_fullres" in report.configurations else report.configurations[0]

@@ -32,6 +32,10 @@ class LeftOutError(TumorgenError):
     """Why a sample is not made although nothing went wrong: it would not be what it is to be."""
 
 
+class UnplannedError(TumorgenError):
+    """What nnU-Net's plans are asked for, they do not have: the fault of who asked."""
+
+
 def printable(text: str) -> str:
     """A text with every character that is not for print (line ends, escape codes, half of a surrogate) as its code."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

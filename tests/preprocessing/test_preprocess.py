@@ -442,12 +442,13 @@ def test_the_command_says_what_it_made_and_what_comes_next(copied):
 def test_what_stands_in_the_way_is_one_line(copied, monkeypatch):
     refused = {
         ("-d", 77): "no dataset of the number 77",
-        ("-d", 501, "-c", "3d_lowres"): "has no configuration '3d_lowres'; it has 2d, 3d_fullres",
+        ("-d", 501, "-c", "3d_lowres"): "-c 3d_lowres: is not planned for this dataset; nnUNetPlans has 2d, 3d_fullres",
+        ("-d", 501, "-c", "3d_fulres"): "unknown; nnUNetPlans has 2d, 3d_fullres. Did you mean 3d_fullres?",
         ("-d", 501, "--plans", "mine"): "mine.json: is not there; plans that are made here: nnUNetPlans",
     }
     for arguments, reason in refused.items():
         done = command(*arguments, "--jobs", 1)
-        assert done.exit_code in (1, 2)
+        assert done.exit_code == (1 if "--plans" in arguments else 2)
         assert reason in done.output
     (copied.root / "raw" / "Dataset078_Healthy").mkdir()
     assert "preprocess it with nnUNetv2_plan_and_preprocess" in command("-d", 78).output
@@ -457,6 +458,27 @@ def test_what_stands_in_the_way_is_one_line(copied, monkeypatch):
     monkeypatch.delenv("nnUNet_preprocessed")
     settings.write_text(settings.read_text()[:-1])
     assert "nnUNet_preprocessed is not set" in command("-d", 501).output
+
+
+@pytest.mark.parametrize("mode", [(), ("--estimate",)])
+def test_a_configuration_that_no_plans_can_have_is_refused_before_any_work(copied, mode):
+    shutil.rmtree(copied.folder)
+    done = command("-d", 501, "-c", "3d_fulres", *mode)
+    assert done.exit_code == 2
+    known = "2d, 3d_fullres, 3d_lowres, 3d_cascade_fullres"
+    assert f"-c 3d_fulres: unknown; nnUNetPlans can have {known}. Did you mean 3d_fullres?" in done.stderr
+    assert not copied.folder.exists()
+
+
+def test_plans_of_ones_own_may_have_other_configurations(copied):
+    plans = json.loads((copied.folder / "nnUNetPlans.json").read_text())
+    mine = {**plans, "configurations": {"mine": plans["configurations"]["2d"]}}
+    (copied.folder / "mine.json").write_text(json.dumps(mine))
+    assert (
+        "-c min: unknown; mine has mine. Did you mean mine?"
+        in command("-d", 501, "--plans", "mine", "-c", "min").output
+    )
+    assert command("-d", 501, "--plans", "mine", "-c", "mine", "--jobs", 1).exit_code == 0
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(copied, monkeypatch):

@@ -83,11 +83,12 @@ def estimate_preprocessing(run: Preprocessing) -> PreprocessEstimate:
 
     Raises
     ------
-    TumorgenError
+    UnplannedError, TumorgenError
         As `preprocess_dataset` does.
     """
     dataset, records = read_dataset(run.folder)
     folder = nnunet.find_plans_folder(dataset.folder.name)
+    nnunet.refuse_unplanned(folder / f"{run.plans}.json", run.configurations)
     state = State.read(folder)
     chosen = _choose(records)
     source = find_sources(records, run.images, run.masks, run.reading)[chosen[0].plan.case]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TumorgenError
+from ..errors import TumorgenError, UnplannedError
 from ..imaging import Geometry, Index, Volume, temporary_folder, write_volume
 from ..labels import LABELS
 from .cases import Labels, Values
@@ -43,6 +44,7 @@ except Exception as error:  # mismatched builds of torch and torchvision raise a
 
 RAW, PREPROCESSED = "nnUNet_raw", "nnUNet_preprocessed"
 DEFAULT = "2d", "3d_fullres", "3d_lowres"  # what nnU-Net preprocesses where nothing is said
+CASCADE = "3d_cascade_fullres"  # which its planner plans beside 3d_lowres
 FOREGROUND = tuple(value for value in LABELS.values() if value)  # labels of which it draws places, in its order
 PLANNERS = {  # names of plans -> planner
     "nnUNetPlans": ExperimentPlanner,
@@ -125,8 +127,10 @@ def read_configurations(plans_file: Path, wanted: Sequence[str]) -> list[Configu
 
     Raises
     ------
+    UnplannedError
+        The plans have no such configuration.
     TumorgenError
-        The plans cannot be read, have no such configuration, or preprocess otherwise than is known here.
+        They cannot be read, or preprocess otherwise than is known here.
     """
     try:
         plans = json.loads(plans_file.read_text(encoding="utf-8"))
@@ -136,8 +140,7 @@ def read_configurations(plans_file: Path, wanted: Sequence[str]) -> list[Configu
         chosen = {name: manager.get_configuration(name).configuration for name in names if name in planned}
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise TumorgenError(f"{plans_file}: cannot be read ({error})") from error
-    for name in set(names) - chosen.keys():
-        raise TumorgenError(f"{plans_file}: has no configuration {name!r}; it has {', '.join(planned)}")
+    _refuse_unplanned(plans_file, names, planned)
     for name, found in chosen.items():
         _refuse_unknown(plans_file, name, {**plans, **found})
     intensities = manager.foreground_intensity_properties_per_channel["0"] if chosen else {}
@@ -152,6 +155,35 @@ def read_configurations(plans_file: Path, wanted: Sequence[str]) -> list[Configu
         )
         for name, found in chosen.items()
     ]
+
+
+def refuse_unplanned(plans_file: Path, wanted: Sequence[str]) -> None:
+    """Refuse configurations that plans will not have, before they are made or made anew; what they have may be more.
+
+    Raises
+    ------
+    UnplannedError
+        Plans of nnU-Net's planner have no configuration of that name, and there is none in the file.
+    """
+    if plans_file.stem not in PLANNERS:
+        return
+    try:
+        there = json.loads(plans_file.read_text(encoding="utf-8"))["configurations"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        there = ()
+    if not set(wanted) <= {*DEFAULT, CASCADE, *there}:
+        _refuse_unplanned(plans_file, wanted, *((list(there), "has") if there else ((*DEFAULT, CASCADE), "can have")))
+
+
+def _refuse_unplanned(plans_file: Path, wanted: Sequence[str], planned: Sequence[str], verb: str = "has") -> None:
+    for name in wanted:
+        if name in planned:
+            continue
+        has = f"{plans_file.stem} {verb} {', '.join(planned)}"
+        if name in (*DEFAULT, CASCADE):
+            raise UnplannedError(f"-c {name}: is not planned for this dataset; {has}")
+        near = difflib.get_close_matches(name, planned, 1)
+        raise UnplannedError(f"-c {name}: unknown; {has}" + (f". Did you mean {near[0]}?" if near else ""))
 
 
 def read_configurations_of(plans_file: Path, identifiers: Collection[str]) -> list[Configuration]:

@@ -140,6 +140,8 @@ def preprocess_dataset(run: Preprocessing) -> PreprocessReport:
 
     Raises
     ------
+    UnplannedError
+        The plans have no such configuration.
     TumorgenError
         `nnUNet_preprocessed` is not set or cannot be written to; the folder holds no dataset of tumorgen's to train on,
         or one that was changed after its run or made with other versions; a scan cannot be used; plans preprocess or
@@ -147,6 +149,7 @@ def preprocess_dataset(run: Preprocessing) -> PreprocessReport:
     """
     dataset, records = read_dataset(run.folder)
     folder = nnunet.find_plans_folder(dataset.folder.name)
+    nnunet.refuse_unplanned(folder / f"{run.plans}.json", run.configurations)
     with locked_folder(folder) as hold:
         _remove_partial_files(folder)
         with scratch_folder(folder, prefix=SCRATCH) as kept:
