@@ -101,7 +101,8 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
     below it, one per folder or mixed. Each mask is the largest connected piece, its holes filled, without what hangs on
     by a neck. With the small model, which works at 4 mm, the scan says where it ends. What looks wrong is flagged in
     the table of scans, not hidden: status ok, check or failed, with the reason. OUT/overview.png shows every liver in
-    its scan, those that look wrong first. Running the same command again does only what is missing.
+    its scan, those that look wrong first. Running the same command again does only what is missing. A mask that is in
+    OUT, and that the table does not list, is kept and listed.
     """
     from tumorgen.dicom import find_scans
     from tumorgen.liver import mask_scans, open_model, refuse_same_folder

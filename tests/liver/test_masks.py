@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -208,13 +209,13 @@ def test_nothing_to_do_loads_no_model(images, tmp_path):
     assert (report.made, report.rows[0].status) == (0, "ok")
 
 
-@pytest.mark.parametrize("lost", ["mask", "row", "overwrite", "moved"])
+@pytest.mark.parametrize("lost", ["mask", "both", "overwrite", "moved"])
 def test_what_is_missing_is_made_again(images, tmp_path, lost):
     good = {"good": images["good"]}
     run(good, tmp_path)
-    if lost == "mask":
+    if lost in ("mask", "both"):
         (tmp_path / "out" / "good.nii.gz").unlink()
-    elif lost == "row":
+    if lost == "both":
         (tmp_path / "scans.csv").unlink()
     elif lost == "moved":
         good = {"good": images["good"].rename(tmp_path / "good.nii.gz")}
@@ -313,6 +314,12 @@ def edit(tmp_path: Path, **cells: str) -> None:
     write_scans([replace(row, **cells) if row.case == "good" else row for row in read_scans(table)], table)
 
 
+def kept(report) -> bool:
+    """Whether the scan got a row for the mask that was there, which is said."""
+    (note,) = [note for note in report.notes if "did not list" in note]
+    return report.made == 0 and note.endswith("are kept, and it lists them now: good; --overwrite makes others")
+
+
 def test_a_mask_that_was_drawn_where_there_was_none_is_kept(images, tmp_path):
     none, drawn = {"none": images["none"]}, tmp_path / "out" / "none.nii.gz"
     run(none, tmp_path)
@@ -339,6 +346,9 @@ def test_a_row_that_names_a_mask_elsewhere_is_kept(images, tmp_path):
     assert report.notes[0].endswith(f" names outside {tmp_path / 'out'} are kept: good; --overwrite makes others")
     assert run(good, tmp_path, overwrite=True).rows[0].mask == str(tmp_path / "out" / "good.nii.gz")
     edit(tmp_path, mask=str(tmp_path / "nowhere.nii.gz"))
+    assert kept(run(good, tmp_path))  # the one in the folder, which no row names
+    edit(tmp_path, mask=str(tmp_path / "nowhere.nii.gz"))
+    (tmp_path / "out" / "good.nii.gz").unlink()
     assert run(good, tmp_path).made == 1
 
 
@@ -375,6 +385,9 @@ def test_a_mask_elsewhere_whose_name_no_system_takes_is_no_mask(images, tmp_path
     good = {"good": images["good"]}
     run(good, tmp_path)
     edit(tmp_path, mask="a\0b.nii.gz")
+    assert kept(run(good, tmp_path))
+    edit(tmp_path, mask="a\0b.nii.gz")
+    (tmp_path / "out" / "good.nii.gz").unlink()
     assert run(good, tmp_path).made == 1
 
 
@@ -475,6 +488,72 @@ def test_a_mask_that_an_interrupted_run_has_written_passes_for_nobodys_work(imag
     assert read_scans(table) == []
     assert run(good, tmp_path).made == 1
     assert read_scans(table)[0].liver_ml == 800.0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.nii.gz"]
+
+
+# ---- a mask that no row lists is somebody's
+
+
+@pytest.mark.parametrize("lost", ["", "corrected_after_a_kill"])
+def test_a_corrected_mask_is_listed_where_the_table_is_lost(images, tmp_path, lost):
+    """So it is with another table, and where a run was killed after the mask, and somebody has corrected it since."""
+    good, table, mask = {"good": images["good"]}, tmp_path / "scans.csv", tmp_path / "out" / "good.nii.gz"
+    interrupt_after_the_mask(good, tmp_path) if lost else run(good, tmp_path)
+    table.unlink(missing_ok=True)
+    write_volume(Volume(box(LIVER), GEOMETRY), mask)
+    report = mask_scans(good, tmp_path / "out", no_model, table=table)
+    assert kept(report)
+    (row,) = read_scans(table)
+    assert (row.mask, row.liver_ml, row.status, row.flags) == (str(mask), 400.0, "check", "volume_low")
+    np.testing.assert_array_equal(read_volume(mask).array, box(LIVER))
+    assert mask_scans(good, tmp_path / "out", no_model, table=table).notes == ()
+    assert run(good, tmp_path, overwrite=True).rows[0].liver_ml == 800.0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.nii.gz"]
+
+
+def test_a_corrected_mask_is_listed_again_after_a_run_into_another_output(images, tmp_path):
+    good, table = {"good": images["good"]}, tmp_path / "scans.csv"
+    for output in ("out", "another"):
+        draw_livers(mask_scans(good, tmp_path / output, lambda: bright, table=table).rows, tmp_path / output, jobs=1)
+    for output in ("out", "another"):
+        write_volume(Volume(box(LIVER), GEOMETRY), tmp_path / output / "good.nii.gz")
+        report = mask_scans(good, tmp_path / output, no_model, table=table)
+        assert kept(report)
+        assert tuple(read_scans(table)) == report.rows
+        assert (report.rows[0].mask, report.rows[0].liver_ml) == (str(tmp_path / output / "good.nii.gz"), 400.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("grid", r"good\.nii\.gz: does not fit .*; resample it, or delete it and run liver-mask again"),
+        ("labels", r"good\.nii\.gz: holds 1, 2, 3: a label map, no mask"),
+        ("torn", r"out/good\.nii\.gz: is damaged or cut off .*; copy it again"),
+        ("image", r"ct/good\.nii\.gz: is another scan than the one that .*; delete that mask"),
+    ],
+)
+def test_an_unlisted_mask_that_is_none_of_its_image_is_refused_and_stays(images, tmp_path, change, reason):
+    good, table, mask = {"good": images["good"]}, tmp_path / "scans.csv", tmp_path / "out" / "good.nii.gz"
+    run(good, tmp_path)
+    if change == "image":
+        edit(tmp_path, mask=str(tmp_path / "gone.nii.gz"))
+        write_volume(ct(LIVER), images["good"])
+    else:
+        table.unlink()
+    if change == "grid":
+        write_volume(Volume(box(LIVER), replace(GEOMETRY, origin_mm=(0.0, 0.0, 0.0))), mask)
+    elif change == "labels":
+        write_volume(Volume(np.arange(box().size, dtype=np.uint8).reshape(SHAPE) % 4, GEOMETRY), mask)
+    elif change == "torn":
+        mask.write_bytes(mask.read_bytes()[:300])
+    before = mask.read_bytes()
+    for _ in range(2):
+        report = mask_scans(good, tmp_path / "out", no_model, table=table)
+        assert report.made == 0
+        (failure,) = report.failures
+        assert re.search(reason, failure.reason)
+    assert mask.read_bytes() == before
+    assert table.exists() == (change == "image")
 
 
 def test_the_mask_of_a_scan_that_fails_goes_so_that_it_is_done_again(images, tmp_path):

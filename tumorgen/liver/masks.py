@@ -23,16 +23,29 @@ from ..imaging import (
     Volume,
     fingerprint_ct,
     read_ct,
+    read_mask,
+    refuse_misfit,
     refuse_unwritable,
     resolved,
     says_place,
     write_volume,
 )
 from ..parallel import Case, Start, map_cases, no_progress, refuse_to_go_on
-from ..tables import SCANS, ScanRow, describe_copies, forget_scans, given_path, marks_of_scan, read_scans
+from ..tables import SCANS, ScanRow, Source, describe_copies, forget_scans, given_path, marks_of_scan, read_scans
 from .cleaning import clean_mask
 from .recording import recording
-from .standing import UNDONE, UNREAD, ScanTask, describe_standing, hand_work_of, is_same_file, standing_of
+from .standing import (
+    UNDONE,
+    UNLISTED,
+    UNREAD,
+    ScanTask,
+    describe_standing,
+    hand_work_of,
+    is_same_file,
+    is_unlisted,
+    standing_of,
+)
+from .unlisted import forget_unlisted, note_unlisted
 
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
@@ -77,7 +90,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class MaskReport:
-    """What became of the scans: their rows, how many of them were made now, notes, and what failed."""
+    """What became of the scans: their rows, how many of their masks were made now, notes, and what failed."""
 
     rows: tuple[ScanRow, ...]
     made: int
@@ -136,7 +149,8 @@ def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0, cut_ml: float = 0.
 def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: str = "") -> ScanRow:
     """Find the liver in one scan, write its mask, which is the last step, and say what it looks like.
 
-    `trust` says which of two places holds, `sform` or `qform`, where those in the scan's header contradict each other.
+    The mask is noted as one that no row lists (`unlisted`). `trust` says which of two places holds, `sform` or `qform`,
+    where those in the scan's header contradict each other.
 
     Raises
     ------
@@ -145,14 +159,34 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: 
     """
     ct = read_ct(image, trust)
     cleaned = clean_mask(segment(ct), ct.geometry.spacing_mm)
-    mask = cleaned.mask
-    findings = check_liver(mask, ct, cleaned.dropped, cleaned.cut_ml)
-    flags = {**findings.flags, **({} if says_place(image) else {"no_place": ASSUMED})}
+    findings = check_liver(cleaned.mask, ct, cleaned.dropped, cleaned.cut_ml)
+    row = ScanRow(case=case, image=str(image), mask=str(mask_file), status="ok", trusted_form=trust)
+    row = _measured(row, ct, findings)
+    note_unlisted(mask_file, cleaned.mask)
+    write_volume(Volume(cleaned.mask, ct.geometry), mask_file)
+    return row
+
+
+def list_mask(case: str, image: Path, mask_file: Path, trust: str = "") -> ScanRow:
+    """Say what the liver looks like in a mask that is there; `trust` is that of `mask_scan`.
+
+    Raises
+    ------
+    TumorgenError
+        The scan is no CT that can be read, or the file is no mask (`read_mask`), or it does not fit the scan.
+    """
+    ct, mask = read_ct(image, trust), read_mask(mask_file, trust=trust)
+    refuse_misfit(mask_file, mask.geometry, image, ct.geometry)
+    row = ScanRow(case=case, image=str(image), mask=str(mask_file), status="ok", trusted_form=trust)
+    return _measured(row, ct, check_liver(mask.array, ct))
+
+
+def _measured(row: ScanRow, ct: Volume, findings: Findings) -> ScanRow:
+    """A row of a scan's names and files, with what was found in the scan."""
+    flags = {**findings.flags, **({} if says_place(Path(row.image)) else {"no_place": ASSUMED})}
     shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm
-    row = ScanRow(
-        case=case,
-        image=str(image),
-        mask=str(mask_file),
+    return replace(
+        row,
         shape_z=shape[0],
         shape_y=shape[1],
         shape_x=shape[2],
@@ -165,11 +199,8 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: 
         status="failed" if "empty" in flags else "check" if flags else "ok",
         flags=";".join(flags),
         reason="; ".join(flags.values()),
-        trusted_form=trust,
         source_fingerprint=fingerprint_ct(ct.array),
     )
-    write_volume(Volume(mask, ct.geometry), mask_file)
-    return row
 
 
 def mask_scans(
@@ -186,8 +217,9 @@ def mask_scans(
     """Write `output/<case>.nii.gz` for each scan, and its row into the table soon (`recording`).
 
     A DICOM series becomes an image first, `output/images/<case>.nii.gz`, which is what later steps read. Scans whose
-    row and files are there are left alone. A scan that cannot be done costs no other: its row says why, and no earlier
-    mask stays beside it. One that cannot even be read keeps the mask and the row that it has.
+    row and files are there are left alone. A mask that is there and that no row lists is somebody's, unless a run that
+    was killed has left it: it gets a row. A scan that cannot be done costs no other: its row says why, and no earlier
+    mask stays beside it. One that cannot even be read, or whose unlisted mask does not fit it, keeps what it has.
 
     Parameters
     ----------
@@ -224,19 +256,22 @@ def mask_scans(
     rows = {} if overwrite else {case: there[case] for case in standing}
     todo = [scan for scan in scans if scan.case not in rows]
     standing = dict.fromkeys(standing, UNDONE) if overwrite else standing
+    unlisted = {s.case for s in todo if not overwrite and is_unlisted(there.get(s.case), s)}
     failures: list[Failure] = []
     if todo:
         refuse_unwritable(output, "choose another OUT")
         refuse_unwritable(table.parent, "choose another --scans, or start in another folder")
-        segment = load() if any(not (scan.series and scan.series.problem) for scan in todo) else _find_nothing
-        earlier = _Earlier({scan.case: there[scan.case] for scan in todo if scan.case in there}, table)
+        segment = load() if any(scan.case not in unlisted and not scan.is_broken for scan in todo) else _find_nothing
+        earlier = _Earlier({s.case: there[s.case] for s in todo if s.case in there}, frozenset(unlisted), table)
         done, failures = _do(todo, segment, earlier, start)
         rows |= done
-        standing |= dict.fromkeys(earlier.rows, UNREAD)
+        unlisted -= {failure.name for failure in failures}
+        standing |= dict.fromkeys(unlisted, UNLISTED) | {s.case: UNREAD for s in todo if earlier.holds(s)}
     replaced = [scan for scan in todo if standing.get(scan.case) != UNREAD]
     notes = [note for scan in replaced for note in _replacement_notes(scan, known, table)]
     notes += [*describe_standing(standing, table, output), *_copy_notes(known, rows)]
-    return MaskReport(tuple(rows[s.case] for s in scans), len(todo) - len(failures), tuple(notes), tuple(failures))
+    made = len(todo) - len(failures) - len(unlisted)
+    return MaskReport(tuple(rows[s.case] for s in scans), made, tuple(notes), tuple(failures))
 
 
 def _tasks(images: Mapping[str, Path], series: Mapping[str, Series], output: Path, trust: str) -> list[ScanTask]:
@@ -251,9 +286,10 @@ def _tasks(images: Mapping[str, Path], series: Mapping[str, Series], output: Pat
 
 @dataclass(frozen=True, slots=True)
 class _Earlier:
-    """Rows of the table of scans that are to be done again, by case, as long as they hold."""
+    """What there is of scans that are to be done: rows of the table, by case, as long as they hold; unlisted masks."""
 
     rows: dict[str, ScanRow]
+    unlisted: frozenset[str]  # cases whose masks no row lists: they stay
     table: Path
 
     def give_up(self, scan: ScanTask) -> None:
@@ -272,6 +308,18 @@ class _Earlier:
         with as_unwritable(scan.mask):
             scan.mask.unlink(missing_ok=True)
 
+    def refuse_replaced(self, scan: ScanTask, fingerprint: str) -> None:
+        """Refuse the unlisted mask of an image that is not the one which its row, that of another mask, was made for.
+
+        Raises
+        ------
+        TumorgenError
+            As `Source.refuse_other_scan` has it.
+        """
+        row = self.rows.get(scan.case)
+        known = row.source_fingerprint if row is not None and is_same_file(row.image, scan.image) else ""
+        Source(scan.case, scan.image, scan.mask, fingerprint=known).refuse_other_scan(fingerprint)
+
     def holds(self, scan: ScanTask) -> bool:
         """Whether the scan was not given up, and has a row that stands for a mask that is there."""
         row = self.rows.get(scan.case)
@@ -283,18 +331,19 @@ def _do(
 ) -> tuple[dict[str, ScanRow], list[Failure]]:
     """Find the livers of scans, and put their rows into the table; what would befall all others ends it.
 
-    Rows that hold, of scans that could not be read, are left among the earlier ones.
+    Rows that hold, of scans that could not be read, are left among the earlier ones. A scan whose unlisted mask does
+    not fit it gets none: it would pass for one that was drawn where the model failed.
     """
     rows: dict[str, ScanRow] = {}
     failures = []
     cases = [Case(scan, scan.case, about=scan.names) for scan in todo]
     work = partial(_find_liver, segment=segment, earlier=earlier)
-    with recording(earlier.table) as record:
+    with recording(earlier.table, lambda row: forget_unlisted(Path(row.mask)) if row.mask else None) as record:
         for scan, result in zip(todo, map_cases(work, cases, 1, start=start, threads=None), strict=True):
             refuse_to_go_on(result)
             rows[scan.case], failure = _row_and_failure(scan, result)
             failures += [failure] if failure else []
-            if not earlier.holds(scan):
+            if not isinstance(result, Failure) or not (scan.case in earlier.unlisted or earlier.holds(scan)):
                 earlier.rows.pop(scan.case, None)
                 record(rows[scan.case])
     return rows, failures
@@ -345,7 +394,12 @@ def _find_liver(scan: ScanTask, segment: Segment, earlier: _Earlier) -> ScanRow:
 
     if scan.series is not None:
         convert_series(scan.series, scan.image)
-    row = replace(mask_scan(scan.case, scan.image, scan.mask, find, scan.trust), source=scan.key)
+    if scan.case in earlier.unlisted:
+        row = list_mask(scan.case, scan.image, scan.mask, scan.trust)
+        earlier.refuse_replaced(scan, row.source_fingerprint)
+    else:
+        row = mask_scan(scan.case, scan.image, scan.mask, find, scan.trust)
+    row = replace(row, source=scan.key)
     return row if row.status == "failed" else _add_flags(row, scan.series.flags if scan.series else None)
 
 

@@ -14,8 +14,8 @@ PATIENCE = 20  # times as long as the table took to write: so it costs at most a
 
 
 @contextmanager
-def recording(table: Path) -> Iterator[Callable[[ScanRow], None]]:
-    """What puts rows into the table of scans; whatever ends the block, all are on disk then.
+def recording(table: Path, then: Callable[[ScanRow], None] | None = None) -> Iterator[Callable[[ScanRow], None]]:
+    """What puts rows into the table of scans; whatever ends the block, all are on disk then, and `then` knows of each.
 
     The table is written whole each time. That of a few scans is written after each; that of thousands takes a second,
     so it is written when some more are done. A process that is killed meanwhile has to do those again.
@@ -31,6 +31,9 @@ def recording(table: Path) -> Iterator[Callable[[ScanRow], None]]:
     def write() -> float:
         began = time.monotonic()
         record_scans(pending, table)
+        for row in pending:
+            if then is not None:
+                then(row)
         pending.clear()
         return time.monotonic() + PATIENCE * (time.monotonic() - began)
 

@@ -1,4 +1,4 @@
-"""Which scans of the table stay as they are, because they are done or because somebody has seen to them by hand."""
+"""Which scans and masks stay as they are, because they are done or because somebody has seen to them by hand."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from ..errors import TumorgenError, printable
 from ..imaging import AS_ITK, GEOMETRY_TOLERANCE_MM, Geometry, fingerprint_ct, read_ct, read_volume, resolved
 from ..tables import ScanRow
 from ..wording import few
+from .unlisted import is_noted_as_unlisted
 
 STRIPS = "overview"  # folder of a picture of each liver, in that of the masks that liver-mask has made
 DONE, ELSEWHERE, EXCLUDED, DRAWN = "done", "elsewhere", "excluded", "drawn"
 UNDONE, UNREAD = "undone", "unread"  # of scans that are done again, or were to be
+UNLISTED = "unlisted"  # of scans that get a row for the mask that is there
 _NOTES = {
     ELSEWHERE: "masks that {table} names outside {output} are kept: {names}; --overwrite makes others",
     EXCLUDED: "scans that {table} marks failed, though they have a mask, are left out: {names}",
@@ -23,6 +25,9 @@ _NOTES = {
         " status to ok; to have it made again, delete it"
     ),
     UNDONE: "scans that hands have seen to (another mask, or marked failed) are done again, for --overwrite: {names}",
+    UNLISTED: (
+        "masks in {output} that {table} did not list are kept, and it lists them now: {names}; --overwrite makes others"
+    ),
     UNREAD: "scans that cannot be read keep their mask and their row in {table}: {names}",
 }
 
@@ -41,6 +46,11 @@ class ScanTask:
     def key(self) -> str:
         """What tells its series from others."""
         return self.series.key if self.series else ""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it is a series of which no image can be made."""
+        return bool(self.series and self.series.problem)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,7 +80,7 @@ def hand_work_of(row: ScanRow, task: ScanTask) -> str:
     if not _is_same_scan(row, task):
         return ""
     if row.status == "failed":
-        return EXCLUDED if row.is_excluded else DRAWN if _holds_liver(task.mask) else ""
+        return EXCLUDED if row.is_excluded else DRAWN if _is_of_hands(task.mask) else ""
     if is_same_file(row.mask, task.mask):
         return ""
     return ELSEWHERE if Path(row.mask).is_file() and not _is_of_another_output(row) else ""
@@ -83,6 +93,11 @@ def standing_of(row: ScanRow, task: ScanTask) -> str:
         return by_hand
     same_place = not task.trust or row.trusted_form in ("", task.trust)
     return DONE if same_place and task.mask.is_file() and _is_of_this_image(row, task) else ""
+
+
+def is_unlisted(row: ScanRow | None, task: ScanTask) -> bool:
+    """Whether a scan that is to be done has a mask of somebody's: its row, if there is one, names no such file."""
+    return (row is None or not is_same_file(row.mask, task.mask)) and _is_of_hands(task.mask)
 
 
 def describe_standing(standing: Mapping[str, str], table: Path, output: Path) -> Iterator[str]:
@@ -146,9 +161,15 @@ def _is_newer(image: Path, mask: Path) -> bool:
         return True
 
 
-def _holds_liver(mask: Path) -> bool:
-    """Whether there is a mask that is not empty; what cannot be read is no work of hands."""
-    try:
-        return bool((read_volume(mask, AS_ITK).array > 0).any())
-    except TumorgenError:
+def _is_of_hands(mask: Path) -> bool:
+    """Whether there is a mask that is neither empty nor what a run that was cut off has left.
+
+    What cannot be read is kept, too: liver-mask's own masks appear whole.
+    """
+    if not mask.is_file():
         return False
+    try:
+        array = read_volume(mask, AS_ITK).array
+    except TumorgenError:
+        return True
+    return bool((array > 0).any()) and not is_noted_as_unlisted(mask, array)
