@@ -13,7 +13,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import note_places, report_failures
 from .datasets import DATASET
-from .kinds import EXISTING_FILE, FOLDER, NATURAL
+from .kinds import EXISTING_FILE, FOLDER, NATURAL, Once
 from .options import ANOTHER_OUTPUT, jobs_option, trust_option
 from .verbosity import say_note, sum_up, telling
 
@@ -31,11 +31,12 @@ Examples:
   tumorgen audit synthetic/ --real annotated/ --output audit/ --no-network    # about half the time"""
 )
 @click.argument("dataset", type=DATASET)
-@click.option("--real", required=True, type=DATASET, help="Set of scans with real, annotated tumours.")
+@click.option("--real", required=True, type=DATASET, cls=Once, help="Set of scans with real, annotated tumours.")
 @click.option("--output", type=FOLDER, help="Folder for tables, figures and page.  [default: DATASET/audit]")
 @click.option(
     "--patients",
     type=EXISTING_FILE,
+    cls=Once,
     help="Table with columns `case` (a scan of either set) and `patient`.  [default: each scan is a patient of its own;"
     " samples of tumorgen are their scan's]",
 )

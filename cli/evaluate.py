@@ -18,7 +18,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import as_usage_error, note_places
 from .datasets import MANIFEST
-from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
+from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL, Once
 from .options import ANOTHER_OUTPUT, TRUST, block, jobs_option, option
 from .verbosity import say_note, sum_up, telling
 
@@ -72,12 +72,14 @@ class Tables:
         "Table that says which scan (`case`) a file (`sample`) comes from, and `dimension` and `level` where it is of"
         " the robustness benchmark.  [default: manifest.csv beside REFERENCE, if tumorgen wrote one]",
         type=MANIFEST,
+        cls=Once,
     )
     patients: Path | None = option(
         None,
         "Table with columns `case` (a file, or a scan that the manifest names) and `patient`.  [default: each scan is a"
         " patient of its own]",
         type=EXISTING_FILE,
+        cls=Once,
     )
 
     @property
@@ -97,7 +99,7 @@ Examples:
 @click.argument("predictions", type=EXISTING_FOLDER)
 @click.argument("reference", type=EXISTING_FOLDER)
 @block("tables", Tables)
-@click.option("--compare", type=EXISTING_FOLDER, help="Predictions of another model, for paired differences.")
+@click.option("--compare", type=EXISTING_FOLDER, cls=Once, help="Predictions of another model, for paired differences.")
 @click.option("--output", type=FOLDER, default="evaluation", help="Folder for tables and report.")
 @block("scoring", Scoring)
 @jobs_option

@@ -14,7 +14,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import report_failures
 from .datasets import DATASET
-from .kinds import EXISTING_FILE, EXISTING_FOLDER, FILE
+from .kinds import EXISTING_FILE, EXISTING_FOLDER, FILE, Once
 from .options import ANOTHER_OUTPUT, jobs_option, trust_option
 from .verbosity import say_note, sum_up, telling
 
@@ -37,11 +37,13 @@ Examples:
 @click.option(
     "--labels",
     type=EXISTING_FOLDER,
+    cls=Once,
     help="Folder of label maps to learn sizes, numbers, places and shapes from.  [default: the labels of REAL]",
 )
 @click.option(
     "--patients",
     type=EXISTING_FILE,
+    cls=Once,
     help="Table with columns `case` (a scan) and `patient`.  [default: each scan is a patient of its own]",
 )
 @click.option(

@@ -6,6 +6,7 @@ import functools
 import os
 import pkgutil
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,33 @@ class SettingsFile(MeantPath):
             return find_settings(value)
         except TumorgenError as error:
             self.fail(f"{value}: no such file, and {error}", param, ctx)
+
+
+class Once(click.Option):
+    """An option of one value that people may take for one of several: given twice, it is refused.
+
+    click would take the last and say nothing of the others. `joined` is what stands between the parts of a value that
+    holds several.
+    """
+
+    def __init__(self, param_decls: Sequence[str], joined: str = "", **attributes: Any) -> None:
+        super().__init__(param_decls, **attributes)
+        self.joined = joined
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:  # noqa: ARG002
+        """Have the parser keep every value."""
+        parser.add_option(obj=self, opts=self.opts, dest=self.name, action="append", nargs=self.nargs)
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The one value, or a usage error."""
+        given = opts.get(str(self.name))
+        if not isinstance(given, list):
+            return super().consume_value(ctx, opts)
+        if len(given) > 1 and not ctx.resilient_parsing:
+            name = max(self.opts, key=len)
+            once = f"write {name} {self.joined.join(given)}" if self.joined else "it takes one value"
+            raise click.UsageError(f"{name} is given {'twice' if len(given) == 2 else 'several times'}; {once}.", ctx)
+        return super().consume_value(ctx, {**opts, str(self.name): given[0]})
 
 
 class TableChoice(click.Choice[str]):

@@ -15,7 +15,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import as_usage_error
 from .datasets import DATASET_NAME, find_dataset
-from .kinds import EXISTING_FILE
+from .kinds import EXISTING_FILE, Once
 from .options import NewDataset, block, jobs_option, named_root, option
 from .verbosity import say_note, sum_up, telling
 
@@ -120,6 +120,7 @@ Then:
 @click.option(
     "--patients",
     type=EXISTING_FILE,
+    cls=Once,
     help="Table with columns `case` (a scan of any of the datasets) and `patient`.  [default: each scan is a patient of"
     " its own; files of one CT, and scans of one name, are one]",
 )

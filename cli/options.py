@@ -18,7 +18,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.wording import few, plural
 
 from .common import as_usage_error, note_places
-from .kinds import EXISTING, EXISTING_FILE, FILE, FOLDER, NATURAL, SettingsFile, TableChoice, find_misread
+from .kinds import EXISTING, EXISTING_FILE, FILE, FOLDER, NATURAL, Once, SettingsFile, TableChoice, find_misread
 from .verbosity import say_note
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ NNUNET_FOLDERS = "nnUNet_preprocessed", "nnUNet_results"  # which nnU-Net does n
 COPIES = Path("manifests")  # folder that gets copies of the manifests
 
 
-class SettingOption(click.Option):
+class SettingOption(Once):
     """An option for one of the method's settings: its declaration says what it is, read when help is asked for."""
 
     def __init__(self, param_decls: Sequence[str], setting: str, **attributes: Any) -> None:
@@ -109,8 +109,10 @@ force_option = click.option("--force", is_flag=True, help=FORCE)
 class Folders:
     """Two folders of scans and of their liver masks, which go together."""
 
-    images: Path | None = option(None, "Where the scans are now, if not where the manifest says.", type=EXISTING)
-    masks: Path | None = option(None, "Where their liver masks are now.", type=EXISTING)
+    images: Path | None = option(
+        None, "Where the scans are now, if not where the manifest says.", type=EXISTING, cls=Once
+    )
+    masks: Path | None = option(None, "Where their liver masks are now.", type=EXISTING, cls=Once)
     label: tuple[str, ...] = option(
         (), f"{LABEL}  [default: as the manifest says]", multiple=True, metavar="LABEL", show_default=False
     )
@@ -152,11 +154,11 @@ class Scans(Folders):
     """Healthy scans: those in two folders, or those in the table that liver-mask wrote."""
 
     images: Path | None = option(
-        None, "Folder of healthy CTs; with --masks, instead of manifests/scans.csv.", type=EXISTING
+        None, "Folder of healthy CTs; with --masks, instead of manifests/scans.csv.", type=EXISTING, cls=Once
     )
-    masks: Path | None = option(None, "Folder of their liver masks, of the same case names.", type=EXISTING)
+    masks: Path | None = option(None, "Folder of their liver masks, of the same case names.", type=EXISTING, cls=Once)
     label: tuple[str, ...] = option((), LABEL, multiple=True, metavar="LABEL")
-    scans: Path = option(SCANS, "What liver-mask wrote.", type=FILE)
+    scans: Path = option(SCANS, "What liver-mask wrote.", type=FILE, cls=Once)
     skip_check: bool = option(
         False, "Leave out scans that the table marks `check`, in which something looks wrong.", is_flag=True
     )
@@ -165,6 +167,7 @@ class Scans(Folders):
         "Table with columns `case` (a scan) and `patient`: no patient is on both sides of a fold.  [default: each scan"
         " is a patient of its own; files of one CT are one]",
         type=EXISTING_FILE,
+        cls=Once,
     )
 
     def sources(self) -> tuple[list[Source], list[Failure]]:
@@ -289,7 +292,7 @@ class Method:
     """How tumours are drawn: a recipe, a file of settings on top of it, and the seed."""
 
     recipe: str = option(f"{RECIPES}:DEFAULT_RECIPE", RECIPE, cls=LateDefault, type=TableChoice(f"{RECIPES}:RECIPES"))
-    settings: Path | None = option(None, SETTINGS, type=SettingsFile())
+    settings: Path | None = option(None, SETTINGS, type=SettingsFile(), cls=Once)
     seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
     def load(self) -> Settings:

@@ -15,7 +15,7 @@ from .bars import progress
 from .common import as_usage_error, made_in, report_failures
 from .datasets import DATASET_NAME, find_dataset
 from .estimate import duration
-from .kinds import FOLDER
+from .kinds import FOLDER, Once
 from .options import Folders, NewDataset, block, force_option, jobs_option, raw_root
 from .verbosity import say_note, sum_up, telling
 
@@ -39,6 +39,7 @@ Then:
     "--dataset-id",
     "name",
     type=DATASET_NAME,
+    cls=Once,
     default="501",
     metavar="DATASET",
     help="nnU-Net's number of the dataset, its name, or its folder.",

@@ -13,7 +13,7 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
-from .kinds import EXISTING
+from .kinds import EXISTING, Once
 from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option
 from .verbosity import say_note, sum_up, tell_step, telling
 
@@ -34,7 +34,7 @@ Examples:
 @click.option(
     "--levels", multiple=True, metavar="DIMENSION=LEVELS", help="Levels of a dimension, e.g. size=4,8,16; repeatable."
 )
-@click.option("--benchmark", type=EXISTING, help="TOML file with levels and the default tumour.")
+@click.option("--benchmark", type=EXISTING, cls=Once, help="TOML file with levels and the default tumour.")
 @block("method", Method, recipe=f"{RECIPES}:TABLE_1_RECIPE")
 @jobs_option
 @force_option

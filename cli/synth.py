@@ -17,7 +17,7 @@ from .bars import progress
 from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
 from .datasets import MANIFEST
 from .estimate import print_estimate
-from .kinds import FILE, NATURAL, POSITIVE, SettingsFile, TableChoice
+from .kinds import FILE, NATURAL, POSITIVE, Once, SettingsFile, TableChoice
 from .options import (
     COPIES,
     FORCE,
@@ -51,7 +51,7 @@ class Drawing:
     """How many variants are drawn, and how: a recipe, what a file and the command line say on top, and the seed."""
 
     per_scan: int = option(20, "Variants of each scan.", type=POSITIVE)
-    sizes: str | None = option(None, cls=SettingOption, setting="sizes")
+    sizes: str | None = option(None, cls=SettingOption, setting="sizes", joined=",", metavar="SIZE[,SIZE...]")
     pattern: str | None = option(None, cls=SettingOption, setting="pattern", type=TableChoice(f"{METHOD}:PATTERNS"))
     intensity: str | None = option(
         None, cls=SettingOption, setting="intensity.model", type=TableChoice(f"{METHOD}:INTENSITIES")
@@ -60,7 +60,7 @@ class Drawing:
         (), "Switch a step off: vessel avoidance, deformation, ...", multiple=True, type=TableChoice(f"{METHOD}:STEPS")
     )
     recipe: str = option(f"{RECIPES}:DEFAULT_RECIPE", RECIPE, cls=LateDefault, type=TableChoice(f"{RECIPES}:RECIPES"))
-    settings: Path | None = option(None, SETTINGS, type=SettingsFile())
+    settings: Path | None = option(None, SETTINGS, type=SettingsFile(), cls=Once)
     seed: int = option(0, "Seed of everything drawn.", type=NATURAL)
 
     def load(self) -> Settings:
@@ -79,7 +79,7 @@ class Work:
     jobs: int = option(-1, JOBS)
     scheduler: str | None = option(None, "Dask scheduler, tcp://host:8786: its workers do the work.", metavar="ADDRESS")
     shard: str | None = option(
-        None, "Only the I-th of N shares, for batch schedulers; then `tumorgen merge`.", metavar="I/N"
+        None, "Only the I-th of N shares, for batch schedulers; then `tumorgen merge`.", metavar="I/N", cls=Once
     )
     no_raw: bool = option(
         False,
@@ -129,7 +129,10 @@ Examples:
 )
 @block("scans", AnyScans)
 @click.option(
-    "--from-manifest", type=MANIFEST, help="Render the samples of this manifest instead, as `worst` writes it."
+    "--from-manifest",
+    type=MANIFEST,
+    cls=Once,
+    help="Render the samples of this manifest instead, as `worst` writes it.",
 )
 @block("new", NewDataset)
 @block("drawing", Drawing)

@@ -15,7 +15,7 @@ from tumorgen.wording import few, plural
 from .bars import progress
 from .common import report_failures
 from .datasets import DATASET
-from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL
+from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL, Once
 from .options import block, jobs_option, option, trust_option
 from .verbosity import say_note, sum_up, telling
 
@@ -29,8 +29,8 @@ _WHOLE = 1000  # characters: more than any sentence has
 class Draw:
     """From which sets a study is drawn, and for whom."""
 
-    real: Path = option(None, "Set of scans with real, annotated tumours.", type=DATASET, required=True)
-    synthetic: Path = option(None, "Set of scans with synthetic tumours.", type=DATASET, required=True)
+    real: Path = option(None, "Set of scans with real, annotated tumours.", type=DATASET, required=True, cls=Once)
+    synthetic: Path = option(None, "Set of scans with synthetic tumours.", type=DATASET, required=True, cls=Once)
     count: int = option(50, "Number of cases.", type=click.IntRange(min=2))
     share_real: float = option(0.4, "Share of the cases that are real.", type=click.FloatRange(0, 1))
     readers: tuple[str, ...] = option(
@@ -41,6 +41,7 @@ class Draw:
         "Table with columns `case` (a scan of either set) and `patient`.  [default: each scan is a patient of its own;"
         " samples of tumorgen are their scan's]",
         type=EXISTING_FILE,
+        cls=Once,
     )
     seed: int = option(0, "Seed of which cases are drawn, and in what order.", type=NATURAL)
 
@@ -151,6 +152,7 @@ Examples:
 @click.option(
     "--answers",
     type=EXISTING_FOLDER,
+    cls=Once,
     help="Folder of tables of answers, NAME.csv of each reader  [default: STUDY/answers]",
 )
 @click.option("--output", type=FOLDER, help="Folder for the score  [default: STUDY/score]")

@@ -15,7 +15,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import as_usage_error
 from .datasets import DATASET
-from .kinds import FILE, NATURAL
+from .kinds import FILE, NATURAL, Once
 from .options import Folders, block, jobs_option, option
 from .verbosity import say_note, sum_up, telling
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 class Extent:
     """How much is looked into."""
 
-    sample: str = option("", "Look into so many samples, 200, or a share, 5%.", metavar="N|P%", show_default=False)
+    sample: str = option(
+        "", "Look into so many samples, 200, or a share, 5%.", metavar="N|P%", show_default=False, cls=Once
+    )
     seed: int = option(0, "Seed of which samples these are.", type=NATURAL)
     quick: bool = option(False, "Compare checksums alone: read no scan, render nothing.", is_flag=True)
     done: Path | None = option(

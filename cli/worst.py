@@ -14,7 +14,7 @@ from tumorgen.wording import plural
 from .bars import progress
 from .common import report_failures
 from .datasets import MANIFEST
-from .kinds import EXISTING, EXISTING_FOLDER, FILE, POSITIVE
+from .kinds import EXISTING, EXISTING_FOLDER, FILE, POSITIVE, Once
 from .options import RECIPES, Folders, Method, block, jobs_option, option
 from .verbosity import say_note, sum_up, telling
 
@@ -29,9 +29,9 @@ class OtherScans(Folders):
     """Scans for the new samples, other than those of the manifest."""
 
     images: Path | None = option(
-        None, "Folder of the scans to use; with --masks, instead of the manifest's.", type=EXISTING
+        None, "Folder of the scans to use; with --masks, instead of the manifest's.", type=EXISTING, cls=Once
     )
-    masks: Path | None = option(None, "Folder of their liver masks.", type=EXISTING)
+    masks: Path | None = option(None, "Folder of their liver masks.", type=EXISTING, cls=Once)
 
 
 @click.command(

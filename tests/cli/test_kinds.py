@@ -1,4 +1,4 @@
-"""Paths as people give them: what was meant for a shell, and got past it, is no folder's name."""
+"""Arguments as people give them: what was meant for a shell names no folder, and what is given twice is not lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tumorgen.cli import main
-from tumorgen.cli.kinds import FILE, FOLDER, find_misread
+from tumorgen.cli.kinds import FILE, FOLDER, Once, find_misread
 from tumorgen.cli.options import NewDataset
 
 MISREAD = [
@@ -72,3 +72,35 @@ def test_the_command_line_says_so(here):
     result = CliRunner().invoke(main, ["synth", "--output=~/raw"])
     assert result.exit_code == 2
     assert "Invalid value for '--output': '~/raw' begins with ~, which no shell has expanded" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("synth --sizes tiny --sizes large,small", "--sizes is given twice; write --sizes tiny,large,small."),
+        ("synth --pattern single --pattern single", "--pattern is given twice; it takes one value."),
+        ("synth --shard 1/3 --shard 2/3 --shard 3/3", "--shard is given several times; it takes one value."),
+        ("synth --settings mild --settings no-tiny", "--settings is given twice; it takes one value."),
+        ("healthy --images . --images ..", "--images is given twice; it takes one value."),
+        ("audit . --real . --real ..", "--real is given twice; it takes one value."),
+        ("preprocess -d 501 -d 502", "--dataset-id is given twice; it takes one value."),
+    ],
+)
+def test_what_is_given_twice_is_not_lost(here, words, said):
+    done = CliRunner().invoke(main, words.split())
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == f"Error: {said}"
+
+
+def test_every_input_that_is_one_file_or_folder_is_refused_when_there_are_two():
+    """Two outputs, seeds or names are what scripts do that set one and let it be overruled."""
+    inputs = {"images", "masks", "scans", "patients", "settings", "real", "synthetic", "compare", "labels", "answers"}
+    commands = {**main.commands, **main.commands["turing"].commands}
+    found = [
+        (name, option.name, isinstance(option, Once))
+        for name, command in commands.items()
+        for option in command.params
+        if option.name in inputs and not option.multiple and isinstance(option, click.Option)
+    ]
+    assert [(name, option) for name, option, once in found if not once] == [("liver-mask", "scans")]  # which it writes
+    assert len(found) > 30
