@@ -54,7 +54,10 @@ def add(scan: Scan, tumor: Tumor, plan: Plan, image: np.ndarray, label: np.ndarr
     if image.dtype.kind in "iu":
         info = np.iinfo(image.dtype)
         new = np.clip(np.rint(tissue), info.min, info.max)
-    label = np.where(body.label & (liver >= 0.5), np.uint8(2), label)
+    labelled = body.label & (liver >= 0.5)
+    if tumor.label_jitter_mm:
+        labelled = largest_piece(labelled)
+    label = np.where(labelled, np.uint8(2), label)
     return np.where(changed, new.astype(image.dtype), image), label
 
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from examples import THICK, at, ball, distance_mm, offsets_mm, plan_of, scan_of
+from plain_renderer import render_plainly
 from scipy import ndimage
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 from tumorgen.method.body import Body
 from tumorgen.method.plan import Plan, Tumor
-from tumorgen.method.rendering import render
+from tumorgen.method.rendering import cut_to_liver, render
 from tumorgen.method.scan import Scan
 
 FINE = (1.0, 1.0, 1.0)
@@ -357,3 +358,25 @@ def test_what_the_label_cuts_off_in_bits_is_no_part_of_it():
     label = patch.apply(scan)[1] == 2
     assert ndimage.label(label, np.ones((3, 3, 3)))[1] == 1
     assert patch.outcomes[0].clipped_fraction == 0
+
+
+@pytest.mark.parametrize("seed", [3, 36, 52])
+def test_nor_are_bits_that_the_livers_edge_cuts_off(seed):
+    """Shapes and hands of which the edge cuts bits off."""
+    liver = np.zeros((10, 18, 18), bool)
+    liver[:, 7:] = True
+    scan = scan_of(np.full(liver.shape, PARENCHYMA, np.float32), (4.0, 3.0, 3.0), liver)
+    tumor = at(scan, lesion(14.0, label_jitter_mm=3.0, label_inset_mm=1.0, shape_seed=seed), (5, 9, 9))
+    plan = with_mu_p(scan, tumor)
+    label = render(scan, plan).apply(scan)[1]
+    assert ndimage.label(label == 2, np.ones((3, 3, 3)))[1] == 1
+    np.testing.assert_array_equal(label, render_plainly(scan, plan)[1])
+
+
+@pytest.mark.parametrize(("jitter_mm", "left"), [(0.5, [0, 0, 0, 1, 1, 1]), (0.0, [1, 1, 0, 1, 1, 1])])
+def test_a_label_without_jitter_stays_as_the_liver_cuts_it(jitter_mm, left):
+    """So that rows which have none render to the bits that they had."""
+    liver = np.array([[[1.0, 0.6, 0.4, 0.5, 1.0, 1.0]]])
+    tumor = lesion(5.0, label_jitter_mm=jitter_mm, label_inset_mm=0.5)
+    assert cut_to_liver(liver > 0, liver, tumor).astype(int).tolist() == [[left]]
+    assert not cut_to_liver(liver > 0, 0 * liver, tumor).any()

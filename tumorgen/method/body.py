@@ -177,6 +177,14 @@ def largest_piece(shape: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
     return largest[inner], part_of(box, inner)
 
 
+def in_one_piece(label: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Largest connected part of a label, as a mask of the same shape."""
+    whole = np.zeros_like(label)
+    piece, box = largest_piece(label)
+    whole[box] = piece
+    return whole
+
+
 def widened_for_blurs(
     shape: NDArray[np.bool_], box: Box, tumor: Tumor, grid: Grid
 ) -> tuple[NDArray[np.bool_], Box, Grid]:
@@ -281,10 +289,7 @@ def annotators_label(
     if edge != 3 * [width]:
         soft = shape.astype(np.float32)
         blur_box(soft, inside, 3 * [width], grid.fine_spacing_mm)
-    label = np.zeros(grid.shape, bool)
-    piece, box = largest_piece(grid.mostly(annotated(soft, width, tumor, grid)))
-    label[box] = piece
-    return label
+    return in_one_piece(grid.mostly(annotated(soft, width, tumor, grid)))
 
 
 def clip_to_image(grid: Grid, shape: Index) -> tuple[Box, Box]:

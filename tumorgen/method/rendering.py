@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import TumorgenError
 from ..imaging import Box, Geometry, bounding_box, grow, hull, overlap, part_of, paste, window
 from ..labels import TUMOR
-from .body import Body
+from .body import Body, in_one_piece
 from .clearing import clear_foreign
 from .mass_effect import Pull
 from .operators import Floats, blur_mirrored
@@ -97,7 +97,7 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
         image = np.where(changed, image, before)
 
     occupied = np.zeros(tissue.shape, bool)
-    occupied[here] = body.label & (liver >= 0.5)
+    occupied[here] = cut_to_liver(body.label, liver, tumor)
     label[occupied] = TUMOR
     touched = (image != before) | (label != label_before) | occupied
     block, occupied = trim_block(Block(box, image, label), touched, occupied)
@@ -158,6 +158,12 @@ def liver_under(scan: Scan, blocks: Sequence[Block], tumor: Tumor, box: Box, lab
 def _surface_radii(geometry: Geometry) -> list[int]:
     """How far the smoothing of the liver's edge reaches, in voxels (z, y, x)."""
     return [math.ceil(_SURFACE_REACH_MM / s) for s in geometry.spacing_mm]
+
+
+def cut_to_liver(label: NDArray[np.bool_], liver: NDArray[Any], tumor: Tumor) -> NDArray[np.bool_]:
+    """A tumour's label where the liver is; with jitter, the largest piece of what is left."""
+    inside: NDArray[np.bool_] = label & (liver >= 0.5)
+    return in_one_piece(inside) if tumor.label_jitter_mm and inside.any() else inside
 
 
 def steepened(liver: NDArray[Any]) -> NDArray[Any]:
