@@ -95,7 +95,7 @@ def fit(
     )
     write_recipe(found, output, _command(real, output, labels, patients, alone, trust))
     if plot:
-        draw_fit(found, plot)
+        draw_fit(found, plot, " and ".join(_name_folder(folder) for folder in (real, labels) if folder))
     facts = {"lesions": len(found.shapes), "label_maps": len(found.counts), "lesions_with_image": len(found.looks)}
     sum_up(settings=output, **facts)
     click.echo(
@@ -126,6 +126,12 @@ def _measure(
         for note in fit_names(patients, named, scans).notes:
             say_note(note)
     return seen, measured, failures
+
+
+def _name_folder(folder: Path) -> str:
+    """What a folder is called in a title; one of label maps, as `labelsTr`, with the folder that it lies in."""
+    *_, last = parts = folder.resolve().parts
+    return "/".join(parts[-2:]) if last.startswith("labels") else last
 
 
 def _command(*given: object) -> str:

@@ -14,9 +14,10 @@ from discs import disc_scan, write_discs, write_scan
 from scipy import ndimage
 
 from tumorgen.cli import main
+from tumorgen.figures import save_figure
 from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import load_settings
-from tumorgen.realism import bin_tables
+from tumorgen.realism import bin_tables, fit_chart
 from tumorgen.realism.bin_tables import (
     BINS_MM,
     SCATTER,
@@ -207,7 +208,11 @@ class TestCommand:
         monkeypatch.setattr(bin_tables, "fit_shapes", lambda real, start, limits, settings: start)
         return write_discs(tmp_path / "real", 3, lesions=8)
 
-    def test_learns_from_images_and_labels(self, real, tmp_path):
+    def test_learns_from_images_and_labels(self, real, tmp_path, monkeypatch):
+        drawn = []
+        monkeypatch.setattr(
+            fit_chart, "save_figure", lambda figure, path: drawn.append(figure) or save_figure(figure, path)
+        )
         done = run(real, "--output", tmp_path / "mine.toml", "--plot", tmp_path / "mine.png")
         assert done.exit_code == 0, done.output
         assert "of 24 lesions in 3 label maps; contrast, edge and heterogeneity of 24 lesions" in done.output
@@ -219,6 +224,11 @@ class TestCommand:
         )  # drawn from -54 to -36
         assert found.bins[1].sigma_c_mm[5] == pytest.approx(part * 1.2 + (1 - part) * lifelike.sigma_c_mm[5], abs=0.2)
         assert (tmp_path / "mine.png").stat().st_size > 10_000
+        (figure,) = drawn
+        assert figure.get_suptitle() == "real: 24 lesions in 3 label maps"
+        assert figure.axes[2].get_ylabel() == "radius 0 to 5 mm\nshare of lesions up to this value"
+        before, ours = figure.axes[-1].lines[:2]
+        assert (before.get_linestyle(), ours.get_linestyle()) == ("-", "--")  # both are seen where they agree
 
     def test_learns_from_label_maps_alone(self, real, tmp_path):
         done = run("--labels", real / "labels", "--output", tmp_path / "mine.toml")

@@ -1,6 +1,6 @@
 from .livers import LiverPictures, draw_livers
 from .markup import page_environment
-from .page import FAINT, INK, MARGIN, MUTED, WIDTH, new_figure, place_axes, save_figure, write_text
+from .page import FAINT, INK, MARGIN, MUTED, WIDTH, new_figure, place_axes, save_figure, shorten, write_text
 from .panels import WINDOW_HU
 from .plots import new_plot, style_axes, svg_of
 from .preview import preview_dataset
@@ -23,6 +23,7 @@ __all__ = [
     "place_axes",
     "preview_dataset",
     "save_figure",
+    "shorten",
     "style_axes",
     "svg_of",
     "to_lps",

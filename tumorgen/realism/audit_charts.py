@@ -1,15 +1,16 @@
-"""Figures of an audit: radial profiles by bin of radii, and histograms of each statistic. Real black, synthetic red."""
+"""Figures of an audit: radial profiles by bin of radii, histograms of each statistic; real black, synthetic orange."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from ..evaluation import RADIUS_BINS
@@ -20,12 +21,16 @@ from .measuring import MeasuredSet
 
 SYNTHETIC = "#d55e00"  # Okabe and Ito's
 COLUMNS, BARS = 3, 24
+FILL = 0.45  # of synthetic bars, through which the real ones are seen
 _TAILS = (0.01, 0.99)  # of both sets: the limits of a histogram
 _LEAST = 3  # lesions, for a curve
 
 
 def draw_profiles(real: MeasuredSet, synthetic: MeasuredSet) -> Figure:
-    """Mean HU against the distance from the label's outline, by radius: median and 5 to 95 % of the lesions."""
+    """Mean HU against the distance from the label's outline, by radius: median and 5 to 95 % of the lesions.
+
+    A dot stands for a bin of distances. Bins that no voxel falls into, as where voxels are larger, have none.
+    """
     figure = new_plot(9.6, 5.6)
     for number, radii in enumerate(RADIUS_BINS, 1):
         axes = figure.add_subplot(2, 2, number)
@@ -44,38 +49,50 @@ def draw_profiles(real: MeasuredSet, synthetic: MeasuredSet) -> Figure:
 
 def _draw_profile(axes: Axes, found: MeasuredSet, radii: str, color: str) -> None:
     chosen = [lesion for lesion in found.lesions if lesion.place.radius_bin == radii and lesion.appearance.profile_hu]
-    label = f"{found.name} (n = {len(chosen)})"
-    if not chosen:
-        axes.plot([], [], color=color, label=label)
-        return
-    profiles = np.array([lesion.appearance.profile_hu for lesion in chosen])
-    rare = np.isfinite(profiles).sum(0) < min(_LEAST, len(chosen))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # bins without a value
-        low, median, high = np.where(rare, np.nan, np.nanquantile(profiles, BAND, axis=0))
-    axes.fill_between(PROFILE_MM, low, high, color=color, alpha=0.15, linewidth=0)
-    axes.plot(PROFILE_MM, median, color=color, linewidth=1.6, label=label)
+    profiles = np.array([lesion.appearance.profile_hu for lesion in chosen]).reshape(-1, len(PROFILE_MM))
+    known = np.isfinite(profiles).sum(0) >= max(1, min(_LEAST, len(chosen)))
+    label = f"{found.name} (n = {len(chosen)}){'' if known.any() or not chosen else ': voxels too coarse'}"
+    at_mm, values = np.array(PROFILE_MM)[known], profiles[:, known]
+    low, median, high = np.nanquantile(values, BAND, axis=0) if known.any() else np.empty((3, 0))
+    axes.fill_between(at_mm, low, high, color=color, alpha=0.15, linewidth=0)
+    axes.plot(at_mm, median, ".-", color=color, linewidth=1.6, markersize=5, label=label)
 
 
 def draw_histograms(real: MeasuredSet, synthetic: MeasuredSet) -> Figure:
-    """Density of every statistic in both sets, patients weighing alike per scan."""
+    """Share of the lesions by every statistic in both sets, patients weighing alike per scan."""
     frames = lesion_frame(real), lesion_frame(synthetic)
     names = (*APPEARANCE, *SHAPE)
     rows = math.ceil(len(names) / COLUMNS)
-    figure = new_plot(9.6, 1.75 * rows)
+    figure = new_plot(9.6, 1.75 * rows + 0.3)
+    figure.legend(
+        handles=_name_sets(real, synthetic), loc="outside upper center", ncols=2, frameon=False, labelcolor=INK
+    )
     for number, statistic in enumerate(names, 1):
         axes = figure.add_subplot(rows, COLUMNS, number)
         _draw_histogram(axes, frames, statistic)
         axes.set_title(STATISTIC_NAMES[statistic], fontsize=9, color=INK)
-        axes.set_yticks([])
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        if number % COLUMNS == 1:
+            axes.set_ylabel("share of lesions", fontsize=9)
         style_axes(axes)
     return figure
+
+
+def _name_sets(*sets: MeasuredSet) -> list[Patch]:
+    """What bars look like of the real set and of the synthetic one."""
+    first, second = (f"{found.name} (n = {len(found.lesions)})" for found in sets)
+    return [
+        Patch(facecolor="none", edgecolor=INK, label=first),
+        Patch(color=SYNTHETIC, alpha=FILL, label=second),
+    ]
 
 
 def _draw_histogram(axes: Axes, frames: tuple[pd.DataFrame, pd.DataFrame], statistic: str) -> None:
     known = [frame[np.isfinite(frame[statistic])] for frame in frames]
     values = np.concatenate([frame[statistic].to_numpy(float) for frame in known])
     if not values.size:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", fontsize=9, color=MUTED)
         return
     low, high = np.quantile(values, _TAILS)
     edges: NDArray[Any] = np.linspace(low, high if high > low else low + 1, BARS + 1)
@@ -84,5 +101,5 @@ def _draw_histogram(axes: Axes, frames: tuple[pd.DataFrame, pd.DataFrame], stati
         if inside.size:
             heights, _ = np.histogram(inside, edges, weights=frame["weight"].to_numpy(float))
             axes.stairs(
-                heights / heights.sum(), edges, color=color, fill=color != INK, alpha=1 if color == INK else 0.45
+                heights / heights.sum(), edges, color=color, fill=color != INK, alpha=1 if color == INK else FILL
             )

@@ -20,7 +20,7 @@ from ..plain_json import json_text
 from ..seeds import stable_rng
 from ..tables import cells_of, write_records, write_table
 from .appearance import PROFILE_MM, Appearance
-from .audit_charts import SYNTHETIC, draw_histograms, draw_profiles
+from .audit_charts import draw_histograms, draw_profiles
 from .audit_sheets import KeyRow, choose_pairs, draw_pairs, shuffle_pairs
 from .auditing import Audit
 from .comparing import (
@@ -151,7 +151,6 @@ def _write_page(audit: Audit, plots: dict[str, str], pairs: Path | None, path: P
         pairs=base64.b64encode(pairs.read_bytes()).decode() if pairs else "",
         blind=BLIND,
         blind_key=BLIND_KEY,
-        color=SYNTHETIC,
     )
     with whole_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="")

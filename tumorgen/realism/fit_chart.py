@@ -13,8 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ..figures import save_figure
+from ..figures import save_figure, shorten
 from ..method import Bin, Quantiles
+from ..wording import plural
 from .bin_tables import LOOKS, prior_bin, tables_of
 from .fitting import Fit
 from .shape_tables import MEASURES
@@ -37,11 +38,14 @@ NAMES: Mapping[str, str] = {
     "irregularity": "irregularity (dots: 1 - circularity)",
     "depth": "depth over r",
 }
+_UP = "share of {} up to this value"  # what the curves rise by
 _LOGARITHMIC = {"radius_mm", "count", "depth"}
 
 
-def draw_fit(fit: Fit, path: Path) -> None:
-    """Draw the tables of a fit as PNG: blue what is drawn, dots what was measured, orange the recipe lifelike.
+def draw_fit(fit: Fit, path: Path, name: str) -> None:
+    """Draw the tables of a fit as PNG: blue dashes what is drawn, dots what was measured, orange the recipe lifelike.
+
+    `name` is what was measured, for the title.
 
     Of axis ratio, elongation and irregularity the dots are measures of what becomes of the draws (on voxels, deformed),
     so that curve and dots need not agree.
@@ -54,18 +58,23 @@ def draw_fit(fit: Fit, path: Path) -> None:
     names = tables_of(fit.settings.real.bins[0])
     figure = Figure(figsize=(2.2 * len(names), 12), dpi=100, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
+    counted = f"{plural(len(fit.shapes), 'lesion')} in {plural(len(fit.counts), 'label map')}"
+    figure.suptitle(f"{shorten(name, 80)}: {counted}", fontsize=13, parse_math=False)
     grid = figure.add_gridspec(1 + len(fit.bins), len(names))
     real, prior = fit.settings.real, fit.prior.real
     ill = fit.counts[fit.counts["count"] > 0]
     half = len(names) // 2
-    _draw(figure.add_subplot(grid[0, :half]), "radius_mm", real.radius_mm, prior.radius_mm, fit.shapes["radius_mm"])
-    _draw(figure.add_subplot(grid[0, half:]), "count", real.count, prior.count, ill["count"])
+    first, second = (figure.add_subplot(grid[0, columns]) for columns in (slice(half), slice(half, None)))
+    _draw(first, "radius_mm", real.radius_mm, prior.radius_mm, fit.shapes["radius_mm"])
+    first.set_ylabel(_UP.format("lesions"), fontsize=9)
+    _draw(second, "count", real.count, prior.count, ill["count"])
+    second.set_ylabel(_UP.format("scans"), fontsize=9)
     below = 0.0
     for row, (bin_, lesions) in enumerate(zip(real.bins, fit.bins, strict=True), 1):
-        first = _draw_bin(figure, grid, row, bin_, prior_bin(prior, bin_.below_mm))
-        for axes, name in zip(first, names, strict=True):
-            _draw_measured(axes, name, lesions.looks if name in LOOKS else lesions.shapes)
-        first[0].set_ylabel(f"radius {below:g} to {bin_.below_mm:g} mm", fontsize=9)
+        panels = _draw_bin(figure, grid, row, bin_, prior_bin(prior, bin_.below_mm))
+        for axes, table in zip(panels, names, strict=True):
+            _draw_measured(axes, table, lesions.looks if table in LOOKS else lesions.shapes)
+        panels[0].set_ylabel(f"radius {below:g} to {bin_.below_mm:g} mm\n{_UP.format('lesions')}", fontsize=9)
         below = bin_.below_mm
     save_figure(figure, path)
 
@@ -98,8 +107,8 @@ def _draw_measured(axes: Axes, name: str, lesions: pd.DataFrame) -> None:
 
 
 def _draw_tables(axes: Axes, name: str, table: Quantiles, prior: Quantiles) -> None:
-    for values, color, label in ((prior, PRIOR, "lifelike"), (table, DRAWN, "drawn")):
-        axes.plot(values, np.linspace(0, 1, len(values)), color=color, linewidth=1.4, label=label)
+    for values, color, style, label in ((prior, PRIOR, "-", "lifelike"), (table, DRAWN, (0, (4, 2)), "drawn")):
+        axes.plot(values, np.linspace(0, 1, len(values)), color=color, linestyle=style, linewidth=1.6, label=label)
     axes.set_title(NAMES[name], fontsize=9)
     axes.tick_params(labelsize=8)
     axes.set_ylim(-0.02, 1.02)
