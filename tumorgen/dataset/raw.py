@@ -23,6 +23,8 @@ from .folds import Split, splits
 from .lock import LOCK
 
 HEALTHY_NAME = "Healthy livers (tumorgen)"  # in the dataset.json of healthy scans
+MIXTURE_NAME = "Real, synthetic and healthy scans (tumorgen)"  # in that of a mixture
+_WITHOUT_MANIFEST = {HEALTHY_NAME: "healthy", MIXTURE_NAME: "mix"}  # name in dataset.json -> the command that wrote it
 TRAINING, TEST = "Tr", "Ts"  # what the names of nnU-Net's folders of cases end in
 BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"
 RAW = "raw"  # in the provenance, false: no images and labels are kept
@@ -127,9 +129,23 @@ def find_written_dataset(folder: Path) -> Dataset:
         The folder holds no manifest.
     """
     dataset = find_dataset(folder.absolute())
-    if not dataset.manifest.is_file():
-        raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
-    return dataset
+    if dataset.manifest.is_file():
+        return dataset
+    command = _WITHOUT_MANIFEST.get(_read_name(folder))
+    if command:
+        raise TumorgenError(
+            f"{folder}: is a dataset of `{command}`; only those of synth, replay and robustness have a manifest"
+        )
+    raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
+
+
+def _read_name(folder: Path) -> str:
+    """What a dataset's dataset.json calls it; empty where nothing can be read."""
+    try:
+        found = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return str(found.get("name")) if isinstance(found, dict) else ""
 
 
 def refuse_other_part(dataset: Dataset) -> None:

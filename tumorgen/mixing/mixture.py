@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..dataset import (
     LOCK,
+    MIXTURE_NAME,
     Dataset,
     dataset_json,
     describe_groups,
@@ -30,7 +31,6 @@ from .parts import KINDS, REAL, Part, plain_path
 from .ratio import repeat_cases
 
 MIXTURE = "mix.csv"
-NAME = "Real, synthetic and healthy scans (tumorgen)"
 WHOLE_FOLDS = 5  # of which nnU-Net trains
 
 
@@ -96,7 +96,7 @@ def mix_datasets(
     if labels:
         _refuse_labels(parts, labels)
     dataset = Dataset(plain_path(dataset.folder))
-    refuse_other_dataset(dataset, NAME, besides=LOCK)
+    refuse_other_dataset(dataset, MIXTURE_NAME, besides=LOCK)
     marks = _marks_of(parts, patients or {})
     cases = tuple(name_cases(parts, group_scans(marks), dataset))
     split = _deal_folds(cases, weights)
@@ -218,7 +218,7 @@ def _write_label(task: tuple[Path, Path], labels: LabelChoice) -> None:
 def _description(cases: Sequence[MixedCase]) -> dict[str, object]:
     """Content of dataset.json, with the files of each case."""
     files = {each.case: {"images": [each.image], "label": each.label} for each in cases}
-    return dataset_json(len(cases), NAME) | {"dataset": files}
+    return dataset_json(len(cases), MIXTURE_NAME) | {"dataset": files}
 
 
 def _deal_folds(cases: Sequence[MixedCase], weights: Mapping[str, float]) -> list[dict[str, list[str]]]:
