@@ -523,6 +523,34 @@ def test_a_corrected_mask_is_listed_again_after_a_run_into_another_output(images
         assert (report.rows[0].mask, report.rows[0].liver_ml) == (str(tmp_path / output / "good.nii.gz"), 400.0)
 
 
+def test_a_corrected_mask_is_listed_again_where_another_model_has_found_nothing(images, tmp_path):
+    good, table = {"good": images["good"]}, tmp_path / "scans.csv"
+    draw_livers(run(good, tmp_path).rows, tmp_path / "out", jobs=1)
+    assert mask_scans(good, tmp_path / "another", lambda: lambda ct: ct.array > 1000, table=table).failures
+    assert read_scans(table)[0].status == "failed"
+    assert kept(run(good, tmp_path))
+    assert read_scans(table)[0].status == "ok"
+
+
+def test_a_row_of_another_output_stays_until_the_new_one_takes_its_place(images, tmp_path):
+    """Whether the run is interrupted, before a mask is written or after it, or a scan fails."""
+    two, another, table = {"good": images["good"], "top": images["top"]}, tmp_path / "another", tmp_path / "scans.csv"
+    rows = mask_scans(two, another, lambda: bright, table=table).rows
+    draw_livers(rows, another, jobs=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(two, tmp_path, killed)
+    assert tuple(read_scans(table)) == rows
+    report = run(two, tmp_path, no_memory)
+    assert (tuple(read_scans(table)), len(report.failures)) == (rows, 2)
+    (note,) = report.notes
+    assert note.endswith(f", which names a mask outside {tmp_path / 'out'}: good and top")
+    interrupt_after_the_mask(two, tmp_path)
+    assert tuple(read_scans(table)) == rows
+    report = run(two, tmp_path)
+    assert (report.made, report.notes) == (2, ())
+    assert tuple(read_scans(table)) == report.rows != rows
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

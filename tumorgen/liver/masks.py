@@ -37,6 +37,7 @@ from .recording import recording
 from .standing import (
     UNDONE,
     UNLISTED,
+    UNMADE,
     UNREAD,
     ScanTask,
     describe_standing,
@@ -256,7 +257,7 @@ def mask_scans(
     rows = {} if overwrite else {case: there[case] for case in standing}
     todo = [scan for scan in scans if scan.case not in rows]
     standing = dict.fromkeys(standing, UNDONE) if overwrite else standing
-    unlisted = {s.case for s in todo if not overwrite and is_unlisted(there.get(s.case), s)}
+    unlisted = [s.case for s in todo if not overwrite and is_unlisted(there.get(s.case), s)]
     failures: list[Failure] = []
     if todo:
         refuse_unwritable(output, "choose another OUT")
@@ -265,9 +266,9 @@ def mask_scans(
         earlier = _Earlier({s.case: there[s.case] for s in todo if s.case in there}, frozenset(unlisted), table)
         done, failures = _do(todo, segment, earlier, start)
         rows |= done
-        unlisted -= {failure.name for failure in failures}
-        standing |= dict.fromkeys(unlisted, UNLISTED) | {s.case: UNREAD for s in todo if earlier.holds(s)}
-    replaced = [scan for scan in todo if standing.get(scan.case) != UNREAD]
+        unlisted = [case for case in unlisted if rows[case].status != "failed"]
+        standing |= dict.fromkeys(unlisted, UNLISTED) | earlier.standing(todo)
+    replaced = [scan for scan in todo if standing.get(scan.case) not in (UNREAD, UNMADE)]
     notes = [note for scan in replaced for note in _replacement_notes(scan, known, table)]
     notes += [*describe_standing(standing, table, output), *_copy_notes(known, rows)]
     made = len(todo) - len(failures) - len(unlisted)
@@ -293,16 +294,18 @@ class _Earlier:
     table: Path
 
     def give_up(self, scan: ScanTask) -> None:
-        """Take a scan's row out of the table, and remove its mask: from here on nothing earlier passes for its own.
+        """Remove a scan's mask, and take the row that vouches for it out of the table: nothing earlier passes for new.
 
-        Each is taken out as its turn comes: an interruption costs no scan that was not begun its row.
+        Each is taken out as its turn comes: an interruption costs no scan that was not begun its row. A row that names
+        another mask stays until a new one takes its place.
 
         Raises
         ------
         TumorgenError
             The table or the mask cannot be written.
         """
-        if scan.case in self.rows:
+        row = self.rows.get(scan.case)
+        if row is not None and (not row.mask or is_same_file(row.mask, scan.mask)):
             forget_scans([scan.case], self.table)
             del self.rows[scan.case]
         with as_unwritable(scan.mask):
@@ -320,8 +323,13 @@ class _Earlier:
         known = row.source_fingerprint if row is not None and is_same_file(row.image, scan.image) else ""
         Source(scan.case, scan.image, scan.mask, fingerprint=known).refuse_other_scan(fingerprint)
 
+    def standing(self, scans: Iterable[ScanTask]) -> dict[str, str]:
+        """Of scans that have been done: those that failed and whose rows still hold."""
+        held = [scan for scan in scans if self.holds(scan)]
+        return {s.case: UNREAD if is_same_file(self.rows[s.case].mask, s.mask) else UNMADE for s in held}
+
     def holds(self, scan: ScanTask) -> bool:
-        """Whether the scan was not given up, and has a row that stands for a mask that is there."""
+        """Whether the scan has a row that was not given up, and that stands for a mask that is there."""
         row = self.rows.get(scan.case)
         return row is not None and (row.status != "failed" or row.is_excluded) and Path(row.mask).is_file()
 
@@ -331,8 +339,8 @@ def _do(
 ) -> tuple[dict[str, ScanRow], list[Failure]]:
     """Find the livers of scans, and put their rows into the table; what would befall all others ends it.
 
-    Rows that hold, of scans that could not be read, are left among the earlier ones. A scan whose unlisted mask does
-    not fit it gets none: it would pass for one that was drawn where the model failed.
+    Rows that hold, of scans that failed, are left among the earlier ones. A scan whose unlisted mask does not fit it
+    gets none: the mask would pass for one that was drawn where the model failed.
     """
     rows: dict[str, ScanRow] = {}
     failures = []

@@ -15,7 +15,7 @@ from .unlisted import is_noted_as_unlisted
 
 STRIPS = "overview"  # folder of a picture of each liver, in that of the masks that liver-mask has made
 DONE, ELSEWHERE, EXCLUDED, DRAWN = "done", "elsewhere", "excluded", "drawn"
-UNDONE, UNREAD = "undone", "unread"  # of scans that are done again, or were to be
+UNDONE, UNREAD, UNMADE = "undone", "unread", "unmade"  # of scans that are done again, or were to be
 UNLISTED = "unlisted"  # of scans that get a row for the mask that is there
 _NOTES = {
     ELSEWHERE: "masks that {table} names outside {output} are kept: {names}; --overwrite makes others",
@@ -29,6 +29,7 @@ _NOTES = {
         "masks in {output} that {table} did not list are kept, and it lists them now: {names}; --overwrite makes others"
     ),
     UNREAD: "scans that cannot be read keep their mask and their row in {table}: {names}",
+    UNMADE: "scans that failed keep their row in {table}, which names a mask outside {output}: {names}",
 }
 
 
@@ -79,9 +80,11 @@ def hand_work_of(row: ScanRow, task: ScanTask) -> str:
     """
     if not _is_same_scan(row, task):
         return ""
+    is_here = is_same_file(row.mask, task.mask)
     if row.status == "failed":
-        return EXCLUDED if row.is_excluded else DRAWN if _is_of_hands(task.mask) else ""
-    if is_same_file(row.mask, task.mask):
+        failed_here = is_here or not row.mask
+        return EXCLUDED if row.is_excluded else DRAWN if failed_here and _is_of_hands(task.mask) else ""
+    if is_here:
         return ""
     return ELSEWHERE if Path(row.mask).is_file() and not _is_of_another_output(row) else ""
 
