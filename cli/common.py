@@ -73,12 +73,16 @@ def report_failures(failures: Iterable[Failure], *, there: int | None = 1) -> No
 
 
 def report_left_out(entries: Iterable[Entry]) -> None:
-    """Say how many tumours no voxel would be labelled with, and were left out."""
-    left_out = [entry.tumors_without_voxel for entry in entries]
-    if any(left_out):
+    """Say how many tumours no voxel would be labelled with, so that they were left out, and what has none for that."""
+    short = [entry for entry in entries if entry.tumors_without_voxel]
+    left_out, bare = sum(entry.tumors_without_voxel for entry in short), sum(not entry.tumors_placed for entry in short)
+    if left_out:
+        without = (
+            f"; {plural(bare, 'sample')} {'has' if bare == 1 else 'have'} no tumour at all for that" if bare else ""
+        )
         say_note(
-            f"{plural(sum(left_out), 'tumour')} of {plural(sum(map(bool, left_out)), 'sample')}"
-            " came out without a voxel, too small for the slices, and left out (tumors_without_voxel in manifest.csv)"
+            f"{plural(left_out, 'tumour')} {'was' if left_out == 1 else 'were'} left out, too small for the slices to"
+            f" fill half a voxel (tumors_without_voxel in manifest.csv){without}"
         )
 
 
