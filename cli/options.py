@@ -300,4 +300,21 @@ class Method:
         from tumorgen.method import load_recipe, load_settings
 
         base = load_recipe(self.recipe)
-        return load_settings(self.settings, base) if self.settings else base
+        if self.settings is None:
+            return base
+        settings = load_settings(self.settings, base)
+        self._note_idle_steps(self.settings, settings)
+        return settings
+
+    def _note_idle_steps(self, path: Path, settings: Settings) -> None:
+        """Say which steps the file is about that are switched off; it would do nothing of that without a word."""
+        from tumorgen.method import VARIED_RECIPE, find_idle_steps, is_variation
+
+        idle = find_idle_steps(path, settings)
+        if idle and is_variation(path):
+            way = f"{path.stem} is about {few(idle)}, too, which {self.recipe} does not use; it was written for"
+            say_note(f"{way} --recipe {VARIED_RECIPE}")
+        elif idle:
+            say_note(
+                f"{path}: is about {few(idle)}, which {self.recipe} has switched off; enabled = true switches it on"
+            )

@@ -268,18 +268,29 @@ def load_toml(kind: type[T], path: Path, base: T | None = None) -> T:
     TumorgenError
         No such file, not TOML, an unknown key, a value of the wrong type or outside its domain.
     """
-    import tomllib
-
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:  # of a number with thousands of digits too
-        raise TumorgenError(f"{path}: not a TOML file ({error})") from error
+    data = read_toml(path)
     try:
         return from_plain(kind, data, base)
     except TumorgenError as error:
         raise TumorgenError(f"{path}: {error}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says, as it stands.
+
+    Raises
+    ------
+    TumorgenError
+        No such file, or not TOML.
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TumorgenError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:  # of a number with thousands of digits too
+        raise TumorgenError(f"{path}: not a TOML file ({error})") from error
 
 
 def dump_toml(record: Any) -> str:

@@ -47,6 +47,29 @@ def test_an_unknown_name_is_one_line_that_says_which_there_are(command):
     assert "mild, multifocal, severe, no-tiny" in line
 
 
+@pytest.mark.parametrize(
+    ("recipe", "settings", "said"),
+    [
+        ("lifelike", "severe", "severe is about mass_effect and capsule, too, which lifelike does not use; it was"),
+        ("turing", "severe", ""),
+        ("lifelike", "mild", ""),  # which switches both off
+        ("lifelike", "no-tiny", ""),
+        ("paper", "[capsule]\nadded_hu = 90.0", "mine.toml: is about capsule, which paper has switched off; enabled"),
+        ("paper", "[capsule]\nadded_hu = 90.0\nenabled = true", ""),
+        ("paper", "[capsule]\nadded_hu = 90.0\nenabled = false", ""),
+        ("paper", "capsule = 3", ""),  # which is refused
+    ],
+)
+def test_a_file_that_does_not_what_it_is_about_is_told(tmp_path, monkeypatch, recipe, settings, said):
+    monkeypatch.chdir(tmp_path)
+    if settings not in VARIATIONS:
+        Path("mine.toml").write_text(settings)
+        settings = "mine.toml"
+    done = CliRunner().invoke(main, ["synth", "--recipe", recipe, "--settings", settings])
+    assert done.exit_code != 0  # no scans, whose table is read after the settings
+    assert f"note: {said}" in done.stdout if said else "note" not in done.stdout
+
+
 def test_settings_are_taken_by_name_unless_there_is_such_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (kind,) = [each.type for each in main.commands["synth"].params if each.name == "settings"]

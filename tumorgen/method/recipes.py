@@ -12,8 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 
-from ..fields import check_choice, to_plain
-from .settings import Settings, load_settings
+from ..fields import check_choice, read_toml, to_plain
+from .settings import STEPS, Settings, load_settings
 
 # Names and what they stand for.
 RECIPES: Mapping[str, str] = MappingProxyType(
@@ -32,8 +32,10 @@ VARIATIONS: Mapping[str, str] = MappingProxyType(
         "no-tiny": "an ablation: no tiny tumours (Table 4)",
     }
 )
+_ABOUT: Mapping[str, tuple[str, ...]] = MappingProxyType({"severe": ("mass_effect", "capsule")})  # without naming them
 DEFAULT_RECIPE = "lifelike"
 TABLE_1_RECIPE = "turing"  # equals `Settings()`: all that version 0.1.0 knew, and what the robustness benchmark dials
+VARIED_RECIPE = TABLE_1_RECIPE  # which the variations were written for
 
 
 @cache
@@ -65,6 +67,27 @@ def find_settings(name: str) -> Path:
     """
     check_choice("settings", (name,), (*RECIPES, *VARIATIONS))
     return Path(str(files("tumorgen.recipes") / f"{name}.toml"))
+
+
+def is_variation(path: Path) -> bool:
+    """Whether a file is that of a bundled variation."""
+    return path.stem in VARIATIONS and path == find_settings(path.stem)
+
+
+def find_idle_steps(path: Path, settings: Settings) -> tuple[str, ...]:
+    """Steps that a file of settings is about, and that what it was laid on top of leaves switched off.
+
+    A file that switches a step off itself means it. What bundled variations are about besides is known.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be read.
+    """
+    given, about = read_toml(path), _ABOUT.get(path.stem, ()) if is_variation(path) else ()
+    steps = [section for section, switch in STEPS.values() if switch == "enabled"]
+    named = {step for step in steps if isinstance(given.get(step), Mapping) and "enabled" not in given[step]}
+    return tuple(step for step in steps if step in named.union(about) and not getattr(settings, step).enabled)
 
 
 def nearest_recipe(settings: Settings) -> str:
