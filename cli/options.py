@@ -226,16 +226,16 @@ class AnyScans(Scans):
             return LabelChoice(self.label, self.real_tumors)
 
 
-def raw_root(output: Path | None, instead: str = "--output") -> Path:
+def raw_root(given: Path | None, instead: str = "--output") -> Path:
     """The folder of raw datasets; a usage error where nnU-Net's variable can hardly mean what it says.
 
     `instead` is what to give then.
     """
-    given = named_root()
-    why = "" if output else find_misread(str(given))
+    named = named_root()
+    why = "" if given else find_misread(str(named))
     if why:
-        raise click.UsageError(f"the environment's nnUNet_raw is {str(given)!r}, which {why}; or give {instead}.")
-    return output or given
+        raise click.UsageError(f"the environment's nnUNet_raw is {str(named)!r}, which {why}; or give {instead}.")
+    return given or named
 
 
 def named_root() -> Path:

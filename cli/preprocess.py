@@ -15,7 +15,7 @@ from .bars import progress
 from .common import as_usage_error, made_in, report_failures
 from .datasets import DATASET_NAME, find_dataset
 from .estimate import duration
-from .kinds import FOLDER, Once
+from .kinds import EXISTING_FOLDER, Once
 from .options import Folders, NewDataset, block, force_option, jobs_option, raw_root
 from .verbosity import say_note, sum_up, telling
 
@@ -58,7 +58,11 @@ Then:
     metavar="NAME",
     help="Name of the plans. They are made if they are not there: nnUNetPlans, nnUNetResEncUNetMPlans (L, XL).",
 )
-@click.option("--output", type=FOLDER, help="Folder of raw datasets  [default: $nnUNet_raw, else ./nnUNet_raw]")
+@click.option(
+    "--raw",
+    type=EXISTING_FOLDER,
+    help="Folder of raw datasets that holds the dataset  [default: $nnUNet_raw, else ./nnUNet_raw]",
+)
 @block("folders", Folders)
 @click.option("--estimate", is_flag=True, help="Only say how long it will take and how much it will write.")
 @jobs_option
@@ -68,7 +72,7 @@ def preprocess(
     name: Path,
     configurations: tuple[str, ...],
     plans: str,
-    output: Path | None,
+    raw: Path | None,
     folders: Folders,
     estimate: bool,
     jobs: int,
@@ -81,7 +85,7 @@ def preprocess(
     only what is missing.
     """
     began = time.monotonic()
-    folder = find_dataset(name, raw_root(output))
+    folder = find_dataset(name, raw_root(raw, "--raw"))
     dataset = NewDataset.of_folder(folder.absolute())
     if dataset is None:
         raise click.UsageError(f"{folder}: is not called DatasetXXX_Name; nnU-Net trains on no other.")

@@ -78,7 +78,7 @@ def test_every_other_command_runs(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {}
 
 
-@pytest.mark.parametrize("command", ["liver-mask images masks-found --jobs 1", "preprocess --output raw"])
+@pytest.mark.parametrize("command", ["liver-mask images masks-found --jobs 1", "preprocess --raw raw"])
 def test_the_others_say_what_is_missing(tmp_path: Path, command: str) -> None:
     write_balls(tmp_path, 1, "ball")
     (tmp_path / "raw" / "Dataset501_Any").mkdir(parents=True)

@@ -97,6 +97,15 @@ def test_preprocess_takes_the_same_names_and_what_nnunet_trains_on(named: str) -
     ] in " ".join(done.stderr.split())
 
 
+def test_preprocess_looks_in_a_folder_that_is_called_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_raw", "~/other")
+    assert "begins with ~, which no shell has expanded; write the folder out; or give --raw" in " ".join(
+        run("preprocess", "-d", "501").stderr.split()
+    )
+    assert "number 777 in nnUNet_raw; there are 3, 501 and 510" in run("preprocess", "--raw", RAW.name, "-d777").stderr
+    assert run("preprocess", "--output", RAW.name).exit_code == 2
+
+
 def test_a_dataset_without_a_manifest_is_none_to_replay() -> None:
     done = run("replay", "3", "--output", "o")
     assert done.exit_code == 2
