@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorgen.errors import TumorgenError
 from tumorgen.wording import few, plural
 
 from .common import as_usage_error, note_places
@@ -181,23 +180,19 @@ class Scans(Folders):
                 raise click.UsageError("--scans FILE is instead of --images and --masks; leave one out.")
             sources, failures = Folders.sources(self)
         else:
-            rows = self._sort_out(read_scans(self.scans))
-            sources, failures = sources_of_scans(rows, self.labels, self.trust or "")
+            rows = read_scans(self.scans)
+            self._tell_doubtful(rows)
+            sources, failures = sources_of_scans(rows, self.labels, self.trust or "", skip_check=self.skip_check)
         note_places(path for source in sources for path in (source.image, source.mask))
         return sources, failures
 
-    def _sort_out(self, rows: Sequence[ScanRow]) -> list[ScanRow]:
-        """The scans to use; those that are marked `check` are told."""
+    def _tell_doubtful(self, rows: Sequence[ScanRow]) -> None:
+        """Say which scans are marked `check`, and what becomes of them."""
         doubtful = [row for row in rows if row.status == "check"]
         if doubtful:
             told = few([f"{row.case} ({row.reason or 'no reason given'})" for row in doubtful])
             way = "left out" if self.skip_check else "look at them; --skip-check leaves them out"
             say_note(f"{len(doubtful)} of {plural(len(rows), 'scan')} are marked check: {told}; {way}")
-        if self.skip_check and len(doubtful) == len(rows) > 0:
-            raise TumorgenError(
-                "--skip-check leaves out every scan; look at them, and correct their masks or the table"
-            )
-        return [row for row in rows if not self.skip_check or row.status != "check"]
 
     def name_patients(self, cases: Iterable[str]) -> dict[str, str]:
         """Whose the scans are, as far as the table of patients says; what does not fit is printed."""

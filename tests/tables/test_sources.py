@@ -40,6 +40,25 @@ def test_a_scan_that_somebody_has_marked_failed_is_left_out_and_no_failure():
         sources_of_scans([empty])
 
 
+def test_scans_to_check_are_skipped_and_counted_where_none_is_left():
+    ok = ScanRow(case="a", image=__file__, mask="a.nii.gz", status="ok")
+    check = ScanRow(case="c", image="c", mask="c.nii.gz", status="check", flags="volume_low")
+    failed = [ScanRow(case=case, image=case, status="failed", reason="no CT") for case in "ef"]
+    marked = ScanRow(case="q", image="q", mask="q.nii.gz", status="failed")
+    (source,), failures = sources_of_scans([ok, check, *failed], skip_check=True)
+    assert (source.case, len(failures)) == ("a", 2)
+    left = r"no scan is left: 1 marked check and left out \(--skip-check\), "
+    for rows, why in (
+        ([check, *failed], f"{left}2 failed in liver-mask; look"),
+        ([check, marked, *failed], f"{left}1 marked failed, 2 failed in liver-mask; look"),
+        ([check, marked], f"{left}1 marked failed; look"),
+        ([check], "--skip-check leaves out every scan; look at them"),
+        (failed, "no scan has a liver mask"),
+    ):
+        with pytest.raises(TumorgenError, match=why):
+            sources_of_scans(rows, skip_check=True)
+
+
 def test_another_scan_than_that_of_the_row_is_refused():
     row = ScanRow(case="a", image=__file__, mask="m.nii.gz", status="ok", source_fingerprint="0" * 64)
     ((source,), _) = sources_of_scans([row])

@@ -133,32 +133,48 @@ def _find_files(images: Path, masks: Path) -> tuple[dict[str, Path], dict[str, P
 
 
 def sources_of_scans(
-    rows: Iterable[ScanRow], labels: LabelChoice = MASK, trust: str = ""
+    rows: Iterable[ScanRow], labels: LabelChoice = MASK, trust: str = "", *, skip_check: bool = False
 ) -> tuple[list[Source], list[Failure]]:
     """Scans of the table that liver-mask wrote; those without a mask are failures, those marked failed are left out.
 
-    The place that is trusted is the given one, else that of the row.
+    The place that is trusted is the given one, else that of the row. With `skip_check`, scans that are marked `check`
+    are neither.
 
     Raises
     ------
     TumorgenError
-        No scan has a mask and is not marked failed, or none is where its row says.
+        No scan is left, or none is where its row says.
     """
-    sources, failures = [], []
+    sources, failures, skipped = [], [], 0
     for row in rows:
         if row.status == "failed":
             failures.append(_why_not(row))
+        elif skip_check and row.status == "check":
+            skipped += 1
         else:
             place, fingerprint = trust or row.trusted_form, row.source_fingerprint
             sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, place, fingerprint))
     if not sources:
-        if any(failure.left_out for failure in failures):
-            raise TumorgenError("the table marks failed every scan that has a mask; set status to ok of those to use")
-        raise TumorgenError(
-            "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
-        )
+        raise TumorgenError(_why_none(failures, skipped))
     _refuse_all_missing(sources)
     return sources, failures
+
+
+def _why_none(failures: Sequence[Failure], skipped: int) -> str:
+    """Why no scan of a table is left, and what to do; `skipped` are those marked check."""
+    marked = sum(failure.left_out for failure in failures)
+    if skipped and not failures:
+        return "--skip-check leaves out every scan; look at them, and correct their masks or the table"
+    if skipped:
+        counts = {"marked failed": marked, "failed in liver-mask": len(failures) - marked}
+        others = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return (
+            f"no scan is left: {skipped} marked check and left out (--skip-check), {others}; look at them, and correct"
+            " their masks or the table"
+        )
+    if marked:
+        return "the table marks failed every scan that has a mask; set status to ok of those to use"
+    return "no scan has a liver mask; run `tumorgen liver-mask in/ out/`, or give --images and --masks"
 
 
 def _why_not(row: ScanRow) -> Failure:
