@@ -10,7 +10,7 @@ from phantoms import ball_volume
 
 from tumorgen.cli import main
 from tumorgen.cli.common import report_failures
-from tumorgen.errors import Failure, by_reason
+from tumorgen.errors import Failure, TumorgenError, by_reason
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
 
@@ -23,6 +23,17 @@ def lost(number: int, reason: str, samples: int = 20) -> Failure:
 def test_failures_that_differ_in_their_files_alone_are_one_reason() -> None:
     (reason,) = by_reason([lost(n, "not a CT in HU") for n in (3, 1, 2, 5, 4)])
     assert reason.lines() == ["0001, 0002, 0003 and 2 more (5, 100 samples): not a CT in HU"]
+
+
+@pytest.mark.parametrize("begins", ["", "a_v0000, ", "a_v0000: "])
+def test_a_name_is_said_once(begins: str) -> None:
+    error = TumorgenError(f"{begins}tumour 0: centre (-9.5, 1.0, 2.0) mm lies outside the scan of a_v0000")
+    (reason,) = by_reason([Failure.of(error, "a_v0000")])
+    assert reason.lines() == ["a_v0000: tumour 0: centre (-9.5, 1.0, 2.0) mm lies outside the scan of a_v0000"]
+
+
+def test_reasons_that_differ_in_a_sign_alone_are_one() -> None:
+    assert len(by_reason([lost(1, "at -3.5 mm"), lost(2, "at 3.5 mm")])) == 1
 
 
 def test_what_costs_most_comes_first() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 _PLAIN = str.maketrans({"\n": " ", "\t": " "})
 NO_TEMPORARY_FOLDER = "no folder for temporary files can be written to; set TMPDIR to one that can"
 FEW = 3  # names of one reason that are given
-_NUMBER = re.compile(r"\d+([.,]\d+)*")
+_NUMBER = re.compile(r"-?\d+([.,]\d+)*")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # what the next sample would meet as well
 _OWN = "..."  # what stands for a name or a number that is one failure's own
 
@@ -91,6 +91,7 @@ class Failure:
 
         known = isinstance(error, TumorgenError)
         reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+        reason = reason.removeprefix(f"{name}, ").removeprefix(f"{name}: ")  # reports begin with the name
         full = any(isinstance(e, OSError) and e.errno in _FULL for e in (error, error.__cause__))
         details = "" if known else "".join(traceback.format_exception(error))
         left_out = isinstance(error, LeftOutError)
