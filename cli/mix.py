@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tumorgen.mixing import Part
 
 
+RATIOS = {2: (5.0, 5.0), 3: (4.0, 4.0, 2.0)}  # by number of kinds, where none is given; that of two is the paper's best
+
+
 class Ratio(click.ParamType[tuple[float, ...]]):
     """Numbers above zero with colons between, such as 5:5."""
 
@@ -60,11 +63,11 @@ class Given:
     healthy: tuple[Path, ...] = option(
         (), "Dataset that healthy wrote.", type=DATASET_NAME, multiple=True, metavar="DATASET"
     )
-    ratio: tuple[float, ...] = option(
-        "5:5",
-        "How often a training draws of each kind: real, synthetic, healthy, as far as they are given.",
+    ratio: tuple[float, ...] | None = option(
+        None,
+        "How often a training draws of each kind: real, synthetic, healthy, as far as they are given.  [default: 5:5 of"
+        " two kinds, 4:4:2 of three]",
         type=Ratio(),
-        show_default=True,
         metavar="R:S[:H]",
     )
 
@@ -83,9 +86,10 @@ class Given:
     def weights(self) -> dict[str, float]:
         """Kind -> its share; a usage error where a number is missing, or one too many."""
         kinds = list(self.folders)
-        if len(self.ratio) != len(kinds):
+        ratio = self.ratio or RATIOS[len(kinds)]
+        if len(ratio) != len(kinds):
             raise click.UsageError(f"--ratio needs {len(kinds)} numbers here: {':'.join(kinds)}.")
-        return dict(zip(kinds, self.ratio, strict=True))
+        return dict(zip(kinds, ratio, strict=True))
 
     def read(self, root: Path, jobs: int) -> list[Part]:
         """What the datasets consist of."""

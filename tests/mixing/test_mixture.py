@@ -147,7 +147,8 @@ def test_kinds_come_in_the_ratio(parts: Path, ratio: str, share: float) -> None:
 
 
 def test_healthy_scans_may_be_among_them(parts: Path) -> None:
-    made = mix("--healthy", HEALTHY, "--ratio", "4:4:2")
+    """Without a ratio they come in 4:4:2."""
+    made = mix("--healthy", HEALTHY)
     assert made.exit_code == 0, made.output
     assert "(3 real, 6 synthetic, 2 healthy)" in made.output
     assert "40% real, 40% synthetic, 20% healthy" in made.output
@@ -315,6 +316,7 @@ def test_what_cannot_be_mixed_is_told_in_one_line(parts: Path, damage, told: str
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        (("--healthy", HEALTHY, "--ratio", "5:5"), "--ratio needs 3 numbers here: real:synthetic:healthy"),
         (("--ratio", "5"), "--ratio needs 2 numbers here: real:synthetic"),
         (("--ratio", "5:0"), "numbers above 0"),
         (("--map", "liver=2"), "say both"),
