@@ -39,7 +39,11 @@ def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:
     patients = scans.name_patients(source.case for source in sources)
     written = write_healthy_dataset(sources, dataset, patients=patients, jobs=jobs, start=progress("healthy", "scan"))
     sum_up(dataset=dataset.folder, scans=len(written.cases), made=written.made)
-    click.echo(f"{dataset.folder}: {plural(len(written.cases), 'healthy scan')}, {written.made} written now")
+    kept = len(written.cases) - written.made
+    click.echo(
+        f"{dataset.folder}: {plural(len(written.cases), 'healthy scan')}, {written.made} written now"
+        + (f", {kept} were there" if kept else "")
+    )
     for note in written.notes:
         say_note(note)
     if written.cases:

@@ -51,6 +51,19 @@ EXISTING_FILE = MeantPath(path_type=Path, exists=True, dir_okay=False)
 NATURAL, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
 
 
+class Processes(click.ParamType[int]):
+    """A number of processes, or -1 for all cores."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        number: int = click.INT.convert(value, param, ctx)
+        if number < -1 or number == 0:
+            raise click.UsageError(f"--jobs {number}: give a number of processes, or -1 for all cores.", ctx)
+        return number
+
+
 class SettingsFile(MeantPath):
     """A file of settings, or the name of a bundled one."""
 

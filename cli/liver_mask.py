@@ -15,7 +15,7 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import as_usage_error, is_debug, made_in, note_places, report_failures
-from .kinds import EXISTING, FILE, FOLDER, TableChoice
+from .kinds import EXISTING, FILE, FOLDER, Processes, TableChoice
 from .options import SCANS, block, option, trust_option
 from .verbosity import say_note, sum_up, telling
 
@@ -39,7 +39,7 @@ class Network:
         (), "Fold of the model to use; may be repeated  [default: all]", "--fold", multiple=True
     )
     device: str = option("auto", "What to run on.", type=TableChoice("tumorgen.liver.devices:DEVICES"))
-    jobs: int = option(-1, "CPU threads; -1 is all cores.", type=click.IntRange(min=-1))
+    jobs: int = option(-1, "CPU threads; -1 is all cores.", type=Processes())
     mirror: bool | None = option(
         None,
         "Average over mirrored images, 8 times slower; the small model cannot.  [default: not on the CPU]",
@@ -106,9 +106,7 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
     """
     from tumorgen.dicom import find_scans
     from tumorgen.liver import mask_scans, open_model, refuse_same_folder
-    from tumorgen.parallel import count_jobs
 
-    count_jobs(network.jobs, most=1)  # refuses 0
     with ExitStack() as held:
         with as_usage_error():
             model = held.enter_context(open_model(network.model, network.labels, network.folds))

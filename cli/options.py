@@ -17,7 +17,18 @@ import click
 from tumorgen.wording import few, plural
 
 from .common import as_usage_error, note_places
-from .kinds import EXISTING, EXISTING_FILE, FILE, FOLDER, NATURAL, Once, SettingsFile, TableChoice, find_misread
+from .kinds import (
+    EXISTING,
+    EXISTING_FILE,
+    FILE,
+    FOLDER,
+    NATURAL,
+    Once,
+    Processes,
+    SettingsFile,
+    TableChoice,
+    find_misread,
+)
 from .verbosity import say_note
 
 if TYPE_CHECKING:
@@ -100,7 +111,7 @@ TRUST: dict[str, Any] = {  # of every command that reads scans or masks
     "type": TableChoice("tumorgen.imaging.places:TRUSTS"),
 }
 trust_option = click.option("--trust", **TRUST)
-jobs_option = click.option("--jobs", type=int, default=-1, help=JOBS)
+jobs_option = click.option("--jobs", type=Processes(), default=-1, help=JOBS)
 force_option = click.option("--force", is_flag=True, help=FORCE)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
+from .common import made_in
 from .kinds import FOLDER, NATURAL, POSITIVE, TableChoice
 from .options import jobs_option
 from .verbosity import sum_up, telling
@@ -57,14 +60,21 @@ def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Tripl
     """
     from tumorgen.phantom import write_phantoms
 
-    start = progress("phantom", "scan")
+    began, due = time.monotonic(), list[int]()
+
+    def start(missing: int) -> Callable[[int], None]:
+        due.append(missing)
+        return progress("phantom", "scan")(missing)
+
     records = write_phantoms(
         output, count, seed, shape=shape, spacing_mm=spacing_mm, phase=phase, jobs=jobs, start=start
     )
+    made = sum(due)
     volumes = [record.liver_ml for record in records]
     liver_ml = " to ".join(dict.fromkeys(f"{volume:.0f}" for volume in (min(volumes), max(volumes))))
-    sum_up(output=output, phantoms=len(records))
+    sum_up(output=output, phantoms=len(records), made=made)
     click.echo(
-        f"{plural(len(records), 'phantom')} in {output}, liver {liver_ml} ml."
+        f"{plural(len(records), 'phantom')} in {output}, liver {liver_ml} ml,"
+        f" {made_in(made, time.monotonic() - began, len(records) - made)}."
         f" Next: tumorgen synth --images {output / 'images'} --masks {output / 'masks'}"
     )

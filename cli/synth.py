@@ -17,7 +17,7 @@ from .bars import progress
 from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
 from .datasets import MANIFEST
 from .estimate import print_estimate
-from .kinds import FILE, NATURAL, POSITIVE, Once, SettingsFile, TableChoice
+from .kinds import FILE, NATURAL, POSITIVE, Once, Processes, SettingsFile, TableChoice
 from .options import (
     COPIES,
     FORCE,
@@ -76,7 +76,7 @@ class Work:
     """Who does the work, and what is made besides the samples."""
 
     val_per_scan: int = option(2, "Variants of each held-out scan that nnU-Net validates on.", type=POSITIVE)
-    jobs: int = option(-1, JOBS)
+    jobs: int = option(-1, JOBS, type=Processes())
     scheduler: str | None = option(None, "Dask scheduler, tcp://host:8786: its workers do the work.", metavar="ADDRESS")
     shard: str | None = option(
         None, "Only the I-th of N shares, for batch schedulers; then `tumorgen merge`.", metavar="I/N", cls=Once

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tumorgen.cli import main
-from tumorgen.cli.kinds import TableChoice
+from tumorgen.cli.kinds import Processes, TableChoice
 from tumorgen.cli.options import SCANS, Folders, NewDataset, block, option
 from tumorgen.fields import help_of
 from tumorgen.liver.devices import DEVICES
@@ -120,10 +120,22 @@ def test_a_table_of_scans_beside_folders_of_scans_is_a_usage_error(command: str,
     assert "--scans FILE is instead of --images and --masks" in result.output
 
 
-def test_no_processes_are_none_too_for_liver_masks(tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["liver-mask", str(tmp_path), str(tmp_path / "out"), "--jobs", "0"])
-    assert result.exit_code == 1
-    assert "--jobs 0: give a number of processes" in result.output
+@pytest.mark.parametrize("jobs", ["0", "-2", "-5"])
+def test_no_processes_and_fewer_are_a_usage_error(jobs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    needed = {"liver-mask": [".", "out"], "phantom": ["out"], "mix": ["--real", "a"]}
+    for name in ("liver-mask", "phantom", "synth", "healthy", "robustness", "mix", "preprocess"):
+        result = CliRunner().invoke(main, [name, *needed.get(name, []), "--jobs", jobs])
+        assert result.exit_code == 2, name
+        assert f"--jobs {jobs}: give a number of processes, or -1 for all cores" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_command_takes_the_same_for_a_number_of_processes() -> None:
+    commands = {**main.commands, **main.commands["turing"].commands}  # type: ignore[attr-defined]
+    kinds = [option.type for command in commands.values() for option in command.params if option.name == "jobs"]
+    assert len(kinds) > 14
+    assert all(isinstance(kind, Processes) for kind in kinds)
 
 
 def test_nnunet_is_told_where_the_dataset_is_only_where_it_looks_elsewhere(

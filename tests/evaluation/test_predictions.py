@@ -603,11 +603,9 @@ def test_a_fault_of_the_other_is_told_too(folders, tmp_path):
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["compare"]["liver_dsc"]["n"] == 2
 
 
-@pytest.mark.parametrize(
-    ("options", "code"), [(["--tolerance", "-1"], 2), (["--manifest", "nowhere.csv"], 2), (["--jobs", "0"], 1)]
-)
-def test_command_typed_wrongly(folders, options, code):
-    assert call(*folders, *options).exit_code == code
+@pytest.mark.parametrize("options", [["--tolerance", "-1"], ["--manifest", "nowhere.csv"], ["--jobs", "0"]])
+def test_command_typed_wrongly(folders, options):
+    assert call(*folders, *options).exit_code == 2
 
 
 def test_an_empty_folder_is_told(folders, tmp_path):

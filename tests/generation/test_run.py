@@ -342,14 +342,15 @@ def test_bad_input_gets_a_line_each_and_costs_no_other_scan(broken, monkeypatch)
         (["--images", "nowhere"], "does not exist", 2),
         (["--per-scan", "0"], "not in the range", 2),
         (["--name", "../escape"], "letters, digits", 2),
-        (["--jobs", "0"], "--jobs 0", 1),
+        (["--jobs", "0"], "--jobs 0", 2),
     ],
 )
 def test_bad_options_get_one_line(scans, tmp_path, monkeypatch, options, message, code):
     monkeypatch.chdir(tmp_path)
     Path("bad.toml").write_text("[texture]\ngrain = 1\n")
-    base = ["synth", "--images", str(scans / "images"), "--masks", str(scans / "masks"), "--per-scan", "1"]
-    result = CliRunner().invoke(main, [*base, *options])
+    name, value = options
+    given = {"--images": str(scans / "images"), "--masks": str(scans / "masks"), "--per-scan": "1", name: value}
+    result = CliRunner().invoke(main, ["synth", *(word for pair in given.items() for word in pair)])
     assert result.exit_code == code, result.output
     assert message in result.stderr
     assert "Traceback" not in result.stderr

@@ -315,6 +315,10 @@ class TestCommand:
         summary = result.stdout.strip().splitlines()
         assert len(summary) == 1
         assert f"tumorgen synth --images {tmp_path}/demo/images --masks {tmp_path}/demo/masks" in summary[0]
+        assert ", 2 made in " in summary[0]
+        again = CliRunner().invoke(main, [*arguments, "--count", "3", "--phase", "arterial"])
+        assert ", 1 made in " in again.stdout
+        assert ", 2 were there. Next:" in again.stdout
 
     def test_help_has_an_example(self) -> None:
         result = CliRunner().invoke(main, ["phantom", "--help"])

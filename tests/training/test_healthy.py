@@ -43,7 +43,7 @@ DATASET = Path("nnUNet_raw/Dataset502_HealthyLiver")
 def test_dataset_has_images_livers_and_no_tumour(folders):
     done = command("healthy", *folders, "--jobs", 1)
     assert done.exit_code == 0, done.output
-    assert "3 healthy scans, 3 written now" in done.stdout
+    assert "3 healthy scans, 3 written now\n" in done.stdout
     about = json.loads((DATASET / "dataset.json").read_text())
     assert about["labels"] == {"background": 0, "liver": 1, "tumor": 2}
     assert about["channel_names"] == {"0": "CT"}
@@ -89,7 +89,7 @@ def test_scans_of_a_patient_are_held_out_together_and_stay_so(folders):
     assert held_out() == [["case_0", "case_2"], ["case_1"]]
     assert b"Doe" not in (DATASET / "scans.csv").read_bytes()
     again = command("healthy", *folders, "--jobs", 1)
-    assert "3 healthy scans, 0 written now" in again.stdout
+    assert "3 healthy scans, 0 written now, 3 were there\n" in again.stdout
     assert held_out() == [["case_0", "case_2"], ["case_1"]]
 
 
@@ -113,7 +113,7 @@ def test_running_again_writes_what_is_missing_or_has_changed(folders):
     volume, _ = ball_volume((6.0, 5.0, 5.0), seed=9)
     write_volume(volume, Path("ct/case_2.nii.gz"))
     again = command("healthy", *folders, "--jobs", 2)
-    assert "3 healthy scans, 2 written now" in again.stdout
+    assert "3 healthy scans, 2 written now, 1 were there\n" in again.stdout
     assert (DATASET / "labelsTr/case_0.nii.gz").stat().st_mtime_ns == kept
     assert np.array_equal(read_volume(DATASET / "imagesTr/case_2_0000.nii.gz").array, volume.array)
 
