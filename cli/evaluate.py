@@ -99,7 +99,12 @@ Examples:
 @click.argument("predictions", type=EXISTING_FOLDER)
 @click.argument("reference", type=EXISTING_FOLDER)
 @block("tables", Tables)
-@click.option("--compare", type=EXISTING_FOLDER, cls=Once, help="Predictions of another model, for paired differences.")
+@click.option(
+    "--compare",
+    type=EXISTING_FOLDER,
+    cls=Once,
+    help="Predictions of another model, which are subtracted in paired differences.",
+)
 @click.option("--output", type=FOLDER, default="evaluation", help="Folder for tables and report.")
 @block("scoring", Scoring)
 @jobs_option
@@ -134,14 +139,16 @@ def evaluate(
         SUMMARY,
         evaluate_predictions,
         manifest_beside,
+        name_models,
         summarize,
         write_evaluation,
         write_summary,
     )
-    from tumorgen.figures import images_beside, write_report
+    from tumorgen.figures import images_beside, refuse_foreign_report, write_report
     from tumorgen.imaging import refuse_unwritable
 
     refuse_unwritable(output, ANOTHER_OUTPUT)
+    refuse_foreign_report(output / REPORT)
     tables = replace(tables, manifest=tables.manifest or manifest_beside(reference))
     tolerance, conventions = scoring.tolerance, scoring.conventions
     note_places(_files(reference, predictions, compare))
@@ -159,6 +166,8 @@ def evaluate(
     images = images_beside(reference, found)
     write_report(found, summary, output / REPORT, other=other, images=images, conventions=conventions)
     _print_summary(summary)
+    if other:
+        _print_comparison(summary, *name_models(found, other))
     _print_cases([found, other] if other else [found], output)
 
 
@@ -172,17 +181,20 @@ def _files(*folders: Path | None) -> Iterator[Path]:
 
 def _print_summary(summary: Summary) -> None:
     """Print the main figures, each with its interval and what it rests on."""
-    from tumorgen.evaluation import NAMES
+    from tumorgen.evaluation import NAMES, SCORED
 
     means = {metric: None if math.isnan(mean.value) else mean.value for metric, mean in summary.means.items()}
     sum_up(patients=summary.patients, means=means)
-    names = {metric: name.removeprefix("lesions ") for metric, name in NAMES.items()}  # as wide as the column
+    names = {metric: _in_column(name) for metric, name in NAMES.items()}
     tables = [table for table in (summary.patients_table, summary.manifest) if table]
     alone = "each case counted as one; --patients says which belong together"
     known = f"as {' and '.join(tables)} {'says' if len(tables) == 1 else 'say'}" if tables else alone
     click.echo(f"{plural(summary.patients, 'patient')}, {known}")
     for note in summary.notes:
         say_note(note)
+    if not summary.cases[SCORED]:
+        click.echo("no case is scored, so there are no figures")
+        return
     click.echo()
     click.echo(f"{'':<28}{'value':>7}{'95 % interval':>18}{'of':>7}")
     for metric, interval in summary.means.items():
@@ -191,16 +203,32 @@ def _print_summary(summary: Summary) -> None:
         for radius, interval in bins.items():
             _print_row(names[f"sensitivity_{rule}"] + ("" if radius == "all" else f", {radius} mm"), interval)
     _print_row("specificity", summary.specificity)
-    if summary.compare:
-        click.echo(f"\n{'difference':<28}{'value':>7}{'95 % interval':>18}{'of':>7}{'p':>8}")
-    for metric, row in summary.compare.items():
-        _print_row(names[metric], row.difference, p_value=row.p_value)
     click.echo()
+
+
+def _print_comparison(summary: Summary, mine: str, theirs: str) -> None:
+    """Print the differences between two models, by the names of both, that any case has."""
+    from tumorgen.evaluation import NAMES
+
+    if not any(row.difference.count for row in summary.compare.values()):
+        click.echo(f"no case is scored both in {mine} and in {theirs}, so there are no differences")
+        return
+    click.echo(f"{mine} minus {theirs}:")
+    click.echo(f"{'':<28}{'value':>7}{'95 % interval':>18}{'of':>7}{'p':>8}")
+    for metric, row in summary.compare.items():
+        _print_row(_in_column(NAMES[metric]), row.difference, p_value=row.p_value)
+    click.echo()
+
+
+def _in_column(name: str) -> str:
+    """A metric's name as its column is wide."""
+    return name.removeprefix("lesions ")
 
 
 def _print_cases(evaluations: Sequence[Evaluation], output: Path) -> None:
     """Print what is to be known of single cases, and exit with 1 if some have a fault; the first evaluation counts."""
     from tumorgen.errors import by_reason
+    from tumorgen.evaluation import REPORT
 
     first = evaluations[0].cases
     if lost := sum(case.lost_its_tumors for case in first):
@@ -216,9 +244,9 @@ def _print_cases(evaluations: Sequence[Evaluation], output: Path) -> None:
     scored = sum(case.scored for case in first)
     faulty = [{"case": case.case, "status": case.status, "reason": case.reason} for case in faults]
     sum_up(output=output, scored=scored, faults=faulty)
-    click.echo(f"{output}: {plural(scored, 'case')} scored, {plural(len(faults), 'fault')}")
+    click.echo(f"{output}: {plural(scored, 'case')} scored, {plural(len(faults), 'fault')}; look at {output / REPORT}")
     if faults:
-        click.echo("cases with a fault are left out of the figures above", err=True)
+        click.echo("cases with a fault are left out of all figures", err=True)
         sys.exit(1)
 
 

@@ -548,7 +548,7 @@ def test_command_writes_tables_and_tells_the_figures(folders, tmp_path):
     assert rows["found, any overlap, >20 mm"] == ["-", "-", "to", "-", "0"]
     assert rows["specificity"][0] == "0.000"
     assert "3 patients, each case counted as one" in result.stdout
-    assert "3 cases scored, 0 faults" in result.stdout
+    assert f"3 cases scored, 0 faults; look at {tmp_path / 'out' / 'report.html'}" in result.stdout
     assert len(read_evaluation(tmp_path / "out").cases) == 3
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["cases"]["scored"] == 3
@@ -565,6 +565,30 @@ def test_command_fails_if_a_case_has_a_fault_and_writes_the_rest(folders, tmp_pa
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["cases"]["missing_prediction"] == summary["cases"]["unreadable"] == summary["cases"]["scored"] == 1
     assert summary["means"]["liver_dsc"]["count"] == 1
+
+
+def test_command_has_no_table_of_nothing(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("tumorgen.figures.write_report", lambda *_, **__: None)
+    for name in "abc":
+        (folders[0] / f"{name}.nii.gz").rename(folders[0] / f"{name}{name}.nii.gz")
+    result = call(*folders, "--compare", str(folders[1]), "--output", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert "no case is scored, so there are no figures" in result.stdout
+    assert "so there are no differences" in result.stdout
+    assert "liver DSC" not in result.stdout
+    quiet = call(*folders, "-q", "--output", str(tmp_path / "out"))
+    assert quiet.output.splitlines()[-1] == "cases with a fault are left out of all figures"
+
+
+def test_command_leaves_a_page_of_others_alone(folders, tmp_path):
+    page = tmp_path / "out" / "report.html"
+    page.parent.mkdir()
+    page.write_text("<html>mine</html>")
+    result = call(*folders, "--output", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert result.output == f"Error: {page}: is no report of tumorgen's, and stays as it is; choose another --output\n"
+    assert page.read_text() == "<html>mine</html>"
+    assert list(page.parent.iterdir()) == [page]
 
 
 def test_faults_of_one_reason_share_a_line(folders, tmp_path):
@@ -592,6 +616,7 @@ def test_command_compares(folders, tmp_path):
     assert result.exit_code == 0, result.output
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("found, IoU > 0.5") and "0.250" in line]
     assert line.split()[-2:] == ["4", "1"]  # lesions; one difference that is not 0 proves nothing
+    assert "\nlabelsTs minus predictions:\n" in result.stdout
     assert only(read_evaluation(tmp_path / "out" / "compared"), "b").detected_any == 1
 
 

@@ -59,6 +59,9 @@ def test_each_model_has_its_boxes():
     both = texts(PLOTS["dice"]())
     assert {"liver", "tumour"} <= set(both)
     assert both.count("this") == both.count("other") == 2
+    named = texts(draw_dice(FOUND, OTHER, ("$new$", "old")))
+    assert named.count("$new$") == named.count("old") == 2
+    assert {"$new$", "minus old"} <= set(texts(draw_differences(FOUND, OTHER, ("$new$", "old"))))
     alone = texts(draw_dice(FOUND))
     assert {"liver", "tumour"} <= set(alone)
     assert not any("other" in text for text in alone)

@@ -20,10 +20,11 @@ from markupsafe import escape
 from scored import benchmark, case, evaluation, faulty, lesion
 
 from tumorgen.cli import main
+from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.intervals import ConfidenceInterval
 from tumorgen.evaluation.scores import RADIUS_BINS, CaseScore, Evaluation
-from tumorgen.evaluation.summary import summarize
-from tumorgen.figures.report import images_beside, write_report
+from tumorgen.evaluation.summary import name_models, summarize
+from tumorgen.figures.report import images_beside, refuse_foreign_report, write_report
 from tumorgen.imaging.files import safe_name
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import write_volume
@@ -112,13 +113,13 @@ def test_tables_hold_the_summarys_numbers(tmp_path):
 
 def test_faults_are_listed(tmp_path):
     page = report(tmp_path, evaluation(case("a"), faulty("b", "unreadable")))
-    assert ["this", "b", "unreadable", "so it is"] in page.rows
+    assert ["b", "unreadable", "so it is"] in page.rows
     assert "1 case scored" in page.text
     assert "<b>1 case with a fault</b>, in no figure" in page.text
 
 
 def test_a_comparison_and_a_benchmark_have_their_sections(tmp_path):
-    cases = [case(f"c{n}", tumor_dsc=0.1 * n) for n in range(8)]
+    cases = [case(f"c{n}", tumor_dsc=0.1 * n, prediction_file=f"new/c{n}.nii.gz") for n in range(8)]
     theirs = [case(c.case, tumor_dsc=0.6, prediction_file=f"old/{c.case}.nii.gz") for c in cases]
     other = evaluation(*theirs, faulty("x", "unreadable"))
     page = report(tmp_path, evaluation(*cases), other=other)
@@ -134,11 +135,35 @@ def test_a_comparison_and_a_benchmark_have_their_sections(tmp_path):
             "8",
         ]
     assert rows["tumour DSC"][0].startswith("\u2212")  # a worse model
-    assert "Against the other model" in page.text
+    assert "new against old" in page.text
+    assert ["new minus old", "difference"] in [row[:2] for row in page.rows]
+    assert ["old", "x", "unreadable", "so it is"] in page.rows
+    assert "minus the other" not in page.text
     assert "Robustness" not in page.text
     summary = benchmark({("size", "2"): 0.1, ("size", "8"): 0.9})
     write_report(evaluation(*cases), summary, tmp_path / "b.html")
     assert "Fails, finding fewer than half of the lesions, at size 2 mm: 0.10" in (tmp_path / "b.html").read_text()
+
+
+def test_models_are_called_by_what_tells_their_folders_apart():
+    def of(*folders: str) -> Evaluation:
+        return evaluation(*(case(folder, prediction_file=f"{folder}/c.nii.gz") for folder in folders))
+
+    assert name_models(of("new"), of("old")) == ("new", "old")
+    assert name_models(of("a/pred"), of("b/pred")) == ("a/pred", "b/pred")
+    assert name_models(of("a/pred"), of("a/pred")) == ("this", "other")
+    assert name_models(of("a", "b"), of("c")) == ("this", "other")
+    assert name_models(of("a"), evaluation(faulty("x", "missing_prediction"))) == ("this", "other")
+
+
+def test_another_page_is_no_report(tmp_path):
+    page = tmp_path / "report.html"
+    refuse_foreign_report(page)
+    report(tmp_path, evaluation(case("a")))
+    refuse_foreign_report(page)
+    page.write_text("<!doctype html><title>Audit of my lab</title>")
+    with pytest.raises(TumorgenError, match="is no report of tumorgen's, and stays as it is"):
+        refuse_foreign_report(page)
 
 
 def test_a_level_without_any_scored_case_is_told(tmp_path):

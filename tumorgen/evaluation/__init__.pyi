@@ -5,6 +5,7 @@ from .predictions import AS_WRITTEN, Conventions, evaluate_predictions
 from .scores import (
     RADIUS_BINS,
     REPORT,
+    SCORED,
     SUMMARY,
     CaseScore,
     Evaluation,
@@ -13,7 +14,7 @@ from .scores import (
     read_evaluation,
     write_evaluation,
 )
-from .summary import FOUND_BY, NAMES, Estimates, Summary, summarize, write_summary
+from .summary import FOUND_BY, NAMES, UNNAMED, Estimates, Summary, name_models, summarize, write_summary
 
 __all__ = [
     "AS_WRITTEN",
@@ -21,7 +22,9 @@ __all__ = [
     "NAMES",
     "RADIUS_BINS",
     "REPORT",
+    "SCORED",
     "SUMMARY",
+    "UNNAMED",
     "CaseScore",
     "ConfidenceInterval",
     "Conventions",
@@ -33,6 +36,7 @@ __all__ = [
     "evaluate_predictions",
     "level_number",
     "manifest_beside",
+    "name_models",
     "nsd",
     "proportion_interval",
     "radius_bin",

@@ -49,12 +49,13 @@ RULES: Mapping[str, str] = {
     "mean_interval": "95 % bootstrap interval (BCa, {resamples} resamples) over patients, not over cases of a patient",
     "proportion_interval": "95 % Wilson interval on as many trials as the data are worth, lesions or scans of a patient"
     " being alike (design effect of Rao and Scott 1992); with one a patient it is plain Wilson",
-    "compare": "this minus the other, case by case, where both are scored and defined; bootstrap interval over"
-    " patients; two-sided Wilcoxon signed-rank test on the patients' mean differences",
+    "compare": "PREDICTIONS minus the model that --compare names, case by case, where both are scored and defined;"
+    " bootstrap interval over patients; two-sided Wilcoxon signed-rank test on the patients' mean differences",
     "faults": "a case with a fault is in no estimate; faults are counted under `cases`",
 }
 
 Estimates = Mapping[str, ConfidenceInterval]
+UNNAMED = "this", "other"  # models whose folders do not tell them apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,22 @@ def summarize(
         dimensions=_dimensions(cases, lesions, seed),
         rules={name: text.format(tolerance=tolerance_mm, resamples=RESAMPLES) for name, text in RULES.items()},
     )
+
+
+def name_models(evaluation: Evaluation, other: Evaluation) -> tuple[str, str]:
+    """What two models are called: the folders of their predictions, with so much of their paths as tells them apart.
+
+    They are `UNNAMED` where a model's files lie in several folders or none, or both models' in one.
+    """
+    folders = [
+        {Path(case.prediction_file).absolute().parent for case in each.cases if case.prediction_file}
+        for each in (evaluation, other)
+    ]
+    if any(len(each) != 1 for each in folders) or folders[0] == folders[1]:
+        return UNNAMED
+    (first,), (second,) = ([folder.parts for folder in each] for each in folders)
+    count = next(count for count in range(1, 1 + max(len(first), len(second))) if first[-count:] != second[-count:])
+    return "/".join(first[-count:]), "/".join(second[-count:])
 
 
 def write_summary(summary: Summary, path: Path) -> None:

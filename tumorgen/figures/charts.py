@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..evaluation import FOUND_BY, RADIUS_BINS, ConfidenceInterval, Estimates, Evaluation, Summary
+from ..evaluation import FOUND_BY, RADIUS_BINS, UNNAMED, ConfidenceInterval, Estimates, Evaluation, Summary
 from .findings import CONTROL_DIMENSION, FAILS, level_name
 from .page import FAINT, INK, MUTED, shorten
 from .plots import new_plot, style_axes, svg_of
@@ -27,6 +27,7 @@ AXES = {  # what the levels of a dimension are; no formulas, whose letters an SV
     CONTROL_DIMENSION: "scans without tumour",
 }
 WIDTH = 9.6  # inches
+NAME_LENGTH = 28  # of a model, in characters
 
 
 def draw_detection(summary: Summary) -> str:
@@ -44,13 +45,15 @@ def draw_detection(summary: Summary) -> str:
     return svg_of(figure, "radius")
 
 
-def draw_dice(evaluation: Evaluation, other: Evaluation | None = None) -> str:
+def draw_dice(evaluation: Evaluation, other: Evaluation | None = None, called: tuple[str, str] = UNNAMED) -> str:
     """Draw the DSC of liver and tumour: quartiles as boxes, whiskers to 1.5 times their range, cases as dots.
 
-    The liver's axis begins just below its lowest value, since good models differ by hundredths.
+    The liver's axis begins just below its lowest value, since good models differ by hundredths. `called` is what the
+    models are called.
     """
+    mine, theirs = _shorten_both(called)
     figure = new_plot(WIDTH, 3.2)
-    models = [("this", evaluation, MINE)] + ([("other", other, THEIRS)] if other else [])
+    models = [(mine, evaluation, MINE)] + ([(theirs, other, THEIRS)] if other else [])
     for number, (metric, organ) in enumerate((("liver_dsc", "liver"), ("tumor_dsc", "tumour")), 1):
         axes = figure.add_subplot(1, 2, number)
         drawn = [_values(found, metric) for _, found, _ in models]
@@ -59,7 +62,7 @@ def draw_dice(evaluation: Evaluation, other: Evaluation | None = None) -> str:
         names = [
             f"{name}\nn = {len(v)}" if other else f"n = {len(v)}" for v, (name, _, _) in zip(drawn, models, strict=True)
         ]
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), names, parse_math=False)
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.set_title(organ, fontsize=10, color=INK)
         axes.set_ylabel("DSC")
@@ -70,17 +73,27 @@ def draw_dice(evaluation: Evaluation, other: Evaluation | None = None) -> str:
     return svg_of(figure, "dice")
 
 
+def _shorten_both(called: tuple[str, str]) -> tuple[str, str]:
+    """Names as short as an axis is, unless they would be alike then."""
+    first, second = (shorten(name, NAME_LENGTH) for name in called)
+    return (first, second) if first != second else called
+
+
 def _values(found: Evaluation, metric: str) -> list[float]:
     return [value for case in found.cases if case.scored and not math.isnan(value := getattr(case, metric))]
 
 
-def draw_differences(evaluation: Evaluation, other: Evaluation) -> str:
-    """Draw the difference in tumour DSC, this minus the other, of each case where both are defined, sorted."""
-    theirs = {case.case: case.tumor_dsc for case in other.cases if case.scored}
+def draw_differences(evaluation: Evaluation, other: Evaluation, called: tuple[str, str] = UNNAMED) -> str:
+    """Draw the difference in tumour DSC, this minus the other, of each case where both are defined, sorted.
+
+    `called` is what the models are called.
+    """
+    mine, theirs = _shorten_both(called)
+    scores = {case.case: case.tumor_dsc for case in other.cases if case.scored}
     found = sorted(
-        case.tumor_dsc - theirs[case.case]
+        case.tumor_dsc - scores[case.case]
         for case in evaluation.cases
-        if case.scored and not math.isnan(case.tumor_dsc - theirs.get(case.case, math.nan))
+        if case.scored and not math.isnan(case.tumor_dsc - scores.get(case.case, math.nan))
     )
     figure = new_plot(WIDTH, 2.8)
     axes = figure.add_subplot()
@@ -88,7 +101,7 @@ def draw_differences(evaluation: Evaluation, other: Evaluation) -> str:
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set_xticks([])
     axes.set_xlabel(f"{len(found)} cases, sorted")
-    axes.set_ylabel("tumour DSC,\nthis minus the other")
+    axes.set_ylabel(f"tumour DSC,\n{mine}\nminus {theirs}", parse_math=False)
     style_axes(axes)
     return svg_of(figure, "differences")
 

@@ -13,7 +13,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import TumorgenError
-from ..evaluation import AS_WRITTEN, FOUND_BY, NAMES, RADIUS_BINS, CaseScore, Conventions, Evaluation, Summary
+from ..evaluation import (
+    AS_WRITTEN,
+    FOUND_BY,
+    NAMES,
+    RADIUS_BINS,
+    UNNAMED,
+    CaseScore,
+    Conventions,
+    Evaluation,
+    Summary,
+    name_models,
+)
 from ..imaging import find_volumes, whole_file
 from .charts import draw_detection, draw_dice, draw_differences, draw_robustness
 from .cutouts import PREDICTION_COLOR, REFERENCE_COLOR, draw_cutout
@@ -21,6 +32,7 @@ from .findings import RULE, cell_name, levels_without_score, where_it_fails, wor
 from .markup import NONE, page_environment
 
 WORST = 8  # cases that are shown
+_MARKS = b"<title>Evaluation", b"tumorgen"  # of a report, of whatever version
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,7 @@ def write_report(
     TumorgenError
         The folder cannot be written to.
     """
+    called = name_models(evaluation, other) if other else UNNAMED
     worst = worst_cases(evaluation, WORST)
     cards = [_card(case, path.parent, (images or {}).get(case.case), conventions) for case in worst]
     page = (
@@ -76,11 +89,11 @@ def write_report(
             references=_folder(evaluation, "reference_file"),
             faults=_faults(evaluation),
             other=other,
-            other_predictions=_folder(other, "prediction_file") if other else "",
+            called=called,
             other_faults=_faults(other) if other else [],
             radii=(*RADIUS_BINS, "all"),
             by_rule=[title for name in FOUND_BY.values() for title in (name, "95 % interval")],
-            plots=_plots(evaluation, other, summary),
+            plots=_plots(evaluation, other, summary, called),
             finding=where_it_fails(summary),
             unscored_levels=[cell_name(*cell) for cell in levels_without_score(evaluation)],
             worst=cards,
@@ -90,6 +103,24 @@ def write_report(
     )
     with whole_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="")
+
+
+def refuse_foreign_report(path: Path) -> None:
+    """Refuse to write a report over a page that is none.
+
+    Raises
+    ------
+    TumorgenError
+        It is another page, or cannot be read.
+    """
+    if not path.exists():
+        return
+    try:
+        page = path.read_bytes()
+    except OSError as error:
+        raise TumorgenError(f"{path}: cannot be read ({error.strerror}); choose another --output") from error
+    if not all(mark in page for mark in _MARKS):
+        raise TumorgenError(f"{path}: is no report of tumorgen's, and stays as it is; choose another --output")
 
 
 def images_beside(reference: Path, evaluation: Evaluation) -> dict[str, Path]:
@@ -108,11 +139,16 @@ def _faults(evaluation: Evaluation) -> list[CaseScore]:
     return [case for case in evaluation.cases if not case.scored]
 
 
-def _plots(evaluation: Evaluation, other: Evaluation | None, summary: Summary) -> dict[str, str]:
+def _plots(
+    evaluation: Evaluation, other: Evaluation | None, summary: Summary, called: tuple[str, str]
+) -> dict[str, str]:
     """The plots of the page, as SVG, by what they show."""
-    plots = {"lesions found against radius": draw_detection(summary), "DSC of every case": draw_dice(evaluation, other)}
+    plots = {
+        "lesions found against radius": draw_detection(summary),
+        "DSC of every case": draw_dice(evaluation, other, called),
+    }
     if other:
-        plots["difference in tumour DSC, case by case"] = draw_differences(evaluation, other)
+        plots["difference in tumour DSC, case by case"] = draw_differences(evaluation, other, called)
     if summary.dimensions:
         plots["metrics against level"] = draw_robustness(summary)
     return plots
