@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorgen.errors import TumorgenError
-from tumorgen.wording import plural
+from tumorgen.wording import few, plural
 
 from .bars import progress
 from .common import as_usage_error, is_debug, made_in, note_places, report_failures
@@ -130,6 +131,7 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
     seconds = time.monotonic() - began
     pages = _draw(report, output, network.jobs)
     _print_report(report, output, scans, seconds, pages)
+    _print_failed(report.failed, source, scans)
     report_failures(report.failures)
 
 
@@ -162,3 +164,12 @@ def _print_report(report: MaskReport, output: Path, scans: Path, seconds: float,
         click.echo(f"look at {pages[0]}{more}: every liver, those that look wrong first")
     if livers:
         click.echo("next:\n  tumorgen synth --per-scan 20" + ("" if scans == SCANS else f" --scans {scans}"))
+
+
+def _print_failed(cases: Sequence[str], source: Path, scans: Path) -> None:
+    """Say of scans that failed that the table lists them, too, and how they are got rid of."""
+    if cases:
+        say_note(
+            f"{scans} lists what failed, too: {few(cases)}; to leave a scan out for good, take it out of {source} and"
+            " delete its row: as long as it is there, each run lists it again"
+        )

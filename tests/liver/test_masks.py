@@ -1,6 +1,7 @@
 """What becomes of a network's answer: flags, files, rows; held on boxes whose volume is known."""
 
 import errno
+import importlib
 import os
 import re
 from dataclasses import replace
@@ -9,7 +10,9 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from tumorgen.cli import main
 from tumorgen.dicom import Series
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.livers import draw_livers
@@ -165,10 +168,25 @@ def test_each_scan_gets_a_row_and_failures_cost_no_other(images, tmp_path):
     assert (torn.status, torn.mask, torn.shape_z) == ("failed", "", None)
     assert "torn.nii.gz" in torn.reason
     assert [failure.name for failure in report.failures] == ["none", "torn"]
-    assert report.made == 2
+    assert (report.made, report.failed) == (2, ("none", "torn"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         f"{c}.nii.gz" for c in ("good", "none", "top")
     ]
+
+
+def test_what_failed_is_listed_again_until_it_is_taken_out_which_is_said(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("tumorgen.cli.liver_mask").Network, "load", lambda self, model: bright)
+    monkeypatch.chdir(tmp_path)
+    command = ["liver-mask", "ct", "out", "--scans", "scans.csv", "--jobs", "1"]
+    said = "note: scans.csv lists what failed, too: none and torn; to leave a scan out for good, take it out of ct and"
+    for _ in range(2):
+        result = CliRunner().invoke(main, command)
+        assert (result.exit_code, said in result.stdout) == (1, True)
+        write_scans([row for row in read_scans(Path("scans.csv")) if row.status != "failed"], Path("scans.csv"))
+    for case in ("none", "torn"):
+        images[case].unlink()
+    result = CliRunner().invoke(main, command)
+    assert (result.exit_code, "failed" in result.output) == (0, False)
 
 
 def test_an_error_that_nobody_foresaw_costs_its_scan_alone(images, tmp_path):
@@ -579,6 +597,7 @@ def test_an_unlisted_mask_that_is_none_of_its_image_is_refused_and_stays(images,
         report = mask_scans(good, tmp_path / "out", no_model, table=table)
         assert report.made == 0
         (failure,) = report.failures
+        assert report.failed == ()
         assert re.search(reason, failure.reason)
     assert mask.read_bytes() == before
     assert table.exists() == (change == "image")

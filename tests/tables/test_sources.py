@@ -34,6 +34,9 @@ def test_a_scan_that_somebody_has_marked_failed_is_left_out_and_no_failure():
     (source,), failures = sources_of_scans([ok, marked, empty])
     assert source.case == "a"
     assert [(failure.name, failure.left_out) for failure in failures] == [("q", True), ("e", False)]
+    assert failures[1].reason.startswith(
+        "liver-mask failed: no liver; no samples of it; to leave it out for good, delete"
+    )
     with pytest.raises(TumorgenError, match="marks failed every scan that has a mask"):
         sources_of_scans([marked, empty])
     with pytest.raises(TumorgenError, match="no scan has a liver mask"):

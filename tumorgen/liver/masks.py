@@ -91,12 +91,16 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class MaskReport:
-    """What became of the scans: their rows, how many of their masks were made now, notes, and what failed."""
+    """What became of the scans: their rows, how many of their masks were made now, notes, and what failed.
+
+    `failed` are the cases of those failures that the table lists now.
+    """
 
     rows: tuple[ScanRow, ...]
     made: int
     notes: tuple[str, ...]
     failures: tuple[Failure, ...]
+    failed: tuple[str, ...]
 
     def having(self, status: str) -> list[ScanRow]:
         """Rows of a status."""
@@ -259,6 +263,7 @@ def mask_scans(
     standing = dict.fromkeys(standing, UNDONE) if overwrite else standing
     unlisted = [s.case for s in todo if not overwrite and is_unlisted(there.get(s.case), s)]
     failures: list[Failure] = []
+    failed: list[str] = []
     if todo:
         refuse_unwritable(output, "choose another OUT")
         refuse_unwritable(table.parent, "choose another --scans, or start in another folder")
@@ -266,13 +271,14 @@ def mask_scans(
         earlier = _Earlier({s.case: there[s.case] for s in todo if s.case in there}, frozenset(unlisted), table)
         done, failures = _do(todo, segment, earlier, start)
         rows |= done
+        failed = [s.case for s in todo if rows[s.case].status == "failed" and not earlier.keeps(s)]
         unlisted = [case for case in unlisted if rows[case].status != "failed"]
         standing |= dict.fromkeys(unlisted, UNLISTED) | earlier.standing(todo)
     replaced = [scan for scan in todo if standing.get(scan.case) not in (UNREAD, UNMADE)]
     notes = [note for scan in replaced for note in _replacement_notes(scan, known, table)]
     notes += [*describe_standing(standing, table, output), *_copy_notes(known, rows)]
     made = len(todo) - len(failures) - len(unlisted)
-    return MaskReport(tuple(rows[s.case] for s in scans), made, tuple(notes), tuple(failures))
+    return MaskReport(tuple(rows[s.case] for s in scans), made, tuple(notes), tuple(failures), tuple(failed))
 
 
 def _tasks(images: Mapping[str, Path], series: Mapping[str, Series], output: Path, trust: str) -> list[ScanTask]:
@@ -328,6 +334,10 @@ class _Earlier:
         held = [scan for scan in scans if self.holds(scan)]
         return {s.case: UNREAD if is_same_file(self.rows[s.case].mask, s.mask) else UNMADE for s in held}
 
+    def keeps(self, scan: ScanTask) -> bool:
+        """Whether a scan that failed keeps what it has: its unlisted mask, or its row."""
+        return scan.case in self.unlisted or self.holds(scan)
+
     def holds(self, scan: ScanTask) -> bool:
         """Whether the scan has a row that was not given up, and that stands for a mask that is there."""
         row = self.rows.get(scan.case)
@@ -351,7 +361,7 @@ def _do(
             refuse_to_go_on(result)
             rows[scan.case], failure = _row_and_failure(scan, result)
             failures += [failure] if failure else []
-            if not isinstance(result, Failure) or not (scan.case in earlier.unlisted or earlier.holds(scan)):
+            if not isinstance(result, Failure) or not earlier.keeps(scan):
                 earlier.rows.pop(scan.case, None)
                 record(rows[scan.case])
     return rows, failures

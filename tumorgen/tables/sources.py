@@ -181,7 +181,8 @@ def _why_not(row: ScanRow) -> Failure:
     """Why no sample is of a scan: liver-mask failed, or somebody has marked it so, which leaves it out on purpose."""
     if row.is_excluded:
         return Failure(row.case, "marked failed in the table of scans, though it has a mask", left_out=True)
-    reason = f"liver-mask failed: {row.reason}; no samples of it"
+    remedy = "to leave it out for good, delete its row from the table of scans"
+    reason = f"liver-mask failed: {row.reason}; no samples of it; {remedy}"
     return Failure(row.case, reason, about=(row.image, Path(row.image).name))
 
 
