@@ -139,23 +139,18 @@ def evaluate(
         SUMMARY,
         evaluate_predictions,
         manifest_beside,
-        name_models,
         summarize,
         write_evaluation,
         write_summary,
     )
-    from tumorgen.figures import images_beside, refuse_foreign_report, write_report
-    from tumorgen.imaging import refuse_unwritable
+    from tumorgen.figures import images_beside, write_report
 
-    refuse_unwritable(output, ANOTHER_OUTPUT)
-    refuse_foreign_report(output / REPORT)
+    _refuse_output(output)
     tables = replace(tables, manifest=tables.manifest or manifest_beside(reference))
     tolerance, conventions = scoring.tolerance, scoring.conventions
     note_places(_files(reference, predictions, compare))
-    score = partial(
-        evaluate_predictions, reference=reference, manifest=tables.manifest, patients=tables.patients, jobs=jobs
-    )
-    score = partial(score, tolerance_mm=tolerance, conventions=conventions)
+    score = partial(evaluate_predictions, reference=reference, tolerance_mm=tolerance, conventions=conventions)
+    score = partial(score, manifest=tables.manifest, patients=tables.patients, jobs=jobs)
     found = score(predictions, start=progress("evaluate", "case"))
     other = score(compare, start=progress("compare", "case")) if compare else None
     summary = summarize(found, other=other, seed=scoring.seed, tolerance_mm=tolerance, **tables.names)
@@ -167,8 +162,18 @@ def evaluate(
     write_report(found, summary, output / REPORT, other=other, images=images, conventions=conventions)
     _print_summary(summary)
     if other:
-        _print_comparison(summary, *name_models(found, other))
+        _print_comparison(summary, found, other)
     _print_cases([found, other] if other else [found], output)
+
+
+def _refuse_output(output: Path) -> None:
+    """Refuse, before the work, a folder that cannot be written to or has another report."""
+    from tumorgen.evaluation import REPORT
+    from tumorgen.figures import refuse_foreign_report
+    from tumorgen.imaging import refuse_unwritable
+
+    refuse_unwritable(output, ANOTHER_OUTPUT)
+    refuse_foreign_report(output / REPORT)
 
 
 def _files(*folders: Path | None) -> Iterator[Path]:
@@ -206,10 +211,11 @@ def _print_summary(summary: Summary) -> None:
     click.echo()
 
 
-def _print_comparison(summary: Summary, mine: str, theirs: str) -> None:
-    """Print the differences between two models, by the names of both, that any case has."""
-    from tumorgen.evaluation import NAMES
+def _print_comparison(summary: Summary, found: Evaluation, other: Evaluation) -> None:
+    """Print the differences between two models, if there are any, by the names of both."""
+    from tumorgen.evaluation import NAMES, name_models
 
+    mine, theirs = name_models(found, other)
     if not any(row.difference.count for row in summary.compare.values()):
         click.echo(f"no case is scored both in {mine} and in {theirs}, so there are no differences")
         return
