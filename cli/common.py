@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorgen.errors import TumorgenError
-from tumorgen.wording import plural
+from tumorgen.wording import few, plural
 
 from .verbosity import say_note, sum_up
 
@@ -37,6 +37,20 @@ def note_places(files: Iterable[Path]) -> None:
     if lost:
         more = f" and {plural(len(lost) - 1, 'other file')}" if len(lost) > 1 else ""
         say_note(f"{lost[0]}{more}: {ASSUMED}")
+
+
+def note_renamed(volumes: Mapping[str, Path]) -> None:
+    """Say which cases have not the names of their files, because those are not safe everywhere; case name -> file."""
+    from tumorgen.errors import printable
+    from tumorgen.imaging import case_name, raw_name
+
+    renamed = [
+        f"{printable(path.name)} is case {case}"
+        for case, path in volumes.items()
+        if case == case_name(path) != raw_name(path)
+    ]
+    if renamed:
+        say_note(f"names of cases keep letters a to z, digits, `.`, `_` and `-` alone: {few(renamed, most=3)}")
 
 
 def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:

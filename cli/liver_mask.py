@@ -15,7 +15,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.wording import few, plural
 
 from .bars import progress
-from .common import as_usage_error, is_debug, made_in, note_places, report_failures
+from .common import as_usage_error, is_debug, made_in, note_places, note_renamed, report_failures
 from .kinds import EXISTING, FILE, FOLDER, Processes, TableChoice
 from .options import SCANS, block, option, trust_option
 from .verbosity import say_note, sum_up, telling
@@ -116,6 +116,7 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
             for line in found.skipped:
                 click.echo(f"skipped: {line}", err=True)
             found.refuse_empty(source)
+        note_renamed(found.volumes)
         note_places(found.volumes.values())
         began = time.monotonic()
         report = mask_scans(

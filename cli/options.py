@@ -16,7 +16,7 @@ import click
 
 from tumorgen.wording import few, plural
 
-from .common import as_usage_error, note_places
+from .common import as_usage_error, note_places, note_renamed
 from .kinds import (
     EXISTING,
     EXISTING_FILE,
@@ -190,6 +190,7 @@ class Scans(Folders):
             if self.scans != SCANS:
                 raise click.UsageError("--scans FILE is instead of --images and --masks; leave one out.")
             sources, failures = Folders.sources(self)
+            note_renamed({source.case: source.image for source in sources})
         else:
             rows = read_scans(self.scans)
             self._tell_doubtful(rows)
