@@ -361,7 +361,11 @@ def test_a_row_that_names_a_mask_elsewhere_is_kept(images, tmp_path):
     report = run(good, tmp_path)
     assert [row.mask for row in read_scans(tmp_path / "scans.csv")] == [row.mask for row in report.rows]
     assert (report.made, report.rows[0].mask) == (0, str(corrected))
-    assert report.notes[0].endswith(f" names outside {tmp_path / 'out'} are kept: good; --overwrite makes others")
+    out = tmp_path / "out"
+    assert report.notes[0].endswith(
+        f" names outside {out} are kept: good; to have those in {out} instead, delete their rows; --overwrite makes"
+        " these again"
+    )
     assert run(good, tmp_path, overwrite=True).rows[0].mask == str(tmp_path / "out" / "good.nii.gz")
     edit(tmp_path, mask=str(tmp_path / "nowhere.nii.gz"))
     assert kept(run(good, tmp_path))  # the one in the folder, which no row names

@@ -372,8 +372,9 @@ def _replacement_notes(scan: ScanTask, known: Mapping[str, ScanRow], table: Path
     row, key = known.get(scan.case.lower()), scan.key
     called = [other.case for name, other in known.items() if key and other.source == key and name != scan.case.lower()]
     notes = [f"case {scan.case} was called {other} in {table}; the files of {other} can be deleted" for other in called]
-    if row is not None and (row.source != key or not is_same_file(row.image, scan.image)):
-        another = "" if is_same_file(row.image, scan.image) else f" ({row.image})"
+    same_image = row is not None and is_same_file(row.image, scan.image)
+    if row is not None and (row.source != key or not (key or same_image)):
+        another = "" if same_image else f" ({row.image})"
         notes.append(f"case {scan.case} was another scan in {table}{another}; its row is replaced")
     return notes
 

@@ -18,7 +18,10 @@ DONE, ELSEWHERE, EXCLUDED, DRAWN = "done", "elsewhere", "excluded", "drawn"
 UNDONE, UNREAD, UNMADE = "undone", "unread", "unmade"  # of scans that are done again, or were to be
 UNLISTED = "unlisted"  # of scans that get a row for the mask that is there
 _NOTES = {
-    ELSEWHERE: "masks that {table} names outside {output} are kept: {names}; --overwrite makes others",
+    ELSEWHERE: (
+        "masks that {table} names outside {output} are kept: {names}; to have those in {output} instead, delete their"
+        " rows; --overwrite makes these again"
+    ),
     EXCLUDED: "scans that {table} marks failed, though they have a mask, are left out: {names}",
     DRAWN: (
         "masks of scans that failed are in {output} and are kept: {names}; to use one, name it in {table} and set"
