@@ -290,6 +290,13 @@ def test_real_tumours_are_told_from_synthetic_ones_and_their_scan_is_not_called_
     assert kept == "1 scan, 1 sample, 1 synthetic tumour; real ones, which the charts leave out, in 1 scan"
 
 
+@pytest.fixture
+def no_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sheets without slices, where their words are looked at."""
+    monkeypatch.setattr("tumorgen.figures.sheets._draw_row", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("no_panels")
 def test_where_real_tumours_cannot_be_told_from_synthetic_ones_the_sheet_says_so(base: Scan) -> None:
     sheet = sheet_with_a_real_tumor(record_of(base))
     without = replace(sheet, healthy=None, missing="it is gone")
@@ -302,6 +309,7 @@ def test_where_real_tumours_cannot_be_told_from_synthetic_ones_the_sheet_says_so
     assert "real tumour" not in words
 
 
+@pytest.mark.usefixtures("no_panels")
 def test_a_tumour_says_what_cut_it_off(base: Scan) -> None:
     sheet = ball_sheet(record_of(base), (2.0, 2.0, 2.0))
     outcome = replace(record_of(base).outcomes[0], clipped_fraction=0.09)

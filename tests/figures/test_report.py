@@ -159,8 +159,6 @@ def test_models_are_called_by_what_tells_their_folders_apart():
 def test_another_page_is_no_report(tmp_path):
     page = tmp_path / "report.html"
     refuse_foreign_report(page)
-    report(tmp_path, evaluation(case("a")))
-    refuse_foreign_report(page)
     page.write_text("<!doctype html><title>Audit of my lab</title>")
     with pytest.raises(TumorgenError, match="is no report of tumorgen's, and stays as it is"):
         refuse_foreign_report(page)
@@ -205,6 +203,7 @@ def test_names_are_escaped(tmp_path):
 def test_equal_evaluations_write_equal_bytes_and_nothing_from_the_network(tmp_path):
     found = evaluation(*(case(f"c{n}", tumor_dsc=0.1 * n) for n in range(5)))
     first = report(tmp_path, found).text
+    refuse_foreign_report(tmp_path / "report.html")  # which an earlier report may be
     assert first == report(tmp_path, found).text
     assert not re.search(r"(src|href)=['\"](https?:)?//", first)
 

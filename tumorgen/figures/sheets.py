@@ -76,8 +76,10 @@ class Sheet:
     @property
     def tells_real(self) -> bool:
         """Whether its real tumours are told from the synthetic ones, as the mask of the scan tells them."""
-        label, files = self.healthy.label if self.healthy else None, self.record.files
-        return label is not None and files is not None and np.sum(label == REAL_TUMOR) == files.real_tumor_voxels > 0
+        files = self.record.files
+        if not has_real_tumors(self.record) or files is None or self.healthy is None or self.healthy.label is None:
+            return False
+        return int(np.count_nonzero(self.healthy.label == REAL_TUMOR)) == files.real_tumor_voxels
 
 
 @dataclass(frozen=True, slots=True)
