@@ -1,4 +1,4 @@
-"""What `synth --estimate` says."""
+"""What `synth --estimate` and `robustness --estimate` say."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,31 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
+from .estimate import print_estimate
 from .kinds import EXISTING, Once
-from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option
+from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option, option
 from .verbosity import say_note, sum_up, tell_step, telling
 
 if TYPE_CHECKING:
+    from tumorgen.benchmark import Benchmark
     from tumorgen.generation import RunReport
+
+
+@dataclass(frozen=True, slots=True)
+class Dials:
+    """What is dialled, and how far."""
+
+    levels: tuple[str, ...] = option(
+        (), "Levels of a dimension, e.g. size=4,8,16; repeatable.", multiple=True, metavar="DIMENSION=LEVELS"
+    )
+    benchmark: Path | None = option(None, "TOML file with levels and the default tumour.", type=EXISTING, cls=Once)
+
+    def load(self) -> Benchmark:
+        """The benchmark of the file, with the levels of the command line on top."""
+        from tumorgen.benchmark import Benchmark, with_levels
+        from tumorgen.fields import load_toml
+
+        return with_levels(load_toml(Benchmark, self.benchmark) if self.benchmark else Benchmark(), self.levels)
 
 
 @click.command(
@@ -26,25 +45,24 @@ if TYPE_CHECKING:
 Examples:
   tumorgen robustness                                        # the scans of manifests/scans.csv
   tumorgen robustness --images ct/ --masks livers/ --dataset-id 504
+  tumorgen robustness --estimate                             # how long, how much?
   tumorgen robustness --levels size=4,8,16 --levels intensity=-60,-20,20 --dataset-id 516 --name RobustnessMine
   tumorgen robustness --benchmark levels.toml --dataset-id 517 --name RobustnessFile"""
 )
 @block("scans", Scans)
 @block("new", NewDataset, dataset_id=504, name="Robustness")
-@click.option(
-    "--levels", multiple=True, metavar="DIMENSION=LEVELS", help="Levels of a dimension, e.g. size=4,8,16; repeatable."
-)
-@click.option("--benchmark", type=EXISTING, cls=Once, help="TOML file with levels and the default tumour.")
+@block("dials", Dials)
 @block("method", Method, recipe=f"{RECIPES}:TABLE_1_RECIPE")
+@click.option("--estimate", is_flag=True, help="Only say how long it will take and how much it will write.")
 @jobs_option
 @force_option
 @telling
 def robustness(
     scans: Scans,
     new: NewDataset,
-    levels: tuple[str, ...],
-    benchmark: Path | None,
+    dials: Dials,
     method: Method,
+    estimate: bool,
     jobs: int,
     force: bool,
 ) -> None:
@@ -55,15 +73,13 @@ def robustness(
     so the steps are the paper's too unless --recipe or --settings say otherwise. Running the same command again does
     only what is missing.
     """
-    from tumorgen.benchmark import Benchmark, make_benchmark, with_levels
+    from tumorgen.benchmark import benchmark_run, make_benchmark
     from tumorgen.dataset import TEST
-    from tumorgen.fields import load_toml
     from tumorgen.generation import Run
 
     dataset = replace(new.dataset(), part=TEST)
     with as_usage_error():
-        dials = with_levels(load_toml(Benchmark, benchmark) if benchmark else Benchmark(), levels)
-        settings = method.load()
+        wanted, settings = dials.load(), method.load()
     sources, missing = scans.sources()
     began = time.monotonic()
     run = Run(
@@ -79,7 +95,11 @@ def robustness(
         check=progress("compare what an interrupted run left", "sample"),
         tell=tell_step,
     )
-    report = make_benchmark(run, dials)
+    if estimate:
+        print_estimate(benchmark_run(run, wanted))
+        report_failures(missing)
+        return
+    report = make_benchmark(run, wanted)
     _print_report(report, time.monotonic() - began)
     report_failures([*missing, *report.failures], there=len(report.entries))
 

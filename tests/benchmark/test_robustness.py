@@ -14,12 +14,13 @@ from click.testing import CliRunner, Result
 from phantoms import write_balls
 
 from tumorgen.benchmark.dials import DIALS, DIMENSIONS, Benchmark, Default, with_levels
-from tumorgen.benchmark.run import find_departures, make_benchmark
+from tumorgen.benchmark.run import benchmark_run, find_departures, make_benchmark
 from tumorgen.cli import main
 from tumorgen.dataset.raw import BENCHMARK, TEST, Dataset, find_dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import load_toml
 from tumorgen.figures.preview import preview_dataset
+from tumorgen.generation.estimate import estimate_run
 from tumorgen.generation.replay import Replay, replay_manifest
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
@@ -75,6 +76,28 @@ def test_layout_is_nnunets_for_a_test_set(made):
     assert description["numTraining"] == 0
     assert description["labels"] == {"background": 0, "liver": 1, "tumor": 2}
     assert description["channel_names"] == {"0": "CT"}
+
+
+def test_the_estimate_says_what_each_dimension_writes(made, scans, tmp_path):
+    """Within a tenth: of each dimension one sample was made, of one scan."""
+    folder = tmp_path / "Dataset504_Robustness"
+    found = estimate_run(benchmark_run(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), FEW))
+    counts = {"control": 2, "location": 4, "size": 6, "intensity": 4, "texture": 2}
+    assert {each.name: each.samples for each in found.classes} == counts
+    assert found.bytes == pytest.approx(sum(path.stat().st_size for path in made.rglob("*.nii.gz")), rel=0.1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_estimates_and_writes_nothing(made, scans, tmp_path):
+    given = ["robustness", "--images", scans / "images", "--masks", scans / "masks", "--estimate", "--jobs", 1]
+    levels = [word for name in ("location", "shape", "intensity", "texture") for word in ("--levels", f"{name}=")]
+    done = command(*given, *levels, "--levels", "size=16", "--output", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"\ncontrol +2 .*\nsize +2 .*\ntotal +4 ", done.stdout)
+    assert list(tmp_path.iterdir()) == []
+    refused = command(*given, "--output", made.parent)
+    assert refused.exit_code == 1
+    assert "was begun with other levels" in refused.stderr
 
 
 def test_manifest_ends_with_dimension_and_level(made):

@@ -16,6 +16,25 @@ from .dials import Benchmark, benchmark_sampler
 CLIPPED = 0.1  # of a tumour cut off by the liver's edge: worth a note
 
 
+def benchmark_run(run: Run, benchmark: Benchmark) -> Run:
+    """The run that makes a benchmark, of a run of ordinary samples (`make_benchmark`).
+
+    Raises
+    ------
+    TumorgenError
+        The folder holds a benchmark of other levels.
+    """
+    _refuse_other_levels(run.dataset, benchmark)
+    dials = benchmark.dials()
+    return replace(
+        run,
+        per_scan=len(dials),
+        sampler=partial(benchmark_sampler, benchmark),
+        dials=dials,
+        descriptions={BENCHMARK: dump_toml(benchmark)},
+    )
+
+
 def make_benchmark(run: Run, benchmark: Benchmark) -> RunReport:
     """Write a control and a variant for every level of every dimension, of each scan; what is there already is kept.
 
@@ -33,17 +52,7 @@ def make_benchmark(run: Run, benchmark: Benchmark) -> RunReport:
         The folder holds a benchmark of other levels, another dataset or one of other settings or versions; another run
         writes to it; it cannot be written to, or its disk does not have enough room; or two scans have one name.
     """
-    _refuse_other_levels(run.dataset, benchmark)
-    dials = benchmark.dials()
-    return synthesize_dataset(
-        replace(
-            run,
-            per_scan=len(dials),
-            sampler=partial(benchmark_sampler, benchmark),
-            dials=dials,
-            descriptions={BENCHMARK: dump_toml(benchmark)},
-        )
-    )
+    return synthesize_dataset(benchmark_run(run, benchmark))
 
 
 def _refuse_other_levels(dataset: Dataset, benchmark: Benchmark) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -12,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import TumorgenError
 from ..imaging import scratch_folder
-from ..method import draw_variant, least_radius_mm, render_labelled, variant_class
+from ..method import Plan, least_radius_mm, render_labelled, variant_class
 from ..tables import Source
 from .batches import Batch, batch_size, cut_samples
 from .run import Run
@@ -23,10 +24,12 @@ from .worker import Prepared, prepare_for
 DRAWN = 15  # plans of a class are drawn; the one whose volume of tumours is nearest the mean is made
 REPEATS = 2  # the first also loads what later ones find loaded
 
+Draw = Callable[[int], Plan]
+
 
 @dataclass(frozen=True, slots=True)
 class Class:
-    """Samples of a size class that are to be made, and what each takes on average: seconds of one core, bytes."""
+    """Samples of a class that are to be made, and what each takes on average: seconds of one core, bytes."""
 
     name: str
     samples: int
@@ -43,7 +46,7 @@ class Estimate:
     case
         The scan it was measured on.
     classes
-        By size class.
+        By size class; of a benchmark, by what is dialled.
     preparations
         How often a scan will be prepared.
     prepare_seconds
@@ -103,8 +106,9 @@ def estimate_run(run: Run) -> Estimate:
         threadpool_limits(1),
         scratch_folder(nearest_folder(folder.parent), prefix=".estimate-") as scratch,
     ):
-        batch, prepared, prepare_seconds = _first_usable(_middling_first(todo, sizes), scratch, run)
-        classes = _classes(prepared, batch, wanted, sizes)
+        batch, prepared, draw, prepare_seconds = _first_usable(_middling_first(todo, sizes), scratch, run)
+        scale_of = {case: size / max(1, sizes[batch.source.case]) for case, size in sizes.items()}
+        classes = _classes(run, partial(_make, prepared, batch, draw), wanted, scale_of)
     counts = [len(wanted[source.case]) for source in todo]
     size = batch_size(counts, processes)
     preparations = sum(min(processes, len(cut_samples(range(count), size))) for count in counts)
@@ -129,48 +133,73 @@ def _middling_first(sources: Sequence[Source], sizes: Mapping[str, int]) -> list
     return sorted(ordered, key=lambda source: abs(sizes[source.case] - median))
 
 
-def _first_usable(sources: Sequence[Source], folder: Path, run: Run) -> tuple[Batch, Prepared, float]:
-    """A batch of the first source that can be prepared, its scan, and the seconds that took."""
+def _first_usable(sources: Sequence[Source], folder: Path, run: Run) -> tuple[Batch, Prepared, Draw, float]:
+    """A batch of the first source that can be prepared, its scan, what draws a variant, and the seconds that took."""
     reasons = []
     for source in sources:
-        batch = Batch(source, replace(run.dataset, folder=folder), run.settings.vessels, run.settings, run.seed)
+        dataset = replace(run.dataset, folder=folder)
+        batch = Batch(source, dataset, run.settings.vessels, run.settings, run.seed, sampler=run.sampler)
         began = time.perf_counter()
         try:
             prepared = prepare_for(batch)
-            batch.sampler(prepared.scan, batch.settings, batch.seed)
-            return batch, prepared, time.perf_counter() - began
+            draw = batch.sampler(prepared.scan, batch.settings, batch.seed)
+            return batch, prepared, draw, time.perf_counter() - began
         except TumorgenError as error:
             reasons.append(str(error))
     raise TumorgenError(f"no scan can be used: {reasons[0]}")
 
 
+def _class_of(run: Run, variant: int) -> str:
+    """Size class of a variant; of a benchmark's, what is dialled."""
+    return run.dials[variant].dimension if run.dials else variant_class(run.settings, variant)
+
+
 def _classes(
-    prepared: Prepared, batch: Batch, wanted: Mapping[str, Sequence[int]], sizes: Mapping[str, int]
+    run: Run,
+    make: Callable[[Sequence[int]], tuple[float, int]],
+    wanted: Mapping[str, Sequence[int]],
+    scale_of: Mapping[str, float],
 ) -> tuple[Class, ...]:
-    """Each class of the settings, one variant of it made."""
-    scales: dict[str, list[float]] = {name: [] for name in batch.settings.sizes}
+    """Each class of a run; `make` makes one of some variants, and `scale_of` says how large each scan is beside its."""
+    known = range(len(run.dials) or DRAWN * len(run.settings.sizes))
+    of_class: dict[str, list[int]] = {}
+    for variant in known:
+        of_class.setdefault(_class_of(run, variant), []).append(variant)
+    scales: dict[str, list[float]] = {name: [] for name in of_class}
     for case, variants in wanted.items():
         for variant in variants:
-            scales[variant_class(batch.settings, variant)].append(sizes[case] / max(1, sizes[batch.source.case]))
+            scales[_class_of(run, variant)].append(scale_of[case])
     classes = []
-    for number, (name, of_samples) in enumerate(scales.items()):
+    for name, of_samples in scales.items():
         if of_samples:
-            seconds, written = _make(prepared, batch, number)
+            seconds, written = make(of_class[name])
             scale = mean(of_samples)
             classes.append(Class(name, len(of_samples), seconds * scale, written * scale))
     return tuple(classes)
 
 
-def _make(prepared: Prepared, batch: Batch, first: int) -> tuple[float, int]:
-    """Seconds and bytes of a variant of the class of the first variant."""
-    step = len(batch.settings.sizes)
-    plans = [draw_variant(prepared.scan, batch.settings, batch.seed, first + step * turn) for turn in range(DRAWN)]
+def _draw_some(draw: Draw, variants: Sequence[int]) -> list[Plan]:
+    """Plans of those variants that can be drawn; a liver may have no place for a benchmark's tumour."""
+    plans, reasons = [], []
+    for variant in variants:
+        try:
+            plans.append(draw(variant))
+        except TumorgenError as error:
+            reasons.append(error)
+    if not plans:
+        raise reasons[0]
+    return plans
+
+
+def _make(prepared: Prepared, batch: Batch, draw: Draw, variants: Sequence[int]) -> tuple[float, int]:
+    """Seconds and bytes of that one of some variants whose volume of tumours is nearest their mean."""
+    plans = _draw_some(draw, variants)
     volumes = [sum(tumor.radius_mm**3 for tumor in plan.tumors) for plan in plans]
     typical = min(zip(plans, volumes, strict=True), key=lambda found: abs(found[1] - mean(volumes)))[0]
     seconds = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        plan = draw_variant(prepared.scan, batch.settings, batch.seed, typical.variant)
+        plan = draw(typical.variant)
         prepared.write(*render_labelled(prepared.scan, plan), batch)
         seconds.append(time.perf_counter() - began)
     files = batch.dataset.image(typical.sample), batch.dataset.label(typical.sample)
