@@ -60,7 +60,8 @@ RULES: Mapping[str, str] = {
     "intervals": f"95 %, percentiles of {RESAMPLES} resamples of patients; none with a single patient",
     "scans_without_lesions": "count in the number of lesions per scan, and nowhere else",
     "matching": f"each real lesion gets up to {MATCHES} synthetic ones of radii within a factor of {CALIPER}, none"
-    " twice: of the same scan where the sets share at least two patients, else of any; what has no match takes no part",
+    " twice: of the same scan where at least two patients have one with lesions of both sets, else of any; what has no"
+    " match takes no part",
     "auc": "chance that a synthetic lesion looks more synthetic than a real one to a classifier that has not seen the"
     " patient; 0.5: cannot be told, 1: never wrong; from fewer than"
     f" {LEAST_LESIONS} real lesions nothing is concluded",
