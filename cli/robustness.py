@@ -97,7 +97,7 @@ def robustness(
     )
     if estimate:
         print_estimate(benchmark_run(run, wanted))
-        report_failures(missing)
+        report_failures(missing, there=None)
         return
     report = make_benchmark(run, wanted)
     _print_report(report, time.monotonic() - began)
