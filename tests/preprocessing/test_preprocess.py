@@ -824,4 +824,6 @@ def test_rows_that_were_changed_are_no_cases_and_what_needs_files_says_so(bare_c
     assert "scan_0_v0000: rendered again, its files would have other checksums than its rows say" in proved.stderr
     report = bare_copy.preprocess(configurations=("2d",))
     assert report.made == 5
-    assert report.failures[0].reason.startswith("scan_0_v0000: rendered again, it is not what its row")
+    (failure,) = report.failures
+    assert failure.name == "scan_0_v0000"
+    assert failure.reason.startswith("rendered again, it is not what its row")
