@@ -1,9 +1,10 @@
-"""For all tests: the phantom at isotropic and at clinical spacing, the way to the real scans, and no clock."""
+"""For all tests: the phantom at isotropic and at clinical spacing, the real scans, no clock; signals are put back."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ settings.load_profile("untimed")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest begin first, so that no process is left alone with one in the end."""
     items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_they_were() -> Iterator[None]:
+    """A command that was interrupted ignores signals from then on, as it ends; here its process goes on.
+
+    Whatever a later test starts would ignore SIGTERM, too, and whoever waits for it to end would wait for ever.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
