@@ -173,15 +173,16 @@ def read_existing(run: Run) -> tuple[list[Entry], bool]:
 def _refuse_other_choice(run: Run, entries: Sequence[Entry]) -> None:
     """A scan's samples are of one choice of labels and, where its files have two places, of one place."""
     sources = {source.case: source for source in run.sources}
-    for entry in entries:
-        source = sources.get(entry.case)
+    choices = ((e.case, e.liver_labels, e.real_tumor_labels, e.trusted_form) for e in entries)
+    for case, liver, real_tumors, trust in dict.fromkeys(choices):  # the same for all samples of a scan
+        source = sources.get(case)
         if source is None:
             continue
-        trusts = {source.trusted_form, entry.trusted_form} - {""}  # one of them alone is the only place that there is
-        then, now = (entry.liver_labels, entry.real_tumor_labels), source.labels.cells
+        trusts = {source.trusted_form, trust} - {""}  # one of them alone is the only place that there is
+        then, now = (liver, real_tumors), source.labels.cells
         if _split_words(then) != _split_words(now) or len(trusts) > 1:
             raise TumorgenError(
-                f"{run.dataset.folder}: {entry.case} was begun with {_options_of(*then, entry.trusted_form)}, not"
+                f"{run.dataset.folder}: {case} was begun with {_options_of(*then, trust)}, not"
                 f" {_options_of(*now, source.trusted_form)}; continue with the same, or choose another --dataset-id or"
                 " --output"
             )

@@ -165,8 +165,7 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: 
     ct = read_ct(image, trust)
     cleaned = clean_mask(segment(ct), ct.geometry.spacing_mm)
     findings = check_liver(cleaned.mask, ct, cleaned.dropped, cleaned.cut_ml)
-    row = ScanRow(case=case, image=str(image), mask=str(mask_file), status="ok", trusted_form=trust)
-    row = _measured(row, ct, findings)
+    row = _row_of(ct, findings, case=case, image=image, mask_file=mask_file, trust=trust)
     note_unlisted(mask_file, cleaned.mask)
     write_volume(Volume(cleaned.mask, ct.geometry), mask_file)
     return row
@@ -182,16 +181,17 @@ def list_mask(case: str, image: Path, mask_file: Path, trust: str = "") -> ScanR
     """
     ct, mask = read_ct(image, trust), read_mask(mask_file, trust=trust)
     refuse_misfit(mask_file, mask.geometry, image, ct.geometry)
-    row = ScanRow(case=case, image=str(image), mask=str(mask_file), status="ok", trusted_form=trust)
-    return _measured(row, ct, check_liver(mask.array, ct))
+    return _row_of(ct, check_liver(mask.array, ct), case=case, image=image, mask_file=mask_file, trust=trust)
 
 
-def _measured(row: ScanRow, ct: Volume, findings: Findings) -> ScanRow:
-    """A row of a scan's names and files, with what was found in the scan."""
-    flags = {**findings.flags, **({} if says_place(Path(row.image)) else {"no_place": ASSUMED})}
+def _row_of(ct: Volume, findings: Findings, *, case: str, image: Path, mask_file: Path, trust: str) -> ScanRow:
+    """The row of a scan, with what was found in it."""
+    flags = {**findings.flags, **({} if says_place(image) else {"no_place": ASSUMED})}
     shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm
-    return replace(
-        row,
+    return ScanRow(
+        case=case,
+        image=str(image),
+        mask=str(mask_file),
         shape_z=shape[0],
         shape_y=shape[1],
         shape_x=shape[2],
@@ -204,6 +204,7 @@ def _measured(row: ScanRow, ct: Volume, findings: Findings) -> ScanRow:
         status="failed" if "empty" in flags else "check" if flags else "ok",
         flags=";".join(flags),
         reason="; ".join(flags.values()),
+        trusted_form=trust,
         source_fingerprint=fingerprint_ct(ct.array),
     )
 

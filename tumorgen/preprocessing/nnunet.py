@@ -171,8 +171,10 @@ def refuse_unplanned(plans_file: Path, wanted: Sequence[str]) -> None:
         there = json.loads(plans_file.read_text(encoding="utf-8"))["configurations"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         there = ()
-    if not set(wanted) <= {*DEFAULT, CASCADE, *there}:
-        _refuse_unplanned(plans_file, wanted, *((list(there), "has") if there else ((*DEFAULT, CASCADE), "can have")))
+    usual = *DEFAULT, CASCADE
+    if not set(wanted) <= {*usual, *there}:
+        planned, verb = (tuple(there), "has") if there else (usual, "can have")
+        _refuse_unplanned(plans_file, wanted, planned, verb)
 
 
 def _refuse_unplanned(plans_file: Path, wanted: Sequence[str], planned: Sequence[str], verb: str = "has") -> None:

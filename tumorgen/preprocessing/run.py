@@ -301,7 +301,7 @@ def _copy_splits(source: Path, splits: Path, state: State) -> None:
         shutil.copyfile(source, partial_file)
         # While other folds are there, noting the new ones would make them somebody else's, and so would a late note.
         splits.unlink(missing_ok=True)
-        state.written[splits.name] = sha256_of(partial_file)
+        state.note(partial_file)  # by the name that it will have
         state.write(splits.parent)
 
 
