@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +19,19 @@ from ..imaging import (
     Geometry,
     LabelChoice,
     Volume,
+    as_label_map,
     bounding_box,
-    find_renumbering,
     find_volumes,
     part_of,
     read_volume,
     relabel,
-    round_labels,
 )
-from ..labels import BACKGROUND, LIVER, TUMOR
+from ..labels import LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress
 from .lesions import Lesion, find_lesions, radius_of
 from .listings import Listing, Listings, find_listings
 from .overlap import TOLERANCE_MM, dsc, nsd
 from .scores import LESION_KINDS, CaseScore, Evaluation, LesionScore, radius_bin
-
-_BLOCK = 1 << 24  # voxels that are looked at together
-_NAMED = 5  # unknown labels that a message names
 
 CaseResult = tuple[CaseScore, tuple[LesionScore, ...]]
 
@@ -162,48 +157,24 @@ def _read_pair(pair: Pair, folder: Path, conventions: Conventions) -> tuple[Volu
         raise _FaultError("missing_prediction", f"{pair.reference}: there is no prediction of this name")
     if pair.reference is None:
         raise _FaultError("extra_prediction", f"{pair.prediction}: there is no reference of this name")
-    reference = read_labels(folder / pair.reference, conventions.trust)
-    prediction = read_labels(folder / pair.prediction, conventions.trust, conventions.predicted)
+    reference = _read_labels(folder / pair.reference, conventions.trust)
+    prediction = _read_labels(folder / pair.prediction, conventions.trust, conventions.predicted)
     difference = reference.geometry.difference(prediction.geometry)
     if difference:
         raise _FaultError("other_geometry", f"{pair.prediction}: is not on the reference's grid: {difference}")
     return reference, prediction
 
 
-def read_labels(path: Path, trust: str = "", chosen: LabelChoice | None = None) -> Volume:
+def _read_labels(path: Path, trust: str = "", chosen: LabelChoice | None = None) -> Volume:
     """Read the labels 0, 1 and 2 of a file, up to rounding, or what is chosen for 1 and 2, as uint8 (z, y, x)."""
     try:
         volume = read_volume(path, trust)
     except (TumorgenError, OSError, MemoryError) as error:
         raise _FaultError("unreadable", str(error) or f"{path}: does not fit into memory") from error
-    if chosen:
-        try:
-            return relabel(volume, path, chosen)
-        except TumorgenError as error:
-            raise _FaultError("unknown_labels", str(error)) from error
-    if other := find_renumbering(path):
-        raise _FaultError("unknown_labels", f"{path}: {other}")
-    labels = round_labels(volume.array)
-    unknown = _find_unknown(labels)
-    if unknown:
-        named = ", ".join(f"{value:g}" for value in unknown[:_NAMED])
-        more = ", ..." if len(unknown) > _NAMED else ""
-        raise _FaultError("unknown_labels", f"{path}: holds the labels {named}{more}; only 0, 1 and 2 are known")
-    return Volume(labels.astype(np.uint8, copy=False), volume.geometry)
-
-
-def _find_unknown(array: NDArray[Any]) -> list[float]:
-    """Values that are no labels, sorted: all of them, or more than a message names; in blocks, to save memory."""
-    found: set[float] = set()
-    flat = array.reshape(-1)
-    if array.dtype == np.uint8 and flat.max() <= TUMOR:
-        return []
-    for first in range(0, flat.size, _BLOCK):
-        block = flat[first : first + _BLOCK]
-        found |= set(np.unique(block[~np.isin(block, (BACKGROUND, LIVER, TUMOR))])[: _NAMED + 1].tolist())
-        if len(found) > _NAMED:
-            break
-    return sorted(found)
+    try:
+        return relabel(volume, path, chosen) if chosen else as_label_map(volume, path)
+    except TumorgenError as error:
+        raise _FaultError("unknown_labels", str(error)) from error
 
 
 def _score_case(

@@ -26,6 +26,7 @@ from .files import (
 from .fingerprint import fingerprint_ct
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume, describe_not_axial
 from .itk import to_image
+from .label_maps import as_label_map
 from .mask_folders import find_masks, refuse_other_name
 from .mask_labels import (
     BETWEEN,
@@ -33,7 +34,6 @@ from .mask_labels import (
     MASK,
     LabelChoice,
     find_liver,
-    find_renumbering,
     read_mask,
     relabel,
     round_labels,
@@ -67,6 +67,7 @@ __all__ = [
     "LabelChoice",
     "Triple",
     "Volume",
+    "as_label_map",
     "bounding_box",
     "case_name",
     "describe_not_axial",
@@ -75,7 +76,6 @@ __all__ = [
     "files_of_volume",
     "find_liver",
     "find_masks",
-    "find_renumbering",
     "find_volumes",
     "fingerprint_ct",
     "grow",

@@ -11,14 +11,12 @@ import numpy as np
 
 from ..errors import Failure, TumorgenError
 from ..figures import to_lps
-from ..imaging import Triple, Volume, find_renumbering, find_volumes, read_volume, round_labels
-from ..labels import BACKGROUND, LIVER, TUMOR
+from ..imaging import Triple, Volume, as_label_map, find_volumes, read_volume
+from ..labels import LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .lesions import find_lesions
 from .scans import call_after_scans
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
-
-_NAMED = 5  # unknown labels that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +50,10 @@ def read_labels(path: Path, trust: str = "") -> Volume:
     TumorgenError
         It cannot be read, holds other labels than 0, 1 (liver) and 2 (tumour), by number or by name, or no liver.
     """
-    volume = to_lps(read_volume(path, trust))
-    if other := find_renumbering(path):
-        raise TumorgenError(f"{path}: {other}")
-    labels = round_labels(volume.array)
-    values = np.unique(labels)
-    unknown = values[~np.isin(values, (BACKGROUND, LIVER, TUMOR))]
-    if unknown.size:
-        named = ", ".join(f"{value:g}" for value in unknown[:_NAMED]) + (", ..." if unknown.size > _NAMED else "")
-        raise TumorgenError(f"{path}: holds the labels {named}; only 0, {LIVER} (liver) and {TUMOR} (tumour) are known")
-    if LIVER not in values:
+    labels = to_lps(as_label_map(read_volume(path, trust), path))
+    if not (labels.array == LIVER).any():
         raise TumorgenError(f"{path}: no liver (label {LIVER}) in it")
-    return Volume(np.ascontiguousarray(labels, np.uint8), volume.geometry)
+    return Volume(np.ascontiguousarray(labels.array), labels.geometry)
 
 
 def measure_label_maps(
