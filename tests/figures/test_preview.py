@@ -257,6 +257,17 @@ def test_a_sample_without_tumours_still_has_a_sheet(base: Scan) -> None:
     assert colored(panel_pixels(overview, f"grid {bare.record.plan.sample}"), LIVER_COLOR).any()
 
 
+def test_counts_have_whole_ticks(base: Scan) -> None:
+    """Of one sample with one tumour, too, where half a tumour would be the next round number."""
+    sheet = ball_sheet(record_of(base), (2.0, 2.0, 2.0))
+    one = replace(sheet.record, plan=replace(sheet.record.plan, tumors=sheet.record.plan.tumors[:1]))
+    overview = draw_overview("D", [one], [(one, crop_thumbnail(sheet))])
+    (counts,) = (axes for axes in overview.axes if axes.get_title(loc="left") == "Tumours per sample")
+    for ticks in (counts.get_xticks(), counts.get_yticks()):
+        assert all(float(tick).is_integer() for tick in ticks)
+        assert 1 in ticks
+
+
 def sheet_with_a_real_tumor(record: Record) -> Sheet:
     """The ball's tumour, and beside it in both scans a real one."""
     sheet = ball_sheet(record, (2.0, 2.0, 2.0))

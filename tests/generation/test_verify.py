@@ -139,14 +139,18 @@ TAMPERINGS = {
     "voxel outside the boxes": (
         lambda d: rewrite(d / IMAGE, flip_corner),
         IMAGE,
-        "1 voxels outside",
+        "1 voxel differs from the source outside the recorded boxes",
     ),
     "voxel inside a box": (
         lambda d: rewrite(d / IMAGE, lambda array: _brighter(array, d)),
         IMAGE,
-        "file was changed; rendered again from its rows, 1 voxels differ",
+        "file was changed; rendered again from its rows, 1 voxel differs",
     ),
-    "label of background": (lambda d: rewrite(d / LABEL, flip_corner), LABEL, "1 voxels outside"),
+    "label of background": (
+        lambda d: rewrite(d / LABEL, flip_corner),
+        LABEL,
+        "1 voxel differs from the source outside the recorded boxes",
+    ),
     "unknown label": (lambda d: rewrite(d / LABEL, set_nine), LABEL, "holds the labels [9]"),
     "label's type": (lambda d: rewrite(d / LABEL, lambda a: a.astype("float32")), LABEL, "data type is float32"),
     "header": (lambda d: shift_header(d / IMAGE), IMAGE, "its geometry is not the scan's"),
@@ -519,13 +523,13 @@ def claim(folder: Path, **versions: str) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_voxels_that_another_version_may_have_made_are_told_with_it(copy, jobs):
     forge_image(copy)
-    same = f"{IMAGE}: rendered again from its rows, 1 voxels differ; the versions are the same"
+    same = f"{IMAGE}: rendered again from its rows, 1 voxel differs; the versions are the same"
     assert [str(p).startswith(same) for p in verify_dataset(copy, jobs=jobs, replays=-1).problems] == [True]
     claim(copy, edt="0.0.1", python="2.7")
     verdict = verify_dataset(copy, jobs=jobs, replays=-1)
     now = provenance.versions()["edt"]
     other = (
-        f"rendered again from its rows, 1 voxels differ; bits may differ for a version alone: edt was 0.0.1, is {now}"
+        f"rendered again from its rows, 1 voxel differs; bits may differ for a version alone: edt was 0.0.1, is {now}"
     )
     assert [str(problem) for problem in verdict.problems] == [f"{IMAGE}: {other}"]
     assert verdict.notes == (f"rendered with edt 0.0.1; this is {now}: replayed bits may differ",)

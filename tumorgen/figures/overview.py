@@ -164,7 +164,7 @@ def _count_chart(axes: Axes, records: Sequence[Record]) -> None:
     edges = np.arange(min(1, *counts) - 0.5, max(counts) + step, step)
     _stacked(axes, values, edges)
     axes.set_xlim(edges[0], edges[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     _style(axes, "Tumours per sample", "tumours", "samples")
 
 
@@ -191,7 +191,7 @@ def _style(axes: Axes, title: str, across: str, up: str) -> None:
     axes.set_xlabel(across, fontsize=8, color=MUTED)
     axes.set_ylabel(up, fontsize=8, color=MUTED)
     axes.tick_params(labelsize=8, colors=MUTED, length=2.5)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     axes.set_ylim(top=max(1.0, axes.get_ylim()[1]) * 1.05)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))

@@ -17,6 +17,7 @@ from ..imaging import Box, ChunkedVolume, Volume, fingerprint_ct, read_volume
 from ..labels import LABELS
 from ..method import Patch, Scan, render
 from ..tables import TUMORS, Files, Part, Record, Source
+from ..wording import plural
 from .replay import vessels_of
 from .verdicts import CHANGED, Problem
 
@@ -195,7 +196,11 @@ def _check_untouched(
         differs[box] = False
     differing = int(np.count_nonzero(differs))
     if differing:
-        yield Problem(name, f"{differing} voxels outside the recorded boxes differ from the source")
+        yield Problem(name, f"{_differing(differing)} from the source outside the recorded boxes")
+
+
+def _differing(voxels: int) -> str:
+    return f"{plural(voxels, 'voxel')} {'differs' if voxels == 1 else 'differ'}"
 
 
 def _check_label(
@@ -237,7 +242,7 @@ def _check_bits(file: _Loaded, expected: NDArray[Any], versions: str) -> Iterato
     if file.volume is not None:
         differing = int(np.count_nonzero(file.volume.array != expected))
         if differing:
-            reasons.append(f"rendered again from its rows, {differing} voxels differ")
+            reasons.append(f"rendered again from its rows, {_differing(differing)}")
         elif file.changed:
             reasons.append("its voxels are those of its rows rendered again")
     if versions and reasons:
