@@ -35,9 +35,9 @@ from tumorgen.method.settings import override
 from tumorgen.parallel import Start, no_progress
 from tumorgen.phantom.folder import write_phantoms
 from tumorgen.preprocessing import nnunet
+from tumorgen.preprocessing.case_files import case_files
 from tumorgen.preprocessing.fingerprint import DRAWS
 from tumorgen.preprocessing.run import Preprocessing, PreprocessReport, preprocess_dataset
-from tumorgen.preprocessing.worker import case_files
 from tumorgen.tables.manifest import Record
 from tumorgen.tables.sources import match_sources
 

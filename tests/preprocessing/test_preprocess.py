@@ -29,9 +29,10 @@ from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import override
+from tumorgen.preprocessing import remains
 from tumorgen.preprocessing import run as preprocessing_run
+from tumorgen.preprocessing.case_files import case_files
 from tumorgen.preprocessing.run import Preprocessing, preprocess_dataset
-from tumorgen.preprocessing.worker import case_files
 from tumorgen.tables.manifest import read_manifest
 from tumorgen.tables.sources import match_sources
 
@@ -296,12 +297,12 @@ def test_nnunet_trains_on_it_unchanged(copied):
 
 def test_a_dataset_that_has_grown_is_planned_and_preprocessed_anew(copied, monkeypatch):
     """Each sample is rendered once, for the fingerprint; for its case, what was rendered has been kept."""
-    from tumorgen.preprocessing import worker
+    from tumorgen.preprocessing import healthy
 
     before, rendered = plans_of(copied), []
     draw(copied.root, per_scan=4)
-    render = worker.render
-    monkeypatch.setattr(worker, "render", lambda scan, plan: rendered.append(plan.sample) or render(scan, plan))
+    render = healthy.render
+    monkeypatch.setattr(healthy, "render", lambda scan, plan: rendered.append(plan.sample) or render(scan, plan))
     report = copied.preprocess(configurations=("2d",))
     assert report.made == 8
     assert len(rendered) == len(set(rendered)) == 8
@@ -331,9 +332,9 @@ def test_plans_of_ones_own_are_kept_and_what_was_made_with_others_is_made_again(
 
 def test_a_variant_with_another_crop_or_other_limits_is_resampled_whole(copied, monkeypatch):
     """Told that nothing of a variant is as it is in its scan, it makes the same cases."""
-    from tumorgen.preprocessing import worker
+    from tumorgen.preprocessing import healthy, worker
 
-    monkeypatch.setattr(worker, "keeps_outside", lambda *_: False)
+    monkeypatch.setattr(healthy, "keeps_outside", lambda *_: False)
     shutil.rmtree(copied.folder / "nnUNetPlans_3d_fullres")
     report = copied.preprocess(configurations=("3d_fullres",))
     assert report.made == 6
@@ -738,7 +739,7 @@ def test_what_is_torn_of_other_plans_and_of_a_larger_dataset_is_found_and_what_i
     (other / "stranger.pkl").write_bytes(b"of no case")
     (copied.folder / ".lock").write_text("{}")
     synced = []
-    monkeypatch.setattr(preprocessing_run, "sync_case", synced.append)
+    monkeypatch.setattr(remains, "sync_case", synced.append)
     assert copied.preprocess(configurations=("3d_fullres",)).made == 0
     assert not list(case_files(other / "scan_1_v0009"))[2].exists()
     assert (other / "stranger.pkl").exists()

@@ -19,11 +19,14 @@ from ..imaging import scratch_folder
 from ..parallel import count_jobs
 from ..tables import Record, Source, find_sources, spread_samples
 from . import nnunet
+from .case_files import SCRATCH, case_files
 from .fingerprint import DRAWS, fingerprint_of
+from .healthy import Part
 from .planning import FINGERPRINT
 from .run import Preprocessing, find_missing, find_resamplings, read_dataset
 from .state import State, describe_manifest
-from .worker import SCRATCH, Done, Part, Traits, case_files, find_traits, forget_scan, preprocess_part
+from .traits import Traits, find_traits
+from .worker import Done, forget_scan, preprocess_part
 
 MADE = 4  # samples, at most
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from .worker import Traits
+from .traits import Traits
 
 DRAWS = 10e7  # voxels of the foreground of all samples together (`num_foreground_voxels_for_intensitystats`)
 _AT_ONCE = 1 << 17  # values that are summed or counted together

@@ -15,8 +15,8 @@ from ..checksums import sha256_of
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import scratch_folder, whole_file
 from . import nnunet
+from .case_files import SCRATCH
 from .state import State, describe_cases
-from .worker import SCRATCH
 
 FINGERPRINT = "dataset_fingerprint.json"
 

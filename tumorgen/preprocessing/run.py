@@ -6,9 +6,7 @@ A case counts as done when its properties are there, the file that is written la
 from __future__ import annotations
 
 import math
-import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -29,13 +27,11 @@ from ..dataset import (
 )
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..generation import GB, cut_samples, free_bytes, group_records
-from ..imaging import PARTIAL, remove_folder, scratch_folder, sync_to_disk, whole_file
+from ..imaging import remove_folder, scratch_folder, sync_to_disk, whole_file
 from ..parallel import (
     FEWER_JOBS,
-    Case,
     Start,
     count_jobs,
-    map_cases,
     no_progress,
     refuse_to_go_on,
     run_in_processes,
@@ -44,26 +40,16 @@ from ..parallel import (
 from ..tables import SAMPLES, Reading, Record, find_sources, read_manifest
 from ..wording import plural
 from . import nnunet
+from .case_files import GROUND_TRUTH, SCRATCH, case_files, score_label, sync_case
 from .fingerprint import DRAWS, fingerprint_of
+from .healthy import Part
 from .planning import describe_misfits, make_plans
+from .remains import remove_other_labels, remove_partial_files, remove_torn_cases
 from .resampling import Resampling
 from .sharing import part_size
 from .state import State, describe_cases, describe_manifest
-from .worker import (
-    GROUND_TRUTH,
-    SCRATCH,
-    Done,
-    Part,
-    case_files,
-    find_traits,
-    forget_scan,
-    is_of_row,
-    is_whole,
-    preprocess_part,
-    properties_file,
-    score_label,
-    sync_case,
-)
+from .traits import find_traits
+from .worker import Done, forget_scan, preprocess_part
 
 SPLITS, ABOUT = "splits_final.json", "dataset.json"
 BYTES_A_VOXEL = 1.6  # of a preprocessed case, image and labels; 1.4 were measured of a CT that had been resampled
@@ -151,7 +137,7 @@ def preprocess_dataset(run: Preprocessing) -> PreprocessReport:
     folder = nnunet.find_plans_folder(dataset.folder.name)
     nnunet.refuse_unplanned(folder / f"{run.plans}.json", run.configurations)
     with locked_folder(folder) as hold:
-        _remove_partial_files(folder)
+        remove_partial_files(folder)
         with scratch_folder(folder, prefix=SCRATCH) as kept:
             return _preprocess(_Parts(run, dataset, records, folder, kept), hold)
 
@@ -164,8 +150,9 @@ def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
     notes = make_plans(plans, dataset.folder, state, manifest, partial(_write_fingerprint, parts))
     configurations = nnunet.read_configurations(plans, run.configurations)
     if hold.interrupted:
-        notes += _remove_torn_cases(parts, state, configurations)
-        _remove_other_labels(parts)
+        asked = [configuration.identifier for configuration in configurations]
+        notes += remove_torn_cases(folder, state, asked, run.jobs)
+        remove_other_labels(folder, dataset, records, run.jobs)
     wanted = find_missing((dataset, records), configurations, folder, state, manifest)
     resamplings = find_resamplings(records, configurations, wanted)
     nnunet.refuse_other_resampling(resamplings)
@@ -343,49 +330,6 @@ def find_missing(
     return {sample: tuple(names) for sample, names in wanted.items()}
 
 
-def _remove_torn_cases(parts: _Parts, state: State, configurations: Sequence[nnunet.Configuration]) -> tuple[str, ...]:
-    """Remove cases that cannot be read to their ends: a machine that went down may leave such files.
-
-    Those of all folders that were made here, for no later run looks again. What is whole is written through to the
-    disk: the run that made it did not get that far. Notes on folders of which this run makes no cases.
-    """
-    known = [
-        file.with_suffix("")
-        for identifier in sorted(state.cases)
-        for file in sorted((parts.folder / identifier).glob("*.pkl"))
-    ]
-    targets = [target for target in known if all(path.is_file() for path in case_files(target))]
-    results = map_cases(is_whole, [Case(target, target.name) for target in targets], parts.run.jobs)
-    torn = Counter[Path]()
-    for target, whole in zip(targets, results, strict=True):
-        with as_unwritable(target):
-            if whole is True:
-                sync_case(target)
-            else:
-                properties_file(target).unlink(missing_ok=True)
-                torn[target.parent] += 1
-    made = {parts.folder / configuration.identifier for configuration in configurations}
-    return tuple(
-        f"{folder}: {plural(number, 'torn case')} removed, which a machine that went down had left; preprocess its"
-        " configuration again before you train with it"
-        for folder, number in torn.items()
-        if folder not in made
-    )
-
-
-def _remove_other_labels(parts: _Parts) -> None:
-    """Remove labels to score with that are not what the rows of their samples say; write others through to the disk."""
-    labels = [(record, score_label(parts.dataset, parts.folder, record.plan.sample)) for record in parts.records]
-    cases = [Case((record, path), path.name) for record, path in labels if path.is_file()]
-    for case, same in zip(cases, map_cases(is_of_row, cases, parts.run.jobs), strict=True):
-        path = case.item[1]
-        with as_unwritable(path):
-            if same is True:
-                sync_to_disk(path)
-            else:
-                path.unlink(missing_ok=True)
-
-
 def _sync_cases(
     done: Sequence[Done],
     configurations: Sequence[nnunet.Configuration],
@@ -449,12 +393,3 @@ def _copy(source: Path, target: Path) -> None:
         return
     with whole_file(target) as partial_file:
         shutil.copyfile(source, partial_file)
-
-
-def _remove_partial_files(folder: Path) -> None:
-    """Remove what processes that were killed have left; none may be at work any more."""
-    for path, names, _ in os.walk(folder):
-        for name in list(names):
-            if name.startswith((PARTIAL, SCRATCH)):
-                names.remove(name)
-                remove_folder(Path(path) / name)

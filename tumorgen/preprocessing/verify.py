@@ -21,12 +21,12 @@ from ..labels import LABELS
 from ..parallel import Case, Start, map_cases, no_progress
 from ..tables import Reading, Record, Source, find_sources, spread_samples
 from . import nnunet
+from .case_files import GROUND_TRUTH, case_files, is_of_row, properties_file, read_array, score_label
 from .cases import NO_DATA, Labels, Values
 from .planning import Planned, find_planned
 from .raw_files import write_raw_files
 from .run import read_dataset
 from .state import State, describe_manifest
-from .worker import GROUND_TRUTH, case_files, is_of_row, properties_file, read_array, score_label
 
 MOST_SD = 1e-4  # that an image may differ from nnU-Net's by, in standard deviations
 
