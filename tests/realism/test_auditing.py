@@ -25,6 +25,7 @@ from tumorgen.realism import (
     telling,
 )
 from tumorgen.realism.auditing import RULES
+from tumorgen.realism.comparing import SHAPE
 from tumorgen.realism.telling import FORESTS
 
 
@@ -183,6 +184,40 @@ def test_nothing_is_concluded_from_few_real_lesions(tmp_path, monkeypatch):
     assert "Too few to conclude: there are fewer than 8 real lesions." in page
     assert page.count("<td>4, too few</td>") == len(FORESTS)
     assert set(re.findall(r"<tr( class=\"few\")?><td>", page)) == {' class="few"'}
+
+
+@pytest.mark.usefixtures("blank")
+def test_scans_whose_grey_levels_are_odd_are_counted_together(tmp_path, monkeypatch):
+    """Each has ends of its own, and none is left out of the number for that."""
+    for name in ("TREES", "SHUFFLES", "RESAMPLES"):
+        monkeypatch.setattr(telling, name, 2)  # what is found is not looked at
+    for number in range(5):
+        hu, labels = disc_scan(number, lesions=2)
+        write_scan(tmp_path / "real", f"p{number}", np.clip(hu, -90 - number, None), labels)
+    write_discs(tmp_path / "synthetic", 2, first_seed=50, lesions=2)
+    result = audit(tmp_path / "synthetic", "--real", tmp_path / "real", "--output", tmp_path / "out")
+    odd = "5 of 5 scans with values that end within the -160 to 240 HU compared"
+    assert f"note: real: {odd} (p0, p1, p2 and 2 more; `note` in scans.csv)" in result.output
+
+
+@pytest.mark.usefixtures("blank")
+def test_the_mean_share_inside_is_of_statistics_with_enough_real_lesions(tmp_path, monkeypatch):
+    """Of clipped lesions only place and shape are known: of what few of them look like, nothing is concluded."""
+    for name in ("TREES", "SHUFFLES", "RESAMPLES"):
+        monkeypatch.setattr(telling, name, 2)  # what is found is not looked at
+    write_discs(tmp_path / "real", 1, lesions=4)
+    for number in (1, 2):
+        hu, labels = disc_scan(number)
+        hu[labels == 2] = -200
+        write_scan(tmp_path / "real", f"p{number}", hu, labels)
+    real = measure_folder("real", tmp_path / "real", {}, jobs=1)
+    synthetic = measure_folder("synthetic", write_discs(tmp_path / "synthetic", 2, first_seed=50), {}, jobs=1)
+    found = audit_sets(real, synthetic, network=False, jobs=1)
+    shapes = [row for row in found.overall if row.conclusive]
+    assert {row.statistic for row in shapes} == set(SHAPE)
+    assert found.inside == pytest.approx(np.mean([row.inside for row in shapes]))
+    (note,) = (note for note in found.notes if note.startswith("forest on appearance: "))
+    assert re.match(r"forest on appearance: [1-9]\d* real lesions? and 0 synthetic ones took no part: too little", note)
 
 
 @pytest.mark.usefixtures("blank")

@@ -45,6 +45,7 @@ def test_scan_without_lesions_counts_as_a_scan(tmp_path):
     ("change", "reason"),
     [
         (lambda hu, labels: (hu / 1000, labels), "not a CT in HU: its highest value is"),
+        (lambda hu, labels: (hu + 1024, labels), "not a CT in HU: its liver has a median of 11\\d\\d; offset, or norm"),
         (lambda hu, labels: (hu, np.where(labels == 2, 3, labels)), "holds the labels 3; only 0, 1 \\(liver\\) and 2"),
         (lambda hu, labels: (hu, np.where(labels == 1, 0, labels)), "no liver \\(label 1\\) in it"),
     ],
@@ -113,6 +114,11 @@ def test_coarse_steps_and_narrow_ends_are_noted():
     hu, labels = disc_scan(0)
     hu[0, 0, 0] = 300
     coarse = np.rint(hu / 4) * 4
-    assert "in steps of 4.0 HU" in describe_greys(coarse, labels)
-    assert describe_greys(np.rint(hu), labels) == ""
-    assert describe_greys(np.clip(np.rint(hu), 0, 300), labels).startswith("its values end at 0 and 300 HU")
+    assert describe_greys(coarse, labels) == {
+        "in steps coarser than the 1.57 HU that all are compared on": (
+            "in steps of 4.0 HU, coarser than the 1.57 HU that all are compared on"
+        )
+    }
+    assert describe_greys(np.rint(hu), labels) == {}
+    (note,) = describe_greys(np.clip(np.rint(hu), 0, 300), labels).values()
+    assert note == "its values end at 0 and 300 HU, within the -160 to 240 HU compared"

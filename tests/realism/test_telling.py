@@ -11,7 +11,7 @@ from lesion_tables import lesions
 
 from tumorgen.realism import telling
 from tumorgen.realism.comparing import APPEARANCE
-from tumorgen.realism.matching import Contest, arrange_contest
+from tumorgen.realism.matching import Contest, arrange_contest, without_unknown
 from tumorgen.realism.telling import FORESTS, Verdict, judge_by_forest, weighted_auc
 
 LOOKS, PLACES, _ = FORESTS
@@ -68,6 +68,49 @@ def test_what_is_missing_gives_nothing_away():
     assert verdict.auc.value == pytest.approx(0.5, abs=0.12)
     (lag1,) = (each for each in verdict.giveaways if each.statistic == "lag1")
     assert math.isnan(lag1.synthetic_median)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_lesions_that_could_not_be_measured_do_not_make_sets_look_alike(share):
+    """A clipped lesion has a place and a shape, and no look: what is filled in would be the other lesions' looks."""
+    shifted = lesions(1, 300, **dict.fromkeys(APPEARANCE, 3.0))
+    real = lesions(0, 80)
+    unmeasured = np.arange(len(real)) < share * len(real)
+    real.loc[unmeasured, [*APPEARANCE]] = math.nan
+    verdict = judge(LOOKS, real, shifted)
+    assert verdict.auc.value > 0.97
+    assert verdict.auc.count == np.count_nonzero(~unmeasured)
+    assert (verdict.unknown_real, verdict.unknown_synthetic) == (np.count_nonzero(unmeasured), 0)
+    places = judge(PLACES, real, shifted)
+    assert (places.auc.count, places.unknown_real) == (80, 0)
+
+
+def test_of_sets_without_a_look_there_is_no_auc():
+    real = lesions(0, 80)
+    verdict = judge(LOOKS, real.assign(**dict.fromkeys(APPEARANCE, math.nan)), lesions(1, 300))
+    assert not verdict.auc.defined
+    assert not verdict.conclusive
+    assert verdict.unknown_real == 80
+    assert verdict.note == "no real lesion is left that it could learn from"
+    assert verdict.giveaways == ()
+
+
+def test_a_real_lesion_whose_matches_are_unknown_goes_with_them_and_the_others_share_its_weight():
+    real, synthetic = lesions(0, 12, 4), lesions(1, 60, 4)
+    contest = arrange_contest(real, synthetic)
+    first = contest.pairs == 0
+    known = ~(first & contest.is_synthetic)
+    matches = np.flatnonzero((contest.pairs == 1) & contest.is_synthetic)
+    known[matches[0]] = False
+    left = without_unknown(contest, known)
+    assert left.real_count == contest.real_count - 1
+    assert (left.unknown_real, left.unknown_synthetic) == (0, np.count_nonzero(~known))
+    assert left.rows.tolist() == contest.rows[known & ~first].tolist()
+    sums = [left.weights[left.is_synthetic == which].sum() for which in (False, True)]
+    assert sums == pytest.approx([left.real_count] * 2)
+    of_pair = left.weights[left.is_synthetic & (left.pairs == 0)]
+    assert len(of_pair) == len(matches) - 1
+    assert of_pair.sum() == pytest.approx(left.weights[0])
 
 
 def test_bins_with_enough_real_lesions_have_an_auc_of_their_own():

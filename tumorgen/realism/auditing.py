@@ -15,7 +15,7 @@ from statistics import fmean
 
 from .. import __version__
 from ..parallel import Start, count_jobs, no_progress
-from ..wording import plural
+from ..wording import few, plural
 from .comparing import (
     ALL,
     APPEARANCE,
@@ -69,6 +69,8 @@ RULES: Mapping[str, str] = {
     " lesions by heart, but the better guide where patients are few",
     "aligned": "appearance measured anew with each outline moved, by up to 2 mm, to the middle of its edge; by how much"
     " this AUC is below that of the labels' own outlines is the annotator's part: how far off the edge they draw",
+    "unknown": "a lesion of which fewer than half of a forest's statistics could be measured takes no part; what is"
+    " missing of others is filled in at random",
     "giveaways": "alone: AUC of a statistic by itself; importance: by how much the forest's AUC falls where it is"
     " shuffled among the lesions left out; ordered by the larger of importance and |alone - 0.5|",
 }
@@ -143,8 +145,11 @@ class Audit:
 
     @property
     def inside(self) -> float:
-        """Mean over the statistics of the share of synthetic lesions inside the band, all sizes; nan without any."""
-        known = [row.inside for row in self.overall if not math.isnan(row.inside)]
+        """Mean share of synthetic lesions inside the band, all sizes, over the statistics with enough real lesions.
+
+        nan without any.
+        """
+        known = [row.inside for row in self.overall if row.conclusive]
         return fmean(known) if known else math.nan
 
 
@@ -246,6 +251,11 @@ def _notes(real: MeasuredSet, synthetic: MeasuredSet, contest: Contest, verdicts
         )
     if contest.real_count and contest.unmatched:
         yield f"{plural(contest.unmatched, 'real lesion')} without a match, which no classifier has seen"
+    for verdict in verdicts:
+        real_ones, others = verdict.unknown_real, verdict.unknown_synthetic
+        if real_ones or others:
+            lesions = f"{plural(real_ones, 'real lesion')} and {plural(others, 'synthetic one')}"
+            yield f"{verdict.classifier}: {lesions} took no part: too little of what it goes by could be measured"
     yield from dict.fromkeys(verdict.note for verdict in verdicts if verdict.note)
 
 
@@ -260,6 +270,10 @@ def _notes_on(found: MeasuredSet) -> Iterator[str]:
     if reasons:
         most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(_SHOWN))
         yield f"{found.name}: {plural(reasons.total(), 'lesion')} measured in part or not at all: {most}"
-    greys = Counter(each.note for each in found.scans if each.note)
-    for note, count in greys.most_common(_SHOWN):
-        yield f"{found.name}: {count} of {plural(len(found.scans), 'scan')}: {note}"
+    odd: dict[str, list[str]] = {}
+    for each in found.scans:
+        for kind in each.greys:
+            odd.setdefault(kind, []).append(each.scan.case)
+    for kind, cases in odd.items():
+        number = f"{len(cases)} of {plural(len(found.scans), 'scan')}"
+        yield f"{found.name}: {number} {kind} ({few(cases, _SHOWN)}; `note` in scans.csv)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,8 @@ class Contest:
         Whether lesions match within their scans.
     unmatched
         How many real lesions have no match, and take no part.
+    unknown_real, unknown_synthetic
+        How many take no part although they match, too little being known of them.
     """
 
     rows: Indices
@@ -70,6 +72,8 @@ class Contest:
     weights: NDArray[np.float64]
     within_scans: bool
     unmatched: int
+    unknown_real: int = 0
+    unknown_synthetic: int = 0
 
     @property
     def real_count(self) -> int:
@@ -131,6 +135,34 @@ def arrange_contest(real: pd.DataFrame, synthetic: pd.DataFrame) -> Contest:
         weights=np.concatenate([weight, (weight / matches)[number]]),
         within_scans=pairing.within_scans,
         unmatched=len(real) - len(rows),
+    )
+
+
+def without_unknown(contest: Contest, known: NDArray[np.bool_]) -> Contest:
+    """A contest without lesions of which too little is known; a real one takes its matches along, or goes with them.
+
+    `known` says of each lesion of the contest whether enough is.
+    """
+    if known.all():
+        return contest
+    count = contest.real_count
+    matches = np.bincount(contest.pairs[contest.is_synthetic & known], minlength=count)
+    stays = known[:count] & (matches > 0)
+    kept = known & stays[contest.pairs]
+    number = np.cumsum(stays) - 1
+    pairs = number[contest.pairs[kept]]
+    weight = contest.weights[:count][stays]
+    weight = weight * len(weight) / weight.sum() if len(weight) else weight
+    share = weight / matches[stays]
+    return replace(
+        contest,
+        rows=contest.rows[kept],
+        is_synthetic=contest.is_synthetic[kept],
+        patients=contest.patients[kept],
+        pairs=pairs,
+        weights=np.concatenate([weight, share[pairs[len(weight) :]]]),
+        unknown_real=int(np.count_nonzero(~known[:count])),
+        unknown_synthetic=int(np.count_nonzero(~known[count:])),
     )
 
 

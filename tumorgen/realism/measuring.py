@@ -8,7 +8,7 @@ out of the statistic that it belongs to and of no other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -93,12 +93,17 @@ class MeasuredLesion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredScan:
-    """A scan, its lesions, and what its grey levels are like; `note` says in words what is odd about them."""
+    """A scan, its lesions, and what is odd about its grey levels: kinds of oddity, and in words what this scan has."""
 
     scan: LabelledScan
     burden: TumorBurden
     lesions: tuple[MeasuredLesion, ...]
-    note: str
+    greys: Mapping[str, str]
+
+    @property
+    def note(self) -> str:
+        """What is odd about the grey levels, in words."""
+        return "; ".join(self.greys.values())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,12 +194,24 @@ def _read(image_file: Path, label_file: Path, trust: str) -> tuple[Volume, NDArr
     image, labels = to_lps(read_volume(image_file, trust)), read_labels(label_file, trust)
     if difference := image.geometry.difference(labels.geometry):
         raise TumorgenError(f"{label_file}: is not on the grid of {image_file}: {difference}")
-    highest = float(image.array.max())
-    if highest < TISSUE_ABOVE_HU:
-        raise TumorgenError(
-            f"{image_file}: not a CT in HU: its highest value is {highest:g}, so there is no tissue in it"
-        )
+    refuse_other_values(image.array, labels.array, image_file)
     return Volume(np.ascontiguousarray(image.array), image.geometry), labels.array
+
+
+def refuse_other_values(image: NDArray[Any], labels: NDArray[np.uint8], where: Path) -> None:
+    """Refuse an image that is no CT in HU, of which a window may be all that is left.
+
+    Raises
+    ------
+    TumorgenError
+        Nothing in it is as bright as tissue, or its liver is nothing that a window of soft tissue shows.
+    """
+    highest = float(image.max())
+    if highest < TISSUE_ABOVE_HU:
+        raise TumorgenError(f"{where}: not a CT in HU: its highest value is {highest:g}, so there is no tissue in it")
+    liver = float(np.median(image[labels >= LIVER]))
+    if not GREY_LOW_HU < liver < GREY_HIGH_HU:
+        raise TumorgenError(f"{where}: not a CT in HU: its liver has a median of {liver:g}; offset, or normalised?")
 
 
 def _measure_looks(
@@ -251,18 +268,21 @@ def _cut(plane: NDArray[Any], corners: Sequence[int], sizes: Sequence[int], outs
     return cut
 
 
-def describe_greys(hu: NDArray[Any], labels: NDArray[Any]) -> str:
-    """What is odd about a scan's grey levels, in words: steps coarser than the grid's, or an end within the grid."""
+def describe_greys(hu: NDArray[Any], labels: NDArray[Any]) -> dict[str, str]:
+    """What is odd about a scan's grey levels, in words, by kind: steps coarser than the grid's, an end within the grid.
+
+    A kind reads on after "3 of 40 scans".
+    """
     inside = hu[labels >= LIVER]
     low, high = np.percentile(inside, (5, 95))
     distinct = np.unique(inside[(inside >= low) & (inside <= high)])
-    notes = []
+    found = {}
     step = float(distinct[-1] - distinct[0]) / max(1, distinct.size - 1)
     if inside.size >= 100 * GREY_LEVELS and step > COARSE * GREY_STEP_HU:
-        notes.append(f"in steps of {step:.1f} HU, coarser than the {GREY_STEP_HU:.2f} HU that all are compared on")
+        coarser = f"coarser than the {GREY_STEP_HU:.2f} HU that all are compared on"
+        found[f"in steps {coarser}"] = f"in steps of {step:.1f} HU, {coarser}"
     ends = float(hu.min()), float(hu.max())
     if ends[0] > GREY_LOW_HU or ends[1] < GREY_HIGH_HU:
-        notes.append(
-            f"its values end at {ends[0]:g} and {ends[1]:g} HU, within the {GREY_LOW_HU:g} to {GREY_HIGH_HU:g} compared"
-        )
-    return "; ".join(notes)
+        within = f"within the {GREY_LOW_HU:g} to {GREY_HIGH_HU:g} HU compared"
+        found[f"with values that end {within}"] = f"its values end at {ends[0]:g} and {ends[1]:g} HU, {within}"
+    return found

@@ -21,12 +21,13 @@ from ..fields import About
 from ..parallel import Start, no_progress
 from ..seeds import stable_rng
 from .comparing import APPEARANCE, LEAST_LESIONS, SHAPE, lesion_frame
-from .matching import Contest, deal_lesions, deal_patients
+from .matching import Contest, deal_lesions, deal_patients, without_unknown
 from .measuring import MeasuredSet
 from .weighting import RESAMPLES, interval_of
 
 TREES, LEAST_LEAF = 120, 2
 SHUFFLES = 10
+LEAST_MEASURED = 0.5  # part of its statistics, of a lesion that a forest sees
 ALIGNED = "forest on appearance, outlines aligned"  # by `lesion_frame` of that kind
 FORESTS: Mapping[str, Sequence[str]] = {
     "forest on appearance": tuple(APPEARANCE),
@@ -78,6 +79,8 @@ class Verdict:
         What it goes by, the most telling first; empty for a network.
     note
         Why there is no AUC, or what to keep in mind; empty where there is nothing.
+    unknown_real, unknown_synthetic
+        Lesions that take no part, for too little that the classifier goes by could be measured of them.
     """
 
     classifier: str
@@ -86,6 +89,8 @@ class Verdict:
     auc_by_lesion: float
     giveaways: tuple[Giveaway, ...]
     note: str
+    unknown_real: int = 0
+    unknown_synthetic: int = 0
 
     @property
     def conclusive(self) -> bool:
@@ -96,10 +101,19 @@ class Verdict:
 def judge_by_forest(
     classifier: str, real: pd.DataFrame, synthetic: pd.DataFrame, contest: Contest, *, seed: int = 0, jobs: int = 1
 ) -> Verdict:
-    """Have one of `FORESTS` tell the lesions of a contest apart, by the rows of `lesion_frame` of both sets."""
+    """Have one of `FORESTS` tell the lesions of a contest apart, by the rows of `lesion_frame` of both sets.
+
+    Lesions of which fewer than half of its statistics could be measured take no part: what is filled in at random in
+    their place would make the sets look alike.
+    """
     statistics = FORESTS[classifier]
+    everything = _lesions_of(real, synthetic, contest)
+    measured = np.isfinite(everything[[*statistics]].to_numpy(float)).mean(axis=1)
+    contest = without_unknown(contest, measured >= LEAST_MEASURED)
     lesions = _lesions_of(real, synthetic, contest)
     rng = stable_rng(seed, "judge", classifier)
+    if not contest.real_count:
+        return give_verdict(classifier, lesions, contest, np.empty(0), rng)
     features = lesions[[*statistics]].to_numpy(float)
     folds, mixed = deal_patients(contest), deal_lesions(contest, rng)
     scores, _ = _judge(features, contest, folds, rng, jobs)
@@ -180,11 +194,15 @@ def give_verdict(
         auc_by_lesion=auc_by_lesion,
         giveaways=giveaways,
         note=note or _what_to_keep_in_mind(contest),
+        unknown_real=contest.unknown_real,
+        unknown_synthetic=contest.unknown_synthetic,
     )
 
 
 def _what_to_keep_in_mind(contest: Contest) -> str:
     """Why leaving patients out says nothing, or little."""
+    if not contest.real_count:
+        return "no real lesion is left that it could learn from"
     if contest.real_count == 1:
         return "one real lesion only, so that none can be left out"
     patients, counts = np.unique(contest.patients[~contest.is_synthetic], return_counts=True)
@@ -281,6 +299,8 @@ def _auc_interval(
     scores: Numbers, contest: Contest, among: NDArray[np.bool_], rng: np.random.Generator
 ) -> ConfidenceInterval:
     """AUC among some lesions, with an interval over patients: of both sets together where they share them."""
+    if not among.size:
+        return ConfidenceInterval(math.nan, math.nan, math.nan, 0)
     names, patients = np.unique(contest.patients, return_inverse=True)
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
     weights = np.vstack([np.ones((1, len(scores))), drawn[:, patients]]) * contest.weights * among
