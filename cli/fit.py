@@ -44,7 +44,8 @@ Examples:
     "--patients",
     type=EXISTING_FILE,
     cls=Once,
-    help="Table with columns `case` (a scan) and `patient`.  [default: each scan is a patient of its own]",
+    help="Table with columns `case` (a scan) and `patient`.  [default: each scan is a patient of its own; samples of"
+    " tumorgen are their scan's]",
 )
 @click.option(
     "--alone", is_flag=True, help="Blend bins of few lesions with lesions of all sizes, not with the recipe lifelike."
@@ -77,7 +78,7 @@ def fit(
     """
     from tumorgen.imaging import refuse_unwritable
     from tumorgen.method import load_recipe
-    from tumorgen.realism import draw_fit, fit_recipe, lesion_frame, no_looks, write_recipe
+    from tumorgen.realism import describe_looks, draw_fit, fit_recipe, lesion_frame, no_looks, write_recipe
 
     if not (real or labels):
         raise click.UsageError("Give REAL, a folder of images and labels, or --labels, or both.")
@@ -96,13 +97,17 @@ def fit(
     write_recipe(found, output, _command(real, output, labels, patients, alone, trust))
     if plot:
         draw_fit(found, plot, " and ".join(_name_folder(folder) for folder in (real, labels) if folder))
+    small = sum(each.burden.too_small for each in measured)
     facts = {"lesions": len(found.shapes), "label_maps": len(found.counts), "lesions_with_image": len(found.looks)}
-    sum_up(settings=output, **facts)
+    sum_up(settings=output, **facts, too_small=small)
     click.echo(
         f"{output}: sizes, numbers, places and shapes of {plural(len(found.shapes), 'lesion')} in"
-        f" {plural(len(found.counts), 'label map')}; contrast, edge and heterogeneity of"
+        f" {plural(len(found.counts), 'label map')}{f' ({small} too small)' if small else ''}; contrast, edge and"
+        " heterogeneity of"
         f" {plural(len(found.looks), 'lesion')}"
     )
+    for note in describe_looks(seen) if seen else ():
+        say_note(note)
     report_failures([*(seen.failures if seen else ()), *failures])
 
 
@@ -110,16 +115,17 @@ def _measure(
     real: Path | None, labels: Path | None, patients: Path | None, trust: str, jobs: int
 ) -> tuple[MeasuredSet | None, tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
     """Measure the set, if there is one, and the label maps; with what of these could not be."""
-    from tumorgen.realism import find_layout, measure_folder, measure_label_maps
+    from tumorgen.realism import call_after_scans, find_labelled, find_layout, measure_folder, measure_label_maps
     from tumorgen.tables import fit_names, read_patients
 
     named = read_patients(patients) if patients else {}
-    seen = None
+    seen, whose = None, call_after_scans(named)
     if real:
         seen = measure_folder("real", real, named, trust=trust, jobs=jobs, start=progress("looks", "scan"))
+        whose |= {scan.case: scan.patient for scan in find_labelled(real, named)[0]}
     folder = labels or find_layout(Path(real or ""))[1]
     measured, failures = measure_label_maps(
-        folder, named, trust=trust, jobs=jobs, start=progress("shapes", "label map")
+        folder, whose, trust=trust, jobs=jobs, start=progress("shapes", "label map")
     )
     if patients:
         scans = {each.case: each.case for each in measured} | (seen.hosts if seen else {})

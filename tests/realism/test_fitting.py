@@ -32,6 +32,7 @@ from tumorgen.realism.bin_tables import (
 from tumorgen.realism.fitting import fit_recipe, no_looks, share_of_patients
 from tumorgen.realism.label_maps import MeasuredLabels, measure_label_maps
 from tumorgen.realism.recipe_files import format_recipe, write_recipe
+from tumorgen.realism.scans import call_after_scans
 from tumorgen.realism.shapes import LesionShape, TumorBurden
 
 LIFELIKE = load_recipe("lifelike")
@@ -148,6 +149,12 @@ def test_scatter_of_measuring_is_taken_out_of_the_spread():
     assert set(without_scatter(pd.Series([1.0, 2.0, np.nan]), pd.Series(np.ones(3)), 4.0).dropna()) == {1.5}
 
 
+def test_a_patient_who_was_scanned_often_does_not_draw_the_others_to_her():
+    """Nine scans of one lesion beside six of others: where all spread is that of measuring, what is left is theirs."""
+    values, weights = pd.Series([0.5] * 9 + [1.0] * 6), pd.Series([1 / 9] * 9 + [1.0] * 6)
+    assert without_scatter(values, weights, 5.0).tolist() == pytest.approx([1.0] * 15)
+
+
 def test_scans_of_a_patient_weigh_as_one(shapes_as_they_were):
     once = [label_map("a", np.linspace(3, 4, 9)), label_map("b", np.linspace(5, 9, 9))]
     twice = [*once, label_map("b2", np.linspace(5, 9, 9), patient="b")]
@@ -174,6 +181,20 @@ def test_what_a_patients_lesions_share_is_found(shapes_as_they_were):
     assert share_of_patients(frame.iloc[:5], 0.36) == 0.36
 
 
+def test_a_lesion_that_was_scanned_twice_is_not_two_that_are_alike():
+    rng = np.random.default_rng(2)
+    once = looks(48, rng).assign(
+        scan=[f"a{i // 2}" for i in range(48)],
+        patient=[f"p{i // 2}" for i in range(48)],
+        sigma_c_mm=rng.uniform(0.5, 1.5, 48),
+    )
+    again = once.assign(scan=once["scan"] + " later")
+    alone, both = (share_of_patients(frame, 0.0) for frame in (once, pd.concat([once, again], ignore_index=True)))
+    assert both == pytest.approx(alone, abs=0.05)
+    one_each = pd.concat([once[::2], again[::2]], ignore_index=True)  # a lesion a scan
+    assert share_of_patients(one_each, 0.36) == 0.36
+
+
 def test_file_is_read_back_and_says_what_it_was_made_of(tmp_path, shapes_as_they_were):
     rng = np.random.default_rng(0)
     fit = fit_recipe([label_map(f"s{i}", np.full(5, 8.0)) for i in range(4)], looks(8, rng), LIFELIKE, jobs=1)
@@ -191,7 +212,7 @@ def test_file_is_read_back_and_says_what_it_was_made_of(tmp_path, shapes_as_they
 def test_label_maps_are_measured_alone_and_one_that_cannot_be_costs_no_other(tmp_path):
     write_discs(tmp_path, 2, lesions=3)
     write_scan(tmp_path, "odd", *(lambda hu, labels: (hu, labels + 3))(*disc_scan(1)))
-    measured, failures = measure_label_maps(tmp_path / "labels", {"p1": "p0"}, jobs=1)
+    measured, failures = measure_label_maps(tmp_path / "labels", call_after_scans({"p1": "p0"}), jobs=1)
     # The table calls the patient of p1 as another case is called that it does not list: these are two.
     assert [(each.case, each.patient, each.burden.lesions) for each in measured] == [("p0", "p0", 3), ("p1", "p1", 3)]
     assert measured[0].spacing_mm == (2.5, 1.0, 1.0)
@@ -229,6 +250,21 @@ class TestCommand:
         assert figure.axes[2].get_ylabel() == "radius 0 to 5 mm\nshare of lesions up to this value"
         before, ours = figure.axes[-1].lines[:2]
         assert (before.get_linestyle(), ours.get_linestyle()) == ("-", "--")  # both are seen where they agree
+
+    def test_says_of_how_many_lesions_the_look_was_measured_and_why_not_of_the_others(self, real, tmp_path):
+        hu, labels = disc_scan(7, lesions=4)
+        hu[labels == 2] = -200
+        write_scan(real, "clipped", hu, labels)
+        done = run(real, "--output", tmp_path / "mine.toml")
+        assert "of 28 lesions in 4 label maps; contrast, edge and heterogeneity of 24 lesions" in done.output
+        assert "note: real: 4 lesions measured in part or not at all: clipped" in done.output
+        assert "heterogeneity are those of 24 lesions, 3 scans, 3 patients" in (tmp_path / "mine.toml").read_text()
+
+    def test_samples_of_one_scan_weigh_as_one_in_looks_and_shapes(self, real, tmp_path):
+        """A manifest beside the labels says whose they are."""
+        (real / "manifest.csv").write_text("sample,case\np0,x\np1,x\np2,y\n")
+        run(real, "--output", tmp_path / "mine.toml")
+        assert (tmp_path / "mine.toml").read_text().count("24 lesions, 3 scans, 2 patients") == 2
 
     def test_learns_from_label_maps_alone(self, real, tmp_path):
         done = run("--labels", real / "labels", "--output", tmp_path / "mine.toml")

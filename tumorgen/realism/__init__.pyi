@@ -1,6 +1,6 @@
 from .appearance import PROFILE_MM, Appearance, measure_appearance, quantize_grey, signed_distance_mm
 from .audit_files import AUDIT_PAGE, refuse_case_folder, write_audit
-from .auditing import Audit, audit_sets, measure_folder
+from .auditing import Audit, audit_sets, describe_looks, measure_folder
 from .comparing import LEAST_LESIONS, STATISTIC_NAMES, lesion_frame
 from .fit_chart import draw_fit
 from .fitting import Fit, fit_recipe, no_looks
@@ -8,7 +8,7 @@ from .label_maps import MeasuredLabels, measure_label_maps, read_labels
 from .lesions import LEAST_RADIUS_MM, LEAST_VOXELS, FoundLesions, Lesion, find_lesions
 from .measuring import MeasuredSet, join_sets
 from .recipe_files import write_recipe
-from .scans import LabelledScan, find_labelled, find_layout, join_patients
+from .scans import LabelledScan, call_after_scans, find_labelled, find_layout, join_patients
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 from .telling import Verdict
 
@@ -31,6 +31,8 @@ __all__ = [
     "TumorBurden",
     "Verdict",
     "audit_sets",
+    "call_after_scans",
+    "describe_looks",
     "draw_fit",
     "find_labelled",
     "find_layout",

@@ -266,6 +266,11 @@ def _notes_on(found: MeasuredSet) -> Iterator[str]:
         yield f"{found.name}: all lesions are of one patient, so there are no intervals"
     if found.failures:
         yield f"{found.name}: {plural(len(found.failures), 'scan')} could not be measured"
+    yield from describe_looks(found)
+
+
+def describe_looks(found: MeasuredSet) -> Iterator[str]:
+    """What is odd about the looks of a set, in words: lesions of which they could not be measured, grey levels."""
     reasons = Counter(lesion.appearance.reason for lesion in found.lesions if lesion.appearance.reason)
     if reasons:
         most = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(_SHOWN))

@@ -138,11 +138,12 @@ def _look_tables(looks: pd.DataFrame, below_mm: float) -> dict[str, Any]:
 
 
 def without_scatter(values: pd.Series[float], weights: pd.Series[float], scatter: float) -> pd.Series[float]:
-    """Values drawn to their median so far that their variance is less by that of a scatter."""
+    """Values drawn to their median so far that their variance is less by that of a scatter; both weighted."""
     known = values.notna()
     if not known.any():
         return values
-    middle, mean = (float(values[known].median()), float(np.average(values[known], weights=weights[known])))
+    middle = float(quantiles_of(np.asarray(values, np.float64), np.asarray(weights, np.float64), [0.5])[0])
+    mean = float(np.average(values[known], weights=weights[known]))
     variance = float(np.average((values[known] - mean) ** 2, weights=weights[known]))
     kept = math.sqrt(max(0.0, 1 - scatter**2 / variance)) if variance else 0.0
     return middle + kept * (values - middle)

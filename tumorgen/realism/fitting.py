@@ -18,6 +18,7 @@ from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .appearance import Appearance
 from .bin_tables import (
     BINS_MM,
+    LOOKS,
     BinLesions,
     blend,
     blend_bin,
@@ -113,7 +114,8 @@ def fit_recipe(
     measured
         Label maps that sizes, numbers, places and shapes are learnt from; one of them has a lesion.
     looks
-        Lesions that contrast, edge and heterogeneity are learnt from, as `lesion_frame` gives them; may be empty.
+        Lesions that contrast, edge and heterogeneity are learnt from, as `lesion_frame` gives them; those of which none
+        of these was measured count for nothing, and there may be none at all.
     prior
         The recipe that all else is taken from, and that bins of few lesions are blended with.
     alone
@@ -122,6 +124,7 @@ def fit_recipe(
 
     """
     shapes, counts, looks = shape_frame(measured), count_frame(measured), _with_drawn(looks, prior.real)
+    looks = looks[looks[[*LOOKS.values()]].notna().any(axis=1)]
     ill = counts[counts["count"] > 0]
     bins = [BinLesions(_within(shapes, end), _within(looks, end), prior_bin(prior.real, end)) for end in BINS_MM]
     everything = BinLesions(shapes, looks, bins[1].prior)
@@ -175,13 +178,15 @@ def _sizes(frame: pd.DataFrame, name: str, prior: Real | None) -> tuple[float, .
 
 
 def share_of_patients(looks: pd.DataFrame, prior: float) -> float:
-    """Part of the variance of contrast and edge that a patient's lesions have in common, blended with a prior.
+    """Part of the variance of contrast and edge that the lesions of a scan have in common, blended with a prior.
 
-    Intraclass correlation (one-way analysis of variance) of the normal scores of each, the mean of both. Patients with
-    two lesions or more weigh as lesions do in a table.
+    Intraclass correlation (one-way analysis of variance) of the normal scores of each, the mean of both. What is alike
+    in two scans of a patient says nothing: it may be one lesion. Patients who have two lesions or more in a scan weigh
+    as lesions do in a table.
     """
     found = [_intraclass(looks, column) for column in ("core_contrast_hu", "sigma_c_mm")]
-    patients = int((looks["patient"].value_counts() > 1).sum())
+    several = looks["scan"].map(looks["scan"].value_counts()) > 1
+    patients = looks["patient"][several].nunique()
     if patients < 2 or len(looks) < _LEAST_PAIRS or np.isnan(found).any():
         return prior
     own = own_part(patients)
@@ -189,9 +194,9 @@ def share_of_patients(looks: pd.DataFrame, prior: float) -> float:
 
 
 def _intraclass(looks: pd.DataFrame, column: str) -> float:
-    """Intraclass correlation of a column's normal scores among patients; nan with too few, or where all are equal."""
+    """Intraclass correlation of a column's normal scores within scans; nan with too few, or where all are equal."""
     known = looks[looks[column].notna()]
-    groups = known.assign(score=stats.norm.ppf((known[column].rank() - 0.5) / max(1, len(known)))).groupby("patient")
+    groups = known.assign(score=stats.norm.ppf((known[column].rank() - 0.5) / max(1, len(known)))).groupby("scan")
     sizes = groups.size().to_numpy(float)
     total, number = sizes.sum(), len(sizes)
     if number < 2 or total <= number:

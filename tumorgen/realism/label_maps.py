@@ -15,7 +15,6 @@ from ..imaging import Triple, Volume, as_label_map, find_volumes, read_volume
 from ..labels import LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .lesions import find_lesions
-from .scans import call_after_scans
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
 
@@ -61,8 +60,8 @@ def measure_label_maps(
 ) -> tuple[tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
     """Measure the label maps of a folder over processes, in the order of their names; one that cannot be is a failure.
 
-    `patients` says which patient, by any name, a case is of; the patient is called after the first case in it. A case
-    that it does not name is a patient of its own. `trust` is that of `read_labels`.
+    `patients` says which patient a case is of, called after a case (`call_after_scans`); one that it does not name is a
+    patient of its own. `trust` is that of `read_labels`.
 
     Raises
     ------
@@ -70,8 +69,7 @@ def measure_label_maps(
         The folder holds no volumes, or two of one name; none of them could be measured, or none has a lesion.
     """
     cases = [Case((case, path), case, about=(str(path),)) for case, path in find_volumes(folder).items()]
-    named = call_after_scans(patients)
-    work = partial(_measure, named, Path.cwd(), trust)  # worker processes may have another working directory
+    work = partial(_measure, patients, Path.cwd(), trust)  # worker processes may have another working directory
     measured, failures = split_failures(map_cases(work, cases, jobs, start=start))
     refuse_without_lesions(folder, "label maps", [each.burden for each in measured], failures)
     return tuple(measured), failures
