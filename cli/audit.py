@@ -95,7 +95,8 @@ def audit(
     write_audit(found, known, drawn, output)
     _print_audit(found)
     click.echo(f"{output}: {AUDIT_PAGE}, tables and figures")
-    report_failures([failure for each in (known, drawn) for failure in each.failures])
+    measured = len(known.scans) + len(drawn.scans)
+    report_failures([*known.failures, *drawn.failures], there=measured)
 
 
 def _measure(folders: Mapping[str, Path], named: Mapping[str, str], trust: str, jobs: int) -> tuple[MeasuredSet, ...]:

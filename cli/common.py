@@ -58,10 +58,18 @@ def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:
     return f"{made} made in {seconds:.1f} s" + (f", {kept} were there{hint}" if kept else "")
 
 
-def report_failures(failures: Iterable[Failure], *, there: int | None = 1) -> None:
+def report_failures(
+    failures: Iterable[Failure],
+    *,
+    there: int | None = 1,
+    nothing: str = "nothing was written",
+    closing: str = "",
+) -> None:
     """List what could not be done, by reason, and exit with 1 if there is anything; what is left out is no failure.
 
     `there` is the number of cases that there are now, from this run or an earlier one; None: nothing was to be written.
+    `nothing` is what is said where there is none. `closing` is what the last line says instead of all that, for
+    commands that are not simply run again.
     """
     from tumorgen.errors import by_reason
 
@@ -81,8 +89,9 @@ def report_failures(failures: Iterable[Failure], *, there: int | None = 1) -> No
         count = sum(len(reason.failures) for reason in reasons)
         whole = "all " if count > 1 and there == 0 else ""
         several = f", for {plural(len(reasons), 'reason')}" if count > len(reasons) else ""
-        rest = "" if there is None else "; everything else is written" if there else ": nothing was written"
-        click.echo(f"{whole}{count} failed{several}{rest}. Fix these and run the same command again.", err=True)
+        rest = "" if there is None else "; everything else is written" if there else f": {nothing}"
+        told = closing or f"{rest}. Fix these and run the same command again."
+        click.echo(f"{whole}{count} failed{several}{told}", err=True)
         sys.exit(1)
 
 

@@ -108,7 +108,7 @@ def fit(
     )
     for note in describe_looks(seen) if seen else ():
         say_note(note)
-    report_failures([*(seen.failures if seen else ()), *failures])
+    report_failures([*(seen.failures if seen else ()), *failures], there=len(measured))
 
 
 def _measure(

@@ -131,9 +131,10 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
         )
     seconds = time.monotonic() - began
     pages = _draw(report, output, network.jobs)
+    livers = len(report.rows) - len(report.having("failed"))
     _print_report(report, output, scans, seconds, pages)
     _print_failed(report.failed, source, scans)
-    report_failures(report.failures)
+    report_failures(report.failures, there=livers, nothing="no mask was written")
 
 
 def _draw(report: MaskReport, output: Path, jobs: int) -> tuple[Path, ...]:

@@ -62,4 +62,4 @@ def preview(dataset: Path, output: Path | None, count: int, folders: Folders, jo
         remedy = "" if "--images" in reason else "; --images and --masks say where the scans are now"
         say_note(f"drawn without the source scan: {reason}{remedy}")
     click.echo(f"{drawn.folder}: {plural(len(drawn.sheets), 'sheet')} and {drawn.overview.name}")
-    report_failures(drawn.failures)
+    report_failures(drawn.failures, there=len(drawn.sheets), nothing="no sheet was drawn")

@@ -114,7 +114,13 @@ def make(output: Path, draw: Draw, trust: str | None, jobs: int) -> None:
         f" {plural(len(draw.readers), 'reader')}, at {z:g} x {y:g} x {x:g} mm (z, y, x)\n"
         f"what is real is in {output / 'key'}; next:\n  tumorgen turing serve {output}"
     )
-    report_failures(made.failures)
+    report_failures(
+        made.failures,
+        closing=(
+            "; the study is whole all the same. To draw from what failed, too, fix it and make another study: give a"
+            " new folder as --output."
+        ),
+    )
 
 
 @turing.command(

@@ -103,6 +103,19 @@ def test_it_is_said_whether_anything_is_written(capsys, count, there, said) -> N
     assert capsys.readouterr().err.splitlines()[-1].startswith(said)
 
 
+def test_a_command_says_in_its_own_words_that_it_made_nothing_and_what_to_do(capsys) -> None:
+    failures = [lost(n, "no mask of that name in livers") for n in range(2)]
+    for options, said in (
+        ({"there": 0, "nothing": "no mask was written"}, "all 2 failed, for 1 reason: no mask was written. Fix these"),
+        ({"closing": "; the study is whole."}, "2 failed, for 1 reason; the study is whole."),
+    ):
+        with pytest.raises(SystemExit):
+            report_failures(failures, **options)
+        closing = capsys.readouterr().err.splitlines()[-1]
+        assert closing.startswith(said)
+        assert closing.endswith("." if "closing" in options else "run the same command again.")
+
+
 def test_nothing_failed_says_nothing(capsys) -> None:
     report_failures([])
     assert not capsys.readouterr().err

@@ -578,6 +578,15 @@ def test_a_bad_file_costs_only_its_own_sheet(dataset: Dataset, what: str) -> Non
     }
 
 
+@pytest.mark.usefixtures("blank")
+def test_where_every_label_is_lost_no_sheet_is_said_to_be_drawn(dataset: Dataset) -> None:
+    for label in dataset.labels.iterdir():
+        label.unlink()
+    result = CliRunner().invoke(main, ["preview", str(dataset.folder), "--jobs", "1"])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("all 3 failed, for 1 reason: no sheet was drawn.")
+
+
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["preview", str(tmp_path)])
     assert result.exit_code == 1

@@ -276,6 +276,14 @@ def test_the_command_does_what_can_be_done_and_says_the_rest(work, model):
     assert "Traceback" not in result.output
 
 
+def test_where_no_scan_can_be_read_nothing_else_is_said_to_be_written(work, model):
+    shutil.copy("ct/torn.nii.gz", "ct/good_0000.nii.gz")
+    Path("ct/top.nrrd").unlink()
+    result = command("ct", "livers", "--model", model, "--device", "cpu", "--jobs", 1)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("all 2 failed, for 1 reason: no mask was written.")
+
+
 def test_users_do_not_see_what_nnunet_prints(work, model):
     result = command("ct", "livers", "--model", model, "--device", "cpu")
     assert "nnUNet" not in result.stdout

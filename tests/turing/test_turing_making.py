@@ -11,9 +11,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from reader_studies import write_scan, write_sets
 
 from tumorgen.checksums import sha256_of
+from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.turing import making
@@ -141,6 +143,19 @@ def test_a_case_without_tumour_or_that_cannot_be_read_is_replaced(tmp_path):
     with pytest.raises(TumorgenError, match="2 patients with a real tumour that can be shown, and 3 are needed"):
         make_study(Wanted(real, synthetic, count=4, share_real=0.75), tmp_path / "more", jobs=1)
     assert not (tmp_path / "more").exists()
+
+
+def test_a_study_without_a_scan_is_whole_and_the_way_to_one_with_it_is_told(tmp_path):
+    """Not the same command again, which is refused where a study is."""
+    real, synthetic = write_sets(tmp_path, 2, 1)
+    (real / "images" / "liver_1_0000.nii.gz").unlink()
+    given = ["turing", "make", "--real", real, "--synthetic", synthetic, "--count", 2, "--share-real", 0.5]
+    done = CliRunner().invoke(main, [str(word) for word in (*given, "--jobs", 1, "--output", tmp_path / "study")])
+    assert done.exit_code == 1
+    closing = done.stderr.splitlines()[-1]
+    assert closing.startswith("1 failed; the study is whole all the same.")
+    assert closing.endswith("give a new folder as --output.")
+    assert len(read_key(tmp_path / "study")) == 2
 
 
 def test_an_image_of_other_greys_is_named_and_nothing_is_left(tmp_path):
