@@ -8,6 +8,8 @@ import click
 
 from tumorgen.wording import plural
 
+from .verbosity import sum_up
+
 if TYPE_CHECKING:
     from tumorgen.generation import Run
 
@@ -17,6 +19,12 @@ def print_estimate(run: Run) -> None:
     from tumorgen.generation import estimate_run
 
     dataset, found = run.dataset, estimate_run(run)
+    sum_up(
+        samples=found.samples,
+        seconds_needed=round(found.seconds),
+        bytes_needed=round(found.bytes),
+        bytes_free=found.free_bytes,
+    )
     if not found.samples:
         click.echo(f"{dataset.folder}: every sample is there already")
         return

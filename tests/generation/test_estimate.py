@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -135,6 +136,18 @@ def test_as_typed(scans, tmp_path, monkeypatch) -> None:
     assert list(tmp_path.iterdir()) == []
     assert CliRunner().invoke(main, typed(scans)).exit_code == 0
     assert "every sample is there" in CliRunner().invoke(main, typed(scans, "--estimate")).stdout
+
+
+def test_scripts_read_the_estimate(scans, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    said = json.loads(CliRunner().invoke(main, typed(scans, "--estimate", "--json")).stdout)
+    assert said["samples"] == 6
+    assert said["bytes_free"] > said["bytes_needed"] > 0
+    assert said["seconds_needed"] >= 0
+    assert CliRunner().invoke(main, typed(scans)).exit_code == 0
+    said = json.loads(CliRunner().invoke(main, typed(scans, "--estimate", "--json")).stdout)
+    assert (said["samples"], said["bytes_needed"], said["seconds_needed"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"])
