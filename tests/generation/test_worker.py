@@ -70,6 +70,23 @@ def test_a_small_scan_is_held_whole(small_bytes, thin, tmp_path, monkeypatch):
     np.testing.assert_array_equal(np.asarray(prepared.scan.inside), read.inside)
 
 
+def test_the_volume_of_a_sample_is_that_of_its_label(thin, tmp_path):
+    """Not the sum over its tumours, which counts what they share for each."""
+    settings = load_recipe("paper")
+    batch = Batch(thin, Dataset(tmp_path, raw=False), settings.vessels, settings, 0)
+    prepared = prepare_for(batch)
+    plan = draw_variant(prepared.scan, settings, 0, 2)
+    tumor = plan.tumors[0]
+    plan = replace(plan, tumors=(tumor, replace(tumor, center_x_mm=tumor.center_x_mm + 3)))
+    patch = render(prepared.scan, plan)
+    files = prepared.write(plan, patch, batch).files
+    label = np.asarray(prepared.scan.inside).astype(np.uint8)
+    for box, voxels in patch.labels:
+        label[box] = voxels
+    assert files.tumor_volume_mm3 == pytest.approx((label == 2).sum() * prepared.scan.geometry.voxel_volume_mm3)
+    assert files.tumor_volume_mm3 < sum(outcome.volume_mm3 for outcome in patch.outcomes)
+
+
 @pytest.mark.parametrize("disks", [1, 2])
 def test_image_and_label_share_a_folder_for_what_is_not_whole_on_one_disk(disks, tmp_path, monkeypatch):
     dataset = Dataset(tmp_path)

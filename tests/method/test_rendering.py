@@ -25,7 +25,7 @@ from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.body import Body
 from tumorgen.method.patch import Outcome
 from tumorgen.method.plan import Plan, Tumor
-from tumorgen.method.rendering import blend, cast_to_type, render
+from tumorgen.method.rendering import blend, cast_to_type, count_tumor_voxels, render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, prepare_scan
 from tumorgen.method.settings import Settings, Vessels
@@ -186,6 +186,20 @@ def test_a_cropped_scan_gives_the_same_tumour():
     # float32 coordinates that count from another corner.
     core = (slice(4, -4), slice(4, -4), slice(4, -4))
     np.testing.assert_allclose(in_whole[0][crop][core], in_cut[0][core], atol=0.01)
+
+
+@pytest.mark.parametrize("mass_effect_percent", [0.0, 60.0])
+def test_a_voxel_that_tumours_share_counts_once_and_a_real_tumours_counts_not(mass_effect_percent):
+    real = np.zeros(SHAPE, bool)
+    real[4:8, 4:8, 4:8] = True
+    scan = flat_scan(SHAPE)
+    scan = scan.with_voxels(scan.hu, np.where(real, 2, scan.inside).astype(np.uint8))
+    tumor = ball(8.0, mass_effect_percent=mass_effect_percent)
+    patch = render(scan, plan_of(scan, at(scan, tumor), at(scan, tumor, (20, 20, 28)), at(scan, tumor, (22, 20, 20))))
+    labelled = (patch.apply(scan)[1] == 2) & ~real
+    assert count_tumor_voxels(scan, patch) == labelled.sum()
+    assert sum(outcome.volume_mm3 for outcome in patch.outcomes) > labelled.sum() > patch.outcomes[0].volume_mm3
+    assert count_tumor_voxels(scan, render(scan, plan_of(scan))) == 0
 
 
 # --- edited rows -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,17 @@ from .. import __version__
 from ..dataset import Dataset, versions
 from ..errors import Failure, LeftOutError, TumorgenError
 from ..imaging import PARTIAL, ChunkedVolume, Volume, fingerprint_ct, scratch_folder
-from ..method import Patch, Plan, Scan, Vessels, least_radius_mm, render, render_labelled, sample_name
+from ..method import (
+    Patch,
+    Plan,
+    Scan,
+    Vessels,
+    count_tumor_voxels,
+    least_radius_mm,
+    render,
+    render_labelled,
+    sample_name,
+)
 from ..parallel import Case, attempt
 from ..tables import Files, Record, Source
 from .batches import Batch
@@ -133,7 +143,7 @@ class Prepared:
         label_sha256, image_sha256 = self._write_files(patch, image_file, label_file, batch)
         files = Files(
             tumors_placed=len(plan.tumors),
-            tumor_volume_mm3=round(sum(outcome.volume_mm3 for outcome in patch.outcomes), 3),
+            tumor_volume_mm3=round(count_tumor_voxels(self.scan, patch) * self.scan.geometry.voxel_volume_mm3, 3),
             source_image=str(source.image),
             source_mask=str(source.mask),
             image_file=image_file.relative_to(dataset.folder).as_posix(),

@@ -20,7 +20,7 @@ from .recipes import (
     load_recipe,
     nearest_recipe,
 )
-from .rendering import render
+from .rendering import count_tumor_voxels, render
 from .sampling import (
     MuRange,
     apply_switches,
@@ -61,6 +61,7 @@ __all__ = [
     "apply_switches",
     "changed_mm",
     "count_clear",
+    "count_tumor_voxels",
     "digest_voxels",
     "distance_inside",
     "draw_drafts",

@@ -104,6 +104,15 @@ def _render_tumor(scan: Scan, blocks: Sequence[Block], tumor: Tumor, plan: Plan)
     return block, _measure_outcome(scan, tumor, block, occupied, body.voxels, plan.mu_p_hu)
 
 
+def count_tumor_voxels(scan: Scan, patch: Patch) -> int:
+    """Voxels that are tumour in a sample's label and are none in its scan; one that two tumours share counts once."""
+    blocks, more = patch.blocks, 0
+    for number, block in enumerate(blocks):
+        before = _current_label(scan, blocks[:number], block.box)
+        more += np.count_nonzero(block.label == TUMOR) - np.count_nonzero(before == TUMOR)
+    return more
+
+
 def _pull_of(scan: Scan, tumor: Tumor) -> Pull:
     """Pull map of a tumour's mass effect in its scan, whose bones stay where they are if the row says so."""
     pull = Pull.of(tumor, scan.geometry)

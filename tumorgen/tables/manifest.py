@@ -66,7 +66,14 @@ class Files(_OfMask):
     """Where a sample comes from, what was written of it, and with which versions."""
 
     tumors_placed: Annotated[int, About("number of tumours in the sample")]
-    tumor_volume_mm3: Annotated[float, About("volume of all its tumours", "mm3")]
+    tumor_volume_mm3: Annotated[
+        float,
+        About(
+            "volume of the voxels that it labels tumour, without tumours that are really there; in rows of version"
+            " 0.1.0 the sum over its tumours, in which a voxel that several share counts for each",
+            "mm3",
+        ),
+    ]
     source_image: SourceImage
     source_mask: SourceMask
     image_file: Annotated[str, About("image of the sample, relative to the dataset's folder")]
