@@ -34,7 +34,8 @@ VARIATIONS: Mapping[str, str] = MappingProxyType(
 )
 _ABOUT: Mapping[str, tuple[str, ...]] = MappingProxyType({"severe": ("mass_effect", "capsule")})  # without naming them
 DEFAULT_RECIPE = "lifelike"
-TABLE_1_RECIPE = "turing"  # equals `Settings()`: all that version 0.1.0 knew, and what the robustness benchmark dials
+# All that version 0.1.0 knew, and what the robustness benchmark dials: `Settings()`, but that bone stays where it is.
+TABLE_1_RECIPE = "turing"
 VARIED_RECIPE = TABLE_1_RECIPE  # which the variations were written for
 
 
