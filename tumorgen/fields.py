@@ -263,6 +263,8 @@ def refuse_twins(what: str, values: Iterable[Hashable], remedy: str = "") -> Non
 def load_toml(kind: type[T], path: Path, base: T | None = None) -> T:
     """Read a record from a TOML file; what it does not name keeps its default, or what it is in `base`.
 
+    A list, or a table of plain values, is given whole.
+
     Raises
     ------
     TumorgenError
@@ -329,7 +331,8 @@ def _build(kind: Any, value: Any, name: str, default: Any) -> Any:
         return _build_tuple(arguments, value, name)
     if origin is Mapping:
         _require_table(value, name)
-        kept = default if is_dataclass(arguments[1]) else {}  # records of a table can be changed one by one
+        # Records of a table can be changed one by one; a table of plain values, like a list, is what is given.
+        kept = default if is_dataclass(arguments[1]) else {}
         built = {
             key: _build(arguments[1], item, f"{name}.{key}", kept.get(key, MISSING)) for key, item in value.items()
         }

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from phantoms import ball_scan
 
 from tumorgen.errors import TumorgenError
-from tumorgen.fields import dump_toml, from_plain, to_plain
-from tumorgen.method.recipes import load_recipe
+from tumorgen.fields import dump_toml, from_plain, help_of, to_plain
+from tumorgen.method.recipes import find_settings, load_recipe
 from tumorgen.method.sampling import draw_plan
 from tumorgen.method.settings import (
     CONTRASTS,
@@ -153,8 +153,11 @@ def test_a_class_of_ones_own(tmp_path):
         loaded(tmp_path, text.replace("sigma_e_mm = [8, 12]", ""))
 
 
-def test_the_mixture_can_be_changed(tmp_path):
+def test_a_mixture_has_those_classes_alone_that_are_named(tmp_path):
+    """Not what the recipe mixes besides: a file that leaves a class out, as `no-tiny` does, does without it."""
     assert loaded(tmp_path, "[mix]\ntiny = [1, 2]\n").mix == {"tiny": (1, 2)}
+    assert "tiny" not in load_settings(find_settings("no-tiny"), load_recipe("turing")).mix
+    assert "given whole" in help_of(Settings, "mix")
 
 
 @pytest.mark.parametrize(

@@ -383,7 +383,14 @@ class Settings:
         default_factory=lambda: dict(SIZES)
     )
     mix: Annotated[
-        Mapping[str, Count], About(f"number of tumours of each size class in a sample of `{MIX}`", "", 0, 1000)
+        Mapping[str, Count],
+        About(
+            f"number of tumours of each size class in a sample of `{MIX}`, which has those alone that are named here;"
+            " given at all, it is given whole",
+            "",
+            0,
+            1000,
+        ),
     ] = field(default_factory=lambda: dict(MIX_COUNTS))
 
     def __post_init__(self) -> None:
