@@ -8,9 +8,11 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from nifti_files import write_placed
 from nnunet_runs import narrow_network, plan_and_preprocess, train, write_dataset
 from phantoms import ball_volume
 
@@ -311,6 +313,26 @@ def test_what_cannot_be_mixed_is_told_in_one_line(parts: Path, damage, told: str
     (line,) = made.stderr.splitlines()[-1:]
     assert told in line
     assert not (MIXED / "mix.csv").exists()
+
+
+@pytest.mark.parametrize("file", ["imagesTr/liver_1_0000.nii.gz", "labelsTr/liver_1.nii.gz"])
+def test_a_real_file_of_two_places_is_refused_until_its_header_gives_one(parts: Path, file: str) -> None:
+    """Nobody can tell nnU-Net which to take: it reads the file where it is."""
+    path = RAW / REAL / file
+    image = nib.load(path)
+    apart = image.affine.copy()
+    apart[0, 3] += 40
+    write_placed(read_volume(path).array, path, sform=apart, qform=image.affine)
+    made = mix()
+    assert made.exit_code == 1
+    assert f"{path.name}: its sform and qform put voxels up to 40.0 mm apart, neither mirrored" in made.stderr
+    assert "--trust" not in made.stderr
+    assert not MIXED.exists()
+    image = nib.load(path)  # and mended, as docs/usage.md says
+    image.set_qform(image.get_sform())
+    image.to_filename("copy.nii.gz")
+    shutil.copy("copy.nii.gz", path)
+    assert mix().exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from .mask_labels import (
     relabel,
     round_labels,
 )
-from .nifti import says_place
+from .nifti import describe_two_places, says_place
 from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
 from .places import AS_ITK, ASSUMED, TRUSTS
 from .reading import digest_files, files_of_volume, read_ct, read_volume, refuse_misfit, write_volume
@@ -71,6 +71,7 @@ __all__ = [
     "bounding_box",
     "case_name",
     "describe_not_axial",
+    "describe_two_places",
     "digest_files",
     "extension_of",
     "files_of_volume",

@@ -28,7 +28,17 @@ from .claims import Claim, first_bytes, refuse_excess
 from .files import extension_of, open_regular
 from .geometry import Geometry, Volume
 from .itk import geometry_of_nifti, nifti_header_of
-from .places import QFORM, SFORM, TRUSTS, affine_of, choose_form, mm_of, said_forms
+from .places import (
+    AS_ITK,
+    QFORM,
+    SFORM,
+    TRUSTS,
+    affine_of,
+    choose_form,
+    describe_contradiction,
+    mm_of,
+    said_forms,
+)
 
 _NIFTI_2_BYTES = 540  # of its header, with which it begins
 HEADER_BYTES = 352  # with the four behind it that say whether extensions follow
@@ -89,6 +99,19 @@ def says_place(path: Path) -> bool:
             return bool(said_forms(_open_header(file, path)[1]))
     except TumorgenError:  # reading it says so
         return True
+
+
+def describe_two_places(path: Path) -> str:
+    """How the two places in a file's header contradict each other, in words; empty where they do not (`says_place`)."""
+    if extension_of(path) not in (".nii", ".nii.gz"):
+        return ""
+    try:
+        with open_regular(path) as file:
+            header = _open_header(file, path)[1]
+        _check_place(header, path, AS_ITK)
+    except TumorgenError:  # reading it says so
+        return ""
+    return describe_contradiction(header)
 
 
 def _is_packed(path: Path) -> bool:

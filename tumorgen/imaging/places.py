@@ -86,10 +86,7 @@ def choose_form(header: np.ndarray, path: Path, trust: str = "") -> str:
     """
     if trust not in ("", AS_ITK, *TRUSTS):
         raise TumorgenError(f"trust {trust!r}: choose from {', '.join(TRUSTS)}")
-    said = said_forms(header)
-    if len(said) < 2 or trust == AS_ITK:
-        return ""
-    contradiction = _contradiction(header)
+    contradiction = "" if trust == AS_ITK else describe_contradiction(header)
     if contradiction and not trust:
         raise TumorgenError(
             f"{path}: its sform and qform {contradiction}; say which is right: --trust sform or --trust qform"
@@ -97,12 +94,16 @@ def choose_form(header: np.ndarray, path: Path, trust: str = "") -> str:
     return trust if contradiction else ""
 
 
-def _contradiction(header: np.ndarray) -> str:
-    """By how much the two places of a volume differ, in words; empty where they are the same up to rounding.
+def describe_contradiction(header: np.ndarray) -> str:
+    """By how much the two places of a volume differ, in words; empty where there is one, or they differ by rounding.
+
+    The header is one of finite numbers.
 
     A scan along the patient's axes is turned by half a circle against RAS, where the three numbers of a quaternion,
     float32, leave the angle uncertain by up to a thousandth.
     """
+    if len(said_forms(header)) < 2:
+        return ""
     sform, qform = (affine_of(header, form) for form in TRUSTS)
     last = np.maximum(np.array(header["dim"][1:4], np.float64) - 1, 1)
     corners = np.array([[*(last * pick), 1.0] for pick in np.ndindex(2, 2, 2)])

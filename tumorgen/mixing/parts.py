@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..dataset import HEALTHY_NAME, TEST, find_dataset, find_written_dataset, refuse_without_raw
 from ..errors import TumorgenError
-from ..imaging import AS_ITK, fingerprint_ct, names_tumor, read_ct
+from ..imaging import AS_ITK, describe_two_places, fingerprint_ct, names_tumor, read_ct
 from ..labels import BACKGROUND, LABELS, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import HOSTS, SAMPLES, Mark, marks_of_records, marks_of_scan, read_hosts, read_manifest
@@ -69,8 +69,8 @@ def read_part(kind: str, folder: Path, *, jobs: int = -1, start: Start = no_prog
     Raises
     ------
     TumorgenError
-        It is no raw dataset of single-channel CTs, one of its files is missing or unreadable, or no table of
-        tumorgen's lies in a folder that is said to hold its samples.
+        It is no raw dataset of single-channel CTs, one of its files is missing or unreadable, a real one gives two
+        places that contradict each other, or no table of tumorgen's lies in a folder that is said to hold its samples.
     """
     folder = plain_path(folder)
     about = _read_description(folder)
@@ -79,6 +79,8 @@ def read_part(kind: str, folder: Path, *, jobs: int = -1, start: Start = no_prog
     files = _find_files(folder, ending)
     scans, known = _scans_of(kind, folder, files)
     cases = tuple(PartCase(case, scans[case], *files[case]) for case in sorted(scans))
+    if kind == REAL:
+        _refuse_two_places(cases)
     unknown = [case for case in cases if case.scan not in known]
     marks = {**known, **_mark_scans(unknown, jobs, start)}
     labels = about["labels"]
@@ -170,6 +172,22 @@ def _scans_of(
     if lost := sorted(scans.keys() - files.keys()):
         raise TumorgenError(f"{folder}: has no files of {few(lost)}; see `tumorgen verify`")
     return scans, dict(marks_of_records(records))
+
+
+def _refuse_two_places(cases: Sequence[PartCase]) -> None:
+    """Refuse files whose header gives two places: nnU-Net reads them as they lie there, so nobody can choose for it.
+
+    Raises
+    ------
+    TumorgenError
+        It names the first, and what to do.
+    """
+    for path in (file for case in cases for file in (case.image, case.label)):
+        if contradiction := describe_two_places(path):
+            raise TumorgenError(
+                f"{path}: its sform and qform {contradiction}, and nnU-Net would take whichever ITK takes; write a copy"
+                " in which both are the right one (docs/usage.md, Conflicting sform and qform)"
+            )
 
 
 def _mark_scans(cases: list[PartCase], jobs: int, start: Start) -> dict[str, AbstractSet[Mark]]:
