@@ -8,7 +8,7 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import report_failures
-from .options import AnyScans, NewDataset, block, jobs_option
+from .options import AnyScans, NewDataset, block, jobs_option, new_dataset
 from .verbosity import say_note, sum_up, telling
 
 
@@ -23,7 +23,7 @@ Then train with tumours drawn on the fly:
   nnUNetv2_plan_and_preprocess -d 502 && nnUNetv2_train 502 3d_fullres 0 -tr nnUNetTrainerTumorgen"""
 )
 @block("scans", AnyScans)
-@block("new", NewDataset, dataset_id=502, name="HealthyLiver")
+@new_dataset(dataset_id=502, name="HealthyLiver")
 @jobs_option
 @telling
 def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from .bars import progress
 from .common import as_usage_error
 from .datasets import DATASET_NAME, find_dataset
 from .kinds import EXISTING_FILE, Once
-from .options import NewDataset, block, jobs_option, named_root, option
+from .options import NewDataset, block, jobs_option, named_root, new_dataset, option
 from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ Then:
     help="Table with columns `case` (a scan of any of the datasets) and `patient`.  [default: each scan is a patient of"
     " its own; files of one CT, and scans of one name, are one]",
 )
-@block("new", NewDataset, dataset_id=510, name="Mixed")
+@new_dataset(dataset_id=510, name="Mixed")
 @jobs_option
 @telling
 def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDataset, jobs: int) -> None:
@@ -144,7 +144,6 @@ def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDa
     from tumorgen.mixing import find_kept_split, mix_datasets
     from tumorgen.tables import name_patients
 
-    new = _named_by_output(new)
     labels, dataset, weights = _choose_labels(mapped), new.dataset(), given.weights
     parts = given.read(new.root, jobs)
     named, notes = name_patients(patients, {scan for part in parts for scan in part.marks}) if patients else ({}, ())
@@ -164,14 +163,6 @@ def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDa
         f"next:\n  {new.export}nnUNetv2_plan_and_preprocess -d {new.dataset_id} &&"
         f" nnUNetv2_train {new.dataset_id} 3d_fullres 0"
     )
-
-
-def _named_by_output(new: NewDataset) -> NewDataset:
-    """`--output DatasetXXX_Name` is the dataset itself, not a folder of datasets."""
-    named = NewDataset.of_folder(new.output) if new.output else None
-    if not (named and new.output):
-        return new
-    return named if len(new.output.parts) > 1 else replace(named, output=None)
 
 
 def _choose_labels(mapped: tuple[str, ...]) -> LabelChoice | None:

@@ -8,7 +8,7 @@ import pkgutil
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -254,7 +254,11 @@ def named_root() -> Path:
 class NewDataset:
     """The raw dataset to write: a folder of datasets, nnU-Net's number and a name."""
 
-    output: Path | None = option(None, "Folder of raw datasets  [default: $nnUNet_raw, else ./nnUNet_raw]", type=FOLDER)
+    output: Path | None = option(
+        None,
+        "Folder of raw datasets, or the dataset itself, DatasetXXX_Name  [default: $nnUNet_raw, else ./nnUNet_raw]",
+        type=FOLDER,
+    )
     dataset_id: int = option(501, "nnU-Net's number.", type=click.IntRange(1, 999))
     name: str = option("SynthLiver", "Name of the dataset.")
 
@@ -263,6 +267,27 @@ class NewDataset:
         """The dataset that a folder is by its name, `Dataset501_SynthLiver`; None where it has another."""
         named = re.fullmatch(r"Dataset(\d{3})_(.+)", folder.name)
         return cls(folder.parent, int(named[1]), named[2]) if named else None
+
+    def named_by_output(self) -> NewDataset:
+        """The dataset that `--output` is by its name, and this where it is none; it must not be told otherwise.
+
+        A name alone is that of a folder that is there, or else below the folder of raw datasets.
+        """
+        named = self.of_folder(self.output) if self.output else None
+        if not (named and self.output):
+            return self
+        given = click.get_current_context().get_parameter_source
+        for name, told, its in (
+            ("dataset_id", self.dataset_id, named.dataset_id),
+            ("name", self.name, named.name),
+        ):
+            if told != its and given(name) is click.core.ParameterSource.COMMANDLINE:
+                flag = f"--{name.replace('_', '-')}"
+                raise click.UsageError(
+                    f"--output {self.output} and {flag} {told} contradict each other; leave one out."
+                )
+        is_path = len(self.output.parts) > 1 or self.output.is_dir()
+        return named if is_path else replace(named, output=None)
 
     @property
     def root(self) -> Path:
@@ -292,6 +317,19 @@ class NewDataset:
             f"next:\n  tumorgen verify {folder}\n  {self.export}"
             f"tumorgen preprocess -d {number} && nnUNetv2_train {number} 3d_fullres 0"
         )
+
+
+def new_dataset(**defaults: Any) -> Decorator:
+    """Declare the options of the dataset to write, which the command gets as its argument `new`."""
+
+    def declare(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(new: NewDataset, **values: Any) -> None:
+            command(new=new.named_by_output(), **values)
+
+        return block("new", NewDataset, **defaults)(run)
+
+    return declare
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from .bars import progress
 from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
 from .estimate import print_estimate
 from .kinds import EXISTING, Once
-from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option, option
+from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option, new_dataset, option
 from .verbosity import say_note, sum_up, tell_step, telling
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ Examples:
   tumorgen robustness --benchmark levels.toml --dataset-id 517 --name RobustnessFile"""
 )
 @block("scans", Scans)
-@block("new", NewDataset, dataset_id=504, name="Robustness")
+@new_dataset(dataset_id=504, name="Robustness")
 @block("dials", Dials)
 @block("method", Method, recipe=f"{RECIPES}:TABLE_1_RECIPE")
 @click.option("--estimate", is_flag=True, help="Only say how long it will take and how much it will write.")

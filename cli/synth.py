@@ -32,6 +32,7 @@ from .options import (
     NewDataset,
     SettingOption,
     block,
+    new_dataset,
     option,
 )
 from .verbosity import say_note, sum_up, tell_step, telling
@@ -134,7 +135,7 @@ Examples:
     cls=Once,
     help="Render the samples of this manifest instead, as `worst` writes it.",
 )
-@block("new", NewDataset)
+@new_dataset()
 @block("drawing", Drawing)
 @block("work", Work)
 @telling

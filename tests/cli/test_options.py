@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tumorgen.cli import main
 from tumorgen.cli.kinds import Processes, TableChoice
-from tumorgen.cli.options import SCANS, Folders, NewDataset, block, option
+from tumorgen.cli.options import SCANS, Folders, NewDataset, block, new_dataset, option
 from tumorgen.fields import help_of
 from tumorgen.liver.devices import DEVICES
 from tumorgen.method.recipes import DEFAULT_RECIPE, RECIPES, TABLE_1_RECIPE
@@ -118,6 +118,46 @@ def test_a_table_of_scans_beside_folders_of_scans_is_a_usage_error(command: str,
     result = CliRunner().invoke(main, [command, *folders, "--scans", str(tmp_path / "scans.csv")])
     assert result.exit_code == 2
     assert "--scans FILE is instead of --images and --masks" in result.output
+
+
+@pytest.mark.parametrize("command", ["synth", "healthy", "robustness", "mix"])
+@pytest.mark.parametrize("told", [["--dataset-id", "600"], ["--name", "Foo"], ["--name", "Foo", "--dataset-id", "510"]])
+def test_an_output_that_is_another_dataset_than_is_told_is_a_usage_error(
+    command: str, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    needed = ["--real", "a"] if command == "mix" else []
+    result = CliRunner().invoke(main, [command, *needed, "--output", "raw/Dataset510_Mine", *told])
+    assert result.exit_code == 2
+    assert f"--output raw/Dataset510_Mine and {' '.join(told[:2])} contradict each other" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("", "named/Dataset501_SynthLiver"),
+        ("--output raw", "raw/Dataset501_SynthLiver"),
+        ("--output raw --dataset-id 7", "raw/Dataset007_SynthLiver"),
+        ("--output raw/Dataset507_X", "raw/Dataset507_X"),
+        ("--output raw/Dataset507_X --dataset-id 507 --name X", "raw/Dataset507_X"),
+        ("--output Dataset507_X", "named/Dataset507_X"),
+        ("--output Dataset508_Here", "Dataset508_Here"),
+        ("--output raw/Dataset507", "raw/Dataset507/Dataset501_SynthLiver"),
+    ],
+)
+def test_an_output_is_a_folder_of_datasets_or_by_its_name_the_dataset(
+    given: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command()
+    @new_dataset()
+    def command(new: NewDataset) -> None:
+        click.echo(new.dataset().folder)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("nnUNet_raw", "named")
+    (tmp_path / "Dataset508_Here").mkdir()
+    assert CliRunner().invoke(command, given.split()).output == f"{folder}\n"
 
 
 @pytest.mark.parametrize("jobs", ["0", "-2", "-5"])
