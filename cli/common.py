@@ -90,8 +90,8 @@ def report_failures(
         whole = "all " if count > 1 and there == 0 else ""
         several = f", for {plural(len(reasons), 'reason')}" if count > len(reasons) else ""
         rest = "" if there is None else "; everything else is written" if there else f": {nothing}"
-        told = closing or f"{rest}. Fix these and run the same command again."
-        click.echo(f"{whole}{count} failed{several}{told}", err=True)
+        last = closing or f"{rest}. Fix these and run the same command again."
+        click.echo(f"{whole}{count} failed{several}{last}", err=True)
         sys.exit(1)
 
 

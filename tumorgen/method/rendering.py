@@ -109,7 +109,7 @@ def count_tumor_voxels(scan: Scan, patch: Patch) -> int:
     blocks, more = patch.blocks, 0
     for number, block in enumerate(blocks):
         before = _current_label(scan, blocks[:number], block.box)
-        more += np.count_nonzero(block.label == TUMOR) - np.count_nonzero(before == TUMOR)
+        more += int(np.count_nonzero(block.label == TUMOR)) - int(np.count_nonzero(before == TUMOR))
     return more
 
 
