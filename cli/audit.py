@@ -70,6 +70,7 @@ def audit(
     The output is audit.html, audit.json, tables, figures, and a contact sheet of real beside synthetic lesions, once
     with names and once blind.
     """
+    from tumorgen.dataset import Dataset
     from tumorgen.imaging import list_volumes, refuse_unwritable
     from tumorgen.realism import (
         AUDIT_PAGE,
@@ -80,7 +81,7 @@ def audit(
     )
     from tumorgen.tables import fit_names, read_patients
 
-    output = output or dataset / "audit"
+    output = output or Dataset(dataset).audit
     refuse_case_folder(output)
     refuse_unwritable(output, ANOTHER_OUTPUT)
     for folder in (real, dataset):  # before minutes are spent on the other

@@ -25,11 +25,11 @@ Examples:
 @click.option("--log-file", type=FILE, help="Append a JSON line per scan to it, with the time.")
 @telling
 def remove(dataset: Path, cases: tuple[str, ...], log_file: Path | None) -> None:
-    """Take all samples of a scan out of a dataset: images, labels, rows, checksums, splits and pictures.
+    """Take all samples of a scan out of a dataset: images, labels, rows, checksums, splits, pictures and audit.
 
     DATASET is a folder, or the name or number of a dataset in $nnUNet_raw (or ./nnUNet_raw). What is left is what a run
     of the other scans would have written. The scans themselves are not touched, nor is what nnU-Net has made of the
-    dataset.
+    dataset, nor are pictures, audits and studies in other folders.
     """
     from tumorgen.dataset import find_written_dataset
     from tumorgen.generation import remove_cases
@@ -43,5 +43,5 @@ def remove(dataset: Path, cases: tuple[str, ...], log_file: Path | None) -> None
     click.echo(f"{dataset}: {plural(len(done.report.entries), 'sample')} left")
     say_note(
         "a scan that is still among the inputs (manifests/scans.csv) is drawn into again by the next synth; what"
-        " nnU-Net preprocessed or trained before still holds it"
+        " nnU-Net preprocessed or trained before still holds it; so do pictures, audits and studies in other folders"
     )

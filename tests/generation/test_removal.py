@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from phantoms import write_balls
 
 from tumorgen.cli import main
-from tumorgen.dataset.raw import Dataset
+from tumorgen.dataset.raw import AUDIT_FILES, Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation import removal
 from tumorgen.generation.removal import remove_cases
@@ -72,6 +72,21 @@ def test_pictures_that_may_show_it_go_too(dataset):
         (dataset.pictures / f"{name}.png").write_bytes(b"png")
     remove_cases(dataset, ["liver_1"])
     assert [path.name for path in dataset.pictures.iterdir()] == ["liver_0_v0000.png"]
+
+
+def test_an_audit_that_shows_it_goes_whole_and_what_others_put_there_stays(dataset, others, tmp_path):
+    """Its tables name every scan, and its page holds cut-outs of their lesions."""
+    dataset.audit.mkdir()
+    for name in AUDIT_FILES:
+        (dataset.audit / name).write_bytes(b"of liver_0 and liver_1")
+    (dataset.audit / "notes.txt").write_text("mine")
+    done = remove_cases(dataset, ["liver_1"], copies=tmp_path / "manifests")
+    assert [path.name for path in dataset.audit.iterdir()] == ["notes.txt"]
+    assert any(f"{dataset.audit}: showed its lesions and is gone" in note for note in done.report.notes)
+    (dataset.audit / "notes.txt").unlink()
+    (dataset.audit / AUDIT_FILES[0]).write_bytes(b"of liver_0 and liver_2")
+    remove_cases(dataset, ["liver_0"])
+    assert not dataset.audit.exists()
 
 
 @pytest.mark.parametrize("step", ["rewrite_manifest", "_delete_files", "describe_dataset"])

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from tumorgen.cli import main
+from tumorgen.dataset import AUDIT_FILES
 from tumorgen.imaging import Geometry, Volume, read_volume, write_volume
 from tumorgen.realism import (
     audit_files,
@@ -116,6 +117,7 @@ def test_every_file_is_there(done):
         "scans.csv",
         "shares.csv",
     ]
+    assert {path.name for path in done[1].iterdir()} == {*AUDIT_FILES}  # which `remove` deletes
 
 
 def test_tables_hold_every_lesion_and_scan(done):

@@ -23,6 +23,7 @@ from .provenance import (
     versions,
 )
 from .raw import (
+    AUDIT_FILES,
     BENCHMARK,
     HEALTHY_NAME,
     IMAGE_ENDING,
@@ -50,6 +51,7 @@ from .raw import (
 )
 
 __all__ = [
+    "AUDIT_FILES",
     "BENCHMARK",
     "HEALTHY_NAME",
     "IMAGE_ENDING",

@@ -30,6 +30,21 @@ BENCHMARK, PROVENANCE = "benchmark.toml", "provenance.json"
 RAW = "raw"  # in the provenance, false: no images and labels are kept
 IMAGE_ENDING, LABEL_ENDING = "_0000.nii.gz", ".nii.gz"  # `_0000` is nnU-Net's number of the channel
 OVERVIEW = "overview.png"  # of the pictures that show samples, the one that shows several
+AUDIT_FILES = (  # what `audit` writes; all of it shows, names or counts the lesions of every scan
+    "audit.html",
+    "audit.json",
+    "blind.png",
+    "blind_key.csv",
+    "comparison.csv",
+    "giveaways.csv",
+    "histograms.png",
+    "lesions.csv",
+    "pairs.png",
+    "profiles.csv",
+    "profiles.png",
+    "scans.csv",
+    "shares.csv",
+)
 SUMMED = (BENCHMARK, "dataset.json", SAMPLES, PROVENANCE, "settings.toml", "splits_final.json", TUMORS)
 
 
@@ -80,6 +95,11 @@ class Dataset:
     def pictures(self) -> Path:
         """Pictures of samples, named after them, and the overview."""
         return self.folder / "preview"
+
+    @property
+    def audit(self) -> Path:
+        """What an audit of the dataset has found."""
+        return self.folder / "audit"
 
     def image(self, sample: str) -> Path:
         """Image of a sample."""

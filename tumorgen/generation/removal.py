@@ -11,7 +11,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..dataset import IMAGE_ENDING, LABEL_ENDING, OVERVIEW, Dataset, read_val_per_scan
+from ..dataset import (
+    AUDIT_FILES,
+    IMAGE_ENDING,
+    LABEL_ENDING,
+    OVERVIEW,
+    Dataset,
+    read_val_per_scan,
+    remove_empty_folders,
+)
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
 from ..tables import group_scans, marks_of_entries, read_entries
@@ -33,7 +41,7 @@ class RemovalReport:
 def remove_cases(
     dataset: Dataset, cases: Collection[str], *, copies: Path | None = None, log_file: Path | None = None
 ) -> RemovalReport:
-    """Remove the samples of some scans: images, labels, rows, checksums, splits and pictures.
+    """Remove the samples of some scans: images, labels, rows, checksums, splits, pictures and audit.
 
     Rows go first: if the process is killed, the same command does the rest.
 
@@ -64,6 +72,7 @@ def remove_cases(
         kept = {entry.sample for entry in entries} - samples
         samples |= {sample for sample in _samples_on_disk(dataset, cases) if sample not in kept}
         _delete_files(dataset, sorted(samples))
+        audit = tuple(_delete_audit(dataset))
         report = describe_dataset(dataset, Outcomes(), read_val_per_scan(dataset), copies)
         removed = {case: sum(_is_of(sample, case) for sample in samples) for case in sorted(cases)}
         if log:
@@ -71,7 +80,7 @@ def remove_cases(
                 log.add(case=case, samples=count, status="removed")
         hold.unfinished = False
     kin = _describe_kin(group_scans(marks_of_entries(entries)), cases)
-    return RemovalReport(removed, replace(report, notes=(*kin, *report.notes)))
+    return RemovalReport(removed, replace(report, notes=(*audit, *kin, *report.notes)))
 
 
 def _describe_kin(groups: Mapping[str, str], cases: Collection[str]) -> Iterator[str]:
@@ -116,3 +125,14 @@ def _delete_files(dataset: Dataset, samples: Sequence[str]) -> None:
             for path in (dataset.image(sample), dataset.label(sample), dataset.pictures / f"{safe_name(sample)}.png"):
                 path.unlink(missing_ok=True)
         (dataset.pictures / OVERVIEW).unlink(missing_ok=True)
+
+
+def _delete_audit(dataset: Dataset) -> Iterator[str]:
+    """Delete what `audit` has written into the dataset, which is of all scans together, and say so."""
+    files = [path for name in AUDIT_FILES if (path := dataset.audit / name).is_file()]
+    with as_unwritable(dataset.audit):
+        for path in files:
+            path.unlink()
+    if files:
+        remove_empty_folders([dataset.audit])
+        yield f"{dataset.audit}: showed its lesions and is gone; `tumorgen audit {dataset.folder}` makes another"
