@@ -403,6 +403,13 @@ def test_whatever_is_added_to_any_folder_is_found(any_copy, name):
         path.rmdir() if name.endswith("/") else path.unlink()
 
 
+def test_pictures_and_an_audit_are_where_their_commands_put_them(copy):
+    for folder in (Dataset(copy).pictures, Dataset(copy).audit):
+        folder.mkdir()
+        (folder / "any.png").write_bytes(b"png")
+    assert told(copy, replays=0) == []
+
+
 def test_folders_of_the_other_kind_and_what_runs_leave_are_found(copy):
     for name, reason in (
         ("imagesTs", "does not belong"),

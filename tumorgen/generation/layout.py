@@ -70,9 +70,9 @@ def recorded_versions(dataset: Dataset) -> dict[str, Any]:
 
 
 def _check_strangers(dataset: Dataset, entries: Sequence[Entry]) -> Iterator[Problem]:
-    """Nothing is in the dataset's folder but what runs write there, and the pictures of `preview`."""
+    """Nothing is in the dataset's folder but what runs write there, `preview`'s pictures and an audit."""
     folders = {dataset.images.name, dataset.labels.name} if dataset.raw else set[str]()
-    known = {*SUMMED, dataset.sums.name, *folders, "preview"}
+    known = {*SUMMED, dataset.sums.name, *folders, dataset.pictures.name, dataset.audit.name}
     for name in sorted({path.name for path in dataset.folder.iterdir()} - known):
         if name.startswith(LOCK):
             yield Problem(name, "a run is writing here, or one was killed: run its command again")
