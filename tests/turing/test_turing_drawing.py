@@ -30,9 +30,17 @@ def test_a_patient_is_drawn_once_and_each_sample_may_be():
     scans = [candidate(f"p{n}-{k}", f"p{n}") for n in range(20) for k in range(5)]
     drawn = [queue_patients(scans, stable_rng(seed, "x")) for seed in range(80)]
     for queue in drawn:
-        assert sorted(each.patient for each in queue) == sorted({each.patient for each in scans})
-    assert {each.case for queue in drawn for each in queue} == {each.case for each in scans}
+        assert sorted(cases[0].patient for cases in queue) == sorted({each.patient for each in scans})
+    assert {cases[0].case for queue in drawn for cases in queue} == {each.case for each in scans}
     assert queue_patients(scans[::-1], stable_rng(3, "x")) == drawn[3]  # whatever the order of the files
+
+
+def test_whose_case_cannot_be_shown_has_their_others_to_show_in_an_order_that_is_drawn():
+    scans = [candidate(f"p{n}-{k}", f"p{n}") for n in range(3) for k in range(4)]
+    drawn = [queue_patients(scans, stable_rng(seed, "x")) for seed in range(80)]
+    for cases in (cases for queue in drawn for cases in queue):
+        assert sorted(each.case for each in cases) == [f"{cases[0].patient}-{k}" for k in range(4)]
+    assert {cases[1].case for queue in drawn for cases in queue} == {each.case for each in scans}
 
 
 def test_numbers_say_nothing_of_the_cases():

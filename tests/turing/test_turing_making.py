@@ -158,6 +158,20 @@ def test_a_study_without_a_scan_is_whole_and_the_way_to_one_with_it_is_told(tmp_
     assert len(read_key(tmp_path / "study")) == 2
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_patient_with_a_tumour_to_show_is_shown_whichever_of_their_scans_is_drawn_first(tmp_path, seed):
+    """Each of two patients has a scan with a tumour and one without, and both patients are needed."""
+    real, synthetic = write_sets(tmp_path, 2, 2)
+    for n in range(2):
+        write_scan(real, f"clean_{n}", (5.0, 3.0, 3.0), tumor=False)
+    rows = [f"{case}_{n},p{n}\n" for case in ("liver", "clean") for n in range(2)]
+    (tmp_path / "patients.csv").write_text("case,patient\n" + "".join(rows))
+    wanted = Wanted(real, synthetic, count=4, share_real=0.5, patients=tmp_path / "patients.csv", seed=seed)
+    found = make_study(wanted, tmp_path / "study", jobs=1)
+    assert {row.source for row in found.rows} == {"liver_0", "liver_1", "scan_0", "scan_1"}
+    assert {failure.name for failure in found.failures} <= {"clean_0", "clean_1"}
+
+
 def test_an_image_of_other_greys_is_named_and_nothing_is_left(tmp_path):
     """Windowed, as some public copies of real scans are: its greys alone would tell."""
     real, synthetic = write_sets(tmp_path, 1, 1)

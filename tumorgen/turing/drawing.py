@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +52,21 @@ def count_kinds(count: int, share_real: float) -> dict[str, int]:
     return {REAL: real, SYNTHETIC: count - real}
 
 
-def queue_patients(candidates: Iterable[Candidate], rng: np.random.Generator) -> list[Candidate]:
-    """One case of each patient, in the order in which they are drawn."""
+def queue_patients(candidates: Iterable[Candidate], rng: np.random.Generator) -> list[list[Candidate]]:
+    """The cases of each patient, as they are drawn: the first is shown, or if it cannot be, the next."""
     cases: dict[str, list[Candidate]] = defaultdict(list)
     for each in sorted(candidates, key=lambda each: each.case):
         cases[each.patient].append(each)
     names = sorted(cases)
-    return [cases[names[n]][rng.integers(len(cases[names[n]]))] for n in rng.permutation(len(names))]
+    queue = [cases[names[n]] for n in rng.permutation(len(names))]
+    first = [int(rng.integers(len(mine))) for mine in queue]
+    return [_draw_others(mine, n, rng) for mine, n in zip(queue, first, strict=True)]
+
+
+def _draw_others(cases: Sequence[Candidate], first: int, rng: np.random.Generator) -> list[Candidate]:
+    """A patient's cases: the one that was drawn first, and the others in an order that is drawn."""
+    others = [*cases[:first], *cases[first + 1 :]]
+    return [cases[first], *(others[n] for n in rng.permutation(len(others)))]
 
 
 def number_cases(count: int, rng: np.random.Generator) -> list[str]:

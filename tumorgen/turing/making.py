@@ -71,8 +71,9 @@ def make_study(
 ) -> Made:
     """Draw a study and write it into a new folder.
 
-    A case whose labels cannot be read, or have no tumour, is replaced by another. The folder appears whole, or not at
-    all. `jobs` are processes; `survey` and `start` show the progress of looking at labels and of writing cases.
+    A case whose labels cannot be read, or have no tumour, is replaced by another, of the same patient if there is one.
+    The folder appears whole, or not at all. `jobs` are processes; `survey` and `start` show the progress of looking at
+    labels and of writing cases.
 
     Raises
     ------
@@ -132,7 +133,7 @@ def _draw(
     move = start(sum(numbers.values()))
     for kind in sorted(KINDS, key=lambda kind: len(queues[kind]) - numbers[kind]):
         taken = {candidate.patient for candidate, _ in drawn}
-        queue = [each for each in queues[kind] if each.patient not in taken]
+        queue = [cases for cases in queues[kind] if cases[0].patient not in taken]
         found = 0
         for result in _survey_enough(queue, numbers[kind], wanted.trust, jobs):
             if isinstance(result, Failure):
@@ -149,16 +150,26 @@ def _draw(
     return sorted(drawn, key=lambda each: (each[0].kind, each[0].case)), failures
 
 
-def _survey_enough(queue: Sequence[Candidate], number: int, trust: str, jobs: int) -> Iterator[Surveyed | Failure]:
-    """Look at cases until there are as many as are wanted, with those that could not be taken."""
-    at = found = 0
-    while found < number and at < len(queue):
-        batch = queue[at : at + number - found]
-        at += len(batch)
-        cases = [Case(each, each.case, about=(str(each.label),)) for each in batch]
-        for result in map_cases(partial(_survey, trust=trust), cases, jobs):
-            found += not isinstance(result, Failure)
+def _survey_enough(
+    queue: Sequence[Sequence[Candidate]], number: int, trust: str, jobs: int
+) -> Iterator[Surveyed | Failure]:
+    """Look at a case of each patient until there are as many as are wanted, with those that could not be taken.
+
+    A patient whose case could not be taken stays in the queue with the others of their cases.
+    """
+    waiting = list(queue)
+    found = 0
+    while found < number and waiting:
+        batch, waiting = waiting[: number - found], waiting[number - found :]
+        cases = [Case(mine[0], mine[0].case, about=(str(mine[0].label),)) for mine in batch]
+        left: list[Sequence[Candidate]] = []
+        for mine, result in zip(batch, map_cases(partial(_survey, trust=trust), cases, jobs), strict=True):
+            if not isinstance(result, Failure):
+                found += 1
+            elif mine[1:]:
+                left.append(mine[1:])
             yield result
+        waiting = left + waiting
 
 
 def _survey(candidate: Candidate, trust: str) -> Surveyed:
