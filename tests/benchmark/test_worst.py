@@ -140,14 +140,20 @@ def test_no_tumour_is_drawn_around_an_unknown_cell(scan, cell):
         find_aim(Dial(*cell), [record_of("0", *cell, scan)])
 
 
-@pytest.mark.parametrize(("count", "cells", "scans"), [(100, 3, 7), (1, 3, 2), (12, 3, 2), (5, 1, 8)])
+@pytest.mark.parametrize(
+    ("count", "cells", "scans"),
+    [(100, 3, 100), (100, 3, 7), (1, 3, 2), (9, 4, 6), (19, 4, 6), (12, 3, 3), (7, 2, 1), (5, 1, 8)],
+)
 def test_samples_are_shared_out_evenly(count, cells, scans):
+    """Over cells, over scans, and over the pairs of them, whether or not their numbers share a divisor."""
     shares = share_out_samples(count, cells, scans)
     assert len(shares) == scans
     assert sum(map(len, shares)) == count
     per_cell = [sum(share.count(cell) for share in shares) for cell in range(cells)]
     assert max(per_cell) - min(per_cell) <= 1
-    assert max(map(len, shares)) - min(map(len, shares)) <= cells
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    of_pair = [share.count(cell) for share in shares for cell in range(cells)]
+    assert max(of_pair) - min(of_pair) <= 1
 
 
 def around(scan: Scan, cell: tuple[str, str], jitter: tuple[float, float] = (0.0, 0.0), count: int = 20, seed: int = 0):

@@ -233,10 +233,14 @@ def find_aim(dial: Dial, records: Sequence[Record]) -> Aim:
 
 
 def share_out_samples(count: int, cells: int, scans: int) -> list[list[int]]:
-    """For each scan, which cell each of its samples is of: cells and scans get as many as others, give or take one."""
+    """For each scan, which cell each of its samples is of.
+
+    Cells, scans, and pairs of both get as many as others, give or take one.
+    """
     shares: list[list[int]] = [[] for _ in range(scans)]
     for number in range(count):
-        shares[number // cells % scans].append(number % cells)
+        turn = number // math.lcm(cells, scans)  # after which the same pairs would come again
+        shares[number % scans].append((number + turn) % cells)
     return shares
 
 
