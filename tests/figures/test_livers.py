@@ -97,12 +97,14 @@ class TestFiles:
         assert (found.drawn, found.failures) == (2, ())
         assert sorted(path.name for path in (tmp_path / STRIPS).iterdir()) == ["ball_0.png", "ball_1.png"]
 
-    def test_only_new_masks_are_drawn_again(self, balls: Path, tmp_path: Path) -> None:
+    def test_only_what_is_new_or_broken_is_drawn_again(self, balls: Path, tmp_path: Path) -> None:
         rows = [row(balls, 0), row(balls, 1)]
         assert draw_livers(rows, tmp_path, jobs=1).drawn == 2
         assert draw_livers(rows, tmp_path, jobs=1).drawn == 0
         strip = tmp_path / STRIPS / "ball_1.png"
-        os.utime(strip, ns=(0, 0))
+        strip.write_bytes(strip.read_bytes()[:20])
+        assert draw_livers(rows, tmp_path, jobs=1).drawn == 1
+        strip.unlink()
         assert draw_livers(rows, tmp_path, jobs=1).drawn == 1
 
     def test_pages_are_kept_until_they_would_show_anything_else(self, balls: Path, tmp_path: Path) -> None:
@@ -200,11 +202,45 @@ def test_a_liver_of_one_voxel_is_drawn() -> None:
     assert len(draw_strip(Volume(volume.array, volume.geometry), one).axes) == 3
 
 
-def test_the_strip_of_a_scan_that_was_replaced_is_drawn_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["images", "masks"])
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_picture_is_of_the_files_that_are_there_however_old_they_are(tmp_path: Path, kind, seconds) -> None:
+    """What is restored or copied with its time may be older than what it takes the place of."""
+    folder, out = write_balls(tmp_path, 1, "ball"), tmp_path / "out"
+    rows = [row(folder, 0)]
+    assert draw_livers(rows, out, jobs=1).drawn == 1
+    assert draw_livers(rows, out, jobs=1).drawn == 0
+    page = (out / "overview.png").stat().st_mtime_ns
+    file = folder / kind / "ball_0.nii.gz"
+    other = file.stat().st_mtime_ns + seconds * 10**9
+    os.utime(file, ns=(other, other))
+    assert draw_livers(rows, out, jobs=1).drawn == 1
+    assert (out / "overview.png").stat().st_mtime_ns > page
+    assert draw_livers(rows, out, jobs=1).drawn == 0
+
+
+def test_the_picture_of_a_scan_that_has_gone_since_stays(tmp_path: Path) -> None:
     folder = write_balls(tmp_path, 1, "ball")
     rows = [row(folder, 0)]
-    assert draw_livers(rows, tmp_path / "out", jobs=1).drawn == 1
-    assert draw_livers(rows, tmp_path / "out", jobs=1).drawn == 0
-    after = (tmp_path / "out" / STRIPS / "ball_0.png").stat().st_mtime_ns + 10**9
-    os.utime(rows[0].image, ns=(after, after))
-    assert draw_livers(rows, tmp_path / "out", jobs=1).drawn == 1
+    draw_livers(rows, tmp_path / "out", jobs=1)
+    (folder / "images" / "ball_0.nii.gz").unlink()
+    found = draw_livers(rows, tmp_path / "out", jobs=1)
+    assert (found.drawn, found.failures) == (0, ())
+
+
+def test_a_page_is_drawn_anew_though_the_run_that_drew_its_strips_was_cut_off(tmp_path: Path, monkeypatch) -> None:
+    folder, out = write_balls(tmp_path, 1, "ball"), tmp_path / "out"
+    rows = [row(folder, 0)]
+    draw_livers(rows, out, jobs=1)
+    page = (out / "overview.png").stat().st_mtime_ns
+    os.utime(rows[0].mask, ns=(0, 0))
+
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tumorgen.figures.livers._save_pages", die)
+        with pytest.raises(KeyboardInterrupt):
+            draw_livers(rows, out, jobs=1)
+    draw_livers(rows, out, jobs=1)
+    assert (out / "overview.png").stat().st_mtime_ns > page

@@ -21,7 +21,7 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from ..errors import Failure, TumorgenError
-from ..imaging import EVERYTHING, Volume, bounding_box, read_ct, read_mask
+from ..imaging import EVERYTHING, Volume, bounding_box, files_of_volume, read_ct, read_mask
 from ..labels import LIVER
 from ..liver import STRIPS
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
@@ -84,22 +84,17 @@ class Page:
         """Name of its file."""
         return "overview.png" if self.number == 1 else f"overview-{self.number}.png"
 
-    @property
-    def cases(self) -> set[str]:
-        """Names of its scans."""
-        return {row.case for row in self.rows}
-
-    @property
-    def digest(self) -> str:
-        """What tells it from a page that shows anything else."""
-        return sha256(repr(self).encode("utf-8", "surrogateescape")).hexdigest()
+    def digest(self, strips: Path) -> str:
+        """What tells it from a page that shows anything else, strips of other files included."""
+        drawn_from = [read_shown(strips / f"{row.case}.png") for row in self.rows]
+        return sha256(repr((self, drawn_from)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start: Start = no_progress) -> LiverPictures:
     """Draw scans and their livers: `overview.png`, `overview-2.png`, ..., and a strip for each in `overview/`.
 
-    Strips that are newer than their scan and mask are kept, and so are pages that show the same strips and rows. Pages
-    have 24 scans, those that failed first, then those to check.
+    Strips are kept as long as scan and mask are the files that they were drawn from, and so are pages that show the
+    same strips and rows. Pages have 24 scans, those that failed first, then those to check.
 
     Parameters
     ----------
@@ -114,11 +109,7 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
         The folder cannot be written to.
     """
     strips = folder.absolute() / STRIPS  # worker processes may have another working directory
-    todo = [
-        row
-        for row in rows
-        if row.status != "failed" and _is_older(strips / f"{row.case}.png", (Path(row.image), Path(row.mask)))
-    ]
+    todo = [row for row in rows if row.status != "failed" and not _shows(strips / f"{row.case}.png", row)]
     cases = [Case(row, row.case, about=(row.image, row.mask)) for row in todo]
     work = partial(_draw_strip, folder=strips)
     _, failures = split_failures(map_cases(work, cases, jobs if len(cases) > _FEW else 1, start=start))
@@ -130,8 +121,7 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
         for number, some in enumerate(shown, 1)
     ]
     files = tuple(folder / page.name for page in pages)
-    drawn = {row.case for row in todo}
-    stale = [page for page in pages if drawn & page.cases or read_shown(folder / page.name) != page.digest]
+    stale = [page for page in pages if read_shown(folder / page.name) != page.digest(strips)]
     _save_pages(stale, folder.absolute(), jobs)
     for old in {*folder.glob("overview-*.png")} - {*files}:
         old.unlink()
@@ -154,19 +144,35 @@ def _save_pages(pages: Sequence[Page], folder: Path, jobs: int) -> None:
 
 
 def _save_page(page: Page, folder: Path) -> None:
-    save_figure(draw_page(page, folder / STRIPS), folder / page.name, page.digest)
+    strips = folder / STRIPS
+    save_figure(draw_page(page, strips), folder / page.name, page.digest(strips))
 
 
-def _is_older(strip: Path, files: Sequence[Path]) -> bool:
-    there = [file.stat().st_mtime_ns for file in files if file.is_file()]
-    return not strip.is_file() or strip.stat().st_mtime_ns < max(there, default=0)
+def _shows(strip: Path, row: ScanRow) -> bool:
+    """Whether a strip was drawn from the files of a row, as far as these are still there."""
+    known = read_shown(strip).split()
+    now = [_mark(row.image), _mark(row.mask)]
+    return len(known) == len(now) and all(mark in ("", drawn) for mark, drawn in zip(now, known, strict=True))
+
+
+def _mark(path: str) -> str:
+    """What tells a volume from another of its name; empty where there is none.
+
+    Its time alone would not: what is restored or copied may be older than what it replaces, and than its picture.
+    """
+    try:
+        states = [file.stat() for file in files_of_volume(Path(path))]
+    except (OSError, ValueError, TumorgenError):  # the second of which is a NUL in the path
+        return ""
+    return "+".join(f"{state.st_size}:{state.st_mtime_ns}" for state in states)
 
 
 def _draw_strip(row: ScanRow, folder: Path) -> None:
+    marks = f"{_mark(row.image)} {_mark(row.mask)}"  # before they are read: they may be replaced meanwhile
     image = read_ct(Path(row.image), row.trusted_form)
     mask = read_mask(Path(row.mask), EVERYTHING, row.trusted_form)
     read_fitting(Path(row.mask), image.geometry, row.image, row.trusted_form)
-    save_figure(draw_strip(image, mask.array), folder / f"{row.case}.png")
+    save_figure(draw_strip(image, mask.array), folder / f"{row.case}.png", marks)
 
 
 def draw_strip(image: Volume, mask: NDArray[np.bool_]) -> Figure:
