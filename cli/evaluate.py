@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tumorgen.errors import Failure
     from tumorgen.evaluation import CaseScore, ConfidenceInterval, Conventions, Evaluation, Summary
 
+COMPARED = "compared"  # folder of the other model's tables, in that of the first
+
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
@@ -140,7 +142,6 @@ def evaluate(
         evaluate_predictions,
         manifest_beside,
         summarize,
-        write_evaluation,
         write_summary,
     )
     from tumorgen.figures import images_beside, write_report
@@ -154,9 +155,7 @@ def evaluate(
     found = score(predictions, start=progress("evaluate", "case"))
     other = score(compare, start=progress("compare", "case")) if compare else None
     summary = summarize(found, other=other, seed=scoring.seed, tolerance_mm=tolerance, **tables.names)
-    write_evaluation(found, output)
-    if other:
-        write_evaluation(other, output / "compared")
+    _write_tables(found, other, output)
     write_summary(summary, output / SUMMARY)
     images = images_beside(reference, found)
     write_report(found, summary, output / REPORT, other=other, images=images, conventions=conventions)
@@ -174,6 +173,17 @@ def _refuse_output(output: Path) -> None:
 
     refuse_unwritable(output, ANOTHER_OUTPUT)
     refuse_foreign_report(output / REPORT)
+
+
+def _write_tables(found: Evaluation, other: Evaluation | None, output: Path) -> None:
+    """Write the tables of both models; those of another model that an earlier run has left are removed."""
+    from tumorgen.evaluation import remove_evaluation, write_evaluation
+
+    write_evaluation(found, output)
+    if other:
+        write_evaluation(other, output / COMPARED)
+    else:
+        remove_evaluation(output / COMPARED)
 
 
 def _files(*folders: Path | None) -> Iterator[Path]:

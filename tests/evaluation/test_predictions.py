@@ -620,6 +620,29 @@ def test_command_compares(folders, tmp_path):
     assert only(read_evaluation(tmp_path / "out" / "compared"), "b").detected_any == 1
 
 
+def test_tables_of_the_other_model_go_when_nothing_is_compared_any_more(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("tumorgen.figures.write_report", lambda *_, **__: None)
+    out = tmp_path / "out"
+    call(folders[1], folders[1], "--compare", str(folders[0]), "--output", str(out))
+    assert sorted(path.name for path in (out / "compared").iterdir()) == ["cases.csv", "lesions.csv"]
+    assert call(folders[1], folders[1], "--output", str(out)).exit_code == 0
+    assert json.loads((out / "summary.json").read_text())["compare"] is None
+    assert not (out / "compared").exists()
+
+
+def test_what_others_have_put_beside_the_tables_of_the_other_model_stays(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("tumorgen.figures.write_report", lambda *_, **__: None)
+    out = tmp_path / "out"
+    call(folders[1], folders[1], "--compare", str(folders[0]), "--output", str(out))
+    (out / "compared" / "notes.txt").write_text("mine")
+    call(folders[1], folders[1], "--output", str(out))
+    assert [path.name for path in (out / "compared").iterdir()] == ["notes.txt"]
+    call(*folders, "--output", str(out / "compared"))
+    of_its_own = read_evaluation(out / "compared")
+    call(folders[1], folders[1], "--output", str(out))
+    assert repr(read_evaluation(out / "compared")) == repr(of_its_own)
+
+
 def test_a_fault_of_the_other_is_told_too(folders, tmp_path):
     (folders[0] / "a.nii.gz").unlink()
     result = call(folders[1], folders[1], "--compare", str(folders[0]), "--output", str(tmp_path / "out"))

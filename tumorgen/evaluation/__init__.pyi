@@ -12,6 +12,7 @@ from .scores import (
     level_number,
     radius_bin,
     read_evaluation,
+    remove_evaluation,
     write_evaluation,
 )
 from .summary import FOUND_BY, NAMES, UNNAMED, Estimates, Summary, name_models, summarize, write_summary
@@ -42,6 +43,7 @@ __all__ = [
     "radius_bin",
     "read_evaluation",
     "read_listings",
+    "remove_evaluation",
     "summarize",
     "write_evaluation",
     "write_summary",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from ..errors import TumorgenError
+from ..errors import TumorgenError, as_unwritable
 from ..fields import About, check_domains, columns
 from ..tables import NameCheck, parse_row, read_text, rows_of, write_records
 
@@ -165,6 +165,25 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     """
     write_records(folder / CASES, CaseScore, evaluation.cases)
     write_records(folder / LESIONS, LesionScore, evaluation.lesions)
+
+
+def remove_evaluation(folder: Path) -> None:
+    """Remove the two tables that `write_evaluation` has left in a folder, and the folder if it is empty then.
+
+    A folder that has a summary of its own stays: it is not the other model's of an evaluation, but one by itself.
+
+    Raises
+    ------
+    TumorgenError
+        The folder cannot be written to.
+    """
+    if not folder.is_dir() or (folder / SUMMARY).exists():
+        return
+    with as_unwritable(folder):
+        for name in (CASES, LESIONS):
+            (folder / name).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def read_evaluation(folder: Path) -> Evaluation:
