@@ -81,6 +81,8 @@ def hostile(kind: str, folder: Path) -> Path:
         sitk.WriteImage(sitk.GetImageFromArray(ARRAY[0]), str(path))
     elif kind == "one slice":
         sitk.WriteImage(sitk.GetImageFromArray(ARRAY[:1]), str(path))
+    elif kind == "one column":
+        sitk.WriteImage(sitk.GetImageFromArray(ARRAY[..., :1]), str(path))
     elif kind == "4D":
         sitk.WriteImage(sitk.GetImageFromArray(np.stack([ARRAY] * 3), isVector=False), str(path))
     elif kind == "vector":
@@ -124,7 +126,8 @@ PLACE_30 = Geometry((9, 30, 30), (2.0, 1.0, 1.0))
         ("empty", "not a readable volume"),
         ("text", r"not a readable volume \(it is damaged, or not compressed with gzip\)"),
         ("2D", "a 3D volume is needed"),
-        ("one slice", "a 3D volume is needed"),
+        ("one slice", r"bad\.nii\.gz: has a single slice; at least two are needed$"),
+        ("one column", r"has \(1, \d+, \d+\) voxels \(x, y, z\); at least two are needed along each axis$"),
         ("4D", "is 4D of size .* a 3D volume is needed"),
         ("vector", "has 3 values per voxel"),
         ("nan", "holds NaN or infinite voxels"),

@@ -91,11 +91,7 @@ def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
     TumorgenError
         The header asks for too much, or its volume is not 3D.
     """
-    if len(claim.size) != 3 or min(claim.size) < 2:
-        axes, advice = (
-            ("(x, y, z, ...)", ": write one of its volumes as 3D") if len(claim.size) > 3 else ("(x, y, z)", "")
-        )
-        raise TumorgenError(f"{path}: is {len(claim.size)}D of size {claim.size} {axes}; a 3D volume is needed{advice}")
+    _refuse_size(claim.size, path)
     limit = limit_bytes()
     if (needed := claim.needed_bytes) > limit:
         scaled = " once they are scaled" if needed > claim.bytes else ""
@@ -109,6 +105,23 @@ def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
             f"{path}: is truncated: its header says {claim.bytes} bytes of voxels, which {there} bytes cannot hold;"
             " copy it again"
         )
+
+
+def _refuse_size(size: tuple[int, ...], path: Path) -> None:
+    """Refuse what is no volume by its numbers of voxels (x, y, z).
+
+    Raises
+    ------
+    TumorgenError
+        It is not 3D, or has fewer than two voxels along an axis.
+    """
+    if len(size) != 3:
+        axes, advice = ("(x, y, z, ...)", ": write one of its volumes as 3D") if len(size) > 3 else ("(x, y, z)", "")
+        raise TumorgenError(f"{path}: is {len(size)}D of size {size} {axes}; a 3D volume is needed{advice}")
+    if size[2] == 1:
+        raise TumorgenError(f"{path}: has a single slice; at least two are needed")
+    if min(size) < 2:
+        raise TumorgenError(f"{path}: has {size} voxels (x, y, z); at least two are needed along each axis")
 
 
 def limit_bytes() -> int:
