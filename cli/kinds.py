@@ -28,10 +28,11 @@ class MeantPath(click.Path):
 
 def find_misread(text: str) -> str:
     """What of a path was meant for a shell and got past it, with the remedy; empty where it may be what was meant."""
-    there = next((str(one) for one in (Path(text), *Path(text).parents) if os.path.lexists(one)), "")
-    new = text.removeprefix(there) if there != "." else text  # what is there already is what it is called
-    if there == text or not new.strip(os.sep):
+    path = Path(text)
+    there = next((one for one in (path, *path.parents) if os.path.lexists(one)), None)
+    if there == path:  # what is there already is what it is called
         return ""
+    new = str(path.relative_to(there) if there else path)
     signs = {
         "has quotes around it; leave them out": new[:1] in ("'", '"') and new[-1:] == new[:1] and len(new) > 1,
         "begins with ~, which no shell has expanded; write the folder out": new.startswith("~"),

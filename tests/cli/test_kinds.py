@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tumorgen.cli import main
-from tumorgen.cli.kinds import FILE, FOLDER, Once, find_misread
+from tumorgen.cli.kinds import EXISTING, FILE, FOLDER, Once, find_misread
 from tumorgen.cli.options import NewDataset
 
 MISREAD = [
@@ -66,6 +66,15 @@ def test_what_is_there_is_what_it_is_called(here, name):
     (here / name).mkdir()
     assert find_misread(name) == ""
     assert find_misread(f"{name}/new") == ""
+
+
+@pytest.mark.parametrize("text", ["./we;ird", "we;ird/", ".//we;ird", "{here}//we;ird", "we;ird//in", "./we;ird/./in"])
+def test_what_is_there_is_found_however_its_path_is_written(here, text):
+    (here / "we;ird" / "in").mkdir(parents=True)
+    for kind in (FOLDER, EXISTING):
+        assert kind.convert(text.format(here=here), None, None).is_dir()
+    assert find_misread(text.format(here=here) + "/new") == ""
+    assert "semicolon" in find_misread("./a;new")
 
 
 def test_the_command_line_says_so(here):
