@@ -15,7 +15,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.wording import few, plural
 
 from .bars import progress
-from .common import as_usage_error, is_debug, made_in, note_places, note_renamed, report_failures
+from .common import as_usage_error, is_debug, made_in, note_places, note_renamed, report_failures, typed
 from .kinds import EXISTING, FILE, FOLDER, Processes, TableChoice
 from .options import SCANS, block, option, trust_option
 from .verbosity import say_note, sum_up, telling
@@ -165,7 +165,7 @@ def _print_report(report: MaskReport, output: Path, scans: Path, seconds: float,
         more = f" to {pages[-1].name}" if len(pages) > 1 else ""
         click.echo(f"look at {pages[0]}{more}: every liver, those that look wrong first")
     if livers:
-        click.echo("next:\n  tumorgen synth --per-scan 20" + ("" if scans == SCANS else f" --scans {scans}"))
+        click.echo("next:\n  tumorgen synth --per-scan 20" + ("" if scans == SCANS else f" --scans {typed(scans)}"))
 
 
 def _print_failed(cases: Sequence[str], source: Path, scans: Path) -> None:

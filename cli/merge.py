@@ -11,6 +11,7 @@ import click
 
 from tumorgen.wording import plural
 
+from .common import typed
 from .datasets import DATASET
 from .options import COPIES, NewDataset
 from .verbosity import say_note, sum_up, telling
@@ -83,4 +84,4 @@ def _print_next_steps(dataset: Dataset) -> None:
     if named and dataset.part == TRAINING:
         named.say_next(dataset.folder)
     else:
-        click.echo(f"next:\n  tumorgen verify {dataset.folder}")
+        click.echo(f"next:\n  tumorgen verify {typed(dataset.folder)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error
+from .common import as_usage_error, typed
 from .datasets import DATASET_NAME, find_dataset
 from .kinds import EXISTING_FILE, Once
 from .options import NewDataset, block, jobs_option, named_root, new_dataset, option
@@ -158,7 +157,7 @@ def mix(given: Given, mapped: tuple[str, ...], patients: Path | None, new: NewDa
         say_note(note)
     kept = os.environ.get("nnUNet_preprocessed")
     if kept and (split := find_kept_split(made.dataset, Path(kept))):
-        say_note(f"nnU-Net keeps the split of an earlier mixture until it is removed: rm {shlex.quote(str(split))}")
+        say_note(f"nnU-Net keeps the split of an earlier mixture until it is removed: rm {typed(split)}")
     click.echo(
         f"next:\n  {new.export}nnUNetv2_plan_and_preprocess -d {new.dataset_id} &&"
         f" nnUNetv2_train {new.dataset_id} 3d_fullres 0"

@@ -6,7 +6,6 @@ import functools
 import os
 import pkgutil
 import re
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import click
 
 from tumorgen.wording import few, plural
 
-from .common import as_usage_error, note_places, note_renamed
+from .common import as_usage_error, note_places, note_renamed, typed
 from .kinds import (
     EXISTING,
     EXISTING_FILE,
@@ -307,14 +306,14 @@ class NewDataset:
         root = self.root.resolve()
         folders = {"nnUNet_raw": root} if os.environ.get("nnUNet_raw") != str(self.root) else {}
         folders |= {name: root.parent / name for name in NNUNET_FOLDERS if not os.environ.get(name)}
-        given = " ".join(f"{name}={shlex.quote(str(folder))}" for name, folder in folders.items())
+        given = " ".join(f"{name}={typed(folder)}" for name, folder in folders.items())
         return f"export {given}\n  " if given else ""
 
     def say_next(self, folder: Path) -> None:
         """Print what makes a training of the samples in a folder."""
         number = self.dataset_id
         click.echo(
-            f"next:\n  tumorgen verify {folder}\n  {self.export}"
+            f"next:\n  tumorgen verify {typed(folder)}\n  {self.export}"
             f"tumorgen preprocess -d {number} && nnUNetv2_train {number} 3d_fullres 0"
         )
 

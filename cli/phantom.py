@@ -12,7 +12,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import made_in
+from .common import made_in, typed
 from .kinds import FOLDER, NATURAL, POSITIVE, TableChoice
 from .options import jobs_option
 from .verbosity import sum_up, telling
@@ -76,5 +76,5 @@ def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Tripl
     click.echo(
         f"{plural(len(records), 'phantom')} in {output}, liver {liver_ml} ml,"
         f" {made_in(made, time.monotonic() - began, len(records) - made)}."
-        f" Next: tumorgen synth --images {output / 'images'} --masks {output / 'masks'}"
+        f" Next: tumorgen synth --images {typed(output / 'images')} --masks {typed(output / 'masks')}"
     )

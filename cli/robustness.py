@@ -12,7 +12,15 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
+from .common import (
+    as_usage_error,
+    made_in,
+    report_failures,
+    report_left_out,
+    report_not_axial,
+    report_without_voxel,
+    typed,
+)
 from .estimate import print_estimate
 from .kinds import EXISTING, Once
 from .options import COPIES, RECIPES, Method, NewDataset, Scans, block, force_option, jobs_option, new_dataset, option
@@ -129,6 +137,6 @@ def _print_report(report: RunReport, seconds: float) -> None:
     if samples:
         click.echo(
             f"next, with a model of dataset 501, fold 0 (all five folds: without -f 0):\n"
-            f"  nnUNetv2_predict -i {dataset.images} -o predictions -d 501 -c 3d_fullres -f 0\n"
-            f"  tumorgen evaluate predictions {dataset.labels} --manifest {dataset.manifest}"
+            f"  nnUNetv2_predict -i {typed(dataset.images)} -o predictions -d 501 -c 3d_fullres -f 0\n"
+            f"  tumorgen evaluate predictions {typed(dataset.labels)} --manifest {typed(dataset.manifest)}"
         )

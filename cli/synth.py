@@ -14,7 +14,15 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import as_usage_error, made_in, report_failures, report_left_out, report_not_axial, report_without_voxel
+from .common import (
+    as_usage_error,
+    made_in,
+    report_failures,
+    report_left_out,
+    report_not_axial,
+    report_without_voxel,
+    typed,
+)
 from .datasets import MANIFEST
 from .estimate import print_estimate
 from .kinds import FILE, NATURAL, POSITIVE, Once, Processes, SettingsFile, TableChoice
@@ -266,6 +274,6 @@ def _print_others(report: RunReport, given: set[str]) -> None:
 def _print_next_steps(report: RunReport, new: NewDataset, shard: Shard | None) -> None:
     folder = report.dataset.folder
     if shard:
-        click.echo(f"next, when all {shard.count} shards are done:\n  tumorgen merge {folder}")
+        click.echo(f"next, when all {shard.count} shards are done:\n  tumorgen merge {typed(folder)}")
     elif report.entries:
         new.say_next(folder)

@@ -13,7 +13,7 @@ import click
 from tumorgen.wording import few, plural
 
 from .bars import progress
-from .common import report_failures
+from .common import report_failures, typed
 from .datasets import DATASET
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL, Once
 from .options import block, jobs_option, option, trust_option
@@ -112,7 +112,7 @@ def make(output: Path, draw: Draw, trust: str | None, jobs: int) -> None:
     click.echo(
         f"{output}: {numbers[0]} real and {plural(numbers[1], 'synthetic case')} for"
         f" {plural(len(draw.readers), 'reader')}, at {z:g} x {y:g} x {x:g} mm (z, y, x)\n"
-        f"what is real is in {output / 'key'}; next:\n  tumorgen turing serve {output}"
+        f"what is real is in {output / 'key'}; next:\n  tumorgen turing serve {typed(output)}"
     )
     report_failures(
         made.failures,
@@ -231,5 +231,5 @@ def export(study: Path, folder: Path) -> None:
     sum_up(folder=folder, cases=count)
     click.echo(
         f"{folder}: {plural(count, 'case')} and the page; readers send NAME.csv, and then:\n"
-        f"  tumorgen turing score {study} --answers FOLDER_OF_CSV"
+        f"  tumorgen turing score {typed(study)} --answers FOLDER_OF_CSV"
     )

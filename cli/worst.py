@@ -12,7 +12,7 @@ import click
 from tumorgen.wording import plural
 
 from .bars import progress
-from .common import report_failures
+from .common import report_failures, typed
 from .datasets import MANIFEST
 from .kinds import EXISTING, EXISTING_FOLDER, FILE, POSITIVE, Once
 from .options import RECIPES, Folders, Method, block, jobs_option, option
@@ -95,5 +95,5 @@ def _print_cells(report: WorstReport, output: Path) -> None:
     if report.records:
         click.echo(
             f"{output}: {plural(len(report.records), 'sample')} planned around {plural(report.worst, 'cell')}\n"
-            f"next:\n  tumorgen synth --from-manifest {output} --dataset-id 503 --name Worst"
+            f"next:\n  tumorgen synth --from-manifest {typed(output)} --dataset-id 503 --name Worst"
         )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tumorgen.cli.common import note_renamed, report_left_out
-from tumorgen.cli.options import Scans
+from tumorgen.cli.options import NewDataset, Scans
+from tumorgen.dataset import TEST, Dataset
 from tumorgen.imaging import case_name
+from tumorgen.liver import MaskReport
+from tumorgen.tables import ScanRow
 from tumorgen.tables.entries import Entry
 
 
@@ -57,3 +64,46 @@ def test_who_takes_scans_of_folders_tells(capsys, tmp_path):
         (tmp_path / folder / "b c.nii.gz").touch()
     Scans(tmp_path / "ct", tmp_path / "livers").sources()
     assert "b c.nii.gz is case b-c" in capsys.readouterr().out
+
+
+APART = Path("p q")  # a folder that a shell takes for two
+NEW = APART / "Dataset501_SynthLiver"
+LIVER = ScanRow(case="a", image="a.nii", mask="m.nii", status="ok")
+TESTED = SimpleNamespace(dataset=Dataset(NEW), entries=[Entry("a_v0", "a", 0, 0, "", "")], records=(), notes=(), made=1)
+PLANNED = SimpleNamespace(cells=(), worst=1, unscored=0, records=("a row",))
+
+
+def module(name: str) -> Any:
+    """The module of a command; in its package its name is the command."""
+    return importlib.import_module(f"tumorgen.cli.{name}")
+
+
+@pytest.mark.parametrize(
+    ("say", "line"),
+    [
+        (lambda: NewDataset(None, 501, "SynthLiver").say_next(NEW), f"tumorgen verify '{NEW}'"),
+        (lambda: module("synth")._print_next_steps(TESTED, None, SimpleNamespace(count=2)), f"tumorgen merge '{NEW}'"),
+        (lambda: module("merge")._print_next_steps(Dataset(NEW, TEST)), f"tumorgen verify '{NEW}'"),
+        (
+            lambda: module("liver_mask")._print_report(
+                MaskReport((LIVER,), 1, (), (), ()), APART, APART / "scans.csv", 1.0, ()
+            ),
+            f"tumorgen synth --per-scan 20 --scans '{APART}/scans.csv'",
+        ),
+        (
+            lambda: module("robustness")._print_report(TESTED, 1.0),
+            f"tumorgen evaluate predictions '{NEW}/labelsTr' --manifest '{NEW}/manifest.csv'",
+        ),
+        (
+            lambda: module("robustness")._print_report(TESTED, 1.0),
+            f"nnUNetv2_predict -i '{NEW}/imagesTr' -o predictions -d 501 -c 3d_fullres -f 0",
+        ),
+        (
+            lambda: module("worst")._print_cells(PLANNED, APART / "worst.csv"),
+            f"tumorgen synth --from-manifest '{APART}/worst.csv' --dataset-id 503 --name Worst",
+        ),
+    ],
+)
+def test_lines_to_be_copied_into_a_shell_quote_their_paths(capsys, say: Callable[[], None], line: str):
+    say()
+    assert f"  {line}\n" in capsys.readouterr().out

@@ -320,6 +320,11 @@ class TestCommand:
         assert ", 1 made in " in again.stdout
         assert ", 2 were there. Next:" in again.stdout
 
+    def test_what_comes_next_can_be_copied_into_a_shell(self, tmp_path: Path) -> None:
+        arguments = ["phantom", str(tmp_path / "my demo"), "--shape", "30", "42", "48", "--spacing", "8", "8", "8"]
+        said = CliRunner().invoke(main, arguments).stdout
+        assert f"synth --images '{tmp_path}/my demo/images' --masks '{tmp_path}/my demo/masks'" in said
+
     def test_help_has_an_example(self) -> None:
         result = CliRunner().invoke(main, ["phantom", "--help"])
         assert result.exit_code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -204,6 +205,9 @@ def test_an_export_has_everything_but_the_key(study, tmp_path):
     assert json.loads((tmp_path / "site" / "study.json").read_text())["answers"] == "download"
     with pytest.raises(TumorgenError, match="give a new folder"):
         export_study(study, tmp_path / "site")
+    apart = shutil.copytree(study, tmp_path / "a study")
+    said = CliRunner().invoke(main, ["turing", "export", str(apart), str(tmp_path / "again")]).stdout
+    assert f"\n  tumorgen turing score '{apart}' --answers FOLDER_OF_CSV\n" in said
     with pytest.raises(TumorgenError, match="beside its key"):
         export_study(study, study / "site")
 
