@@ -57,7 +57,12 @@ class Network:
         from tumorgen.liver import load_model
         from tumorgen.parallel import count_jobs
 
-        click.echo(f"note: {self.note}", err=True)
+        if self.model is None:
+            say_note("using the small liver model of tumorgen; docs/liver-model.md says how good it is")
+        else:  # with --quiet, too
+            click.echo(
+                f"note: loading {self.model}; a model file is code, so use none from people you do not trust", err=True
+            )
         return load_model(
             model,
             self.labels,
@@ -67,13 +72,6 @@ class Network:
             fit=self.model is None if self.fit is None else self.fit,
             verbose=is_debug(),
         )
-
-    @property
-    def note(self) -> str:
-        """What is worth knowing of the model."""
-        if self.model is None:
-            return "using the small liver model of tumorgen; docs/liver-model.md says how good it is"
-        return f"loading {self.model}; a model file is code, so use none from people you do not trust"
 
 
 @click.command(

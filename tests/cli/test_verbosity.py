@@ -13,6 +13,7 @@ from phantoms import write_balls
 
 from tumorgen.cli import main
 from tumorgen.cli.bars import progress
+from tumorgen.cli.liver_mask import Network
 from tumorgen.cli.verbosity import say_note, sum_up, tell_step, telling
 from tumorgen.errors import TumorgenError
 from tumorgen.parallel import tell_under_way
@@ -93,6 +94,24 @@ def test_json_says_which_signal_ended_a_command(number, exit_code):
         raise interruption
 
     assert json.loads(CliRunner().invoke(interrupted, ["--json"]).stdout)["exit_code"] == exit_code
+
+
+@pytest.mark.parametrize("options", [["-q"], ["--json", "-q"], []])
+def test_which_model_finds_livers_is_a_note_like_any_other(monkeypatch, options):
+    monkeypatch.setattr("tumorgen.liver.load_model", lambda *_, **__: None)
+
+    @click.command()
+    @telling
+    def command() -> None:
+        Network().load(None)
+
+    result = CliRunner().invoke(command, options)
+    note = "using the small liver model of tumorgen; docs/liver-model.md says how good it is"
+    assert result.stderr == ""
+    if "--json" in options:
+        assert json.loads(result.stdout)["notes"] == [note]
+    else:
+        assert result.stdout == ("" if options else f"note: {note}\n")
 
 
 def test_what_does_not_go_together_is_the_command_lines_fault():

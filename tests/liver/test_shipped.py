@@ -132,7 +132,7 @@ def test_the_command_needs_no_model_and_says_which_it_uses(tmp_path, monkeypatch
     write_volume(image, Path("ct") / "a.nii.gz")
     result = CliRunner().invoke(main, ["liver-mask", "ct", "livers", "--device", "cpu", "--jobs", "2"])
     assert result.exit_code == 0, result.output
-    assert result.stderr.count("small liver model of tumorgen") == 1
+    assert result.stdout.count("small liver model of tumorgen") == 1
     assert "model file is code" not in result.output
     assert dsc(liver, read_mask(Path("livers") / "a.nii.gz").array) > 0.9
 
