@@ -56,7 +56,8 @@ def phantom(output: Path, count: int, seed: int, shape: Index, spacing_mm: Tripl
     """Write made-up abdominal CTs with their liver masks.
 
     Each phantom is a different patient: body, organs, vessels, attenuation and noise are drawn from the seed. Phantoms
-    go to OUT/images and OUT/masks; OUT/phantoms.csv lists them. What is there already is kept.
+    go to OUT/images and OUT/masks; OUT/phantoms.csv lists them. What is there already is kept: the same command
+    again makes what is missing, and phantoms of another seed, size or phase need a folder of their own.
     """
     from tumorgen.phantom import write_phantoms
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from tumorgen import __version__
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry
@@ -277,14 +279,47 @@ class TestFiles:
         with (tmp_path / "phantoms.csv").open() as table:
             assert [row["case"] for row in csv.DictReader(table)] == ["phantom_000", "phantom_001"]
 
-    def test_another_seed_replaces_what_is_there(self, tmp_path: Path) -> None:
-        (record,) = write_phantoms(tmp_path, **TINY)  # one, of seed 0
-        assert (record.case, record.seed) == ("phantom_000", 0)
-        write_phantoms(tmp_path, 1, seed=1, **TINY)
-        image = read_ct(tmp_path / "images" / "phantom_000.nii.gz")
-        assert np.array_equal(image.array, draw_phantom(seeded(1, 0), **TINY).image.array)
+    @pytest.mark.parametrize(
+        ("other", "said"),
+        [
+            ({"seed": 1}, r"seed 0 \(not 1\)"),
+            ({"phase": "none", "seed": 1}, r"seed 0 \(not 1\), phase portal \(not none\)"),
+            ({"spacing_mm": (9.0, 9.0, 9.0)}, r"spacing .* \(not 9 9 9\)"),
+            ({}, r"version 0\.0\.1 \(not .*\)"),
+        ],
+    )
+    def test_are_not_replaced_by_others(self, written, tmp_path: Path, other: dict[str, Any], said: str) -> None:
+        shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
+        table = tmp_path / "phantoms.csv"
+        if not other:
+            table.write_text(table.read_text().replace(__version__, "0.0.1"))
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+        with pytest.raises(TumorgenError, match=rf"{tmp_path}: holds a phantom_000 of {said}; choose another folder"):
+            write_phantoms(tmp_path, 3, **(TINY | other))
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
-    def test_a_run_that_is_killed_leaves_no_row_for_files_that_it_has_replaced(
+    @pytest.mark.parametrize("name", ["images", "masks"])
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_files_that_are_none_of_theirs_are_not_replaced(
+        self, written, tmp_path: Path, name: str, listed: bool
+    ) -> None:
+        path = tmp_path / name / "phantom_000.nii.gz"
+        path.parent.mkdir()
+        shutil.copy(written[0] / name / "phantom_001.nii.gz", path)
+        if listed:  # the other file was deleted
+            shutil.copy(written[0] / "phantoms.csv", tmp_path)
+        before = path.read_bytes()
+        with pytest.raises(TumorgenError, match=rf"{path}: is there and is not the phantom .*; choose another folder"):
+            write_phantoms(tmp_path, **TINY)
+        assert [file for file in tmp_path.rglob("*.nii.gz") if file.read_bytes() != before] == []
+
+    def test_a_run_that_was_killed_goes_on_with_the_files_that_it_has_left(self, written, tmp_path: Path) -> None:
+        shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
+        (tmp_path / "phantoms.csv").unlink()
+        assert write_phantoms(tmp_path, 2, **TINY) == list(written[1])
+        assert (tmp_path / "phantoms.csv").read_bytes() == (written[0] / "phantoms.csv").read_bytes()
+
+    def test_a_run_that_is_killed_leaves_no_row_for_files_that_it_was_to_make_anew(
         self, tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(folder, "draw_phantom", lambda *_, **__: tiny[0])
@@ -294,8 +329,9 @@ class TestFiles:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(folder, "write_volume", killed)
+        (tmp_path / "images" / "phantom_000.nii.gz").unlink()
         with pytest.raises(KeyboardInterrupt):
-            write_phantoms(tmp_path, 1, seed=1, **TINY)
+            write_phantoms(tmp_path, 1, **TINY)
         with (tmp_path / "phantoms.csv").open() as table:
             assert [row["case"] for row in csv.DictReader(table)] == ["phantom_001"]
 

@@ -7,16 +7,19 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from .. import __version__
 from ..errors import Failure, TumorgenError
 from ..fields import columns
-from ..imaging import Index, Triple, refuse_unwritable, write_volume
+from ..imaging import Index, Triple, Volume, read_volume, refuse_unwritable, write_volume
 from ..parallel import Case, Start, map_cases, no_progress
 from ..seeds import stable_rng
 from ..tables import parse_row, read_text, rows_of, write_records
 from .scanner import DEFAULT_SHAPE, DEFAULT_SPACING_MM, Phantom, draw_phantom
 from .tissues import Phase
 
+_ELSEWHERE = "choose another folder, or move what is there away"
 _ROWS = 32  # the table is written again when it has grown by a part of this
 
 
@@ -39,6 +42,12 @@ class PhantomRecord:
         """What decides the voxels, as text."""
         return tuple(str(getattr(self, field.name)) for field in fields(self) if not field.name.startswith("liver_"))
 
+    def difference(self, wanted: PhantomRecord) -> str:
+        """In what another phantom of this name is drawn from something else, in words; empty where it is the same."""
+        parts = {"seed": "seed", "phase": "phase", "shape": "shape", "spacing_mm": "spacing", "version": "version"}
+        pairs = [(word, getattr(self, name), getattr(wanted, name)) for name, word in parts.items()]
+        return ", ".join(f"{word} {was} (not {now})" for word, was, now in pairs if was != now)
+
 
 def write_phantoms(
     output: Path,
@@ -54,8 +63,8 @@ def write_phantoms(
     """Write `output/images/phantom_000.nii.gz` and so on, `output/masks/` with the same names, and `phantoms.csv`.
 
     Phantom k depends on the seed and on k, not on `count` or `jobs`. A phantom whose row and files are there is kept,
-    so an interrupted run goes on where it was; one drawn from another seed, size or phase is written anew. `jobs` and
-    `start`: processes and progress (`parallel`).
+    so an interrupted run goes on where it was. No file is written over. `jobs` and `start`: processes and progress
+    (`parallel`).
 
     Returns
     -------
@@ -66,12 +75,14 @@ def write_phantoms(
     ------
     TumorgenError
         A shape or spacing that no volume can have, no liver in the field of view, a folder that cannot be written to,
-        or a `phantoms.csv` that holds something else.
+        a `phantoms.csv` that holds something else, or a file of that name that holds anything else.
     """
     table = output / "phantoms.csv"
     records = _read_records(table)
     size = " ".join(map(str, shape)), " ".join(f"{spacing:g}" for spacing in spacing_mm)
     wanted = [PhantomRecord(f"phantom_{k:03d}", seed, k, phase, *size, __version__) for k in range(count)]
+    for record in wanted:
+        _refuse_another(record, records.get(record.case), output)
     todo = [Case(r, r.case) for r in wanted if not _is_done(r, records.get(r.case), output)]
     if todo:
         refuse_unwritable(output, "choose another OUT")
@@ -96,6 +107,35 @@ def _forget(cases: Collection[str], records: dict[str, PhantomRecord], table: Pa
         write_records(table, PhantomRecord, (records[case] for case in sorted(records)))
 
 
+def _refuse_another(wanted: PhantomRecord, there: PhantomRecord | None, output: Path) -> None:
+    """Refuse to put a phantom where another one of its name is.
+
+    Raises
+    ------
+    TumorgenError
+        The table lists another, and files of it are there.
+    """
+    other = there.difference(wanted) if there else ""
+    if other and any(path.exists() for path in _files(wanted, output)):
+        raise TumorgenError(f"{output}: holds a {wanted.case} of {other}; {_ELSEWHERE}")
+
+
+def _refuse_other_voxels(path: Path, volume: Volume) -> None:
+    """Refuse to write a volume over a file, unless a run that was killed before its row has left that very volume.
+
+    Raises
+    ------
+    TumorgenError
+        The file holds anything else.
+    """
+    try:
+        there = read_volume(path)
+    except TumorgenError:
+        there = None
+    if not (there and np.array_equal(there.array, volume.array) and not there.geometry.difference(volume.geometry)):
+        raise TumorgenError(f"{path}: is there and is not the phantom that was to be written; {_ELSEWHERE}")
+
+
 def _is_done(wanted: PhantomRecord, there: PhantomRecord | None, output: Path) -> bool:
     """Whether a phantom is there, drawn from the same."""
     return bool(there and there.recipe == wanted.recipe) and all(path.is_file() for path in _files(wanted, output))
@@ -112,8 +152,13 @@ def _write_phantom(
 ) -> PhantomRecord:
     """Draw a phantom and write its files, which are as they should be before its row is."""
     drawn = draw_phantom(stable_rng(record.seed, record.index), shape=shape, spacing_mm=spacing_mm, phase=phase)
-    for volume, path in zip((drawn.image, drawn.liver), _files(record, output), strict=True):
-        write_volume(volume, path)
+    files = list(zip((drawn.image, drawn.liver), _files(record, output), strict=True))
+    for volume, path in files:
+        if path.exists():
+            _refuse_other_voxels(path, volume)
+    for volume, path in files:
+        if not path.exists():
+            write_volume(volume, path)
     return _measured(record, drawn)
 
 
