@@ -101,7 +101,7 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
     by a neck. With the small model, which works at 4 mm, the scan says where it ends. What looks wrong is flagged in
     the table of scans, not hidden: status ok, check or failed, with the reason. OUT/overview.png shows every liver in
     its scan, those that look wrong first. Running the same command again does only what is missing. A mask that is in
-    OUT, and that the table does not list, is kept and listed.
+    OUT, and that the table does not list or that was changed since, is kept, measured and listed.
     """
     from tumorgen.dicom import find_scans
     from tumorgen.liver import mask_scans, open_model, refuse_same_folder

@@ -18,7 +18,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.figures.livers import draw_livers
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import read_volume, write_volume
-from tumorgen.liver import masks
+from tumorgen.liver import masks, seen
 from tumorgen.liver.masks import (
     FLAGS,
     check_liver,
@@ -389,7 +389,7 @@ def test_a_corrected_mask_is_kept_by_whatever_links_the_output_and_the_images_ar
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
     report = mask_scans({"good": link / "ct" / "good.nii.gz"}, link / "out", no_model, table=tmp_path / "scans.csv")
-    assert (report.made, report.notes) == (0, ())
+    assert (report.made, report.rows[0].liver_ml) == (0, 400.0)
     np.testing.assert_array_equal(read_volume(mask).array, box(LIVER))
     assert (
         mask_scans(
@@ -448,7 +448,7 @@ def test_an_image_that_was_replaced_gets_its_own_mask(images, tmp_path, fingerpr
     good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
     run(good, tmp_path)
     if not fingerprint:  # a table of an earlier version: the grid tells
-        edit(tmp_path, source_fingerprint="")
+        edit(tmp_path, source_fingerprint="", mask_fingerprint="", files_seen="")
     other = Geometry(SHAPE, GEOMETRY.spacing_mm, (-100.0, -90.0, 30.0 + (not fingerprint)))
     replace_image(images["good"], ct(LIVER, geometry=other), mask)
     report = run(good, tmp_path)
@@ -464,6 +464,36 @@ def test_an_image_that_was_copied_keeps_the_mask_that_was_corrected(images, tmp_
     replace_image(images["good"], ct(), mask)
     assert run(good, tmp_path).made == 0
     np.testing.assert_array_equal(read_volume(mask).array, box(LIVER))
+
+
+@pytest.mark.parametrize("shift_s", [-(10**6), 10**6])
+def test_an_image_that_was_replaced_is_told_by_its_time_whether_it_is_older_or_newer(images, tmp_path, shift_s):
+    """What copies and archives bring keeps the time that it had."""
+    good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
+    run(good, tmp_path)
+    write_volume(ct(LIVER), images["good"])
+    then = mask.stat().st_mtime_ns + shift_s * 10**9
+    os.utime(images["good"], ns=(then, then))
+    report = run(good, tmp_path)
+    assert (report.made, report.rows[0].liver_ml, report.rows[0].status) == (1, 400.0, "check")
+    assert mask_scans(good, tmp_path / "out", no_model, table=tmp_path / "scans.csv").rows == report.rows
+
+
+def test_what_is_as_it_was_is_not_read(images, tmp_path, monkeypatch):
+    good = {"good": images["good"]}
+    report = run(good, tmp_path)
+    for path in (images["good"], tmp_path / "out" / "good.nii.gz"):
+        os.utime(path, ns=(10**18, 10**18))  # a project that was copied: read once
+    moved = run(good, tmp_path)
+    assert [replace(row, files_seen="") for row in moved.rows] == [replace(row, files_seen="") for row in report.rows]
+    assert tuple(read_scans(tmp_path / "scans.csv")) == moved.rows
+
+    def unread(*_: object) -> None:
+        raise AssertionError("read")
+
+    for name in ("read_ct", "read_volume"):
+        monkeypatch.setattr(seen, name, unread)
+    assert run(good, tmp_path) == moved
 
 
 def no_memory(ct: Volume) -> np.ndarray:
@@ -511,6 +541,114 @@ def test_a_mask_that_an_interrupted_run_has_written_passes_for_nobodys_work(imag
     assert run(good, tmp_path).made == 1
     assert read_scans(table)[0].liver_ml == 800.0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.nii.gz"]
+
+
+# ---- a mask that was changed since gets a new row
+
+
+def correct(tmp_path, place=WHOLE, case: str = "good") -> None:
+    """Draw another liver into the mask of a scan."""
+    write_volume(Volume(box(place), GEOMETRY), tmp_path / "out" / f"{case}.nii.gz")
+
+
+def again(images, tmp_path, **options):
+    """The same command, which finds no liver by itself."""
+    return mask_scans(images, tmp_path / "out", no_model, table=tmp_path / "scans.csv", **options)
+
+
+def test_a_mask_that_was_corrected_has_figures_and_a_verdict_of_its_own(images, tmp_path):
+    two = {"good": images["good"], "top": images["top"]}
+    good, top = run(two, tmp_path).rows
+    assert (good.status, top.status) == ("ok", "check")
+    correct(tmp_path, LIVER)
+    correct(tmp_path, WHOLE, "top")
+    report = again(two, tmp_path)
+    good, top = report.rows
+    assert (good.liver_ml, good.hu_mean, good.status, good.flags) == (400.0, 100.0, "check", "volume_low")
+    assert (top.liver_ml, top.status, top.flags, top.reason) == (800.0, "ok", "", "")
+    assert tuple(read_scans(tmp_path / "scans.csv")) == report.rows
+    said = f"2 rows of {tmp_path / 'scans.csv'} made anew, for masks in {tmp_path / 'out'} that have been changed"
+    assert (report.made, report.notes) == (0, (f"{said}: good and top",))
+    assert again(two, tmp_path).notes == ()
+
+
+def test_a_row_of_an_earlier_version_tells_a_corrected_mask_by_its_volume(images, tmp_path):
+    good = {"good": images["good"]}
+    run(good, tmp_path)
+    edit(tmp_path, mask_fingerprint="", files_seen="", status="ok", reason="looked at")
+    assert again(good, tmp_path).rows[0].reason == "looked at"
+    edit(tmp_path, mask_fingerprint="", files_seen="")
+    correct(tmp_path, LIVER)
+    assert again(good, tmp_path).rows[0].liver_ml == 400.0
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_a_row_that_was_corrected_stays_where_its_mask_was_not(images, tmp_path, touched):
+    """Also where the mask was saved again as it was."""
+    good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
+    run(good, tmp_path, lambda ct: box(LIVER))
+    edit(tmp_path, status="ok", reason="a child", liver_ml=401.0)
+    (before,) = read_scans(tmp_path / "scans.csv")
+    if touched:
+        write_volume(read_volume(mask), mask)
+        os.utime(mask, ns=(10**18, 10**18))
+    (row,) = again(good, tmp_path).rows
+    assert replace(row, files_seen=before.files_seen) == before
+
+
+@pytest.mark.parametrize(
+    ("row", "place", "status"),
+    [
+        ({"status": "ok"}, (slice(6, 16), slice(10, 26), slice(10, 29)), "ok"),  # still small, which was looked at
+        ({"status": "ok"}, (slice(6, 24), slice(10, 26), slice(10, 20)), "check"),  # and now cut by the edge
+        ({"status": "check", "flags": "", "reason": "moved"}, WHOLE, "check"),
+        ({}, WHOLE, "ok"),
+    ],
+)
+def test_what_somebody_has_judged_of_a_scan_outlives_the_correction_of_its_mask(images, tmp_path, row, place, status):
+    good = {"good": images["good"]}
+    run(good, tmp_path, lambda ct: box(LIVER))
+    edit(tmp_path, **row)
+    correct(tmp_path, place)
+    (found,) = again(good, tmp_path).rows
+    assert found.status == status
+    assert found.liver_ml == box(place).sum() * 0.125
+    assert found.reason == row.get("reason", found.reason)
+
+
+def test_a_scan_that_was_excluded_stays_out_whatever_becomes_of_its_mask(images, tmp_path):
+    good = {"good": images["good"]}
+    run(good, tmp_path)
+    edit(tmp_path, status="failed", reason="moved while he breathed")
+    correct(tmp_path, LIVER)
+    (row,) = again(good, tmp_path).rows
+    assert (row.status, row.reason) == ("failed", "moved while he breathed")
+
+
+@pytest.mark.parametrize("change", ["labels", "grid", "image"])
+def test_a_changed_mask_that_is_none_of_its_image_is_refused_and_stays(images, tmp_path, change):
+    good, mask = {"good": images["good"]}, tmp_path / "out" / "good.nii.gz"
+    rows = run(good, tmp_path).rows
+    if change == "labels":
+        write_volume(Volume(np.arange(box().size, dtype=np.uint8).reshape(SHAPE) % 4, GEOMETRY), mask)
+    elif change == "grid":
+        write_volume(Volume(box(LIVER), replace(GEOMETRY, origin_mm=(0.0, 0.0, 0.0))), mask)
+    else:
+        correct(tmp_path, LIVER)
+        write_volume(ct(LIVER), images["good"])
+    before = mask.read_bytes()
+    report = again(good, tmp_path)
+    (failure,) = report.failures
+    assert re.search("a label map|does not fit|is another scan than the one that", failure.reason)
+    assert (tuple(read_scans(tmp_path / "scans.csv")), mask.read_bytes()) == (rows, before)
+
+
+def test_a_mask_that_was_emptied_is_made_again(images, tmp_path):
+    good = {"good": images["good"]}
+    run(good, tmp_path)
+    correct(tmp_path, slice(0, 0))
+    report = run(good, tmp_path)
+    assert (report.made, report.rows[0].liver_ml) == (1, 800.0)
 
 
 # ---- a mask that no row lists is somebody's
@@ -629,7 +767,8 @@ def test_a_scan_that_cannot_be_read_for_now_loses_no_mask_that_was_corrected(ima
         images["good"].write_bytes(whole[:600])
         report = run(good, tmp_path, overwrite=overwrite)
         assert report.rows[0].status == "failed"
-        assert report.notes == (f"scans that cannot be read keep their mask and their row in {table}: good",)
+        said = f"scans whose image or mask cannot be used keep their mask and their row in {table}: good"
+        assert report.notes == (said,)
         assert tuple(read_scans(table)) == rows
     images["good"].write_bytes(whole)
     assert run(good, tmp_path).made == 0

@@ -7,6 +7,7 @@ not matter here; `tumorgen.liver.network` makes one of an nnU-Net model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,20 +32,29 @@ from ..imaging import (
     write_volume,
 )
 from ..parallel import Case, Start, map_cases, no_progress, refuse_to_go_on
-from ..tables import SCANS, ScanRow, Source, describe_copies, forget_scans, given_path, marks_of_scan, read_scans
+from ..tables import (
+    SCANS,
+    ScanRow,
+    Source,
+    describe_copies,
+    forget_scans,
+    given_path,
+    marks_of_scan,
+    read_scans,
+    record_scans,
+)
 from .cleaning import clean_mask
 from .recording import recording
+from .seen import CORRECTED, digest_of_mask, join_stamps, stamp_of
 from .standing import (
-    UNDONE,
     UNLISTED,
     UNMADE,
     UNREAD,
     ScanTask,
     describe_standing,
-    hand_work_of,
+    find_standing,
     is_same_file,
     is_unlisted,
-    standing_of,
 )
 from .unlisted import forget_unlisted, note_unlisted
 
@@ -162,13 +172,14 @@ def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: 
     TumorgenError
         The scan is no CT that can be read, or the mask cannot be written.
     """
+    seen = stamp_of(image)
     ct = read_ct(image, trust)
     cleaned = clean_mask(segment(ct), ct.geometry.spacing_mm)
     findings = check_liver(cleaned.mask, ct, cleaned.dropped, cleaned.cut_ml)
-    row = _row_of(ct, findings, case=case, image=image, mask_file=mask_file, trust=trust)
+    row = _row_of(ct, cleaned.mask, findings, case=case, image=image, mask_file=mask_file, trust=trust)
     note_unlisted(mask_file, cleaned.mask)
     write_volume(Volume(cleaned.mask, ct.geometry), mask_file)
-    return row
+    return replace(row, files_seen=join_stamps(seen, stamp_of(mask_file)))
 
 
 def list_mask(case: str, image: Path, mask_file: Path, trust: str = "") -> ScanRow:
@@ -179,12 +190,17 @@ def list_mask(case: str, image: Path, mask_file: Path, trust: str = "") -> ScanR
     TumorgenError
         The scan is no CT that can be read, or the file is no mask (`read_mask`), or it does not fit the scan.
     """
+    seen = join_stamps(stamp_of(image), stamp_of(mask_file))
     ct, mask = read_ct(image, trust), read_mask(mask_file, trust=trust)
     refuse_misfit(mask_file, mask.geometry, image, ct.geometry)
-    return _row_of(ct, check_liver(mask.array, ct), case=case, image=image, mask_file=mask_file, trust=trust)
+    findings = check_liver(mask.array, ct)
+    row = _row_of(ct, mask.array, findings, case=case, image=image, mask_file=mask_file, trust=trust)
+    return replace(row, files_seen=seen)
 
 
-def _row_of(ct: Volume, findings: Findings, *, case: str, image: Path, mask_file: Path, trust: str) -> ScanRow:
+def _row_of(
+    ct: Volume, mask: Mask, findings: Findings, *, case: str, image: Path, mask_file: Path, trust: str
+) -> ScanRow:
     """The row of a scan, with what was found in it."""
     flags = {**findings.flags, **({} if says_place(image) else {"no_place": ASSUMED})}
     shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm
@@ -206,6 +222,7 @@ def _row_of(ct: Volume, findings: Findings, *, case: str, image: Path, mask_file
         reason="; ".join(flags.values()),
         trusted_form=trust,
         source_fingerprint=fingerprint_ct(ct.array),
+        mask_fingerprint=digest_of_mask(mask),
     )
 
 
@@ -224,8 +241,9 @@ def mask_scans(
 
     A DICOM series becomes an image first, `output/images/<case>.nii.gz`, which is what later steps read. Scans whose
     row and files are there are left alone. A mask that is there and that no row lists is somebody's, unless a run that
-    was killed has left it: it gets a row. A scan that cannot be done costs no other: its row says why, and no earlier
-    mask stays beside it. One that cannot even be read, or whose unlisted mask does not fit it, keeps what it has.
+    was killed has left it: it gets a row, and so does one that was changed since its row was made. A scan that cannot
+    be done costs no other: its row says why, and no earlier mask stays beside it. One that cannot even be read, or
+    that somebody's mask does not fit, keeps what it has.
 
     Parameters
     ----------
@@ -257,29 +275,36 @@ def mask_scans(
     scans = _tasks(images, series or {}, output, trust)
     known = {row.case.lower(): row for row in read_scans(table)} if table.exists() else {}
     there = {scan.case: known[scan.case.lower()] for scan in scans if scan.case.lower() in known}
-    look = hand_work_of if overwrite else standing_of
-    standing = {s.case: why for s in scans if s.case in there and (why := look(there[s.case], s))}
-    rows = {} if overwrite else {case: there[case] for case in standing}
+    standing, rows = find_standing(scans, there, overwrite=overwrite)
+    _record_seen(there, rows, table)
     todo = [scan for scan in scans if scan.case not in rows]
-    standing = dict.fromkeys(standing, UNDONE) if overwrite else standing
-    unlisted = [s.case for s in todo if not overwrite and is_unlisted(there.get(s.case), s)]
+    kept = [s.case for s in todo if standing.get(s.case) == CORRECTED]
+    kept += [s.case for s in todo if not overwrite and is_unlisted(there.get(s.case), s)]
     failures: list[Failure] = []
     failed: list[str] = []
     if todo:
         refuse_unwritable(output, "choose another OUT")
         refuse_unwritable(table.parent, "choose another --scans, or start in another folder")
-        segment = load() if any(scan.case not in unlisted and not scan.is_broken for scan in todo) else _find_nothing
-        earlier = _Earlier({s.case: there[s.case] for s in todo if s.case in there}, frozenset(unlisted), table)
+        segment = load() if any(scan.case not in kept and not scan.is_broken for scan in todo) else _find_nothing
+        earlier = _Earlier({s.case: there[s.case] for s in todo if s.case in there}, frozenset(kept), table)
         done, failures = _do(todo, segment, earlier, start)
         rows |= done
         failed = [s.case for s in todo if rows[s.case].status == "failed" and not earlier.keeps(s)]
-        unlisted = [case for case in unlisted if rows[case].status != "failed"]
-        standing |= dict.fromkeys(unlisted, UNLISTED) | earlier.standing(todo)
+        kept = [case for case in kept if rows[case].status != "failed"]
+        standing = dict.fromkeys(kept, UNLISTED) | standing | earlier.standing(todo)
     replaced = [scan for scan in todo if standing.get(scan.case) not in (UNREAD, UNMADE)]
     notes = [note for scan in replaced for note in _replacement_notes(scan, known, table)]
     notes += [*describe_standing(standing, table, output), *_copy_notes(known, rows)]
-    made = len(todo) - len(failures) - len(unlisted)
+    made = len(todo) - len(failures) - len(kept)
     return MaskReport(tuple(rows[s.case] for s in scans), made, tuple(notes), tuple(failures), tuple(failed))
+
+
+def _record_seen(there: Mapping[str, ScanRow], rows: Mapping[str, ScanRow], table: Path) -> None:
+    """Note in the table how files were seen that had to be read; where that cannot be, they are read again."""
+    seen = [row for case, row in rows.items() if row != there[case]]
+    if seen:
+        with suppress(TumorgenError):
+            record_scans(seen, table)
 
 
 def _tasks(images: Mapping[str, Path], series: Mapping[str, Series], output: Path, trust: str) -> list[ScanTask]:
@@ -294,10 +319,10 @@ def _tasks(images: Mapping[str, Path], series: Mapping[str, Series], output: Pat
 
 @dataclass(frozen=True, slots=True)
 class _Earlier:
-    """What there is of scans that are to be done: rows of the table, by case, as long as they hold; unlisted masks."""
+    """What there is of scans that are to be done: rows of the table, by case, as long as they hold; masks that stay."""
 
     rows: dict[str, ScanRow]
-    unlisted: frozenset[str]  # cases whose masks no row lists: they stay
+    kept: frozenset[str]  # cases whose masks no row lists, or that were corrected: they stay
     table: Path
 
     def give_up(self, scan: ScanTask) -> None:
@@ -319,7 +344,7 @@ class _Earlier:
             scan.mask.unlink(missing_ok=True)
 
     def refuse_replaced(self, scan: ScanTask, fingerprint: str) -> None:
-        """Refuse the unlisted mask of an image that is not the one which its row, that of another mask, was made for.
+        """Refuse the kept mask of an image that is not the one which its row, that of another mask, was made for.
 
         Raises
         ------
@@ -330,14 +355,19 @@ class _Earlier:
         known = row.source_fingerprint if row is not None and is_same_file(row.image, scan.image) else ""
         Source(scan.case, scan.image, scan.mask, fingerprint=known).refuse_other_scan(fingerprint)
 
+    def corrected(self, scan: ScanTask) -> ScanRow | None:
+        """The row of a scan whose mask was corrected; none of other scans."""
+        row = self.rows.get(scan.case)
+        return row if row is not None and scan.case in self.kept and is_same_file(row.mask, scan.mask) else None
+
     def standing(self, scans: Iterable[ScanTask]) -> dict[str, str]:
         """Of scans that have been done: those that failed and whose rows still hold."""
         held = [scan for scan in scans if self.holds(scan)]
         return {s.case: UNREAD if is_same_file(self.rows[s.case].mask, s.mask) else UNMADE for s in held}
 
     def keeps(self, scan: ScanTask) -> bool:
-        """Whether a scan that failed keeps what it has: its unlisted mask, or its row."""
-        return scan.case in self.unlisted or self.holds(scan)
+        """Whether a scan that failed keeps what it has: its mask, or its row."""
+        return scan.case in self.kept or self.holds(scan)
 
     def holds(self, scan: ScanTask) -> bool:
         """Whether the scan has a row that was not given up, and that stands for a mask that is there."""
@@ -350,7 +380,7 @@ def _do(
 ) -> tuple[dict[str, ScanRow], list[Failure]]:
     """Find the livers of scans, and put their rows into the table; what would befall all others ends it.
 
-    Rows that hold, of scans that failed, are left among the earlier ones. A scan whose unlisted mask does not fit it
+    Rows that hold, of scans that failed, are left among the earlier ones. A scan whose kept mask does not fit it
     gets none: the mask would pass for one that was drawn where the model failed.
     """
     rows: dict[str, ScanRow] = {}
@@ -414,13 +444,18 @@ def _find_liver(scan: ScanTask, segment: Segment, earlier: _Earlier) -> ScanRow:
 
     if scan.series is not None:
         convert_series(scan.series, scan.image)
-    if scan.case in earlier.unlisted:
-        row = list_mask(scan.case, scan.image, scan.mask, scan.trust)
+    was = earlier.corrected(scan)
+    if scan.case in earlier.kept:
+        trust = scan.trust or (was.trusted_form if was else "")
+        row = list_mask(scan.case, scan.image, scan.mask, trust)
         earlier.refuse_replaced(scan, row.source_fingerprint)
     else:
         row = mask_scan(scan.case, scan.image, scan.mask, find, scan.trust)
     row = replace(row, source=scan.key)
-    return row if row.status == "failed" else _add_flags(row, scan.series.flags if scan.series else None)
+    if row.status == "failed":
+        return row
+    row = _add_flags(row, scan.series.flags if scan.series else None)
+    return _keep_verdict(row, was) if was else row
 
 
 def _row_and_failure(scan: ScanTask, result: ScanRow | Failure) -> tuple[ScanRow, Failure | None]:
@@ -440,6 +475,19 @@ def _add_flags(row: ScanRow, more: Mapping[str, str] | None) -> ScanRow:
     flags = ";".join([row.flags, *more] if row.flags else more)
     reason = "; ".join([row.reason, *more.values()] if row.reason else more.values())
     return replace(row, status="check", flags=flags, reason=reason)
+
+
+def _keep_verdict(row: ScanRow, was: ScanRow) -> ScanRow:
+    """A row of a corrected mask, with what somebody has judged of the row before it.
+
+    That shows where its status is not what its flags make it: `ok` holds for these flags, not for others, and `check`
+    was for a reason that no mask mends.
+    """
+    if was.status == "ok" and was.flags and set(row.flags.split(";")) <= {"", *was.flags.split(";")}:
+        return replace(row, status=was.status)
+    if was.status == "check" and not (was.flags or row.flags):
+        return replace(row, status=was.status, reason=was.reason)
+    return row
 
 
 def _rounded(value: float | None) -> float | None:

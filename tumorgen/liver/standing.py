@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..dicom import Series
 from ..errors import TumorgenError, printable
-from ..imaging import AS_ITK, GEOMETRY_TOLERANCE_MM, Geometry, fingerprint_ct, read_ct, read_volume, resolved
+from ..imaging import AS_ITK, GEOMETRY_TOLERANCE_MM, Geometry, read_volume, resolved
 from ..tables import ScanRow
-from ..wording import few
+from ..wording import few, plural
+from .seen import CORRECTED, compare_files
 from .unlisted import is_noted_as_unlisted
 
 STRIPS = "overview"  # folder of a picture of each liver, in that of the masks that liver-mask has made
-DONE, ELSEWHERE, EXCLUDED, DRAWN = "done", "elsewhere", "excluded", "drawn"
+ELSEWHERE, EXCLUDED, DRAWN = "elsewhere", "excluded", "drawn"  # besides `DONE` and `CORRECTED`
 UNDONE, UNREAD, UNMADE = "undone", "unread", "unmade"  # of scans that are done again, or were to be
 UNLISTED = "unlisted"  # of scans that get a row for the mask that is there
 _NOTES = {
@@ -31,7 +32,8 @@ _NOTES = {
     UNLISTED: (
         "masks in {output} that {table} did not list are kept, and it lists them now: {names}; --overwrite makes others"
     ),
-    UNREAD: "scans that cannot be read keep their mask and their row in {table}: {names}",
+    CORRECTED: "{rows} of {table} made anew, for masks in {output} that have been changed: {names}",
+    UNREAD: "scans whose image or mask cannot be used keep their mask and their row in {table}: {names}",
     UNMADE: "scans that failed keep their row in {table}, which names a mask outside {output}: {names}",
 }
 
@@ -92,13 +94,33 @@ def hand_work_of(row: ScanRow, task: ScanTask) -> str:
     return ELSEWHERE if Path(row.mask).is_file() and not _is_of_another_output(row) else ""
 
 
-def standing_of(row: ScanRow, task: ScanTask) -> str:
-    """Why a scan is left as its row has it, `done` or for the work of hands; empty where it is to be done."""
+def find_standing(
+    scans: Iterable[ScanTask], rows: Mapping[str, ScanRow], *, overwrite: bool
+) -> tuple[dict[str, str], dict[str, ScanRow]]:
+    """How scans stand of which there are rows (case -> standing), and the rows of those that are left as they are.
+
+    With `overwrite` none is left, and scans stand as `undone` whose work of hands that costs.
+    """
+    listed = [scan for scan in scans if scan.case in rows]
+    if overwrite:
+        return {scan.case: UNDONE for scan in listed if hand_work_of(rows[scan.case], scan)}, {}
+    found = {scan.case: _standing_of(rows[scan.case], scan) for scan in listed}
+    standing = {case: why for case, (why, _) in found.items() if why}
+    return standing, {case: found[case][1] for case, why in standing.items() if why != CORRECTED}
+
+
+def _standing_of(row: ScanRow, task: ScanTask) -> tuple[str, ScanRow]:
+    """How a scan stands by its row, and the row as it is once its files have been seen (`compare_files`).
+
+    It is left for the work of hands, or `done`; it gets a new row where its mask was `corrected`; empty: it is to be
+    done.
+    """
     by_hand = hand_work_of(row, task)
     if by_hand or row.status == "failed" or not is_same_file(row.mask, task.mask) or not _is_same_scan(row, task):
-        return by_hand
-    same_place = not task.trust or row.trusted_form in ("", task.trust)
-    return DONE if same_place and task.mask.is_file() and _is_of_this_image(row, task) else ""
+        return by_hand, row
+    if not task.mask.is_file() or (task.trust and row.trusted_form not in ("", task.trust)):
+        return "", row
+    return compare_files(row, task.image, task.mask, is_made=task.series is not None)
 
 
 def is_unlisted(row: ScanRow | None, task: ScanTask) -> bool:
@@ -111,7 +133,7 @@ def describe_standing(standing: Mapping[str, str], table: Path, output: Path) ->
     for kind, note in _NOTES.items():
         cases = [case for case, found in standing.items() if found == kind]
         if cases:
-            yield note.format(names=few(cases), table=table, output=output)
+            yield note.format(names=few(cases), rows=plural(len(cases), "row"), table=table, output=output)
 
 
 def is_same_file(recorded: str, path: Path) -> bool:
@@ -145,26 +167,6 @@ def _has_geometry(row: ScanRow, geometry: Geometry) -> bool:
         was is not None and abs(was - now) <= GEOMETRY_TOLERANCE_MM
         for was, now in zip(spacing, geometry.spacing_mm, strict=True)
     )
-
-
-def _is_of_this_image(row: ScanRow, task: ScanTask) -> bool:
-    """Whether the mask is that of the image; an image that is newer is read, since copying alone makes files new."""
-    if task.series is not None or not _is_newer(task.image, task.mask):
-        return True
-    try:
-        place = row.trusted_form or AS_ITK
-        ct, mask = read_ct(task.image, place), read_volume(task.mask, place)
-    except TumorgenError:
-        return False
-    known = row.source_fingerprint
-    return not ct.geometry.difference(mask.geometry) and known in ("", fingerprint_ct(ct.array))
-
-
-def _is_newer(image: Path, mask: Path) -> bool:
-    try:
-        return image.stat().st_mtime_ns > mask.stat().st_mtime_ns
-    except OSError:  # what reads it says so
-        return True
 
 
 def _is_of_hands(mask: Path) -> bool:

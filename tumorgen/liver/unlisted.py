@@ -6,7 +6,6 @@ says which voxels were written: a mask that somebody has corrected since is not 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import as_unwritable
 from ..imaging import whole_file
+from .seen import digest_of_mask
 
 
 def note_unlisted(file: Path, mask: NDArray[np.bool_]) -> None:
@@ -26,7 +26,7 @@ def note_unlisted(file: Path, mask: NDArray[np.bool_]) -> None:
         The file's folder cannot be written to.
     """
     with whole_file(_note_of(file)) as partial:
-        partial.write_text(_digest_of(mask))
+        partial.write_text(digest_of_mask(mask))
 
 
 def forget_unlisted(file: Path) -> None:
@@ -44,14 +44,10 @@ def forget_unlisted(file: Path) -> None:
 def is_noted_as_unlisted(file: Path, mask: NDArray[Any]) -> bool:
     """Whether the mask that is in a file, by its voxels (z, y, x) above zero, is the one that was noted."""
     try:
-        return _note_of(file).read_bytes() == _digest_of(mask > 0).encode()
+        return _note_of(file).read_bytes() == digest_of_mask(mask > 0).encode()
     except OSError:
         return False
 
 
 def _note_of(file: Path) -> Path:
     return file.with_name(f".{file.name}.unlisted")
-
-
-def _digest_of(mask: NDArray[np.bool_]) -> str:
-    return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()

@@ -81,6 +81,16 @@ class ScanRow:
     ] = ""
     trusted_form: TrustedForm = ""
     source_fingerprint: Fingerprint = ""
+    mask_fingerprint: Annotated[
+        str, About("SHA-256 of the voxels of the mask that the row is about; empty in tables of earlier versions")
+    ] = ""
+    files_seen: Annotated[
+        str,
+        About(
+            "size in bytes and time of last change in ns, of the CT and of its mask, when they were last compared with"
+            " the row: files of another size or time are read again; empty in tables of earlier versions"
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         check_domains(self)
