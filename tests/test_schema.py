@@ -9,7 +9,7 @@ from phantoms import ball_scan
 
 from tumorgen.evaluation.scores import FAULTS, LESION_KINDS, RADIUS_BINS, CaseScore, LesionScore
 from tumorgen.fields import columns
-from tumorgen.liver.masks import FLAGS
+from tumorgen.liver.findings import FLAGS
 from tumorgen.method.plan import Plan, Tumor
 from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant

@@ -19,13 +19,8 @@ from tumorgen.figures.livers import draw_livers
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.liver import masks, seen
-from tumorgen.liver.masks import (
-    FLAGS,
-    check_liver,
-    mask_scan,
-    mask_scans,
-    touched_sides,
-)
+from tumorgen.liver.findings import FLAGS, check_liver, touched_sides
+from tumorgen.liver.masks import mask_scan, mask_scans
 from tumorgen.tables.scans import read_scans, write_scans
 
 SHAPE = (24, 40, 40)

@@ -13,14 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
-from numpy.typing import NDArray
 
-from ..dicom import SERIES_FLAGS, Series, convert_series
+from ..dicom import Series, convert_series
 from ..errors import Failure, TumorgenError, as_unwritable
 from ..imaging import (
     ASSUMED,
-    Geometry,
     Volume,
     fingerprint_ct,
     read_ct,
@@ -44,6 +41,7 @@ from ..tables import (
     record_scans,
 )
 from .cleaning import clean_mask
+from .findings import Findings, Mask, check_liver
 from .recording import recording
 from .seen import CORRECTED, digest_of_mask, join_stamps, stamp_of
 from .standing import (
@@ -58,45 +56,9 @@ from .standing import (
 )
 from .unlisted import forget_unlisted, note_unlisted
 
-VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
-MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
 IMAGES = "images"  # folder, in that of the masks, of what DICOM series become
-DROPPED = 0.05  # of the liver; more than that in other pieces is no speckle, and one of them may be the liver
-_AT_EDGE = "either the liver is cut off there, or the mask leaks into a neighbouring organ"
 
-FLAGS = {
-    "empty": "no liver in it",
-    "volume_low": f"less than {VOLUME_ML[0]:g} ml",
-    "volume_high": f"more than {VOLUME_ML[1]:g} ml",
-    "hu_low": f"mean below {MEAN_HU[0]:g} HU",
-    "hu_high": f"mean above {MEAN_HU[1]:g} HU",
-    "cut_by_edge": "the mask reaches the scan's edge",
-    "part_cut": "a part that hung on by a neck was cut off",
-    "pieces_dropped": f"pieces of more than {DROPPED:.0%} of the liver were dropped",
-    "no_place": "its header does not say where its voxels lie",
-    **SERIES_FLAGS,
-}
-_SIDES = {  # the letter that an axis runs towards, as in LPS: (where its first voxel lies, where its last one does)
-    "L": ("right", "left"),
-    "R": ("left", "right"),
-    "P": ("front", "back"),
-    "A": ("back", "front"),
-    "S": ("bottom", "top"),
-    "I": ("top", "bottom"),
-}
-
-Mask = NDArray[np.bool_]
 Segment = Callable[[Volume], Mask]
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What a mask shows: volume, mean and standard deviation in HU (None of nothing), flags with a sentence each."""
-
-    liver_ml: float
-    hu_mean: float | None
-    hu_sd: float | None
-    flags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,50 +77,6 @@ class MaskReport:
     def having(self, status: str) -> list[ScanRow]:
         """Rows of a status."""
         return [row for row in self.rows if row.status == status]
-
-
-def touched_sides(mask: Mask, geometry: Geometry) -> list[str]:
-    """Sides of the scan that a mask (z, y, x) reaches, as the patient has them: `top`, `left`, ..."""
-    towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction)[::-1]
-    return [
-        _SIDES[letter][end]
-        for axis, letter in enumerate(towards)
-        for end, index in enumerate((0, -1))
-        if mask.take(index, axis=axis).any()
-    ]
-
-
-def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0, cut_ml: float = 0.0) -> Findings:
-    """Measure a liver and say what is not plausible about it.
-
-    Parameters
-    ----------
-    mask
-        The liver (z, y, x).
-    ct
-        The scan, in HU, on the same grid.
-    dropped
-        Volume of the pieces that were taken away, as a fraction of the liver's.
-    cut_ml
-        Volume of what hung on by a neck and was cut off.
-    """
-    if not mask.any():
-        return Findings(0.0, None, None, {"empty": "the model finds no liver in it"})
-    hu = ct.array[mask].astype(np.float64)
-    ml, mean, sd = hu.size * ct.geometry.voxel_volume_mm3 / 1000, float(hu.mean()), float(hu.std())
-    volume, brightness = f"the liver has {ml:.0f} ml", f"the liver has {mean:.0f} HU on average"
-    sides = touched_sides(mask, ct.geometry)
-    reaches = f"the mask reaches the scan's edge ({', '.join(sides)})"
-    wrong = {
-        "volume_low": f"{volume}, less than {VOLUME_ML[0]:g}" if ml < VOLUME_ML[0] else "",
-        "volume_high": f"{volume}, more than {VOLUME_ML[1]:g}" if ml > VOLUME_ML[1] else "",
-        "hu_low": f"{brightness}, less than {MEAN_HU[0]:g}" if mean < MEAN_HU[0] else "",
-        "hu_high": f"{brightness}, more than {MEAN_HU[1]:g}" if mean > MEAN_HU[1] else "",
-        "cut_by_edge": f"{reaches}: {_AT_EDGE}" if sides else "",
-        "part_cut": f"a part of {cut_ml:.0f} ml that hung on by a neck was cut off" if cut_ml > 0 else "",
-        "pieces_dropped": f"other pieces of {dropped:.0%} of its volume were dropped" if dropped > DROPPED else "",
-    }
-    return Findings(ml, mean, sd, {flag: why for flag, why in wrong.items() if why})
 
 
 def mask_scan(case: str, image: Path, mask_file: Path, segment: Segment, trust: str = "") -> ScanRow:
