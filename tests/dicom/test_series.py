@@ -27,7 +27,8 @@ from tumorgen.dicom import series as dicom
 from tumorgen.dicom import slices as dicom_slices
 from tumorgen.dicom.series import LEAST_SLICES, SERIES_FLAGS, convert_series, find_scans, read_series
 from tumorgen.errors import TumorgenError
-from tumorgen.imaging.reading import read_ct, read_volume
+from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import read_ct, read_volume, write_volume
 from tumorgen.liver.masks import mask_scans
 from tumorgen.tables.scans import read_scans
 
@@ -388,9 +389,11 @@ def test_localizers_and_reformats_in_a_series_are_no_slices_of_it(tmp_path):
 def test_what_is_no_dicom_is_not_looked_at(tmp_path):
     write_series(tmp_path / "ct")
     (tmp_path / "ct" / "README.txt").write_text("hello")
+    (tmp_path / "ct" / "report2.txt").touch()
     (tmp_path / "ct" / "empty").touch()
     (tmp_path / "ct" / "preamble").write_bytes(bytes(132))
-    (tmp_path / "ct" / "below.nii.gz").write_bytes(b"no image")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "IM0001").touch()
     save(header(phantom()[0], "7", 0, (0, 0, 0)), tmp_path / "ct" / ".hidden.dcm")
     directory = header(phantom()[0], "8", 0, (0, 0, 0), SOPClassUID="1.2.840.10008.1.3.10")
     save(directory, tmp_path / "DICOMDIR")
@@ -398,6 +401,18 @@ def test_what_is_no_dicom_is_not_looked_at(tmp_path):
     assert list(found.series) == ["ct"]
     assert not found.skipped
     assert not found.volumes
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_volumes_in_folders_below_are_not_read_and_counted_in_a_line(tmp_path, there):
+    for name in ("b", "c"):
+        write_volume(Volume(phantom(), Geometry(phantom().shape, (5.0, 2.5, 3.5))), tmp_path / name / f"{name}.nii.gz")
+    if there:
+        (tmp_path / "b" / "b.nii.gz").rename(tmp_path / "b.nii.gz")
+    found = find_scans(tmp_path)
+    assert list(found.volumes) == ["b"] * there
+    (line,) = found.skipped
+    assert line.startswith(f"{tmp_path}: {'1 file' if there else '2 files'}, volumes in folders below")
 
 
 def test_links_to_folders_are_not_followed_and_pipes_not_opened(tmp_path):
@@ -533,6 +548,18 @@ def test_a_header_that_is_cut_off_is_told_and_flagged(tmp_path):
     assert only(tmp_path).flags == {
         "damaged_beside": "2 files beside the series cannot be read, and may be slices of it"
     }
+
+
+@pytest.mark.parametrize("content", [b"", bytes(100), bytes(132), bytes(5000)])
+@pytest.mark.parametrize("suffix", ["", ".img", ".7"])
+def test_slices_that_lost_their_content_are_told_and_flagged_whatever_their_names(tmp_path, content, suffix):
+    """An end that is missing leaves no gap, so a third of the liver may be gone without a word."""
+    for path in write_series(tmp_path / "a", suffix=suffix)[-3:]:
+        path.write_bytes(content)
+    (tmp_path / "a" / "VERSION").touch()
+    found = find_scans(tmp_path)
+    assert found.skipped == ("a: 3 files, damaged or cut off, so not known to which series they belong",)
+    assert list(only(tmp_path).flags) == ["damaged_beside"]
 
 
 @pytest.mark.parametrize(

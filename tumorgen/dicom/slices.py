@@ -29,6 +29,8 @@ ALIKE = 1e-4  # of direction cosines, and of spacings in mm, among the slices of
 
 NO_UID = "folder "  # begins what stands for the UID of a series that has none
 DAMAGED = "damaged or cut off, so not known to which series they belong"
+_BELOW = "volumes in folders below, where only DICOM is looked for; give their folder as IN, or move them up"
+_BLANK = "no content"
 
 _CT, _ENHANCED = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"  # and those that begin so
@@ -49,6 +51,7 @@ _ATTRIBUTES = (
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "LossyImageCompression"),
     *ATTRIBUTES,
 )
+_PREFIX = 132  # bytes before the first element of a file
 _STARTS = (1 << 16, 1 << 24)  # bytes before the voxels that are read; the second if the first do not do
 _PIXELS = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF  # the length of what is compressed
@@ -120,7 +123,8 @@ def find_slices(source: Path, skipped: Counter[tuple[Path, str]]) -> Iterator[Sl
     source
         The folder.
     skipped
-        Is added to: how many files of a folder were left out, by reason. Files that are not DICOM are not counted.
+        Is added to: how many files of a folder were left out, by reason. Files that are not DICOM are not counted, but
+        for volumes, which are read in the folder itself alone, and for what seems to have been a slice.
     """
 
     def skip_folder(error: OSError) -> None:
@@ -131,19 +135,34 @@ def find_slices(source: Path, skipped: Counter[tuple[Path, str]]) -> Iterator[Sl
         for linked in sorted(one for one in folders if (folder / one).is_symlink()):
             skipped[folder / linked, "a link to a folder, which is not followed"] += 1
         folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for file in sorted(files):
-            path = folder / file
-            if file.startswith(".") or extension_of(path):
-                continue
-            found = _read_slice(path)
+        shown = [folder / file for file in sorted(files) if not file.startswith(".")]
+        if folder != source:
+            skipped.update((source, _BELOW) for path in shown if extension_of(path))
+        slices, blank = [], []
+        for path in shown:
+            found = "" if extension_of(path) else _read_slice(path)
             if isinstance(found, Slice):
+                slices.append(path)
                 yield found
+            elif found == _BLANK:
+                blank.append(path)
             elif found:
                 skipped[folder, found] += 1
+        skipped.update((folder, DAMAGED) for path in blank if _is_called_like(path, slices))
+
+
+def _is_called_like(path: Path, slices: Sequence[Path]) -> bool:
+    """Whether a file without content has the ending of slices beside it and a number in its name, unlike a README."""
+    return any(map(str.isdigit, path.name)) and _ending(path) in set(map(_ending, slices))
+
+
+def _ending(path: Path) -> str:
+    """The suffix of a file; none where it is but a number, as in names that are a UID."""
+    return "" if path.suffix[1:].isdigit() else path.suffix.lower()
 
 
 def _read_slice(path: Path) -> Slice | str:
-    """A CT slice, or why the file is not one; empty where it is not DICOM at all."""
+    """A CT slice, or why the file is not one; empty where it is not DICOM at all, `_BLANK` where it may have been."""
     named = path.suffix.lower() in (".dcm", ".dicom", ".ima")
     unreadable = DAMAGED if named else ""
     try:
@@ -151,7 +170,7 @@ def _read_slice(path: Path) -> Slice | str:
         with path.open("rb") as file:
             start = file.read(_STARTS[0])
             if not is_dicom(start):
-                return unreadable
+                return unreadable or (_BLANK if len(start) < _PREFIX or not any(start[:_PREFIX]) else "")
             unreadable = DAMAGED if named or start[128:132] == b"DICM" else ""  # other files may begin alike
             with _silent():
                 header, pixels = _header(start)
