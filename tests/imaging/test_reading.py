@@ -161,6 +161,44 @@ def test_a_format_that_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def write_edited(path: Path, edited: tuple[bytes, bytes]) -> None:
+    """Write voxels of 16 bits as they are, and other words into the header."""
+    array = np.ones((20, 20, 20), np.int16)
+    sitk.WriteImage(to_image(Volume(array, Geometry(array.shape, (1.0, 1.0, 1.0)))), str(path))
+    content = path.read_bytes()
+    assert content.count(edited[0]) == 1
+    path.write_bytes(content.replace(*edited))
+
+
+@pytest.mark.parametrize(
+    ("extension", "edited"),
+    [
+        (".mhd", (b"MET_SHORT", b"MET_UCHAR")),
+        (".mha", (b"MET_SHORT", b"MET_UCHAR")),
+        (".mha", (b"DimSize = 20 20 20", b"DimSize = 20 20 10")),
+        (".nrrd", (b"type: short", b"type: uint8")),
+        (".nrrd", (b"sizes: 20 20 20", b"sizes: 20 20 10")),
+        (".nhdr", (b"type: short", b"type: uint8")),
+    ],
+)
+def test_voxels_that_go_on_long_after_the_last_one_that_the_header_says_are_refused(tmp_path, extension, edited):
+    """As 8-bit voxels, each of 16 bits would be two."""
+    path = tmp_path / f"mask{extension}"
+    write_edited(path, edited)
+    if extension == ".nhdr":
+        path = path.rename(tmp_path / "mask.nrrd")
+    with pytest.raises(TumorgenError, match=rf"{path.name}: goes on long after its last voxel; its header does not"):
+        read_volume(path)
+
+
+def test_a_few_bytes_behind_the_voxels_are_padding(tmp_path):
+    path = tmp_path / "scan.mhd"
+    sitk.WriteImage(to_image(Volume(ARRAY, PLACE)), str(path))
+    with (tmp_path / "scan.raw").open("ab") as file:
+        file.write(bytes(512))
+    np.testing.assert_array_equal(read_volume(path).array, ARRAY)
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [
@@ -238,10 +276,17 @@ SPACING = "ElementSpacing = 2 3 4\n"
         ("BinaryDataByteOrderMSB", "binarydatabyteordermsb", "says .* write it as BinaryDataByteOrderMSB"),
         ("ElementDataFile", "elementdatafile", "says elementdatafile, .* write it as ElementDataFile"),
         ("NDims = 3\n", "NDims = 3\ncomment = of a user\n", ""),
+        ("NDims = 3\n", "NDims = 3\nDistanceUnits = mm\n", ""),
+        ("NDims = 3\n", "NDims = 3\nDistanceUnits = ?\n", ""),
+        ("NDims = 3\n", "NDims = 3\nDistanceUnits = cm\n", "says lengths in 'cm'; write it anew in mm"),
+        ("NDims = 3\n", "NDims = 3\nDistanceUnits = um\n", "says lengths in 'um'; write it anew in mm"),
     ],
 )
 def test_voxels_of_metaimage_have_a_size_and_a_place(tmp_path, said, instead, message):
-    """ITK passes over what it does not know, other capitals of its own keys too, and takes 1 mm, or place 0."""
+    """ITK passes over what it does not know, other capitals of its own keys too, and takes 1 mm, or place 0.
+
+    Whatever the unit is, it is read as mm.
+    """
     path = tmp_path / "a.mha"
     geometry = Geometry(ARRAY.shape, (4.0, 3.0, 2.0), origin_mm=(9.0, 8.0, 7.0))
     write_volume(Volume(ARRAY, geometry), path)

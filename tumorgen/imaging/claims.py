@@ -18,6 +18,7 @@ from .files import EXTENSIONS, extension_of, is_dicom
 
 LIMIT = "TUMORGEN_MAX_GIB"
 LIMIT_GIB = 4.0  # of voxels: 2,000 slices of 512 x 512 as float64; a clinical CT has a tenth
+SLACK = 4096  # bytes that may follow the voxels: padding to whole blocks
 DEFLATE = 1040  # no deflate stream is longer than 1032 times its file (zlib's technical notes)
 
 

@@ -24,7 +24,7 @@ from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from .claims import Claim, first_bytes, refuse_excess
+from .claims import SLACK, Claim, first_bytes, refuse_excess
 from .files import extension_of, open_regular
 from .geometry import Geometry, Volume
 from .itk import geometry_of_nifti, nifti_header_of
@@ -43,7 +43,6 @@ from .places import (
 _NIFTI_2_BYTES = 540  # of its header, with which it begins
 HEADER_BYTES = 352  # with the four behind it that say whether extensions follow
 LONGEST_EXTENSIONS = 1 << 26  # bytes between the header and the voxels
-SLACK = 4096  # bytes that may follow the voxels: padding to whole blocks
 DTYPES = {  # data type code -> numpy
     **{2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1"},
     **{512: "u2", 768: "u4", 1024: "i8", 1280: "u8"},

@@ -7,6 +7,7 @@ NRRD: teem.sourceforge.net/nrrd/format.html. MetaImage: itk.org/Wiki/MetaIO.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import TumorgenError
-from .claims import Claim, first_bytes
+from .claims import SLACK, Claim, first_bytes
 from .files import refuse_irregular
 
 LONGEST_HEADER = 1 << 20  # bytes: headers with all DICOM tags have some ten thousand
@@ -129,6 +130,7 @@ def meta_claim(file: BinaryIO, path: Path) -> Claim:
     size = _sizes(fields.get("dimsize", ""), fields.get("ndims", ""), path)
     if not {"elementspacing", "elementsize"} & set(fields):
         raise _without_spacing(path, "ElementSpacing")
+    _refuse_other_unit(fields.get("distanceunits", ""), path)
     local = fields["elementdatafile"].upper() == "LOCAL"
     data = path if local else _beside(path, fields["elementdatafile"])
     compressed = fields.get("compresseddata", "false").lower() in ("true", "1")
@@ -139,12 +141,16 @@ def meta_claim(file: BinaryIO, path: Path) -> Claim:
 def check_stream(claim: Claim, file: BinaryIO, path: Path) -> None:
     """Unpack the voxels in an open data file to their end and drop them: ITK does not compare the checksum.
 
+    Of voxels that are stored plainly, only their number is compared, of which ITK reads as many as the header says.
+
     Raises
     ------
     TumorgenError
-        The stream is cut off or damaged, or is not as long as the header says.
+        The stream is cut off or damaged, or there is not as much of it as the header says.
     """
     if not claim.compressed:
+        if os.fstat(file.fileno()).st_size - claim.offset > claim.bytes + SLACK:
+            raise _too_long(path)
         return
     unpacker, length = zlib.decompressobj(47), 0  # 47: gzip as in NRRD, or zlib as in MetaImage
     try:
@@ -156,7 +162,7 @@ def check_stream(claim: Claim, file: BinaryIO, path: Path) -> None:
     except (OSError, zlib.error) as error:
         raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
     if length > claim.bytes:
-        raise TumorgenError(f"{path}: goes on long after its last voxel; its header does not fit it")
+        raise _too_long(path)
     packed_bytes = file.tell() - claim.offset - len(packed) - len(unpacker.unused_data)
     if claim.packed_bytes and packed_bytes > claim.packed_bytes:
         raise TumorgenError(f"{path}: its header says {claim.packed_bytes} compressed bytes; there are more")
@@ -240,8 +246,17 @@ def _check_lengths(fields: Mapping[str, str], path: Path) -> None:
         raise _without_spacing(path, "space directions, or spacings above zero")
     for name in ("spaceunits", "units"):
         for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', fields.get(name, "")):
-            if not re.fullmatch(r"(?i)\s*(mm|milli ?met(er|re)s?|\?*)\s*", quoted or word):
-                raise TumorgenError(f"{path}: its header says lengths in {(quoted or word)!r}; write it anew in mm")
+            _refuse_other_unit(quoted or word, path)
+
+
+def _refuse_other_unit(unit: str, path: Path) -> None:
+    """Refuse lengths that are not in mm, for which ITK takes them whatever the header says; it may say nothing."""
+    if not re.fullmatch(r"(?i)\s*(mm|milli ?met(er|re)s?|\?*)\s*", unit):
+        raise TumorgenError(f"{path}: its header says lengths in {unit[:40]!r}; write it anew in mm")
+
+
+def _too_long(path: Path) -> TumorgenError:
+    return TumorgenError(f"{path}: goes on long after its last voxel; its header does not fit it")
 
 
 def _without_spacing(path: Path, needed: str) -> TumorgenError:
