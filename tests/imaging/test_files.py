@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,35 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
     with pytest.raises(TumorgenError, match="cannot be written"), whole_file(tmp_path / "file" / "out.csv") as partial:
         partial.write_text("x")
     assert listed(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_syncs_no_folders_is_one_that_can_be_written_to(tmp_path, monkeypatch, code):
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with whole_file(tmp_path / "out.csv") as partial:
+        partial.write_text("x")
+    assert listed(tmp_path) == ["out.csv"]
+
+
+@pytest.mark.parametrize(("code", "folder"), [(errno.EIO, True), (errno.EINVAL, False)])
+def test_other_faults_of_syncing_are_told(tmp_path, monkeypatch, code, folder):
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == folder:
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with (
+        pytest.raises(TumorgenError, match=r"out\.csv: cannot be written"),
+        whole_file(tmp_path / "out.csv") as partial,
+    ):
+        partial.write_text("x")
 
 
 # --- files that are opened -------------------------------------------------------------------------------------------

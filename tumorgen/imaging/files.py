@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ LONGEST_CASE = 180  # characters; with what samples add, and a suffix, within th
 LONGEST_SAMPLE = 220
 PARTIAL = ".partial-"  # the names of folders with partial files begin so
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # not to wait for a pipe
+_NOT_SYNCED = (errno.EINVAL, errno.ENOTSUP)  # what systems say of a folder that they do not sync
 _LONGEST_FIRST = 1 << 10  # bytes of the first element of a DICOM data set: a group's length, a character set, a UID
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
@@ -299,11 +301,17 @@ def remove_folder(folder: Path) -> None:
 
 
 def sync_to_disk(path: Path) -> None:
-    """Write what a file or a folder holds to disk, so that it survives a power cut (fsync)."""
+    """Write what a file or a folder holds to disk, so that it survives a power cut (fsync).
+
+    Some file systems (shared folders of virtual machines, some of FUSE) sync no folders; there is no more to do then.
+    """
     if os.name == "nt" and path.is_dir():
         return  # Windows syncs no folders
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_SYNCED or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
