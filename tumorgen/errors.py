@@ -54,6 +54,12 @@ def as_unwritable(path: Path, remedy: str = "") -> Iterator[None]:
         raise TumorgenError(f"{reason}; {remedy}" if remedy else reason) from error
 
 
+def reason_of(error: Exception) -> str:
+    """The last line of a library's error, which of ITK's is the one that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][-160:] if lines else "unknown reason"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A scan or sample that could not be done.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from disks import (
     BY_PATH,
     NAME,
@@ -37,6 +37,9 @@ from disks import (
     watched,
     write_scans,
 )
+from limits import files_of_at_most
+
+from tumorgen.cli import main
 
 pytestmark = pytest.mark.longest
 
@@ -129,13 +132,28 @@ def test_what_the_command_says_may_find_no_room_either(scans, tmp_path) -> None:
     assert one_line(done.stderr) == "Error: output: cannot be written (No space left on device)"
 
 
+PHANTOM = ["out", "--shape", "48", "96", "96", "--spacing", "5", "4", "4", "--jobs", "1"]
+
+
+@pytest.mark.parametrize("most", [0, 20_000])
+def test_an_image_that_the_system_takes_in_part_is_not_there(tmp_path, monkeypatch, most) -> None:
+    """ITK writes it, and does not notice."""
+    monkeypatch.chdir(tmp_path)
+    with files_of_at_most(most):
+        result = CliRunner().invoke(main, ["phantom", *PHANTOM])
+    assert result.exit_code == 1
+    assert re.search(r"^Error: .*phantom_000\.nii\.gz: cannot be written \(File too large\)$", result.stderr, re.M)
+    assert not tree(tmp_path)
+    assert CliRunner().invoke(main, ["phantom", *PHANTOM]).exit_code == 0
+
+
 # A small disk that really is full.
 
 SMALL, LARGE = "256k", "8m"
 
 
-def start(root: Path, arguments: Sequence[str], **where: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tumorgen.cli import main; main()", "synth", *arguments]
+def start(root: Path, arguments: Sequence[str], name: str = "synth", **where: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from tumorgen.cli import main; main()", name, *arguments]
     options = {"stdout": subprocess.PIPE, **where}
     return subprocess.run(command, cwd=root, stderr=subprocess.PIPE, text=True, check=False, **options)
 
@@ -192,3 +210,10 @@ def test_a_small_disk_that_is_full(disk, large, jobs) -> None:
     enlarge(disk)
     assert start(disk, arguments).returncode == 0
     assert tree(disk) == whole
+
+
+def test_an_image_for_which_a_small_disk_has_no_room(disk) -> None:
+    stopped = start(disk, PHANTOM, "phantom")
+    assert stopped.returncode == 1
+    assert re.search(r"phantom_000\.nii\.gz: cannot be written \(No space left on device\)", stopped.stderr)
+    assert not tree(disk)

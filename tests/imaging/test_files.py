@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tumorgen.errors import TumorgenError
+from tumorgen.errors import Failure, TumorgenError
 from tumorgen.imaging.files import (
     PARTIAL,
+    as_not_written,
     case_name,
     find_volumes,
     open_regular,
@@ -140,6 +141,27 @@ def test_other_faults_of_syncing_are_told(tmp_path, monkeypatch, code, folder):
         whole_file(tmp_path / "out.csv") as partial,
     ):
         partial.write_text("x")
+
+
+def write_with_a_library(path: Path, partial: Path) -> None:
+    with as_not_written(path, partial):
+        raise RuntimeError("library 2.5:\n  Could not write it\n")
+
+
+def test_what_a_library_cannot_write_for_want_of_room_is_a_full_disk_which_ends_a_run(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    partial = tmp_path / "partial"
+    partial.symlink_to("/dev/full")
+    with pytest.raises(TumorgenError, match=r"a\.b2nd: cannot be written \(No space left on device\)") as error:
+        write_with_a_library(tmp_path / "a.b2nd", partial)
+    assert Failure.of(error.value, "a").ends_run
+
+
+def test_what_a_library_cannot_write_otherwise_is_not_called_a_full_disk(tmp_path):
+    with pytest.raises(TumorgenError, match=r"a\.b2nd: cannot be written \(Could not write it\)") as error:
+        write_with_a_library(tmp_path / "a.b2nd", tmp_path / "partial")
+    assert not Failure.of(error.value, "a").ends_run
 
 
 # --- files that are opened -------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
+from limits import files_of_at_most
 from nifti_files import by_simpleitk
 from scipy.spatial.transform import Rotation
 
@@ -432,13 +433,8 @@ def test_full_disk_leaves_what_was_there(monkeypatch, tmp_path):
 
 
 def test_write_that_the_system_cuts_off_leaves_what_was_there(tmp_path):
-    resource = pytest.importorskip("resource")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-    try:
+    with files_of_at_most(10_000):
         check_nothing_is_left(tmp_path, "File too large")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_folder_that_is_a_file_is_named(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from limits import files_of_at_most
 from nifti_files import PLACE
 
 from tumorgen.errors import TumorgenError
@@ -159,6 +160,37 @@ def test_a_format_that_is_not_written(tmp_path):
     with pytest.raises(TumorgenError, match=r"out\.xyz: cannot be written"):
         write_volume(Volume(ARRAY, PLACE), tmp_path / "out.xyz")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("extension", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_a_volume_that_the_system_takes_in_part_is_not_there(tmp_path, extension, capfd):
+    """ITK itself does not notice it, of NIfTI nowhere and of NRRD at the end."""
+    path = tmp_path / f"a{extension}"
+    write_volume(Volume(ARRAY, PLACE), path)
+    size = path.stat().st_size
+    path.write_bytes(b"before")
+    for most in (0, 100, size // 2, size - 9, size - 1):
+        with files_of_at_most(most), pytest.raises(TumorgenError) as error:
+            write_volume(Volume(ARRAY, PLACE), path)
+        assert str(error.value).startswith(f"{path}: cannot be written (")
+        assert [*tmp_path.iterdir()] == [path]
+        assert path.read_bytes() == b"before"
+    assert capfd.readouterr().err == ""
+    with files_of_at_most(size):
+        write_volume(Volume(ARRAY, PLACE), path)
+    np.testing.assert_array_equal(read_volume(path).array, ARRAY)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int64"])
+@pytest.mark.parametrize("extension", [".nii.gz", ".nrrd", ".mha"])
+def test_what_no_scan_would_be_is_written_all_the_same(tmp_path, extension, dtype):
+    """NaN, and voxels larger than a CT's: whether a file is whole does not depend on what it holds."""
+    array = ARRAY.astype(dtype)
+    if dtype == "float32":
+        array[0, 0, 0] = np.nan
+    write_volume(Volume(array, replace(PLACE, spacing_mm=(500.0, 1.0, 0.001))), tmp_path / f"a{extension}")
+    back = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"a{extension}")))
+    np.testing.assert_array_equal(back[1:], array[1:])
 
 
 def write_edited(path: Path, edited: tuple[bytes, bytes]) -> None:

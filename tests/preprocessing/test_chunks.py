@@ -7,8 +7,10 @@ from pathlib import Path
 import blosc2
 import numpy as np
 import pytest
+from limits import files_of_at_most
 from scipy import ndimage
 
+from tumorgen.errors import TumorgenError
 from tumorgen.preprocessing import chunks
 from tumorgen.preprocessing.chunks import ChunkedArray
 
@@ -88,3 +90,20 @@ def test_blocks_that_cannot_be_put_in_as_they_are_have_their_chunk_compressed_wh
     monkeypatch.setattr(chunks, "_splice", lambda chunk, *_: chunk)
     healthy.write(tmp_path / "case.b2nd", laid)
     assert (read_back(tmp_path / "case.b2nd") == expected).all()
+
+
+def test_a_case_that_cannot_be_written_is_not_there_and_the_line_names_it(case, tmp_path):
+    """blosc2 says nothing of the disk."""
+    from tumorgen.preprocessing.nnunet import save_whole
+
+    image, labels, target = case
+    healthy = ChunkedArray.read(target.with_name(f"{target.name}.b2nd"))
+    for most in (0, 5000):
+        with files_of_at_most(most):
+            with pytest.raises(TumorgenError, match=r"a\.b2nd: cannot be written \(File too large\)"):
+                healthy.write(tmp_path / "a.b2nd", [])
+            assert not [*tmp_path.iterdir()]
+            with pytest.raises(TumorgenError, match=r"whole: cannot be written \(File too large\)"):
+                save_whole(image, labels, {}, tmp_path / "whole", PATCHES["3d"][1])
+        for path in tmp_path.iterdir():
+            path.unlink()

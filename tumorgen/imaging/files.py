@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import NO_TEMPORARY_FOLDER, TumorgenError, as_unwritable
+from ..errors import NO_TEMPORARY_FOLDER, TumorgenError, as_unwritable, reason_of
 from ..interruptions import interruptions_held
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -23,6 +23,7 @@ LONGEST_SAMPLE = 220
 PARTIAL = ".partial-"  # the names of folders with partial files begin so
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # not to wait for a pipe
 _NOT_SYNCED = (errno.EINVAL, errno.ENOTSUP)  # what systems say of a folder that they do not sync
+_ASKED_BYTES = 1 << 20  # more than a library holds back before it writes
 _LONGEST_FIRST = 1 << 10  # bytes of the first element of a DICOM data set: a group's length, a character set, a UID
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
@@ -238,6 +239,24 @@ def whole_file(
             partial.replace(path)
         if durable:
             sync_to_disk(path.parent)
+
+
+@contextmanager
+def as_not_written(path: Path, partial: Path) -> Iterator[None]:
+    """What a library cannot write in this block is a `TumorgenError`: the file cannot be written, and why.
+
+    ITK and blosc2 keep to themselves what the system has said, so it is asked again: by writing on at the end of
+    `partial`, which is what they have left of the file.
+    """
+    with as_unwritable(path):
+        try:
+            yield
+        except RuntimeError as error:
+            with partial.open("ab") as file:
+                file.write(bytes(_ASKED_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            raise TumorgenError(f"{path}: cannot be written ({reason_of(error)})") from error
 
 
 @contextmanager

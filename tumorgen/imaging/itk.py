@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import TumorgenError, as_unwritable
+from ..errors import TumorgenError, as_unwritable, reason_of
 from ..interruptions import interruptions_held
 from .claims import Claim
 from .files import scratch_folder
@@ -183,9 +183,3 @@ def nifti_header_of(geometry: Geometry, dtype: np.dtype[Any]) -> bytes:
 def _temporary_nifti() -> Iterator[Path]:
     with scratch_folder() as folder, as_unwritable(folder):
         yield folder / "header.nii"
-
-
-def reason_of(error: Exception) -> str:
-    """The last line of an ITK error, which is the one that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][-160:] if lines else "unknown reason"

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,6 +89,23 @@ def read_nifti(file: BinaryIO, path: Path, trust: str = "") -> Volume:
     refuse_excess(claim, file, path)
     geometry = plain_geometry(start) or geometry_of_nifti(_bare_header(header, start, form), claim, path)
     return Volume(_read_voxels(header, claim, file, path), geometry)
+
+
+def refuse_torn_nifti(file: BinaryIO, path: Path) -> None:
+    """Read an open NIfTI file to its end, checksum included, and keep nothing of it.
+
+    Raises
+    ------
+    TumorgenError
+        Its end is missing, or it is damaged.
+    """
+    claim = _claim(_open_header(file, path)[1], path, compressed=_is_packed(path))
+    length = 0
+    with _unpacking(file, path, packed=claim.compressed) as stream:
+        while step := len(stream.read(_STEP)):
+            length += step
+    if length < claim.offset + claim.bytes:
+        raise _truncated(path, claim.bytes)
 
 
 def says_place(path: Path) -> bool:
@@ -333,17 +352,27 @@ def _check_sform(header: np.ndarray, path: Path) -> None:
 def _read_voxels(header: np.ndarray, claim: Claim, file: BinaryIO, path: Path) -> NDArray[Any]:
     """All voxels (z, y, x), multiplied and shifted where the header says so."""
     voxels = np.empty(claim.size[::-1], voxel_type(header))
-    try:
-        file.seek(0)
-        stream = igzip.IGzipFile(fileobj=file, mode="rb") if claim.compressed else file  # type: ignore[no-untyped-call]
+    with _unpacking(file, path, packed=claim.compressed) as stream:
         _fill(voxels, stream, path, claim.offset)
-    except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:  # type: ignore[misc]
-        raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
     voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
     if is_scaled(header):
         voxels = _scaled(voxels, float(header["scl_slope"]), float(header["scl_inter"]))
     refuse_non_finite(voxels, path)
     return voxels
+
+
+@contextmanager
+def _unpacking(file: BinaryIO, path: Path, *, packed: bool) -> Iterator[Any]:
+    """An open file from its start, unpacked; what goes wrong while it is read in the block is a `TumorgenError`."""
+    try:
+        file.seek(0)
+        yield igzip.IGzipFile(fileobj=file, mode="rb") if packed else file  # type: ignore[no-untyped-call]
+    except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:  # type: ignore[misc]
+        raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
+
+
+def _truncated(path: Path, count: int) -> TumorgenError:
+    return TumorgenError(f"{path}: is truncated: its header says {count} bytes of voxels; copy it again")
 
 
 def _scaled_type(stored: np.dtype[Any]) -> np.dtype[Any]:
@@ -369,7 +398,7 @@ def _fill(voxels: NDArray[Any], file: Any, path: Path, offset: int) -> None:
             break
         done += step
     if done < len(wanted):
-        raise TumorgenError(f"{path}: is truncated: its header says {len(wanted)} bytes of voxels; copy it again")
+        raise _truncated(path, len(wanted))
     if len(file.read(SLACK + 1)) > SLACK:
         raise TumorgenError(f"{path}: goes on long after its last voxel; its header does not fit it")
 

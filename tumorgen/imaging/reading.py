@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import TumorgenError
+from ..errors import TumorgenError, reason_of
 from .claims import Claim, format_of, refuse_excess
-from .files import extension_of, open_regular, refuse_undecodable, whole_file
+from .files import as_not_written, extension_of, open_regular, refuse_undecodable, whole_file
 from .geometry import Geometry, Volume
-from .itk import geometry_of, open_image, quiet_itk, reason_of, silent_stderr, to_image
-from .nifti import read_nifti, refuse_non_finite, says_place
+from .itk import geometry_of, open_image, quiet_itk, silent_stderr, to_image
+from .nifti import read_nifti, refuse_non_finite, refuse_torn_nifti, says_place
 from .text_headers import check_stream, meta_claim, nrrd_claim
 
 AIR_BELOW_HU = -300.0  # a CT shows air around or in the body at about -1000 HU; fat, the next darkest, at -100
@@ -93,7 +93,7 @@ def _read_with_itk(file: BinaryIO, path: Path, extension: str) -> Volume:
 
     claim_of, reader_name = _TEXT_FORMATS[extension]
     claim = claim_of(file, path)
-    with nullcontext(file) if claim.data == path else open_regular(claim.data) as data:
+    with _open_data(claim, file, path) as data:
         refuse_excess(claim, data, path)
         with silent_stderr():
             reader = open_image(path, reader_name, path)
@@ -106,6 +106,11 @@ def _read_with_itk(file: BinaryIO, path: Path, extension: str) -> Volume:
         raise TumorgenError(f"{path}: cannot be read ({reason_of(error)}); is the file truncated?") from error
     refuse_non_finite(array, path)
     return Volume(array, geometry)
+
+
+def _open_data(claim: Claim, file: BinaryIO, path: Path) -> AbstractContextManager[BinaryIO]:
+    """The file that has the voxels: the open one, or another that is opened for as long as the block lasts."""
+    return nullcontext(file) if claim.data == path else open_regular(claim.data)
 
 
 def read_ct(path: Path, trust: str = "") -> Volume:
@@ -157,9 +162,27 @@ def write_volume(volume: Volume, path: Path) -> None:
     import SimpleITK as sitk
 
     refuse_undecodable(path)
-    with whole_file(path) as partial:
-        try:
-            with quiet_itk():
-                sitk.WriteImage(to_image(volume), str(partial), useCompression=True)
-        except RuntimeError as error:
-            raise TumorgenError(f"{path}: cannot be written ({reason_of(error)})") from error
+    with whole_file(path) as partial, as_not_written(path, partial), quiet_itk(), silent_stderr():
+        sitk.WriteImage(to_image(volume), str(partial), useCompression=True)
+        _refuse_torn(partial)
+
+
+def _refuse_torn(path: Path) -> None:
+    """Read a file that ITK has just written to its end: ITK does not notice where the system takes no more of it.
+
+    Raises
+    ------
+    RuntimeError
+        A part of it is missing; it is what ITK should have raised.
+    """
+    extension = extension_of(path)
+    try:
+        with open_regular(path) as file:
+            if extension in _TEXT_FORMATS:
+                claim = _TEXT_FORMATS[extension][0](file, path)
+                with _open_data(claim, file, path) as data:
+                    check_stream(claim, data, path)
+            else:
+                refuse_torn_nifti(file, path)
+    except TumorgenError as error:
+        raise RuntimeError("a part of it was not written") from error

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import Box, Index, overlap, whole_file
+from ..imaging import Box, Index, as_not_written, overlap, whole_file
 from .cases import Laid
 
 _HEADER = 32  # bytes
@@ -94,7 +94,7 @@ class ChunkedArray:
             The file cannot be written.
         """
         changed = {number: self._changed(number, mine) for number, mine in self._by_chunk(laid).items()}
-        with whole_file(path, durable=False, parents=False) as partial:
+        with whole_file(path, durable=False, parents=False) as partial, as_not_written(path, partial):
             array = blosc2.empty(
                 (1, *self.shape),
                 dtype=self.dtype,

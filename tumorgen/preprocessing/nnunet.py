@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError, UnplannedError
-from ..imaging import Geometry, Index, Volume, temporary_folder, write_volume
+from ..imaging import Geometry, Index, Volume, as_not_written, temporary_folder, write_volume
 from ..labels import LABELS
+from .case_files import image_file
 from .cases import Labels, Values
 from .resampling import Resampling, find_ranges, resample_labels
 
@@ -291,20 +292,27 @@ def read_properties(image: Path) -> dict[str, Any]:
 def save_whole(
     values: Values, labels: Labels, properties: Mapping[str, Any], target: Path, patch: Sequence[int]
 ) -> None:
-    """Write a case with nnU-Net's own writer: `TARGET.b2nd`, `TARGET_seg.b2nd`, `TARGET.pkl`."""
+    """Write a case with nnU-Net's own writer: `TARGET.b2nd`, `TARGET_seg.b2nd`, `TARGET.pkl`.
+
+    Raises
+    ------
+    TumorgenError
+        They cannot be written; what there is of them is of no use then.
+    """
     data, seg = values[None], labels[None].astype(np.int16)
     blocks, chunks = comp_blosc2_params(data.shape, tuple(patch), data.itemsize)
     blocks_seg, chunks_seg = comp_blosc2_params(seg.shape, tuple(patch), seg.itemsize)
-    nnUNetDatasetBlosc2.save_case(
-        data,
-        seg,
-        dict(properties),
-        str(target),
-        chunks=chunks,
-        blocks=blocks,
-        chunks_seg=chunks_seg,
-        blocks_seg=blocks_seg,
-    )
+    with as_not_written(target, image_file(target)):
+        nnUNetDatasetBlosc2.save_case(
+            data,
+            seg,
+            dict(properties),
+            str(target),
+            chunks=chunks,
+            blocks=blocks,
+            chunks_seg=chunks_seg,
+            blocks_seg=blocks_seg,
+        )
 
 
 def fingerprint_text(fingerprint: dict[str, Any]) -> str:
