@@ -169,6 +169,11 @@ def test_a_scan_with_a_tumour_is_not_healthy(choice):
     np.testing.assert_array_equal(find_liver(lits, LabelChoice(("1", "2"))), lits > 0)  # as it was asked for
 
 
+def test_a_tumour_as_radiotherapists_call_it_is_one():
+    with pytest.raises(TumorgenError, match=r"label 2 \(GTV\) is a tumour that is really there"):
+        find_liver(of(1, 1, 2), LabelChoice(("liver",)), {1: "liver", 2: "GTV"})
+
+
 def test_names_of_other_labels_do_not_say_that_2_is_no_tumour():
     """`labels.json` may name the liver alone."""
     lits = of(1, 1, 2)

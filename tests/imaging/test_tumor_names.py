@@ -14,6 +14,8 @@ LIVERS = """
     Klatskin_tumor KlatskinTumor percutaneously_ablated_lesion tumor_vor_behandlung Novartis_lesion anon_tumor
     backbone_tumor lymphoma_lesion livermets CRLM_colorectal
     colorectal_metastases ColorectalMetastasis metastasis_colon_ca rectal_mets breast_metastasis mammary_metastases
+    GTV gtv_liver GTV1 GTVp iGTV GTVLiver hepatoma Hepatomas liver_met met met_2 livermet CCA cca_1 iCCA liver_nodule
+    nodules dysplastic_nodule
     gastric_metastases pancreatic_mets metastases_of_breast_cancer metastasis_of_lung_cancer lung_cancer_metastasis
     renal_cell_carcinoma_mets ovarian_cancer_metastases lung_metastasis_and_liver_metastasis
 """
@@ -26,8 +28,30 @@ OTHERS = """
     lung_metastasis LungMets lungmetastasis bone_mets bonemets skeletal_metastases brain_metastases
     bone_metastases_of_breast_cancer lung_cancer_brain_metastasis colorectal_lung_metastasis metastatic_node
     lymph_node_metastasis_of_colon_cancer colon_cancer_without_metastasis breast_cancer pancreatic_tumor gastric_lesion
+    GTVn GTV_lung CTV PTV liver_minus_GTV no_gtv lung_met bone_met metacarpal method left_CCA CCA_right CCA_L RCCA
+    lung_nodules thyroid_nodule nodulus nodular_liver
     ovarian_tumor head_lesion neck_tumor node_lesion no_mets peri_tumor paratumoral peritoneal_metastases
 """
+# TotalSegmentator's: those of its task `total`, and a few of others.
+SINGLE = """
+    spleen gallbladder liver stomach pancreas esophagus trachea thyroid_gland small_bowel duodenum colon urinary_bladder
+    prostate sacrum heart aorta pulmonary_vein brachiocephalic_trunk atrial_appendage_left superior_vena_cava
+    inferior_vena_cava portal_vein_and_splenic_vein spinal_cord brain skull sternum costal_cartilages
+    lung_middle_lobe_right liver_vessels lung_vessels phalanges_feet patella
+"""
+PAIRED = """
+    kidney adrenal_gland kidney_cyst subclavian_artery common_carotid_artery brachiocephalic_vein iliac_artery
+    iliac_vena humerus scapula clavicula femur hip gluteus_maximus gluteus_medius gluteus_minimus autochthon iliopsoas
+    lung_upper_lobe lung_lower_lobe metatarsal metacarpal tarsal
+"""
+SIDES = ("left", "right")
+VERTEBRAE = {"C": 7, "T": 12, "L": 5, "S": 1}
+ORGANS = (
+    *SINGLE.split(),
+    *(f"{name}_{side}" for name in PAIRED.split() for side in SIDES),
+    *(f"rib_{side}_{number + 1}" for side in SIDES for number in range(12)),
+    *(f"vertebrae_{part}{number + 1}" for part, count in VERTEBRAE.items() for number in range(count)),
+)
 
 
 @pytest.mark.parametrize("name", LIVERS.split())
@@ -42,3 +66,7 @@ def test_tumours_of_other_organs_and_what_sounds_alike_are_none(name):
     assert not names_tumor(name)
     assert not names_tumor(name.replace("_", " "))
     assert not names_tumor(f" {name}; ")
+
+
+def test_no_organ_is_a_tumour():
+    assert [name for name in ORGANS if names_tumor(name)] == []

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
-_METASTASIS = r"(?:metasta|crlm|mets(?![a-z]))"
-_SHORT = "(?<![a-z])icc(?![a-z])"
-_TUMOR = f"(?:tumou?r|lesion|cancer|carcinom|sarcom|blastom|neoplas|malignan|hcc|{_METASTASIS}|{_SHORT})"
-_DENIED = re.compile(rf"\b(?:no|non|not|without|peri|para) ?{_TUMOR}|{_TUMOR}\w* ?free\b")
+_METASTASIS = r"(?:metasta|crlm|mets(?![a-z])|(?:(?<![a-z])|(?<=liver))met(?![a-z]))"
+_GROSS = "i?gtv(?:[pt]|liver)?"  # the gross tumour volume of radiotherapy, which planners number; `gtvn` is of nodes
+_SHORT = f"(?<![a-z])(?:icc|i?cca|{_GROSS})(?![a-z])"
+_GROWTH = "tumou?r|lesion|cancer|carcinom|sarcom|blastom|hepatoma|nodules?(?![a-z])|neoplas|malignan|hcc"
+_TUMOR = f"(?:{_GROWTH}|{_METASTASIS}|{_SHORT})"
+_CAROTID = r"\b(?:left|right|[lr]) cca\b|\bcca (?:left|right|[lr])\b"  # a cca with a side is the common carotid artery
+_DENIED = re.compile(rf"\b(?:no|non|not|without|minus|peri|para) ?{_TUMOR}|{_TUMOR}\w* ?free\b|{_CAROTID}")
 _MASS = re.compile(r"(?:(?:liver|hepatic|focal|suspicious|solid|target|primary) )*mass(?:es)?(?: ?\d+)?")
 _LIVER = re.compile(r"liver|hepat")
 # Other organs, whose tumours do not matter here. What other words hold (Klatskin, percutaneous, backbone, lymphoma)
@@ -15,7 +18,7 @@ _LIVER = re.compile(r"liver|hepat")
 _ORIGIN = r"colo(?:n|rect)|rectum|rectal|breast|mamma|gastr|pancrea"  # metastases are named after it
 _SITE = (
     r"kidney|renal|\blung|pulmon|pleura|spleen|splen|stomach|esophag|bowel|intestin|duoden|jejun|ileum|appendi|bladder"
-    r"|prostat|\bovar|uterus|uterine|cervi|testis|testic|thyroid|parotid|brain|cerebr|pharyn|laryn|\bneck|\bhead"
+    r"|prostat|\bovar|uterus|uterine|cervi|testis|testic|thyroid|parotid|carotid|brain|cereb|pharyn|laryn|\bneck|\bhead"
     r"|lymph(?!om)|\bnode|\bbone|osseous|skelet|spine|spinal|vertebr|muscle|\bskin|\b(?:sub)?cutan|soft ?tissue|thora"
     r"|mediastin|heart|cardi|aort|peritone|mesenter|\b(?:oral|rib|hip|eye)s?\b"
 )
