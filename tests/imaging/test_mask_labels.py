@@ -21,9 +21,10 @@ from tumorgen.imaging.mask_labels import (
     find_liver,
     find_renumbering,
     read_mask,
+    relabel,
     round_labels,
 )
-from tumorgen.imaging.reading import write_volume
+from tumorgen.imaging.reading import read_volume, write_volume
 
 ORGANS = {1: "spleen", 2: "kidney_right", 5: "liver", 27: "vertebrae_L5"}  # as TotalSegmentator numbers them
 
@@ -167,6 +168,19 @@ def test_a_scan_with_a_tumour_is_not_healthy(choice):
     with pytest.raises(TumorgenError, match=r"label 2 \(cancer\) is a tumour that is really there, so the scan is not"):
         find_liver(lits, choice, {1: "liver", 2: "cancer"})
     np.testing.assert_array_equal(find_liver(lits, LabelChoice(("1", "2"))), lits > 0)  # as it was asked for
+
+
+def test_any_chooses_no_tumour():
+    """It joins segments of the liver, of which a scan may show the first two alone: then 2 is named or chosen."""
+    lits, everything = of(1, 1, 2), LabelChoice(("any",))
+    with pytest.raises(TumorgenError, match=r'label 2 is a tumour .*if it is not, .*"segment 2"}, or add --label 2\)'):
+        find_liver(lits, everything)
+    with pytest.raises(TumorgenError, match=r"label 2 \(tumor\) is a tumour that is really there, so the scan is not"):
+        find_liver(lits, everything, {1: "liver", 2: "tumor"})
+    np.testing.assert_array_equal(find_liver(lits, LabelChoice(("any", "2"))), lits > 0)
+    np.testing.assert_array_equal(find_liver(lits, everything, {2: "segment 2"}), lits > 0)
+    np.testing.assert_array_equal(find_liver(lits, LabelChoice(("any",), ("2",))), lits)
+    np.testing.assert_array_equal(find_liver(lits, LabelChoice.of_cells("any", "")), lits > 0)  # a row renders again
 
 
 def test_a_tumour_as_radiotherapists_call_it_is_one():
@@ -362,6 +376,13 @@ def test_fractions_and_whole_numbers_stay_as_they_are():
     np.testing.assert_array_equal(round_labels(of(0.5, 1.998, 1)), of(0.5, 1.998, 1))
     whole = of(0, 1, 2, dtype="int16")
     assert round_labels(whole) is whole
+
+
+@pytest.mark.parametrize("choice", [LabelChoice(("any",)), LabelChoice(("any",), ("3",))])
+def test_any_is_every_label_but_the_tumours(tmp_path, choice):
+    path = write_map(tmp_path / "a.nii.gz", of(1, 2, 3, dtype="uint8"))
+    (tmp_path / "a.json").write_text(json.dumps({"left": 1, "right": 2, "tumor": 3}))
+    np.testing.assert_array_equal(relabel(read_volume(path), path, choice).array, of(1, 1, 2))
 
 
 @pytest.mark.parametrize(

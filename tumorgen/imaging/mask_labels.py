@@ -187,12 +187,12 @@ def relabel(volume: Volume, path: Path, labels: LabelChoice) -> Volume:
     if not (array > 0).any():
         return Volume(both, volume.geometry)
     found = _labels_in(array, where)
-    liver, tumors = (
-        {number for word in words for number in _numbers_of(word, found, names, where)}
-        for words in (labels.liver, labels.real_tumors)
-    )
+    tumors = {number for word in labels.real_tumors for number in _numbers_of(word, found, names, where)}
     if not labels.real_tumors:
-        tumors = {number for number, name in names.items() if names_tumor(name)} - liver
+        tumors = {number for number, name in names.items() if names_tumor(name)}
+    rest = [label for label in found if label not in tumors]  # what `any` joins
+    liver = {number for word in labels.liver for number in _numbers_of(word, rest, names, where)}
+    tumors -= set() if labels.real_tumors else liver
     if shared := sorted(liver & tumors):
         raise TumorgenError(f"{where}: label {_listed(shared, names)} is both liver and tumour; choose one")
     both[_holds(array, liver)] = LIVER
@@ -276,10 +276,19 @@ def _choose(
         raise TumorgenError(f"{where}: label {_listed(both, names)} is both liver and a real tumour; choose one")
     if not liver.intersection(rest):
         raise TumorgenError(f"{where}: holds no label {' or '.join(labels.liver)}; it holds {_listed(found, names)}")
-    unasked = [label for label in _tumors_in(found, names) if label not in liver | tumors]
-    if unasked and not labels.recorded:
-        raise _not_healthy(where, unasked, names)
+    if not labels.recorded:
+        _refuse_unasked(found, labels, tumors, names, where)
     return liver, tumors.intersection(found)
+
+
+def _refuse_unasked(
+    found: Sequence[int], labels: LabelChoice, kept: Collection[int], names: Mapping[int, str], where: str
+) -> None:
+    """Refuse tumours that nobody has chosen: `any` chooses none."""
+    chosen = {number for word in labels.liver if word != ANY for number in _numbers_of(word, found, names, where)}
+    unasked = [label for label in _tumors_in(found, names) if label not in chosen and label not in kept]
+    if unasked:
+        raise _not_healthy(where, unasked, names, joined=ANY in labels.liver)
 
 
 def _numbers_of(word: str, found: Sequence[int], names: Mapping[int, str], where: str) -> list[int]:
@@ -327,12 +336,12 @@ def _tumors_in(found: Sequence[int], names: Mapping[int, str]) -> list[int]:
     return named or ([TUMOR] if tuple(found) == _LITS and not names.get(TUMOR) else [])
 
 
-def _not_healthy(where: str, tumors: Sequence[int], names: Mapping[int, str]) -> TumorgenError:
+def _not_healthy(where: str, tumors: Sequence[int], names: Mapping[int, str], *, joined: bool = False) -> TumorgenError:
+    """Why a scan with such labels is refused, and what to do; `joined` says that all its labels were to be liver."""
     unnamed = not names.get(tumors[0])
+    other = f'"segment {TUMOR}"}}, or add --label {TUMOR}' if joined else '"spleen"}'
     elsewhere = (
-        f' (as in LiTS and MSD; if it is not, name it in a JSON file beside: {{"{TUMOR}": "spleen"}})'
-        if unnamed
-        else ""
+        f' (as in LiTS and MSD; if it is not, name it in a JSON file beside: {{"{TUMOR}": {other})' if unnamed else ""
     )
     keep = f"--label {LIVER} " if unnamed else ""
     return TumorgenError(
