@@ -164,6 +164,17 @@ def test_masks_that_have_become_label_maps_are_chosen_from_when_rows_are_rendere
     assert "note" not in drawn.stdout
 
 
+def test_a_mask_with_traces_of_rounding_is_verified_and_rendered_again_as_it_was_read(here):
+    labels = write_scan("a", "organs")
+    plain = Path("masks/a.nii.gz")
+    rounded = np.where(labels == 5, 1.0, 1.5e-8).astype("float32")
+    write_volume(Volume(rounded, read_volume(plain).geometry), plain)
+    assert command("synth", *SCANS, "--output", "out", "--sizes", "tiny", "--per-scan", 1, "--jobs", 1).exit_code == 0
+    done = command("verify", DATASET, "--replays", -1, "--jobs", 1)
+    assert done.exit_code == 0, done.output
+    assert command("replay", DATASET / "manifest.csv", "--output", "again", "--jobs", 1).exit_code == 0
+
+
 def test_real_tumours_stay_and_are_counted(here):
     labels = write_scan("a", "lits")
     options = ("--label", 1, "--real-tumours", 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -264,6 +265,13 @@ def test_a_choice_round_trips_through_a_table(choice):
 def test_a_row_without_a_choice_reads_as_masks_once_were_read():
     assert MASK.cells == ("", "")
     np.testing.assert_array_equal(find_liver(of(1, 2, 0.5), LabelChoice.of_cells("", "")), of(1, 2, 0.5) > 0)
+
+
+def test_a_row_without_a_choice_reads_a_rounded_mask_as_it_was_drawn():
+    """Version 0.1.0 took what rounding leaves in the background for liver: `traces`."""
+    rounded, of_row = of(1, 0.9999, 1.5e-8, dtype="float32"), LabelChoice.of_cells("", "")
+    np.testing.assert_array_equal(find_liver(rounded, of_row), find_liver(rounded))
+    np.testing.assert_array_equal(find_liver(rounded, replace(of_row, traces=True)), rounded > 0)
 
 
 def write_map(path: Path, values: np.ndarray | None = None) -> Path:

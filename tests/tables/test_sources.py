@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from examples import plan_of
+from phantoms import ball_volume
+from scipy import ndimage
 
 from tumorgen.errors import TumorgenError
+from tumorgen.imaging import MASK, LabelChoice, Volume, write_volume
+from tumorgen.method import Vessels, load_scan
+from tumorgen.tables.manifest import Record, Sources
 from tumorgen.tables.scans import ScanRow
-from tumorgen.tables.sources import Source, match_sources, refuse_same_case, sources_of_scans
+from tumorgen.tables.sources import Source, find_sources, match_sources, refuse_same_case, sources_of_scans
 
 
 @pytest.mark.parametrize("twin", ["a", "A"])
@@ -94,3 +101,18 @@ def test_names_that_are_the_same_only_once_they_are_safe_are_no_pair(tmp_path, i
         return
     with pytest.raises(TumorgenError, match=r"both are case '[\w-]+', but are called otherwise; rename one of them"):
         match_sources(tmp_path / "images", tmp_path / "masks")
+
+
+@pytest.mark.parametrize("drawn_with", [MASK, LabelChoice(unchecked=True, traces=True)])
+def test_a_row_reads_a_mask_with_traces_of_rounding_as_it_was_drawn(tmp_path, drawn_with):
+    """Version 0.1.0 took these for liver, and its rows are told from later ones by the checksum alone."""
+    image, mask = tmp_path / "a.nii.gz", tmp_path / "m.nii.gz"
+    volume, liver = ball_volume((5.0, 4.0, 4.0))
+    around = ndimage.binary_dilation(liver)
+    write_volume(volume, image)
+    write_volume(Volume(np.where(liver, 1.0, around * 1.5e-8).astype("float32"), volume.geometry), mask)
+    drawn = load_scan(image, mask, labels=drawn_with)
+    assert np.count_nonzero(drawn.inside) == np.count_nonzero(liver if drawn_with == MASK else around)
+    row = Record(plan_of(drawn, case="a"), (), None, sources=Sources(str(image), str(mask)))
+    source = find_sources([row], None, None)["a"]
+    row.plan.check_fits(drawn.geometry, drawn.image_sha256, source.load(Vessels()).mask_sha256)

@@ -42,8 +42,10 @@ class LabelChoice:
     real_tumors
         Labels of tumours that are really there, which are kept; the scan may have none of them.
     unchecked
-        Whatever is above zero is liver, as masks were read before 0.2. So are those of a manifest, whose rows know
-        their masks by a checksum.
+        Nothing is asked of the values: of a file that is no mask, whatever is above zero is liver. So are those of a
+        manifest, whose rows know their masks by a checksum.
+    traces
+        What rounding has left in the background of such a mask is liver, too, as masks were read before 0.2.
     recorded
         The choice is that of a row, which renders again as it was: no label is looked at for a tumour.
 
@@ -56,6 +58,7 @@ class LabelChoice:
     liver: tuple[str, ...] = ()
     real_tumors: tuple[str, ...] = ()
     unchecked: bool = False
+    traces: bool = field(default=False, compare=False)
     recorded: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -127,7 +130,7 @@ def find_liver(
         liver: NDArray[np.bool_] = array > 0
         if not liver.any():
             raise _empty(where)
-        return liver
+        return liver if labels.traces or not _is_rounded_mask(array) else _is_high(array)
     found = _labels_in(array, where)
     chosen, tumors = _choose(found, labels, names or {}, where)
     liver = _is_high(array) if len(found) == 1 else _holds(array, chosen)
@@ -208,6 +211,14 @@ def _is_high(array: NDArray[Any]) -> NDArray[np.bool_]:
     """Voxels of the one value above zero; what floating point has left in the background is none."""
     high: NDArray[np.bool_] = array > (array.max() / 2 if array.dtype.kind == "f" else 0)
     return high
+
+
+def _is_rounded_mask(array: NDArray[Any]) -> bool:
+    """Whether these are the values of a mask that may have come through floating point."""
+    try:
+        return array.dtype.kind == "f" and len(_labels_in(array, "")) == 1
+    except TumorgenError:
+        return False
 
 
 def _holds(array: NDArray[Any], labels: Collection[int]) -> NDArray[np.bool_]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
-from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_masks, find_volumes, refuse_other_name
-from ..method import Scan, Vessels, load_scan
+from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_masks, find_volumes, read_mask, refuse_other_name
+from ..method import Scan, Vessels, digest_voxels, load_scan
 from ..wording import few
 from .manifest import Record
 from .scan_paths import given_path
@@ -20,7 +20,8 @@ from .scans import ScanRow
 class Source:
     """A scan's files, what the labels of its mask are, and which place of two is trusted (`imaging.places`).
 
-    `fingerprint` is that of the scan for which the mask was made, where that is known.
+    `fingerprint` is that of the scan for which the mask was made, and `mask_sha256` the checksum of the liver that a
+    row was drawn with, where these are known.
     """
 
     case: str
@@ -29,6 +30,7 @@ class Source:
     labels: LabelChoice = MASK
     trust: str = ""
     fingerprint: str = ""
+    mask_sha256: str = ""
 
     @property
     def trusted_form(self) -> str:
@@ -57,7 +59,13 @@ class Source:
         TumorgenError
             As `load_scan` has it.
         """
-        return load_scan(self.image, self.mask, vessels, self.case, self.labels, self.trust)
+        scan = load_scan(self.image, self.mask, vessels, self.case, self.labels, self.trust)
+        if not self.labels.unchecked or self.mask_sha256 in ("", scan.mask_sha256):
+            return scan
+        old = replace(self.labels, traces=True)  # of which reading the row is, its checksum alone knows
+        if digest_voxels(read_mask(self.mask, old, self.trust).array, scan.geometry) != self.mask_sha256:
+            return scan
+        return load_scan(self.image, self.mask, vessels, self.case, old, self.trust)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +239,11 @@ def find_sources(
         if images and masks:
             if case not in image_files or case not in mask_files:
                 raise TumorgenError(f"case {case!r}: no image in {images}, or no mask in {masks}, has that name")
-            sources[case] = Source(case, given_path(image_files[case]), given_path(mask_files[case]), labels, place)
+            files = given_path(image_files[case]), given_path(mask_files[case])
         elif known:
-            sources[case] = Source(case, Path(known.source_image), Path(known.source_mask), labels, place)
+            files = Path(known.source_image), Path(known.source_mask)
         else:
             raise TumorgenError(f"{record.plan.sample}: its row names no scan; give --images and --masks")
+        sources[case] = Source(case, *files, labels, place, mask_sha256=record.plan.source_mask_sha256)
     _refuse_all_missing(sources.values())
     return sources
