@@ -79,7 +79,7 @@ def audit(
         refuse_case_folder,
         write_audit,
     )
-    from tumorgen.tables import fit_names, read_patients
+    from tumorgen.tables import fit_patients, read_patients
 
     output = output or Dataset(dataset).audit
     refuse_case_folder(output)
@@ -90,7 +90,7 @@ def audit(
     named = read_patients(patients) if patients else {}
     known, drawn = _measure({"real": real, "synthetic": dataset}, named, trust or "", jobs)
     if patients:
-        for note in fit_names(patients, named, known.hosts | drawn.hosts).notes:
+        for note in fit_patients(patients, named, known.hosts | drawn.hosts).notes:
             say_note(note)
     found = audit_sets(known, drawn, seed=seed, network=network, jobs=jobs, start=progress("network", "fold"))
     write_audit(found, known, drawn, output)

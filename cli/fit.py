@@ -116,7 +116,7 @@ def _measure(
 ) -> tuple[MeasuredSet | None, tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
     """Measure the set, if there is one, and the label maps; with what of these could not be."""
     from tumorgen.realism import call_after_scans, find_labelled, find_layout, measure_folder, measure_label_maps
-    from tumorgen.tables import fit_names, read_patients
+    from tumorgen.tables import fit_patients, read_patients
 
     named = read_patients(patients) if patients else {}
     seen, whose = None, call_after_scans(named)
@@ -129,7 +129,7 @@ def _measure(
     )
     if patients:
         scans = {each.case: each.case for each in measured} | (seen.hosts if seen else {})
-        for note in fit_names(patients, named, scans).notes:
+        for note in fit_patients(patients, named, scans).notes:
             say_note(note)
     return seen, measured, failures
 

@@ -508,6 +508,7 @@ def test_zeros_that_a_spreadsheet_took_away_are_told_everywhere(numbered, tmp_pa
             ],
             "unlisted": ["103"],
             "unmatched": ["7"],
+            "respelled": [],
         }
     ]
     page = (tmp_path / "out" / "report.html").read_text()

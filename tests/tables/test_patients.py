@@ -124,3 +124,20 @@ def test_before_folds_are_made_names_that_nearly_fit_are_refused(table):
 def test_a_table_of_other_data_is_refused(table):
     with pytest.raises(TumorgenError, match=r"p.csv: lists none of the cases \(such as x\)"):
         name_patients(table("case,patient\na,Doe\n"), ["y", "x"])
+
+
+def test_a_patient_of_several_spellings_is_told_by_the_cases_alone(table):
+    text = "case,patient\na,Pat01\nb,pat01\nc,Pat 01\nd,Pat 1\ne,Roe\nf,M\u00fcller\ng,Mu\u0308ller\nh,Roe\ni,ROE\n"
+    patients, notes = name_patients(table(text), [*"abcdefgh"])
+    unmatched, note = notes
+    assert unmatched == "p.csv: 1 row of no case: i"
+    assert patients["a"] != patients["b"]
+    assert note == (
+        "p.csv: patients whose names differ in capitals, zeros, blanks or punctuation alone: those of a, b, c and d; f"
+        " and g; as long as names differ, each is a patient of its own"
+    )
+
+
+def test_patients_of_other_numbers_are_others(table):
+    text = "case,patient\na,P1-1\nb,P11\nc,P1\nd,P10\ne,1-12\nf,11-2\ng,?\nh,!\n"
+    assert name_patients(table(text), [*"abcdefgh"])[1] == ()

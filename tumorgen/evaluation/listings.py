@@ -9,7 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import TumorgenError
-from ..tables import NameCheck, columns_in, fit_names, group_scans, marks_of_scan, read_patients, read_text, rows_of
+from ..tables import (
+    NameCheck,
+    columns_in,
+    fit_names,
+    fit_patients,
+    group_scans,
+    marks_of_scan,
+    read_patients,
+    read_text,
+    rows_of,
+)
 
 _PINNED = "source_image_sha256"  # a column that tumorgen's manifests have, and no other table of samples
 _NAMED = "named"  # a mark: the patient, as a table of patients has it
@@ -69,7 +79,7 @@ def find_listings(cases: Collection[str], manifest: Path | None = None, patients
         listings |= {case: known[case] for case in listings.keys() & known.keys()}
     if patients:
         named = read_patients(patients)
-        checks.append(fit_names(patients, named, {case: each.scan for case, each in listings.items()}))
+        checks.append(fit_patients(patients, named, {case: each.scan for case, each in listings.items()}))
         listings = _with_patients(listings, named)
     return Listings(listings, tuple(checks))
 

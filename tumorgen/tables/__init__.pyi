@@ -30,7 +30,7 @@ from .manifest import (
     write_manifest,
 )
 from .parts import Part, Parted, part_manifest
-from .patients import NameCheck, fit_names, name_after_scans, name_patients, read_patients
+from .patients import NameCheck, fit_names, fit_patients, name_after_scans, name_patients, read_patients
 from .scan_paths import given_path
 from .scans import SCANS, ScanRow, forget_scans, read_scans, record_scans
 from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
@@ -62,6 +62,7 @@ __all__ = [
     "describe_copies",
     "find_sources",
     "fit_names",
+    "fit_patients",
     "forget_scans",
     "given_path",
     "group_copies",

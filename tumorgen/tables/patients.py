@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import TumorgenError
@@ -51,6 +52,9 @@ class NameCheck:
         Other cases that it does not list.
     unmatched
         Other names in it that are no case's.
+    respelled
+        Of each patient whose name is there in several spellings the first case of each. The name itself is nobody's
+        business.
     """
 
     table: str
@@ -58,6 +62,7 @@ class NameCheck:
     alike: tuple[Alike, ...] = ()
     unlisted: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
+    respelled: tuple[tuple[str, ...], ...] = ()
 
     @property
     def misnamed(self) -> str:
@@ -72,10 +77,16 @@ class NameCheck:
     def notes(self) -> tuple[str, ...]:
         """Say what does not fit, a sentence each."""
         of_all = f"{len(self.unlisted)} of {plural(self.cases, 'case')}"
+        spelled = "; ".join(map(few, self.respelled))
         said = [
             (self.alike, f"{self.misnamed}; as long as names differ, each is a patient of its own"),
             (self.unlisted, f"{self.table}: does not list {of_all}, each a patient of its own: {few(self.unlisted)}"),
             (self.unmatched, f"{self.table}: {plural(len(self.unmatched), 'row')} of no case: {few(self.unmatched)}"),
+            (
+                self.respelled,
+                f"{self.table}: patients whose names differ in capitals, zeros, blanks or punctuation alone: those of"
+                f" {spelled}; as long as names differ, each is a patient of its own",
+            ),
         ]
         return tuple(sentence for names, sentence in said if names)
 
@@ -141,6 +152,36 @@ def fit_names(table: Path, listed: Collection[str], scans: Mapping[str, str]) ->
     return found
 
 
+def fit_patients(table: Path, patients: Mapping[str, str], scans: Mapping[str, str]) -> NameCheck:
+    """Compare a table of patients (case -> patient) with some cases, as `fit_names` does, and its patients' names.
+
+    Raises
+    ------
+    TumorgenError
+        The table lists none of the cases.
+    """
+    found = fit_names(table, patients, scans)
+    named = {name: patients[name] for pair in scans.items() for name in pair if name in patients}
+    return replace(found, respelled=_respelled(named))
+
+
+def _respelled(patients: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Of each patient whose name has several spellings, the first case of each."""
+    first: dict[str, str] = {}
+    for case in sorted(patients):
+        first.setdefault(patients[case], case)
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for patient, case in first.items():
+        spellings[_likeness_of_patient(patient)].append(case)
+    return tuple(tuple(cases) for cases in spellings.values() if len(cases) > 1)
+
+
+def _likeness_of_patient(name: str) -> str:
+    """What is left of a patient's name; blanks part numbers alone, so that P1-1 is not P11."""
+    left = _likeness(unicodedata.normalize("NFKC", name))
+    return re.sub(r"(?<![0-9])-|-(?![0-9])", "", left) or name
+
+
 def _likeness(name: str) -> str:
     """What is left of a name without what spreadsheets and people change."""
     for simplify in _LIKENESSES.values():
@@ -165,7 +206,7 @@ def name_patients(path: Path, cases: Collection[str]) -> tuple[dict[str, str], t
         their patients would get apart without anybody's knowing.
     """
     listed = read_patients(path)
-    found = fit_names(path, listed, {case: case for case in cases})
+    found = fit_patients(path, listed, {case: case for case in cases})
     if found.alike:
         raise TumorgenError(f"{found.misnamed}; write the names as they are")
     return name_after_scans(listed, cases), found.notes

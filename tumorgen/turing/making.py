@@ -16,7 +16,7 @@ from ..imaging import write_volume
 from ..parallel import Case, Start, map_cases, no_progress
 from ..realism import LabelledScan, find_labelled, join_patients
 from ..seeds import stable_rng
-from ..tables import fit_names, read_patients
+from ..tables import fit_patients, read_patients
 from ..wording import plural
 from .answers import answers_file
 from .blinding import Field, Survey, blind_case, common_field, place_field, survey_case
@@ -119,7 +119,7 @@ def _candidates(wanted: Wanted) -> tuple[dict[str, list[Candidate]], tuple[Failu
         kind: [Candidate(kind, scan.case, patients[kind][scan.case], scan.image, scan.label) for scan in scans]
         for kind, scans in sets.items()
     }
-    notes = fit_names(wanted.patients, named, hosts).notes if wanted.patients else ()
+    notes = fit_patients(wanted.patients, named, hosts).notes if wanted.patients else ()
     return candidates, tuple(failures), notes
 
 
