@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import columns
-from tumorgen.tables.scans import STATUSES, ScanRow, read_scans, record_scans, write_scans
+from tumorgen.tables.scans import STATUSES, ScanRow, forget_scans, read_scans, record_scans, write_scans
 
 ROW = ScanRow(
     case="001",
@@ -62,6 +62,18 @@ def test_a_row_replaces_the_one_of_its_case_and_no_other(tmp_path):
     record_scans([FAILED], path)
     record_scans([replace(ROW, status="ok")], path)
     assert read_scans(path) == [replace(ROW, status="ok"), FAILED]
+
+
+def test_columns_that_somebody_has_added_stay_behind_ours_as_long_as_their_rows(tmp_path):
+    path = tmp_path / "scans.csv"
+    path.write_text("seen by,case,image,mask,status,cohort,\nAnn,a,/a,/m,check,'=1,\n,b,/b,/m,ok,x,\nEve,c,/c,/m,ok\n")
+    record_scans([ScanRow(case="A", image="/a", mask="/n", status="ok"), FAILED], path)
+    forget_scans(["b"], path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == (*columns(ScanRow), "seen by", "cohort")
+    added = [(row["case"], row["mask"], row["seen by"], row["cohort"]) for row in rows]
+    assert added == [("A", "/n", "Ann", "'=1"), ("NA", "", "", ""), ("c", "/m", "Eve", "")]
 
 
 def test_a_table_written_by_hand_needs_four_columns(tmp_path):

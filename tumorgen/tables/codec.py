@@ -11,7 +11,7 @@ import io
 import re
 import typing
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,8 +104,8 @@ def _unpacked(content: bytes, path: Path) -> bytes:
     return text
 
 
-def columns_in(path: Path, text: str) -> frozenset[str]:
-    """Names of the columns in a table's text, to tell what kind of table it is before its rows are read.
+def columns_in(path: Path, text: str) -> KeysView[str]:
+    """Names of the columns in a table's text, in order, to tell what table it is before its rows are read.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def columns_in(path: Path, text: str) -> frozenset[str]:
     """
     first = _LINE.match(text)
     try:
-        return frozenset(name.strip() for name in next(csv.reader([first[0] if first else ""]), []))
+        return dict.fromkeys(name.strip() for name in next(csv.reader([first[0] if first else ""]), [])).keys()
     except csv.Error as error:
         raise TumorgenError(f"{path}: not a CSV table ({error})") from error
 

@@ -1,21 +1,21 @@
 """The table of scans, `manifests/scans.csv`: what `liver-mask` found in each, and what `synth` reads.
 
-Its columns are the fields of `ScanRow`.
+Its columns are the fields of `ScanRow`, and those that somebody has added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 from ..errors import TumorgenError
-from ..fields import FINITE, About, blank_columns, check_domains, required_columns
+from ..fields import FINITE, About, blank_columns, check_domains, columns, required_columns
 from ..imaging import refuse_unsafe_name
 from ..interruptions import interruptions_held
 from ..method import size_along, spacing_along
-from .codec import Row, parse_row, read_text, rows_of, write_records
+from .codec import Row, cells_of, columns_in, parse_row, read_text, rows_of, write_table
 from .scan_paths import PATH_RULE, find_recorded, record_path
 from .turns import one_at_a_time
 
@@ -117,20 +117,53 @@ def read_scans(path: Path = SCANS) -> list[ScanRow]:
         raise TumorgenError(
             f"{path}: no such file; run `tumorgen liver-mask in/ out/` first or give --images and --masks"
         )
-    blank = blank_columns(ScanRow)
-    rows = rows_of(path, read_text(path), required_columns(ScanRow), unique="case", blank=blank)
+    text = read_text(path)
+    blank = (*blank_columns(ScanRow), *_added_columns(path, text))
+    rows = rows_of(path, text, required_columns(ScanRow), unique="case", blank=blank)
     return [
         parse_row(ScanRow, {**row, "status": row["status"].lower(), **_find_files(row, path)}, where)
         for where, row in rows
     ]
 
 
+def _added_columns(path: Path, text: str) -> list[str]:
+    """Columns that are not ours, in the order of the table."""
+    return [name for name in columns_in(path, text) if name not in columns(ScanRow)]
+
+
 def _find_files(row: Row, path: Path) -> Row:
     return {name: find_recorded(row[name], path) for name in ("image", "mask") if name in row}
 
 
-def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
-    """Write the table of scans, ordered by case; it appears whole or not at all.
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Columns that somebody has added to the table, in their order, and their cells in the row of each case."""
+
+    columns: tuple[str, ...] = ()
+    cells: dict[str, Row] = field(default_factory=dict)
+
+
+NOTHING_ADDED = Added()
+
+
+def read_added(path: Path) -> Added:
+    """Read the columns of a table of scans that are none of `ScanRow`; one without a name is nobody's.
+
+    Raises
+    ------
+    TumorgenError
+        The table cannot be read.
+    """
+    text = read_text(path)
+    names = tuple(filter(None, _added_columns(path, text)))
+    if not names:
+        return NOTHING_ADDED
+    rows = rows_of(path, text, ("case",), only=("case", *names), blank=columns_in(path, text))
+    return Added(names, {row.pop("case").lower(): row for _, row in rows})
+
+
+def write_scans(rows: Iterable[ScanRow], path: Path = SCANS, added: Added = NOTHING_ADDED) -> None:
+    """Write the table of scans, ordered by case, and what somebody has added; it appears whole or not at all.
 
     Raises
     ------
@@ -138,13 +171,16 @@ def write_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
         The folder cannot be written to.
     """
     recorded = (replace(row, image=record_path(row.image, path), mask=record_path(row.mask, path)) for row in rows)
-    write_records(path, ScanRow, sorted(recorded, key=lambda row: row.case))
+    ordered = sorted(recorded, key=lambda row: row.case)
+    cells = ({**cells_of(ScanRow, row), **added.cells.get(row.case.lower(), {})} for row in ordered)
+    write_table(path, (*columns(ScanRow), *added.columns), cells)
 
 
 def record_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
     """Put rows into the table, in the place of those of their cases (capitals apart), or of their series; others stay.
 
-    A table that is not there yet is begun. It is on disk when this returns. Several processes may do so at once.
+    A table that is not there yet is begun; columns that somebody has added stay. It is on disk when this returns.
+    Several processes may do so at once.
 
     Raises
     ------
@@ -154,9 +190,9 @@ def record_scans(rows: Iterable[ScanRow], path: Path = SCANS) -> None:
     new = {row.case.lower(): row for row in rows}
     series = {row.source for row in new.values() if row.source}
     with interruptions_held(), one_at_a_time(path):
-        others = read_scans(path) if path.exists() else []
+        others, added = (read_scans(path), read_added(path)) if path.exists() else ([], NOTHING_ADDED)
         stay = (other for other in others if other.case.lower() not in new and other.source not in series)
-        write_scans([*stay, *new.values()], path)
+        write_scans([*stay, *new.values()], path, added)
 
 
 def forget_scans(cases: Iterable[str], path: Path = SCANS) -> None:
@@ -171,4 +207,5 @@ def forget_scans(cases: Iterable[str], path: Path = SCANS) -> None:
     if not gone:
         return
     with interruptions_held(), one_at_a_time(path):
-        write_scans([row for row in read_scans(path) if row.case.lower() not in gone], path)
+        stay = [row for row in read_scans(path) if row.case.lower() not in gone]
+        write_scans(stay, path, read_added(path))
