@@ -31,6 +31,7 @@ from tumorgen.fields import dump_toml
 from tumorgen.generation import verify as verify_module
 from tumorgen.generation.replay import Replay, replay_manifest
 from tumorgen.generation.run import Run
+from tumorgen.generation.scope import Scope
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.geometry import Volume
@@ -66,6 +67,15 @@ def test_a_sound_dataset_is_sound(sound):
     verdict = verify_dataset(sound, jobs=1, replays=-1)
     assert verdict.problems == ()
     assert (verdict.samples, verdict.scans, verdict.replayed) == (4, 2, 4)
+
+
+def test_a_manifest_without_a_last_line_end_has_all_its_rows(sound, tmp_path):
+    """Editors take it away; then the checksum differs, and nothing else."""
+    folder = tmp_path / sound.name
+    shutil.copytree(sound, folder)
+    (folder / "manifest.csv").write_bytes((folder / "manifest.csv").read_bytes().rstrip(b"\n"))
+    (problem,) = verify_dataset(folder, jobs=1, scope=Scope(quick=True)).problems
+    assert str(problem).startswith("manifest.csv: its SHA-256 is not that")
 
 
 def test_processes_are_told_where_rows_stand_and_not_what_they_say(sound, monkeypatch):
@@ -173,6 +183,11 @@ TAMPERINGS = {
     "measured cell": (lambda d: _add_one(d, "volume_mm3"), "tumors.csv: scan_0_v0000", "does not say what came out"),
     "tumour's row removed": (lambda d: _drop_last_tumor(d), "imagesTr/scan_1_v0001", "rendered again"),
     "patient on both sides": (lambda d: _leak(d), "splits_final.json", "in training and in validation"),
+    "a row without its last letter": (
+        lambda d: (d / "manifest.csv").write_bytes((d / "manifest.csv").read_bytes()[:-2]),
+        "manifest.csv",
+        "its last line has no end",
+    ),
     "a folder in a file's place": (lambda d: _replace(d / LABEL, Path.mkdir), LABEL, "is not a regular file"),
     "a pipe in a file's place": (lambda d: _replace(d / IMAGE, os.mkfifo), IMAGE, "is not a regular file"),
     "a loop of links": (lambda d: _replace(d / IMAGE, lambda p: p.symlink_to(p.name)), IMAGE, "is not a regular file"),

@@ -34,7 +34,7 @@ def record_of(case: str, variant: int, tumors: int) -> Record:
     drawn = [at(SCAN, ball(3.0, texture_seed=i), (10.0, 10.0, 6.0 + 8 * i)) for i in range(tumors)]
     plan = plan_of(SCAN, *drawn, case=case, variant=variant, sample=f"{case}_v{variant:04d}")
     files = Files(tumors, 12.5, "i.nii.gz", "m.nii.gz", "i", "l", "0" * 64, "1" * 64, "0.1", "2.0", "1.11")
-    return Record(plan, render(SCAN, plan).outcomes, files)
+    return Record(plan, render(SCAN, plan).outcomes, replace(files, source_fingerprint="2" * 64))
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,22 @@ def test_what_was_cut_off_and_tumours_without_a_sample_are_dropped(records, appe
     assert len(kept) == len(records) - 1
     write_manifest([r for r in records if r.plan.sample in {e.sample for e in kept}], tmp_path / "written.csv")
     assert tables(appended) == tables(tmp_path / "written.csv")
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
+def test_a_last_row_whose_end_an_editor_took_away_counts_and_is_written_with_it(records, appended, tmp_path, ends):
+    appended.write_bytes(appended.read_bytes().rstrip(b"\n").replace(b"\n", ends))
+    assert read_entries(appended) == [Entry.of(record) for record in reversed(records)]
+    assert recover_manifest(appended) == records[::-1]
+    join_tables(select_whole(read_entries(appended), [appended]), [appended], appended)
+    write_manifest(records, tmp_path / "written.csv")
+    assert tables(appended) == tables(tmp_path / "written.csv")
+
+
+@pytest.mark.parametrize("lost", [1, 2, 20, 64])
+def test_a_last_row_without_its_last_cell_or_the_whole_of_it_does_not_count(records, appended, lost):
+    appended.write_bytes(appended.read_bytes().rstrip(b"\n")[:-lost])
+    assert len(read_entries(appended)) == len(recover_manifest(appended)) == len(records) - 1
 
 
 def test_a_sample_whose_tumours_lost_their_rows_is_not_whole(records, appended):

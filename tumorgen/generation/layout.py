@@ -25,12 +25,16 @@ from ..tables import (
     Entry,
     Marks,
     group_scans,
+    is_torn,
     tumors_path,
 )
 from .shards import DIVISION, SHARDS, read_division
 from .verdicts import Problem
 
 STRANGE = "does not belong to the dataset: it was added after the run, or a killed one left it"
+NO_END = (
+    "its last line has no end and does not count, since it may be cut off; if an editor took the end away, put it back"
+)
 
 
 def check_sums(dataset: Dataset) -> Iterator[Problem]:
@@ -101,6 +105,8 @@ def _check_shards(dataset: Dataset, entries: Sequence[Entry]) -> Iterator[Proble
 def check_layout(dataset: Dataset, entries: Sequence[Entry]) -> Iterator[Problem]:
     """Files that are missing or do not belong, and what dataset.json says."""
     yield from _check_strangers(dataset, entries)
+    if dataset.manifest.is_file() and is_torn(dataset.manifest):
+        yield Problem(dataset.manifest.name, NO_END)
     for folder, expected in (
         (
             (dataset.images, {dataset.image(entry.sample).name for entry in entries}),

@@ -1,4 +1,15 @@
-from .codec import PACKED, cells_of, columns_in, parse_row, read_text, rows_of, text_of, write_records, write_table
+from .codec import (
+    PACKED,
+    cells_of,
+    columns_in,
+    is_torn,
+    parse_row,
+    read_text,
+    rows_of,
+    text_of,
+    write_records,
+    write_table,
+)
 from .entries import Entry, join_entries, read_entries, sort_entries, with_patients
 from .groups import (
     VOXELS,
@@ -68,6 +79,7 @@ __all__ = [
     "group_copies",
     "group_scans",
     "have_columns_of_today",
+    "is_torn",
     "join_entries",
     "join_tables",
     "list_cases",

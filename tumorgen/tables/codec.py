@@ -40,6 +40,7 @@ _NO_TEXT = {  # what a file begins with that is no text in UTF-8
     b"\xff\xfe": "UTF-16 ('Unicode text')",
     b"\xfe\xff": "UTF-16 ('Unicode text')",
 }
+_SHA256_LAST = re.compile(rb",[0-9a-f]{64}\Z")
 _CODE = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
 
 
@@ -71,7 +72,7 @@ def plain(cell: str) -> str:
 
 
 def read_text(path: Path, *, torn: bool = False) -> str:
-    """Text of a table, which may be compressed (`.csv.gz`); of one that may be torn, its whole lines.
+    """Text of a table, which may be compressed (`.csv.gz`); of one that may be torn, what of it is whole.
 
     Raises
     ------
@@ -85,13 +86,37 @@ def read_text(path: Path, *, torn: bool = False) -> str:
         for start, what in _NO_TEXT.items():
             if content.startswith(start):
                 raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8: it is {what}; save it as that")
-        return (content[: content.rfind(b"\n") + 1] if torn else content).decode("utf-8-sig")
+        return (content[: length_of_whole(content)] if torn else content).decode("utf-8-sig")
     except FileNotFoundError:
         raise TumorgenError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:  # gzip's own errors among them
         raise TumorgenError(f"{path}: cannot be read ({getattr(error, 'strerror', '') or error})") from error
     except UnicodeDecodeError as error:
         raise TumorgenError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as UTF-8") from error
+
+
+def length_of_whole(content: bytes) -> int:
+    """Bytes of a table that is appended to, without a last line that may have been cut off.
+
+    A line without an end, which an editor may have taken away, is whole where it has all cells and the last is a
+    SHA-256, of which a cut leaves less.
+    """
+    end = max(content.rfind(b"\n"), content.rfind(b"\r")) + 1
+    last = content[end:]
+    is_whole = _SHA256_LAST.search(last) and _count_cells(last) == _count_cells(content)
+    return len(content) if is_whole else end
+
+
+def _count_cells(content: bytes) -> int:
+    """Cells of the first line."""
+    line = re.match(rb"[^\r\n]*", content)
+    return len(next(csv.reader([line[0].decode("utf-8-sig") if line else ""]), []))
+
+
+def is_torn(path: Path) -> bool:
+    """Whether a table that can be read has a last line that does not count, since it may have been cut off."""
+    content = path.read_bytes()
+    return length_of_whole(content) < len(content)
 
 
 def _unpacked(content: bytes, path: Path) -> bytes:

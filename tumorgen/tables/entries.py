@@ -76,7 +76,7 @@ _SHARED = _COLUMNS - {"sample", "variant", "image_sha256", "label_sha256"}  # th
 def read_entries(manifest: Path) -> list[Entry]:
     """Entries of a table of samples, in the order of its rows; none where there is no such table.
 
-    A row that was cut off is dropped. Of the tumours nothing is read.
+    A row that was cut off is dropped (`codec.length_of_whole`). Of the tumours nothing is read.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import TumorgenError
 from ..imaging import whole_file
-from .codec import plain, text_of
+from .codec import length_of_whole, plain, text_of
 from .entries import Entry, sort_entries
 from .manifest import (
     DIAL_COLUMNS,
@@ -120,12 +120,13 @@ def index_rows(
             continue
         with table.open("rb") as file, _as_unreadable(table):
             header = file.readline()
-            if not header.endswith(b"\n"):
+            if not (header.endswith(b"\n") or b"\r" in header):
                 continue
             if header not in known or index.header not in (b"", header):
                 return RowIndex(header=None)
             index.header = header
-            _index_rows(table, len(header), file if rows else (), index.rows, tumors=tumors)
+            if not _index_rows(table, header, file if rows else (), index.rows, tumors=tumors):
+                return RowIndex(header=None)
     return index
 
 
@@ -137,10 +138,12 @@ def _as_unreadable(table: Path) -> Iterator[None]:
         raise TumorgenError(f"{table}: cannot be read as a CSV table in UTF-8 ({error}); save it as UTF-8") from error
 
 
-def _index_rows(table: Path, start: int, lines: Iterable[bytes], rows: dict[str, Rows], *, tumors: bool) -> None:
+def _index_rows(table: Path, header: bytes, lines: Iterable[bytes], rows: dict[str, Rows], *, tumors: bool) -> bool:
+    """Find the rows of a table; False where the last one has no end and yet counts, so that it cannot be copied."""
+    start = len(header)
     for line in lines:
         if not line.endswith(b"\n"):
-            return
+            return length_of_whole(header + line) == len(header)
         sample, _, rest = line.partition(b",")
         name = sample.decode() if line[:1] not in b"\"'" else plain(next(csv.reader([line.decode()]))[0])
         mine = rows.get(name)
@@ -152,6 +155,7 @@ def _index_rows(table: Path, start: int, lines: Iterable[bytes], rows: dict[str,
             mine.length += len(line)
             mine.count += 1
         start += len(line)
+    return True
 
 
 def _copied(rows: Iterable[Rows]) -> Iterator[bytes]:
