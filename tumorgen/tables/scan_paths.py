@@ -39,9 +39,18 @@ def record_path(path: str, table: Path) -> str:
         cell = Path(path).relative_to(root).as_posix()
         if find_recorded(cell, table) in (path, cell):
             return cell
-    home = Path.home()
-    below_home = home != home.parent and Path(path).is_relative_to(home)
-    return _HOME + Path(path).relative_to(home).as_posix() if below_home else path
+    home = _home_folder()
+    if home is None or home == home.parent or not Path(path).is_relative_to(home):
+        return path
+    return _HOME + Path(path).relative_to(home).as_posix()
+
+
+def _home_folder() -> Path | None:
+    """The user's home folder; a user without a name, as in containers, may have none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 def find_recorded(cell: str, table: Path) -> str:
@@ -51,7 +60,8 @@ def find_recorded(cell: str, table: Path) -> str:
     datasets, since a table may have been moved alone.
     """
     if cell.startswith(_HOME):
-        return str(Path.home() / cell.removeprefix(_HOME))
+        home = _home_folder()
+        return str(home / cell.removeprefix(_HOME)) if home else cell
     if not cell or Path(cell).is_absolute():
         return cell
     starts = (given_path(table).parent, Path.cwd(), given_path(Path(os.environ.get("nnUNet_raw") or ".")))
