@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -420,6 +421,20 @@ def test_scaled_voxels_are_those_that_itk_reads_bit_for_bit(tmp_path, kind, slop
     expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     assert read.dtype == expected.dtype
     np.testing.assert_array_equal(read, expected)
+
+
+def test_an_intercept_without_a_slope_is_refused_since_readers_differ(tmp_path):
+    path = tmp_path / "scan.nii"
+    sitk.WriteImage(sitk.GetImageFromArray(ARRAY), str(path))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<2f", content, 112, 0.0, -1024.0)
+    path.write_bytes(content)
+    by_itk, by_nibabel = sitk.GetArrayFromImage(sitk.ReadImage(str(path))), np.asarray(nib.load(path).dataobj).T
+    np.testing.assert_array_equal(by_itk, by_nibabel - 1024.0)
+    with pytest.raises(
+        TumorgenError, match="scl_slope 0 and scl_inter -1024, by which ITK shifts the voxels and other"
+    ):
+        read_volume(path)
 
 
 def test_a_scale_beyond_float32_is_refused(tmp_path):

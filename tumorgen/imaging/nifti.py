@@ -73,7 +73,8 @@ NIFTI_1 = np.dtype([(name, kind) for name, _, kind in (field.partition(":") for 
 def read_nifti(file: BinaryIO, path: Path, trust: str = "") -> Volume:
     """Read an open NIfTI file (.nii, .nii.gz) to its end, checksum included.
 
-    Scaled voxels are scaled as ITK does it: whole numbers become float32. `trust` says which of two places holds where
+    Scaled voxels are scaled as ITK does it: whole numbers become float32. Of a slope of zero readers make different
+    things where there is an intercept, too, and such a file is refused. `trust` says which of two places holds where
     the header contradicts itself (`imaging.places`).
 
     Raises
@@ -315,6 +316,12 @@ def _check_numbers(header: np.ndarray, path: Path) -> None:
     for name in ("scl_slope", "scl_inter"):
         if not math.isfinite(float(header[name])):
             raise TumorgenError(f"{path}: its header is damaged: {name} is {float(header[name])}")
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 and inter != 0:  # not scaled, says the standard; ITK shifts them, and so does nnU-Net, which uses it
+        raise TumorgenError(
+            f"{path}: its header has scl_slope 0 and scl_inter {inter:g}, by which ITK shifts the voxels and other"
+            " readers do not; set scl_slope to 1 or scl_inter to 0, whichever gives HU"
+        )
 
 
 def _check_place(header: np.ndarray, path: Path, trust: str) -> str:
