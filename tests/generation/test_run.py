@@ -135,6 +135,22 @@ def test_a_manifest_that_is_too_large_is_not_copied_and_it_is_said_where_it_is(s
     assert list(copies.iterdir()) == []  # nor is there one of an earlier state
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_it_is_said_where_a_copy_takes_the_place_of_another_datasets(scans, tmp_path, monkeypatch, packed):
+    """Of two datasets of one name in two folders; that of the same dataset, grown, is no other."""
+    copies = tmp_path / "manifests"
+    one, other = (tmp_path / root / "Dataset501_SynthLiver" for root in "ab")
+    with monkeypatch.context() as patched:
+        patched.setattr(copies_module, "LARGEST_PLAIN", 0 if packed else 10**9)
+        make(scans, one, copies=copies, per_scan=1)
+        assert not [note for note in make(scans, one, copies=copies, per_scan=2).notes if "other samples" in note]
+    (note,) = [note for note in make(scans, other, copies=copies, per_scan=1, seed=9).notes if "other samples" in note]
+    name = "Dataset501_SynthLiver.csv" + (".gz" if packed else "")
+    assert note == (
+        f"{copies / name}: was of other samples, whose dataset had the same name, and is not kept; --name keeps both"
+    )
+
+
 def test_copies_of_the_manifest(dataset):
     copies = dataset.parent / "manifests"
     assert filecmp.cmp(dataset / "manifest.csv", copies / "Dataset501_SynthLiver.csv", shallow=False)

@@ -5,7 +5,11 @@ A compressed copy has the same bytes whenever it is made of the same table: it h
 
 from __future__ import annotations
 
+import csv
+import gzip
 import shutil
+import zlib
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from isal import igzip
@@ -13,7 +17,7 @@ from isal import igzip
 from ..dataset import Dataset
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import DEFLATE_LEVEL, refuse_unwritable, whole_file
-from ..tables import PACKED, tumors_path
+from ..tables import PACKED, Entry, tumors_path
 
 LARGEST_PLAIN = 10_000_000  # bytes of both tables; longer ones are compressed, to about a third
 LARGEST_COPY = 120_000_000  # bytes of both tables before that, so that no copy comes near 50 MB; longer ones have none
@@ -31,8 +35,12 @@ def refuse_uncopied(copies: Path | None) -> None:
         refuse_unwritable(copies, "start in another folder: copies of the manifest go there")
 
 
-def copy_or_note(dataset: Dataset, copies: Path) -> tuple[str, ...]:
-    """Copy the manifest, or say why there is no copy; one of an earlier state then goes, since it no longer holds."""
+def copy_or_note(dataset: Dataset, copies: Path, entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Copy the manifest, or say why there is no copy; one of an earlier state then goes, since it no longer holds.
+
+    `entries` are the samples that are in it: a copy that has none of them is another dataset's, and this is said, too.
+    """
+    notes = tuple(_describe_others(dataset, copies, {entry.image_sha256 for entry in entries}))
     try:
         with as_unwritable(dataset.manifest):  # where it has vanished meanwhile, the copy is what cannot be written
             size = sum(table.stat().st_size for table in (dataset.manifest, tumors_path(dataset.manifest)))
@@ -44,8 +52,26 @@ def copy_or_note(dataset: Dataset, copies: Path) -> tuple[str, ...]:
     except TumorgenError as error:
         return (f"{error}; the dataset is whole without this copy",)
     if copy is None:
-        return (f"the manifest has {size / 1e6:.0f} MB and is not copied to {copies}; it is {dataset.manifest}",)
-    return (f"the manifest has {size / 1e6:.0f} MB; its copy is compressed: {copy}",) if size > LARGEST_PLAIN else ()
+        return (*notes, f"the manifest has {size / 1e6:.0f} MB and is not copied to {copies}; it is {dataset.manifest}")
+    if size > LARGEST_PLAIN:
+        return (*notes, f"the manifest has {size / 1e6:.0f} MB; its copy is compressed: {copy}")
+    return notes
+
+
+def _describe_others(dataset: Dataset, copies: Path, images: Collection[str]) -> Iterator[str]:
+    """Say which copies of this name are of other samples, as the SHA-256 of their images tell."""
+    for path in (_copy_of(dataset, copies, packed=packed) for packed in (False, True)):
+        if path.exists() and not _has_any(path, images):
+            yield f"{path}: was of other samples, whose dataset had the same name, and is not kept; --name keeps both"
+
+
+def _has_any(copy: Path, images: Collection[str]) -> bool:
+    """Whether a copy lists one of these images; it is read no further than to the first."""
+    try:
+        with (gzip.open if copy.suffix == PACKED else open)(copy, "rt", encoding="utf-8") as file:
+            return any(row["image_sha256"] in images for row in csv.DictReader(file))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error, KeyError):
+        return False
 
 
 def copy_manifest(dataset: Dataset, folder: Path, *, packed: bool = False) -> Path:

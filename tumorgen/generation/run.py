@@ -343,7 +343,7 @@ def describe_dataset(
         write_description(dataset, entries, marks, val_per_scan)
     notes = describe_groups(marks, in_folds=dataset.part == TRAINING)
     if entries and copies is not None:
-        notes += copy_or_note(dataset, copies)
+        notes += copy_or_note(dataset, copies, entries)
     if not remove_finished_shards(dataset, entries):
         remove_partial_files(dataset)
     if not dataset.folder.is_dir():
