@@ -311,6 +311,17 @@ def test_a_dataset_that_has_grown_is_planned_and_preprocessed_anew(copied, monke
     assert len(json.loads((copied.folder / "splits_final.json").read_text())[0]["train"]) == 4
 
 
+def test_patients_that_are_named_later_change_the_folds_and_no_case(copied):
+    sources, _ = match_sources(copied.root / "images", copied.root / "masks")
+    settings = override(load_recipe("turing"), sizes="small,medium,large")
+    patients = {"scan_0": "scan_0", "scan_1": "scan_0"}
+    synthesize_dataset(Run(copied.dataset, sources, settings, per_scan=3, jobs=1, patients=patients))
+    assert {record.patient for record in read_manifest(copied.dataset.manifest)} == {"scan_0"}
+    report = copied.preprocess(configurations=("2d",))
+    assert (report.made, report.failures) == (0, ())
+    assert not (copied.folder / "splits_final.json").exists()  # of one patient alone there are none
+
+
 @pytest.mark.slow
 def test_two_processes_write_what_one_writes(copied):
     before = {path.name: path.read_bytes() for path in (copied.folder / "nnUNetPlans_2d").iterdir()}

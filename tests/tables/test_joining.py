@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from examples import at, ball, flat_scan, plan_of
 
+from tumorgen.checksums import sha256_of
 from tumorgen.errors import TumorgenError
 from tumorgen.method.rendering import render
 from tumorgen.tables import joining
 from tumorgen.tables.entries import Entry, join_entries, read_entries, sort_entries, with_patients
-from tumorgen.tables.joining import join_tables, select_whole
+from tumorgen.tables.joining import digest_without_patients, join_tables, select_whole
 from tumorgen.tables.manifest import (
     Dial,
     Files,
@@ -121,6 +122,27 @@ def test_tables_of_shards_are_joined_and_a_patient_is_told(records, appended, tm
     named = [replace(r, files=replace(r.files, patient="a")) if r.plan.case in "zb" else r for r in (*records, *later)]
     write_manifest(named, tmp_path / "written.csv")
     assert tables(appended) == tables(tmp_path / "written.csv")
+
+
+@pytest.mark.parametrize("image", ["i.nii.gz", "CT, late.nii.gz"], ids=["plain", "with quotes"])
+def test_a_digest_that_does_not_ask_whose_scans_are_asks_for_everything_else(records, tmp_path, image):
+    path = tmp_path / "manifest.csv"
+
+    def digest(**changes: object) -> str:
+        named = [replace(r, files=replace(r.files, source_image=image, **changes)) for r in records]
+        write_manifest(named, path)
+        return digest_without_patients(path)
+
+    before = digest()
+    assert before == sha256_of(path)  # where no patient is named, it is the file's
+    assert digest(patient="a") == before
+    assert digest(patient="b") == before
+    assert digest(image_sha256="2" * 64) != before
+    assert digest(tumor_volume_mm3=13.0) != before
+
+
+def test_a_digest_of_a_table_of_other_columns_is_that_of_its_file():
+    assert digest_without_patients(EARLIER) == sha256_of(EARLIER)
 
 
 def test_a_benchmarks_tables_keep_what_was_dialled(records, tmp_path):

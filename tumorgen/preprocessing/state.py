@@ -16,7 +16,7 @@ from typing import Any
 from ..checksums import sha256_of
 from ..dataset import Dataset, versions, write_json
 from ..errors import TumorgenError
-from ..tables import tumors_path
+from ..tables import digest_without_patients, tumors_path
 
 STATE = "tumorgen.json"
 
@@ -80,8 +80,9 @@ class State:
 
 
 def describe_manifest(dataset: Dataset) -> str:
-    """Checksum of a dataset's tables."""
-    return _digest([sha256_of(path) for path in (dataset.manifest, tumors_path(dataset.manifest)) if path.is_file()])
+    """Checksum of a dataset's tables, but for whose its scans are: of that no case is made."""
+    digests = ((dataset.manifest, digest_without_patients), (tumors_path(dataset.manifest), sha256_of))
+    return _digest([digest(path) for path, digest in digests if path.is_file()])
 
 
 def describe_cases(manifest: str, configuration: Any) -> str:

@@ -24,7 +24,7 @@ from .groups import (
     marks_of_scan,
 )
 from .hosts import HOSTS, HostRow, read_hosts, write_hosts
-from .joining import have_columns_of_today, join_tables, select_whole
+from .joining import digest_without_patients, have_columns_of_today, join_tables, select_whole
 from .manifest import (
     SAMPLES,
     TUMORS,
@@ -71,6 +71,7 @@ __all__ = [
     "cells_of",
     "columns_in",
     "describe_copies",
+    "digest_without_patients",
     "find_sources",
     "fit_names",
     "fit_patients",

@@ -7,6 +7,8 @@ memory than the run.
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -107,6 +109,25 @@ def join_tables(entries: Iterable[Entry], tables: Sequence[Path], manifest: Path
         _write(manifest, samples.header or _line_of(SAMPLE_COLUMNS), told)
 
 
+def digest_without_patients(manifest: Path) -> str:
+    """SHA-256 of a table of samples as if it did not say whose the scans are; of one of other columns, as it is.
+
+    Raises
+    ------
+    TumorgenError
+        The table is not CSV in UTF-8.
+    """
+    digest = hashlib.sha256()
+    with manifest.open("rb") as file, _as_unreadable(manifest):
+        header = file.readline()
+        digest.update(header)
+        if header not in map(_line_of, SAMPLES_HEADERS):
+            return hashlib.file_digest(file, lambda: digest).hexdigest()
+        for row in file:
+            digest.update(_without_patient(row))
+    return digest.hexdigest()
+
+
 def index_rows(
     tables: Iterable[Path], headers: Sequence[Sequence[str]], *, tumors: bool = False, rows: bool = True
 ) -> RowIndex:
@@ -182,6 +203,17 @@ def _with_patient(row: bytes, patient: str) -> bytes:
     names = next(header for header in SAMPLES_HEADERS if len(header) == len(cells))
     told: Mapping[str, str] = {**dict(zip(names, map(plain, cells), strict=True)), "patient": patient}
     return text_of(names, [told], header=False).encode()
+
+
+def _without_patient(row: bytes) -> bytes:
+    """A sample's row with an empty cell for its patient; with quotes in it, as `text_of` would write it."""
+    if b'"' not in row:
+        cells = row.split(b",")
+        return b",".join([*cells[:_PATIENT], b"", *cells[_PATIENT + 1 :]])
+    buffer = io.StringIO()
+    for texts in csv.reader([row.decode()]):
+        csv.writer(buffer, lineterminator="\n").writerow([*texts[:_PATIENT], "", *texts[_PATIENT + 1 :]])
+    return buffer.getvalue().encode()
 
 
 def _write(path: Path, header: bytes, rows: Iterable[bytes]) -> None:
