@@ -130,6 +130,31 @@ def test_a_table_of_patients_keeps_them_together(parts: Path) -> None:
     assert all("Smith" not in path.read_text() for path in MIXED.iterdir() if path.is_file())
 
 
+def test_patients_that_healthy_has_recorded_are_kept_together_also_of_scans_with_real_tumours(parts: Path) -> None:
+    for number in range(4):
+        volume, label = annotated(20 + number)
+        write_volume(volume, Path("real/ct") / f"r{number}.nii.gz")
+        write_volume(Volume(label, volume.geometry), Path("real/labels") / f"r{number}.nii.gz")
+    Path("patients.csv").write_text("case,patient\nr0,Smith\nr1,Smith\nr2,Jones\nr3,Jones\n")
+    scans = ("--images", "real/ct", "--masks", "real/labels", "--label", 1, "--real-tumours", 2, "--jobs", 1)
+    new = ("--dataset-id", 508, "--name", "Annotated", "--patients", "patients.csv")
+    made = command("healthy", *scans, *new)
+    assert made.exit_code == 0, made.output
+    assert mix(real="Dataset508_Annotated").exit_code == 0
+    assert [fold["val"] for fold in folds()] == [["real_r0", "real_r1"], ["real_r2", "real_r3"]]
+
+
+def test_a_scan_of_which_only_the_patient_is_recorded_is_read(parts: Path) -> None:
+    """So the table of `healthy` is where a run was cut off."""
+    table = RAW / HEALTHY / "scans.csv"
+    table.write_text("case,patient\nhost,another\n")
+    made = command("mix", "--real", REAL, "--healthy", HEALTHY, "--jobs", 1)
+    assert "healthy/host = real/liver_2" in made.output
+    assert [set(fold["train"]) for fold in folds() if fold["val"] == ["real_liver_2"]] == [
+        {"real_liver_0", "real_liver_1"}  # both healthy scans are of its patient
+    ]
+
+
 def test_patients_of_cases_with_odd_names_are_kept_together_too(parts: Path) -> None:
     for folder, ending in (("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")):
         for number in range(3):

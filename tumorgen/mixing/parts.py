@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..errors import TumorgenError
 from ..imaging import AS_ITK, describe_two_places, fingerprint_ct, names_tumor, read_ct
 from ..labels import BACKGROUND, LABELS, LIVER, TUMOR
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
-from ..tables import HOSTS, SAMPLES, Mark, marks_of_records, marks_of_scan, read_hosts, read_manifest
+from ..tables import HOSTS, SAMPLES, VOXELS, Mark, marks_of_records, marks_of_scan, read_hosts, read_manifest
 from ..wording import few
 
 REAL, SYNTHETIC, HEALTHY = "real", "synthetic", "healthy"
@@ -77,12 +77,14 @@ def read_part(kind: str, folder: Path, *, jobs: int = -1, start: Start = no_prog
     _refuse_other_kind(kind, folder, about)
     ending = str(about["file_ending"])
     files = _find_files(folder, ending)
-    scans, known = _scans_of(kind, folder, files)
+    has_hosts = kind == HEALTHY or about.get("name") == HEALTHY_NAME  # `healthy` writes real tumours, too
+    scans, said = _scans_of(kind, folder, files, has_hosts=has_hosts)
     cases = tuple(PartCase(case, scans[case], *files[case]) for case in sorted(scans))
     if kind == REAL:
         _refuse_two_places(cases)
-    unknown = [case for case in cases if case.scan not in known]
-    marks = {**known, **_mark_scans(unknown, jobs, start)}
+    unknown = [case for case in cases if kind != SYNTHETIC and not _tell_ct(said.get(case.scan, ()))]
+    found = _mark_scans(unknown, jobs, start)
+    marks = {scan: {*said.get(scan, ()), *found.get(scan, ())} for scan in (*said, *found)}
     labels = about["labels"]
     return Part(kind, folder, ending, cases, marks, _foreign_labels(kind, labels), dict(_named(labels)))
 
@@ -155,9 +157,9 @@ def _find_files(folder: Path, ending: str) -> dict[str, tuple[Path, Path]]:
 
 
 def _scans_of(
-    kind: str, folder: Path, files: Mapping[str, object]
+    kind: str, folder: Path, files: Mapping[str, object], *, has_hosts: bool
 ) -> tuple[dict[str, str], dict[str, AbstractSet[Mark]]]:
-    """The scan of each case, and the marks of those of which a table tells them.
+    """The scan of each case, and the marks that a table has of it.
 
     Raises
     ------
@@ -165,7 +167,7 @@ def _scans_of(
         The manifest of synthetic samples is missing, or lists one that has no files.
     """
     if kind != SYNTHETIC:
-        rows = read_hosts(folder / HOSTS) if kind == HEALTHY else {}
+        rows = read_hosts(folder / HOSTS) if has_hosts else {}
         return {case: case for case in files}, {case: row.marks for case, row in rows.items() if case in files}
     records = read_manifest(find_written_dataset(folder).manifest)
     scans = {record.plan.sample: record.plan.case for record in records}
@@ -188,6 +190,11 @@ def _refuse_two_places(cases: Sequence[PartCase]) -> None:
                 f"{path}: its sform and qform {contradiction}, and nnU-Net would take whichever ITK takes; write a copy"
                 " in which both are the right one (docs/usage.md, Conflicting sform and qform)"
             )
+
+
+def _tell_ct(marks: Iterable[Mark]) -> bool:
+    """Whether marks say which CT a scan is."""
+    return any(kind == VOXELS for kind, _ in marks)
 
 
 def _mark_scans(cases: list[PartCase], jobs: int, start: Start) -> dict[str, AbstractSet[Mark]]:
