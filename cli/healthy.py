@@ -32,11 +32,15 @@ def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:
     Labels are background, liver and tumor; no voxel is a tumour yet. Folds are grouped by patient (--patients),
     and by CT where one CT has several names. Running the same command again does only what is missing.
     """
+    from tumorgen.tables import HOSTS, read_hosts
     from tumorgen.training import write_healthy_dataset
 
     dataset = new.dataset()
     sources, missing = scans.sources()
-    patients = scans.name_patients(source.case for source in sources)
+    patients = scans.name_patients(
+        (source.case for source in sources),
+        lambda: {case: row.patient for case, row in read_hosts(dataset.folder / HOSTS).items()},
+    )
     written = write_healthy_dataset(sources, dataset, patients=patients, jobs=jobs, start=progress("healthy", "scan"))
     sum_up(dataset=dataset.folder, scans=len(written.cases), made=written.made)
     kept = len(written.cases) - written.made

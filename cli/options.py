@@ -6,7 +6,7 @@ import functools
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,13 +205,16 @@ class Scans(Folders):
             way = "left out" if self.skip_check else "look at them; --skip-check leaves them out"
             say_note(f"{len(doubtful)} of {plural(len(rows), 'scan')} are marked check: {told}; {way}")
 
-    def name_patients(self, cases: Iterable[str]) -> dict[str, str]:
-        """Whose the scans are, as far as the table of patients says; what does not fit is printed."""
+    def name_patients(self, cases: Iterable[str], known: Callable[[], Mapping[str, str]]) -> dict[str, str]:
+        """Whose the scans are, as far as the table of patients says; what does not fit is printed.
+
+        `known` finds whose the scans of a dataset are that is there; it is called where there is a table.
+        """
         from tumorgen.tables import name_patients
 
         if self.patients is None:
             return {}
-        patients, notes = name_patients(self.patients, set(cases))
+        patients, notes = name_patients(self.patients, set(cases), known())
         for note in notes:
             say_note(note)
         return patients

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def robustness(
     """
     from tumorgen.benchmark import benchmark_run, make_benchmark
     from tumorgen.dataset import TEST
-    from tumorgen.generation import Run
+    from tumorgen.generation import Run, patients_there
 
     dataset = replace(new.dataset(), part=TEST)
     with as_usage_error():
@@ -98,7 +99,7 @@ def robustness(
         jobs=jobs,
         force=force,
         copies=COPIES,
-        patients=scans.name_patients(source.case for source in sources),
+        patients=scans.name_patients((source.case for source in sources), partial(patients_there, dataset)),
         start=progress("robustness", "sample"),
         check=progress("compare what an interrupted run left", "sample"),
         tell=tell_step,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -155,7 +156,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
 
     With --from-manifest nothing is drawn: the samples are those of a manifest, of the very scans they were planned for.
     """
-    from tumorgen.generation import Run, parse_shard, replay_manifest, synthesize_dataset
+    from tumorgen.generation import Run, parse_shard, patients_there, replay_manifest, synthesize_dataset
 
     dataset = replace(new.dataset(), raw=not work.no_raw)
     with as_usage_error():
@@ -180,7 +181,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
             per_scan=drawing.per_scan,
             shard=shard,
             log_file=work.log_file,
-            patients=scans.name_patients(source.case for source in sources),
+            patients=scans.name_patients((source.case for source in sources), partial(patients_there, dataset)),
         )
         run = work.of(run, cluster)
         if work.estimate:
@@ -198,8 +199,8 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
 
 def _replay(dataset: Dataset, manifest: Path, scans: AnyScans, log_file: Path | None) -> Replay:
     """What renders the samples of a manifest as training cases."""
-    from tumorgen.generation import Replay
-    from tumorgen.tables import list_cases
+    from tumorgen.generation import Replay, patients_there
+    from tumorgen.tables import list_cases, list_patients
 
     return Replay(
         dataset,
@@ -209,7 +210,9 @@ def _replay(dataset: Dataset, manifest: Path, scans: AnyScans, log_file: Path | 
         reading=scans.reading,
         training=True,
         log_file=log_file,
-        patients=scans.name_patients(list_cases(manifest) if scans.patients else ()),
+        patients=scans.name_patients(
+            list_cases(manifest) if scans.patients else (), lambda: patients_there(dataset) | list_patients(manifest)
+        ),
     )
 
 

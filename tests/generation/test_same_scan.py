@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +36,8 @@ def write_scan(name: str, seed: int, kind: str = "int16", ending: str = ".nii.gz
     write_volume(Volume(liver, geometry), Path("livers") / f"{name}.nii.gz")
 
 
-def synth(*options: object) -> Result:
-    result = command("synth", *SCANS, "--per-scan", 2, "--sizes", "tiny", *options)
+def synth(*options: object, scans: tuple[object, ...] = SCANS) -> Result:
+    result = command("synth", *scans, "--per-scan", 2, "--sizes", "tiny", *options)
     assert result.exit_code == 0, result.output
     return result
 
@@ -200,6 +201,75 @@ def test_a_later_table_of_patients_needs_no_sample_to_be_made_again(here):
     Path("patients.csv").write_text("case,patient\nscan0,Doe\nscan2,Doe\nscan1,Roe\n")
     assert "0 made" in synth("--patients", "patients.csv").stdout
     assert [held for _, held in folds()] == [{"scan0", "scan2"}, {"scan1"}]
+    assert verify() == []
+
+
+def only(*names: str) -> tuple[object, ...]:
+    """The options that give some of the scans, from folders of their own."""
+    root = Path("_".join(names))
+    for folder in ("ct", "livers"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            shutil.copy(Path(folder, f"{name}.nii.gz"), root / folder)
+    return "--images", root / "ct", "--masks", root / "livers", "--jobs", 1
+
+
+@pytest.fixture
+def batches(here):
+    """Two scans of one patient are in the dataset; a second table links a third to one of them, and lists no other."""
+    for number in range(4):
+        write_scan(f"scan{number}", number)
+    Path("first.csv").write_text("case,patient\nscan0,Doe\nscan1,Doe\nscan3,Roe\n")
+    Path("second.csv").write_text("case,patient\nscan1,Doe\nscan2,Doe\n")
+    synth("--patients", "first.csv", scans=only("scan0", "scan1", "scan3"))
+
+
+def test_a_second_table_that_links_a_new_scan_parts_nobody(batches):
+    said = synth("--patients", "second.csv", scans=only("scan2")).stdout
+    assert "note: 1 scan is not in the table of patients and, as before, of one patient with scans that are" in said
+    assert "of no case" not in said
+    assert [held for _, held in folds()] == [{"scan0", "scan1", "scan2"}, {"scan3"}]
+    assert verify() == []
+
+
+def test_a_second_table_that_lists_all_of_a_patient_parts_them(batches):
+    Path("second.csv").write_text("case,patient\nscan0,Doe\nscan1,Poe\nscan2,Poe\n")
+    synth("--patients", "second.csv", scans=only("scan2"))
+    assert [held for _, held in folds()] == [{"scan0"}, {"scan1", "scan2"}, {"scan3"}]
+
+
+def test_a_table_that_parts_a_patient_in_part_is_refused_before_anything_is_made(batches):
+    synth("--patients", "second.csv", scans=only("scan2"))
+    before = {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
+    Path("third.csv").write_text("case,patient\nscan0,Doe\nscan1,Poe\n")
+    refused = command("synth", *SCANS, "--per-scan", 3, "--sizes", "tiny", "--patients", "third.csv")
+    assert refused.exit_code == 1
+    assert "parts scan0 and scan1, which were of one patient, and does not say whose scan2 is" in refused.stderr
+    assert {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()} == before
+
+
+def test_samples_of_a_manifest_keep_their_patients_beside_a_second_table(batches):
+    synth(scans=only("scan2"))
+    made = ("synth", "--from-manifest", FOLDER / "manifest.csv", "--jobs", 1, "--dataset-id", 503, "--name", "Again")
+    done = command(*made, "--patients", "second.csv")
+    assert done.exit_code == 0, done.output
+    again = FOLDER.with_name("Dataset503_Again")
+    assert [held for _, held in folds(again)] == [{"scan0", "scan1", "scan2"}, {"scan3"}]
+
+
+def test_a_scan_named_as_one_that_is_there_but_for_capitals_is_refused_before_anything_is_made(here):
+    write_scan("Scan1", 1)
+    write_scan("scan2", 2)
+    synth(scans=only("Scan1"))
+    before = {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
+    for folder in ("ct", "livers"):
+        Path(folder, "Scan1.nii.gz").rename(Path(folder, "scan1.nii.gz"))
+    refused = command("synth", *only("scan1", "scan2"), "--per-scan", 2, "--sizes", "tiny")
+    assert refused.exit_code == 1
+    assert refused.stderr == (
+        "Error: case 'scan1' is in the dataset as 'Scan1': names must differ in more than capitals; rename the scan\n"
+    )
+    assert {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()} == before
     assert verify() == []
 
 

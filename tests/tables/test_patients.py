@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tumorgen.errors import TumorgenError
-from tumorgen.tables.patients import check_names, name_patients, read_patients
+from tumorgen.tables.patients import check_names, keep_patients, name_patients, read_patients
 
 
 @pytest.fixture
@@ -141,3 +141,50 @@ def test_a_patient_of_several_spellings_is_told_by_the_cases_alone(table):
 def test_patients_of_other_numbers_are_others(table):
     text = "case,patient\na,P1-1\nb,P11\nc,P1\nd,P10\ne,1-12\nf,11-2\ng,?\nh,!\n"
     assert name_patients(table(text), [*"abcdefgh"])[1] == ()
+
+
+def test_a_table_of_new_scans_is_compared_with_those_of_the_dataset_too(table):
+    known = {"a": "a", "b": "a", "c": ""}
+    patients, notes = name_patients(table("case,patient\nb,Doe\nz,Doe\nq,Roe\n"), ["c", "z"], known)
+    assert patients == {"b": "b", "z": "b", "q": "q"}
+    assert notes == (
+        "p.csv: does not list 1 of 2 cases, each a patient of its own: c",
+        "p.csv: 1 row of no case: q",
+    )
+    with pytest.raises(TumorgenError, match=r"but for capitals: b as B; write the names as they are"):
+        name_patients(table("case,patient\nB,Doe\nz,Doe\n"), ["z"], known)
+
+
+KNOWN = [("a", "a"), ("b", "a"), ("c", ""), ("d", "0")]  # scan 0 is not there yet
+
+
+@pytest.mark.parametrize(
+    ("listed", "patients"),
+    [
+        ({"b": "b", "z": "b"}, {"a": "a", "b": "a", "z": "a"}),  # who shared b's patient shares it with z
+        ({"b": "b", "d": "b"}, {"0": "0", "a": "0", "b": "0", "d": "0"}),  # and so do both, where two are joined
+        ({"d": "d", "z": "d"}, {"0": "0", "d": "0", "z": "0"}),
+        ({"a": "a", "b": "b"}, {"a": "a", "b": "b"}),  # all are listed: they are parted
+        ({"a": "a", "b": "b", "c": "b"}, {"a": "a", "b": "b", "c": "b"}),
+        ({"z": "y"}, {"z": "y"}),
+        ({}, {}),
+    ],
+)
+def test_a_scan_that_a_later_table_does_not_list_stays_with_its_patient(listed, patients):
+    found, _ = keep_patients(KNOWN, listed)
+    assert found == patients
+    again = [(case, found.get(case, patient)) for case, patient in KNOWN]
+    assert keep_patients(again, listed)[0].items() >= patients.items()
+
+
+def test_it_is_said_who_stays_and_how_to_part_them():
+    assert keep_patients(KNOWN, {"b": "b", "z": "b"})[1] == (
+        "1 scan is not in the table of patients and, as before, of one patient with scans that are: a with b; to part"
+        " them, list all of them",
+    )
+    assert keep_patients(KNOWN, {"a": "a", "b": "b", "d": "d"})[1] == ()
+
+
+def test_a_patient_who_is_parted_and_not_listed_whole_is_refused():
+    with pytest.raises(TumorgenError, match=r"parts a and b, which were of one patient, and does not say whose e is"):
+        keep_patients([*KNOWN, ("e", "a")], {"a": "a", "b": "b"})

@@ -6,7 +6,7 @@ from .removal import remove_cases
 from .replay import Replay, describe_moved, group_records, replay_manifest, vessels_of
 from .run import Run, RunReport, Writing
 from .scope import Scope
-from .shards import Shard, parse_shard
+from .shards import Shard, parse_shard, patients_there
 from .space import GB, free_bytes, nearest_folder
 from .synth import synthesize_dataset
 from .verdicts import Problem
@@ -33,6 +33,7 @@ __all__ = [
     "merge_shards",
     "nearest_folder",
     "parse_shard",
+    "patients_there",
     "remove_cases",
     "replay_manifest",
     "synthesize_dataset",

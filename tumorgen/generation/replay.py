@@ -30,8 +30,10 @@ from ..tables import (
     Record,
     Source,
     find_sources,
+    keep_patients,
     read_manifest,
     recover_manifest,
+    refuse_same_case,
     with_patients,
 )
 from .batches import Batch
@@ -102,6 +104,9 @@ def replay_manifest(replay: Replay) -> RunReport:
     ):
         there = _read_there(dataset, interrupted=hold.interrupted)
         _refuse_other_samples(dataset, there, records)
+        refuse_same_case([*sources.values()], (record.plan.case for record in there))
+        told = ((record.plan.case, record.patient) for record in (*there, *records))
+        patients, notes = keep_patients(told, replay.patients)
         made = {record.plan.sample for record in there}
         missing = [record for record in records if record.plan.sample not in made]
         if missing:
@@ -112,15 +117,15 @@ def replay_manifest(replay: Replay) -> RunReport:
         begun = provenance_path(dataset).exists()
         val_per_scan = replay.val_per_scan or read_val_per_scan(dataset)
         begin_replay(dataset, val_per_scan)
-        rewrite_manifest(dataset.manifest, with_patients(map(Entry.of, there), replay.patients))
-        batches = _batches(missing, sources, dataset, replay.patients)
+        rewrite_manifest(dataset.manifest, with_patients(map(Entry.of, there), patients))
+        batches = _batches(missing, sources, dataset, patients)
         if log:
             log.begin()
         outcomes = run_batches(batches, replace(replay, dataset=dataset), hold, log=log)
         report = describe_dataset(dataset, outcomes, val_per_scan, replay.copies)
         if not (begun or report.entries):
             remove_description(dataset, {PROVENANCE})
-        return report
+        return replace(report, notes=(*notes, *report.notes))
 
 
 def _refuse_full_disk(dataset: Dataset, sources: Mapping[str, Source], missing: Sequence[Record]) -> None:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from ..dataset import Dataset, write_json
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import remove_folder
-from ..tables import Entry, tumors_path
+from ..tables import Entry, list_patients, tumors_path
 
 SHARDS = "shards"
 DIVISION = "division.json"
@@ -173,6 +173,21 @@ def list_tables(dataset: Dataset) -> list[Path]:
     """
     division = read_division(dataset)
     return [dataset.manifest, *(shard.manifest(dataset) for shard in (division.all_shards if division else ()))]
+
+
+def patients_there(dataset: Dataset) -> dict[str, str]:
+    """The scans that a dataset and its shards have samples of, and the patient of each or nothing.
+
+    Raises
+    ------
+    TumorgenError
+        A table cannot be read.
+    """
+    there: dict[str, str] = {}
+    for table in list_tables(dataset):
+        for case, patient in list_patients(table).items():
+            there[case] = there.get(case) or patient
+    return there
 
 
 def remove_finished_shards(dataset: Dataset, there: Sequence[Entry]) -> dict[Shard, list[Sample]]:

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..checksums import sha256_of
@@ -32,6 +32,7 @@ from ..tables import (
     Entry,
     Source,
     join_entries,
+    keep_patients,
     read_entries,
     refuse_same_case,
     select_whole,
@@ -84,20 +85,20 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
         hold.note_synced(sha256_of(manifest))
     known = {entry.case: entry for entry in reversed(todo.there)}
     batches = split_batches(
-        (_batch(source, run, known.get(source.case)) for source in run.sources), todo.wanted, processes
+        (_batch(source, run, known.get(source.case), todo.patients) for source in run.sources), todo.wanted, processes
     )
     if log:
         log.begin(seed=run.seed)
     outcomes = run_batches(batches, run, hold, manifest=manifest, log=log)
     if run.shard:
         there = tuple(read_entries(manifest))
-        return RunReport(run.dataset, there, outcomes.made, outcomes.failures, shard=run.shard)
+        return RunReport(run.dataset, there, outcomes.made, outcomes.failures, todo.notes, run.shard)
     report = describe_dataset(
         run.dataset, outcomes, run.val_per_scan, run.copies, known=sort_entries(todo.there), tell=run.tell
     )
     if not (begun or report.entries):
         remove_description(run.dataset, {run.dataset.settings.name, PROVENANCE, *run.descriptions})
-    return report
+    return replace(report, notes=(*todo.notes, *report.notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,14 @@ class Outstanding:
     """What a run finds: the samples that are there, and the variants of each case that it is to make.
 
     `settled` says whether the tables hold these samples, in order, and nothing else: they may stay as they are.
+    `patients` says whose the scans are, by the run's table and by what is there, and `notes` what to know of that.
     """
 
     there: tuple[Entry, ...]
     wanted: Mapping[str, tuple[int, ...]]
     settled: bool
+    patients: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def find_outstanding(run: Run) -> Outstanding:
@@ -119,11 +123,12 @@ def find_outstanding(run: Run) -> Outstanding:
     ------
     TumorgenError
         The folder holds another dataset, or one of other settings, versions or another seed, or made with other labels
-        of these scans; or two scans have one name.
+        of these scans; two scans have one name; or patients do not fit those that are there (`keep_patients`).
     """
-    refuse_same_case(run.sources)
     existing, settled = read_existing(run)
-    there = with_patients(existing, run.patients)
+    refuse_same_case(run.sources, (entry.case for entry in existing))
+    patients, notes = keep_patients(((entry.case, entry.patient) for entry in existing), run.patients)
+    there = with_patients(existing, patients)
     settled = settled and there == existing
     made = {(entry.case, entry.variant) for entry in there}
     samples = [(source.case, variant) for source in run.sources for variant in range(run.per_scan)]
@@ -131,7 +136,8 @@ def find_outstanding(run: Run) -> Outstanding:
     for case, variant in run.shard.share(samples) if run.shard else samples:
         if (case, variant) not in made:
             wanted[case].append(variant)
-    return Outstanding(tuple(there), {case: tuple(variants) for case, variants in wanted.items()}, settled)
+    outstanding = {case: tuple(variants) for case, variants in wanted.items()}
+    return Outstanding(tuple(there), outstanding, settled, patients, notes)
 
 
 def read_existing(run: Run) -> tuple[list[Entry], bool]:
@@ -268,11 +274,11 @@ def _begin_manifest(run: Run, todo: Outstanding) -> Path:
     record_division(dataset, _divide(run, shard))
     manifest = shard.manifest(dataset)
     mine = select_complete(dataset, select_whole(read_entries(manifest), [manifest]))
-    rewrite_manifest(manifest, with_patients(mine, run.patients))
+    rewrite_manifest(manifest, with_patients(mine, todo.patients))
     return manifest
 
 
-def _batch(source: Source, run: Run, known: Entry | None) -> Batch:
+def _batch(source: Source, run: Run, known: Entry | None, patients: Mapping[str, str]) -> Batch:
     """A scan's batch, pinned to what the scan was when its first sample was made, where one is known."""
     return Batch(
         source,
@@ -284,5 +290,5 @@ def _batch(source: Source, run: Run, known: Entry | None) -> Batch:
         mask_sha256=known.source_mask_sha256 if known else None,
         sampler=run.sampler,
         dials={sample_name(source.case, variant): dial for variant, dial in enumerate(run.dials)},
-        patient=run.patients.get(source.case) or (known.patient if known else ""),
+        patient=patients.get(source.case) or (known.patient if known else ""),
     )

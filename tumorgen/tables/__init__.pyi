@@ -34,6 +34,7 @@ from .manifest import (
     Sources,
     append_manifest,
     list_cases,
+    list_patients,
     read_manifest,
     recover_manifest,
     spread_samples,
@@ -41,7 +42,15 @@ from .manifest import (
     write_manifest,
 )
 from .parts import Part, Parted, part_manifest
-from .patients import NameCheck, fit_names, fit_patients, name_after_scans, name_patients, read_patients
+from .patients import (
+    NameCheck,
+    fit_names,
+    fit_patients,
+    keep_patients,
+    name_after_scans,
+    name_patients,
+    read_patients,
+)
 from .scan_paths import given_path
 from .scans import SCANS, ScanRow, forget_scans, read_scans, record_scans
 from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
@@ -83,8 +92,10 @@ __all__ = [
     "is_torn",
     "join_entries",
     "join_tables",
+    "keep_patients",
     "list_cases",
     "list_groups",
+    "list_patients",
     "marks_of_entries",
     "marks_of_records",
     "marks_of_scan",

@@ -267,6 +267,19 @@ def list_cases(manifest: Path) -> set[str]:
     return {row["case"] for _, row in rows_of(manifest, read_text(manifest), ("case",))}
 
 
+def list_patients(manifest: Path) -> dict[str, str]:
+    """The scans that a table of samples is of, and the patient of each or nothing; empty where there is no table.
+
+    Raises
+    ------
+    TumorgenError
+        The table is malformed.
+    """
+    text = read_text(manifest, torn=True) if manifest.exists() else ""
+    rows = rows_of(manifest, text, ("case",), only={"case", "patient"}) if text else ()
+    return {row["case"]: row.get("patient", "") for _, row in rows}
+
+
 def recover_manifest(manifest: Path) -> list[Record]:
     """Read what an interrupted run has left: whole rows of finished samples; empty where there is no manifest.
 

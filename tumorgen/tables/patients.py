@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ..errors import TumorgenError
 from ..imaging import extension_of, safe_name
 from ..wording import few, plural
 from .codec import columns_in, read_text, rows_of
+from .groups import Mark, group_scans, list_groups, marks_of_scan
 
 COLUMNS = ("case", "patient")
 _LIKENESSES: Mapping[str, Callable[[str], str]] = {  # in what two names may differ and still mean one case
@@ -194,10 +195,13 @@ def _difference(one: str, other: str) -> str:
     return next((what for what, simplify in _LIKENESSES.items() if simplify(one) == simplify(other)), "its spelling")
 
 
-def name_patients(path: Path, cases: Collection[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def name_patients(
+    path: Path, cases: Collection[str], known: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """Read whose some cases are, each patient called after the first scan in the table, and what there is to note.
 
-    So no name of a patient reaches a dataset.
+    So no name of a patient reaches a dataset. The table may list scans that a dataset has already, and need not:
+    `known` says whose these are (case -> patient, or empty).
 
     Raises
     ------
@@ -205,11 +209,72 @@ def name_patients(path: Path, cases: Collection[str]) -> tuple[dict[str, str], t
         The table cannot be read (`read_patients`), lists none of the cases, or lists some of them but for a trifle:
         their patients would get apart without anybody's knowing.
     """
-    listed = read_patients(path)
-    found = fit_patients(path, listed, {case: case for case in cases})
+    known = known or {}
+    listed, every = read_patients(path), {*cases, *known}
+    found = fit_patients(path, listed, {case: case for case in every})
     if found.alike:
         raise TumorgenError(f"{found.misnamed}; write the names as they are")
-    return name_after_scans(listed, cases), found.notes
+    told = {*known.values(), *(case for case, patient in known.items() if patient)}
+    unlisted = tuple(case for case in found.unlisted if case in cases and case not in told)
+    return name_after_scans(listed, every), replace(found, cases=len(cases), unlisted=unlisted).notes
+
+
+def keep_patients(
+    known: Iterable[tuple[str, str]], listed: Mapping[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Whose scans are by a new table (case -> patient), where earlier runs have said whose others are; and notes.
+
+    A scan that the table does not list stays with those of its patient that it lists, so that a table of new scans
+    parts nobody. Who was joined wrongly is parted by a table that lists all of them.
+
+    Parameters
+    ----------
+    known
+        Case and patient of the scans in a dataset, as its rows have them; the patient may be empty.
+    listed
+        What the table says (`name_patients`).
+
+    Raises
+    ------
+    TumorgenError
+        The table parts scans of one patient, and does not say to whom another belongs that was of this patient.
+    """
+    there = {*known} if listed else set()
+    cases, marks = {case for case, _ in there}, dict[str, set[Mark]]()
+    for case, patient in there:
+        for name in filter(None, (case, patient)):  # the scan that a patient is called after may not be there yet
+            marks.setdefault(name, marks_of_scan(name))
+        marks[case] |= marks_of_scan(case, patient)
+    joined, staying = dict(listed), []
+    for names in list_groups(group_scans(marks)):
+        mine, rest = ([name for name in names if (name in listed) == is_listed] for is_listed in (True, False))
+        left = [name for name in rest if name in cases]
+        patients = {listed[name] for name in mine}
+        if len(patients) > 1 and left:
+            raise TumorgenError(
+                f"the table of patients parts {few(mine)}, which were of one patient, and does not say whose"
+                f" {few(left)} is then; list all of them"
+            )
+        if len(patients) == 1:
+            joined |= dict.fromkeys(rest, *patients)
+            staying += [f"{name} with {mine[0]}" for name in left]
+    return _called_after_first(joined), tuple(_describe_staying(staying))
+
+
+def _called_after_first(patients: Mapping[str, str]) -> dict[str, str]:
+    first: dict[str, str] = {}
+    for case, patient in patients.items():
+        first[patient] = min(first.get(patient, patient), case)
+    return {case: first[patient] for case, patient in patients.items()}
+
+
+def _describe_staying(staying: Sequence[str]) -> Iterator[str]:
+    if staying:
+        what = "1 scan is" if len(staying) == 1 else f"{len(staying)} scans are"
+        yield (
+            f"{what} not in the table of patients and, as before, of one patient with scans that are: {few(staying)};"
+            " to part them, list all of them"
+        )
 
 
 def name_after_scans(listed: Mapping[str, str], cases: Collection[str] = ()) -> dict[str, str]:

@@ -84,8 +84,10 @@ class Reading:
     trust: str = ""
 
 
-def refuse_same_case(sources: Iterable[Source]) -> None:
+def refuse_same_case(sources: Collection[Source], there: Iterable[str] = ()) -> None:
     """Refuse two scans whose samples would have the same names, capitals apart: a manifest may not hold these.
+
+    `there` are cases that the dataset has already; of these a scan may have the very name.
 
     Raises
     ------
@@ -93,6 +95,14 @@ def refuse_same_case(sources: Iterable[Source]) -> None:
         It says which case it is.
     """
     refuse_twins("case", (source.case.lower() for source in sources), "rename one of the scans")
+    known = {case.lower(): case for case in there}
+    for source in sources:
+        other = known.get(source.case.lower(), source.case)
+        if other != source.case:
+            raise TumorgenError(
+                f"case {source.case!r} is in the dataset as {other!r}: names must differ in more than capitals; rename"
+                " the scan"
+            )
 
 
 def match_sources(
