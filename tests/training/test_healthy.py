@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from phantoms import ball_volume
 
 from tumorgen.cli import main
+from tumorgen.dataset.lock import locked_folder
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging import ChunkedVolume, fingerprint_ct
 from tumorgen.imaging.geometry import Volume
@@ -91,6 +92,76 @@ def test_scans_of_a_patient_are_held_out_together_and_stay_so(folders):
     again = command("healthy", *folders, "--jobs", 1)
     assert "3 healthy scans, 0 written now, 3 were there\n" in again.stdout
     assert held_out() == [["case_0", "case_2"], ["case_1"]]
+
+
+def halve_mask(number: int) -> None:
+    """Correct a mask by hand."""
+    mask = read_volume(Path(f"livers/case_{number}.nii.gz"))
+    half = mask.array.copy()
+    half[: half.shape[0] // 2] = 0
+    write_volume(Volume(half, mask.geometry), Path(f"livers/case_{number}.nii.gz"))
+
+
+def fail(*arguments: object) -> None:
+    raise TumorgenError("cannot be written (No space left on device)")
+
+
+@pytest.mark.parametrize("before", ["", "cut off", "no room"])
+def test_a_scan_that_is_written_again_stays_its_patients(folders, monkeypatch, before):
+    """Also where the run that was to write it did not come to its end, or had no room for it."""
+    Path("p.csv").write_text("case,patient\ncase_0,Doe\ncase_2,Doe\n")
+    command("healthy", *folders, "--jobs", 1, "--patients", "p.csv")
+    halve_mask(2)
+    with monkeypatch.context() as patched:
+        if before == "cut off":
+            patched.setattr(healthy, "_deal_folds", fail)
+        elif before:
+            patched.setattr(ChunkedVolume, "write", fail)
+        assert not before or command("healthy", *folders, "--jobs", 1).exit_code == 1
+    again = command("healthy", *folders, "--jobs", 1)
+    assert "3 healthy scans, 1 written now, 2 were there\n" in again.stdout
+    assert held_out() == [["case_0", "case_2"], ["case_1"]]
+
+
+def test_a_second_table_that_links_a_new_scan_parts_nobody(folders):
+    Path("p.csv").write_text("case,patient\ncase_0,Doe\ncase_2,Doe\n")
+    command("healthy", *folders, "--jobs", 1, "--patients", "p.csv")
+    volume, liver = ball_volume((6.0, 5.0, 5.0), seed=9)
+    write_volume(volume, Path("new/ct/case_9.nii.gz"))
+    write_volume(Volume(liver, volume.geometry), Path("new/livers/case_9.nii.gz"))
+    Path("p.csv").write_text("case,patient\ncase_2,Doe\ncase_9,Doe\n")
+    done = command("healthy", "--images", "new/ct", "--masks", "new/livers", "--jobs", 1, "--patients", "p.csv")
+    assert "of one patient with scans that are: case_0 with case_2; to part them, list all of them" in done.stdout
+    assert "of no case" not in done.stdout
+    assert held_out() == [["case_0", "case_2", "case_9"], ["case_1"]]
+
+
+def test_a_scan_named_as_one_that_is_there_but_for_capitals_is_refused(folders):
+    command("healthy", *folders, "--jobs", 1)
+    for folder in ("ct", "livers"):
+        Path(folder, "case_1.nii.gz").rename(Path(folder, "Case_1.nii.gz"))
+    before = {path: path.read_bytes() for path in DATASET.rglob("*") if path.is_file()}
+    refused = command("healthy", *folders, "--jobs", 1)
+    assert refused.exit_code == 1
+    assert "case 'Case_1' is in the dataset as 'case_1'" in refused.stderr
+    assert {path: path.read_bytes() for path in DATASET.rglob("*") if path.is_file()} == before
+
+
+def test_one_run_writes_at_a_time(folders):
+    with locked_folder(DATASET):
+        refused = command("healthy", *folders, "--jobs", 1)
+    assert refused.exit_code == 1
+    assert "another run is writing to it" in refused.stderr
+    assert not DATASET.exists()
+    assert command("healthy", *folders, "--jobs", 1).exit_code == 0
+    assert not (DATASET / ".lock").exists()
+
+
+def test_a_killed_run_holds_nobody_up(folders):
+    DATASET.mkdir(parents=True)
+    (DATASET / ".lock").write_text('{"pid": 1}\n')
+    assert command("healthy", *folders, "--jobs", 1).exit_code == 0
+    assert not (DATASET / ".lock").exists()
 
 
 def test_a_dataset_of_an_earlier_version_goes_on_and_its_images_are_read_once(folders):

@@ -7,7 +7,7 @@ files of one CT stay together; `scans.csv` keeps what tells that.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,13 @@ import numpy as np
 
 from ..dataset import (
     HEALTHY_NAME,
+    LOCK,
     Dataset,
     dataset_json,
     describe_groups,
-    find_missing_folders,
+    locked_folder,
     refuse_other_dataset,
     remove_description,
-    remove_empty_folders,
     share_out_folds,
     write_json,
     write_splits,
@@ -47,6 +47,7 @@ from ..tables import (
     HostRow,
     Source,
     group_scans,
+    keep_patients,
     read_hosts,
     refuse_same_case,
     write_hosts,
@@ -88,16 +89,17 @@ def write_healthy_dataset(
     Raises
     ------
     TumorgenError
-        The folder holds another dataset or cannot be written to, or two scans have one name.
+        The folder holds another dataset or cannot be written to, another run writes to it, two scans have one name, or
+        patients do not fit those of scans that are there (`tables.keep_patients`).
     """
-    refuse_other_dataset(dataset, HEALTHY_NAME)
-    refuse_same_case(sources)
+    refuse_other_dataset(dataset, HEALTHY_NAME, besides=LOCK)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
-    begun, new = (dataset.folder / ABOUT).exists(), find_missing_folders(dataset.folder)
-    report = _write_scans(sources, dataset, patients or {}, jobs, start)
-    if not (begun or report.cases):
-        remove_description(dataset, {ABOUT, HOSTS})
-        remove_empty_folders(new)
+    with locked_folder(dataset.folder) as hold:
+        begun = (dataset.folder / ABOUT).exists()
+        report = _write_scans(sources, dataset, patients or {}, jobs, start)
+        if not (begun or report.cases):
+            remove_description(dataset, {ABOUT, HOSTS})
+        hold.unfinished = False  # of what a run before has left undone, the table tells
     return report
 
 
@@ -105,13 +107,16 @@ def _write_scans(
     sources: Sequence[Source], dataset: Dataset, patients: Mapping[str, str], jobs: int, start: Start
 ) -> HealthyReport:
     chosen, rows = _read_choices(dataset), _read_rows(dataset)
+    refuse_same_case(sources, _there(dataset))
+    patients, stayed = keep_patients(((row.case, row.patient) for row in rows.values()), patients)
+    finished = _select_finished(rows, dataset)
     with as_unwritable(dataset.folder):
         for source in sources:
             if source.labels != chosen.get(source.case, MASK) or _lies_elsewhere(source, rows):
                 dataset.label(source.case).unlink(missing_ok=True)
     chosen |= {source.case: source.labels for source in sources}
     _describe(dataset, chosen)
-    known = map_cases(partial(_is_done, dataset=dataset, rows=rows), [_case_of(source) for source in sources], jobs)
+    known = map_cases(partial(_is_done, dataset=dataset, rows=finished), [_case_of(source) for source in sources], jobs)
     todo = [source for source, done in zip(sources, known, strict=True) if done is not True]
     _forget_rows(todo, rows, dataset)
     unknown = {case for case in _there(dataset) if not rows.get(case, HostRow(case)).source_fingerprint}
@@ -121,11 +126,13 @@ def _write_scans(
         map_cases(partial(_write_or_read, dataset=dataset), [_case_of(task) for task in tasks], jobs, start=start)
     )
     found, failures = split_failures(results)
-    rows |= {row.case: row for row, _ in found}
+    rows |= {row.case: replace(row, patient=_patient_of(row.case, rows)) for row, _ in found}
     there = _there(dataset)
     _describe(dataset, chosen)
     hosts = [rows.get(case, HostRow(case)) for case in there]
-    notes = (*_deal_folds(dataset, hosts, patients), *_describe_others(dataset, there, sources))
+    missing = _only_patients({source.case for source in sources}.difference(there), rows)
+    folds = _deal_folds(dataset, hosts, missing, patients)
+    notes = (*stayed, *folds, *_describe_others(dataset, there, sources))
     made = sum(not isinstance(result, Failure) for result in results[: len(todo)])
     lying = [row.case for row, is_axial in found if not is_axial]
     if lying:
@@ -140,18 +147,41 @@ def _read_rows(dataset: Dataset) -> dict[str, HostRow]:
     return read_hosts(dataset.folder / HOSTS)
 
 
+def _select_finished(rows: Mapping[str, HostRow], dataset: Dataset) -> dict[str, HostRow]:
+    """Rows that were written after the files of their cases; any, where there is no table yet.
+
+    Of a case that a run did not come to, a row may say whose it is, and nothing else.
+    """
+    has_table = (dataset.folder / HOSTS).exists()
+    return {case: row for case, row in rows.items() if row.source_fingerprint or not has_table}
+
+
+def _patient_of(case: str, rows: Mapping[str, HostRow]) -> str:
+    return rows[case].patient if case in rows else ""
+
+
+def _only_patients(cases: Iterable[str], rows: Mapping[str, HostRow]) -> list[HostRow]:
+    """Rows that say whose cases are, as far as that is known, and nothing else."""
+    return [HostRow(case, patient) for case in cases if (patient := _patient_of(case, rows))]
+
+
 def _forget_rows(todo: Sequence[Source], rows: Mapping[str, HostRow], dataset: Dataset) -> None:
-    """Take the rows of cases that are to be written out of the table: were this run cut off, they would be wrong."""
+    """Take all but the patient out of rows of cases to be written: were this run cut off, it would be wrong."""
     if todo:
-        kept = rows.keys() - {source.case for source in todo}
-        write_hosts((rows[case] for case in kept), dataset.folder / HOSTS)
+        cases = {source.case for source in todo}
+        kept = [rows[case] for case in rows.keys() - cases]
+        write_hosts([*kept, *_only_patients(cases, rows)], dataset.folder / HOSTS)
 
 
-def _deal_folds(dataset: Dataset, hosts: Sequence[HostRow], patients: Mapping[str, str]) -> tuple[str, ...]:
-    """Write the table of scans and the folds; what is worth knowing of these, in words."""
-    hosts = [replace(host, patient=patients.get(host.case, host.patient)) for host in hosts]
+def _deal_folds(
+    dataset: Dataset, hosts: Sequence[HostRow], missing: Sequence[HostRow], patients: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Write the table of scans, and the folds of those that are there; what is worth knowing of these, in words."""
+    hosts, missing = (
+        [replace(row, patient=patients.get(row.case, row.patient)) for row in rows] for rows in (hosts, missing)
+    )
     marks = {host.case: host.marks for host in hosts}
-    write_hosts(hosts, dataset.folder / HOSTS)
+    write_hosts([*hosts, *missing], dataset.folder / HOSTS)
     folds = share_out_folds(group_scans(marks))
     write_splits(dataset, [{"train": train, "val": held_out} for train, held_out in folds])
     return tuple(describe_groups(marks))
