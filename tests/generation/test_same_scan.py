@@ -269,6 +269,10 @@ def test_a_scan_named_as_one_that_is_there_but_for_capitals_is_refused_before_an
     assert refused.stderr == (
         "Error: case 'scan1' is in the dataset as 'Scan1': names must differ in more than capitals; rename the scan\n"
     )
+    synth("--dataset-id", 503, "--name", "Again", scans=only("scan1"))
+    again = FOLDER.with_name("Dataset503_Again") / "manifest.csv"
+    replayed = command("synth", "--from-manifest", again, "--jobs", 1)
+    assert "case 'scan1' is in the dataset as 'Scan1'" in replayed.stderr
     assert {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()} == before
     assert verify() == []
 
