@@ -40,6 +40,15 @@ def test_a_line_that_was_cut_off_is_removed_and_no_other(tmp_path_factory, cut: 
     assert [line["sample"] for line in lines(path)] == [*map(str, range(kept)), "next"]
 
 
+def test_a_system_without_pread_opens_a_log_and_lines_still_go_to_its_end(tmp_path, monkeypatch) -> None:
+    """Windows is one."""
+    monkeypatch.delattr("os.pread")
+    for number in range(2):
+        with open_log(tmp_path / "log.jsonl") as log:
+            log.add(sample=str(number))
+    assert [line["sample"] for line in lines(tmp_path / "log.jsonl")] == ["0", "1"]
+
+
 @pytest.mark.parametrize(
     "content",
     [

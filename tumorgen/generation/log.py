@@ -18,6 +18,7 @@ from .worker import Result
 
 _BEGIN = b'{"time": "'  # of every line
 _STEP = 1 << 16  # bytes; no line is longer
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # Windows would change the ends of lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def open_log(path: Path) -> Iterator[Log]:
     """
     with as_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        descriptor = os.open(path, _FLAGS, 0o666)
     try:
         with as_unwritable(path):
             _cut(descriptor, path)
@@ -95,20 +96,26 @@ def _cut(descriptor: int, path: Path) -> None:
     size = os.fstat(descriptor).st_size
     end = _end_of_content(descriptor, size)
     start = max(0, end - _STEP)
-    tail = os.pread(descriptor, end - start, start)
+    tail = _read_at(descriptor, end - start, start)
     begun = tail.rfind(b"\n") + 1
-    first = os.pread(descriptor, min(end, len(_BEGIN)), 0)
+    first = _read_at(descriptor, min(end, len(_BEGIN)), 0)
     if not (_may_begin_line(first) and _may_begin_line(tail[begun:])):
         raise TumorgenError(f"{path}: is no log of tumorgen's, and stays as it is; choose another --log-file")
     if start + begun < size:
         os.ftruncate(descriptor, start + begun)
 
 
+def _read_at(descriptor: int, size: int, start: int) -> bytes:
+    """Bytes of a file from some place on; lines are appended at its end wherever it was read last."""
+    os.lseek(descriptor, start, os.SEEK_SET)  # Windows has no `os.pread`
+    return os.read(descriptor, size)
+
+
 def _end_of_content(descriptor: int, size: int) -> int:
     """Bytes without the zeros at the end, which a crash may leave in place of what was not yet on disk."""
     while size:
         start = max(0, size - _STEP)
-        content = os.pread(descriptor, size - start, start).rstrip(b"\0")
+        content = _read_at(descriptor, size - start, start).rstrip(b"\0")
         if content:
             return start + len(content)
         size = start
