@@ -10,6 +10,7 @@ from tumorgen.dataset.raw import (
     HEALTHY_NAME,
     MIXTURE_NAME,
     Dataset,
+    dataset_folder,
     dataset_json,
     find_written_dataset,
     remove_description,
@@ -55,3 +56,11 @@ def test_what_has_no_manifest_is_called_what_it_is(tmp_path, about, told):
         find_written_dataset(tmp_path)
     (tmp_path / "manifest.csv").touch()
     assert find_written_dataset(tmp_path) == Dataset(tmp_path)
+
+
+def test_an_id_is_taken_by_a_folder_and_by_no_archive_of_one(tmp_path):
+    (tmp_path / "Dataset501_SynthLiver.tar.gz").touch()
+    assert dataset_folder(tmp_path, 501, "SynthLiver") == tmp_path / "Dataset501_SynthLiver"
+    (tmp_path / "Dataset501_Other").mkdir()
+    with pytest.raises(TumorgenError, match="Dataset501_Other: has the id 501 already"):
+        dataset_folder(tmp_path, 501, "SynthLiver")

@@ -240,7 +240,7 @@ def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:
         raise TumorgenError(f"dataset name {name!r}: letters, digits, `_` and `-` only")
     folder = root / f"Dataset{dataset_id:03d}_{name}"
     for other in sorted(root.glob(f"Dataset{dataset_id:03d}_*")):
-        if other.name != folder.name:
+        if other.name != folder.name and other.is_dir():  # nnU-Net looks at folders alone
             raise TumorgenError(f"{other}: has the id {dataset_id} already; nnU-Net takes an id once, choose another")
     return folder
 
