@@ -113,7 +113,12 @@ def preprocess(
         chosen = "3d_fullres" if "3d_fullres" in report.configurations else report.configurations[0]
         named = "" if plans == "nnUNetPlans" else f" -p {plans}"
         click.echo(f"next:\n  nnUNetv2_train {dataset.dataset_id} {chosen} 0{named}")
-    report_failures(report.failures)
+    report_failures(report.failures, there=_count_there(report))
+
+
+def _count_there(report: PreprocessReport) -> int:
+    """How many samples have their cases, from this run or an earlier one."""
+    return max(0, report.samples - sum(failure.samples for failure in report.failures))
 
 
 def _print_estimate(run: Preprocessing) -> None:
@@ -141,8 +146,7 @@ def _print_estimate(run: Preprocessing) -> None:
 def _print_report(report: PreprocessReport, seconds: float) -> None:
     count = len(report.configurations)
     sum_up(folder=report.folder, samples=report.samples, configurations=report.configurations, made=report.made)
-    lost = sum(failure.samples for failure in report.failures)
-    made = made_in(report.made, seconds, max(0, (report.samples - lost) * count - report.made))
+    made = made_in(report.made, seconds, max(0, _count_there(report) * count - report.made))
     click.echo(
         f"{report.folder}: {plural(report.samples, 'sample')} in {', '.join(report.configurations)}; cases: {made}"
     )

@@ -451,6 +451,15 @@ def test_the_command_says_what_it_made_and_what_comes_next(copied):
     assert "next:\n  nnUNetv2_train 501 2d 0\n" in done.stdout
 
 
+def test_where_every_sample_failed_nothing_is_said_to_be_written(copied):
+    shutil.rmtree(copied.folder / "nnUNetPlans_2d")
+    for label in copied.dataset.labels.iterdir():
+        label.write_bytes(b"")
+    done = command("-d", 501, "-c", "2d", "--jobs", 1)
+    assert done.exit_code == 1
+    assert "all 6 failed, for 1 reason: nothing was written. Fix" in done.stderr
+
+
 def test_what_stands_in_the_way_is_one_line(copied, monkeypatch):
     refused = {
         ("-d", 77): "no dataset of the number 77",
