@@ -90,5 +90,7 @@ def test_why_there_is_no_split_is_said():
 
 
 def test_scans_of_an_earlier_version_have_no_fingerprint_and_that_is_said():
-    note, *_ = describe_groups({"a": marks_of_scan("a"), "b": marks_of_scan("b", "", "f")})
-    assert note.startswith("1 scan of an earlier version, of which nobody knows whether another is the same CT")
+    marks = {"a": marks_of_scan("a"), "b": marks_of_scan("b", "", "f")}
+    what = "1 scan of an earlier version, of which nobody knows whether another is the same CT"
+    assert describe_groups(marks)[0] == f"{what}; `tumorgen verify` compares them"
+    assert describe_groups(marks, has_manifest=False)[0] == what  # `verify` would refuse it

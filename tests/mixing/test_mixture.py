@@ -120,6 +120,18 @@ def test_a_fold_holds_out_real_cases_and_trains_on_nothing_of_their_scans(parts:
         assert not set(fold["val"]) & set(fold["train"])
 
 
+def test_of_scans_without_a_fingerprint_no_command_is_named_that_would_refuse_a_mixture(parts: Path) -> None:
+    manifest = RAW / SYNTHETIC / "manifest.csv"
+    with manifest.open(newline="") as file:
+        rows = [{**row, "source_fingerprint": ""} for row in csv.DictReader(file)]
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    told = "note: 2 scans of an earlier version, of which nobody knows whether another is the same CT\n"
+    assert told in mix().stdout
+
+
 def test_a_table_of_patients_keeps_them_together(parts: Path) -> None:
     Path("patients.csv").write_text("case,patient\nliver_0,Smith\nliver_1,Smith\nanother,Smith\n")
     made = mix("--patients", "patients.csv")

@@ -54,20 +54,21 @@ def splits(entries: Iterable[Entry], groups: Mapping[str, str], val_per_scan: in
     ]
 
 
-def describe_groups(marks: Marks, *, in_folds: bool = True) -> list[str]:
-    """What is worth knowing of how scans belong together and, where they are in folds, of how many folds that makes."""
+def describe_groups(marks: Marks, *, in_folds: bool = True, has_manifest: bool = True) -> list[str]:
+    """What is worth knowing of how scans belong together and, where they are in folds, of how many folds that makes.
+
+    `has_manifest` says whether the dataset has one, without which `verify` refuses it.
+    """
     groups = list_groups(group_scans(marks))
     of_folds = _describe_folds(groups) if in_folds else ()
-    return [*describe_copies(marks), *_describe_unknown(marks), *_describe_patients(groups), *of_folds]
+    return [*describe_copies(marks), *_describe_unknown(marks, has_manifest), *_describe_patients(groups), *of_folds]
 
 
-def _describe_unknown(marks: Marks) -> Iterator[str]:
+def _describe_unknown(marks: Marks, has_manifest: bool) -> Iterator[str]:
     unknown = sum(all(kind != VOXELS for kind, _ in mine) for mine in marks.values())
     if unknown:
-        yield (
-            f"{plural(unknown, 'scan')} of an earlier version, of which nobody knows whether another is the same CT;"
-            " `tumorgen verify` compares them"
-        )
+        what = f"{plural(unknown, 'scan')} of an earlier version, of which nobody knows whether another is the same CT"
+        yield f"{what}; `tumorgen verify` compares them" if has_manifest else what
 
 
 def _describe_patients(groups: list[list[str]]) -> Iterator[str]:

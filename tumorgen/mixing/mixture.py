@@ -111,7 +111,11 @@ def mix_datasets(
         write_json(_description(cases), dataset.folder / "dataset.json")
         write_splits(dataset, split)
         write_records(dataset.folder / MIXTURE, MixedCase, cases)
-    notes = (*describe_groups(marks, in_folds=False), *_describe_folds(split), *_describe_gaps(cases, split))
+    notes = (
+        *describe_groups(marks, in_folds=False, has_manifest=False),
+        *_describe_folds(split),
+        *_describe_gaps(cases, split),
+    )
     return MixReport(dataset, cases, len(split), _shares(cases, split), notes)
 
 

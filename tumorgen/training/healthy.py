@@ -184,7 +184,7 @@ def _deal_folds(
     write_hosts([*hosts, *missing], dataset.folder / HOSTS)
     folds = share_out_folds(group_scans(marks))
     write_splits(dataset, [{"train": train, "val": held_out} for train, held_out in folds])
-    return tuple(describe_groups(marks))
+    return tuple(describe_groups(marks, has_manifest=False))
 
 
 def _describe_others(dataset: Dataset, there: Sequence[str], sources: Sequence[Source]) -> Iterator[str]:
