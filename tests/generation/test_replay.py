@@ -70,6 +70,10 @@ def edit(folder: Path, to: Path, row_of: str, number: str, /, **cells: str) -> P
     return to / "edited.csv"
 
 
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def test_replay_gives_the_same_files(made):
     again = made / "again"
     report = replay_manifest(Replay(Dataset(again), made / "Dataset501_X" / "manifest.csv", jobs=1))
@@ -176,6 +180,32 @@ def test_another_scan_is_refused(made, tmp_path):
 def test_replay_into_its_own_dataset_is_refused(made):
     with pytest.raises(TumorgenError, match="replay into another folder"):
         replay_manifest(Replay(Dataset(made / "Dataset501_X"), made / "Dataset501_X" / "manifest.csv"))
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["whole", "one sample lost"])
+def test_what_synth_has_drawn_takes_no_samples_but_its_own(made, tmp_path, lost):
+    """Its settings, seed and command would not be theirs, and the command would be refused from then on."""
+    sources, _ = match_sources(made / "images", made / "masks")
+    dataset = Dataset(tmp_path / "Dataset501_SynthLiver")
+    run = Run(dataset, sources[:1], Settings(sizes=("tiny",)), per_scan=1, seed=7, jobs=1)
+    synthesize_dataset(run)
+    label = dataset.label("scan_0_v0000").read_bytes()
+    if lost:
+        dataset.label("scan_0_v0000").unlink()
+    before = tree(dataset.folder)
+    stranger = "scan_0_v0000" if lost else "scan_1_v0000"
+    command = ["synth", "--from-manifest", str(made / "Dataset501_X" / "manifest.csv"), "--output", str(tmp_path)]
+    refused = CliRunner().invoke(main, [*command, "--jobs", "1"])
+    assert refused.exit_code == 1
+    with pytest.raises(TumorgenError, match=f"was drawn by `synth` or `robustness`, and '{stranger}' is none of its"):
+        replay_manifest(Replay(dataset, made / "Dataset501_X" / "manifest.csv", samples=[stranger], jobs=1))
+    assert tree(dataset.folder) == before
+    own = tmp_path / "own.csv"
+    for name, copy in (("manifest.csv", own), ("tumors.csv", tmp_path / "own.tumors.csv")):
+        copy.write_bytes((dataset.folder / name).read_bytes())
+    assert replay_manifest(Replay(dataset, own, jobs=1)).made == lost  # what was lost is rendered again
+    assert dataset.label("scan_0_v0000").read_bytes() == label
+    assert synthesize_dataset(run).made == 0
 
 
 def test_splits_validate_on_as_many_variants_as_the_folder_was_begun_with(made, tmp_path):

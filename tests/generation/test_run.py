@@ -21,7 +21,7 @@ from tumorgen.dataset.raw import Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.fields import to_plain
 from tumorgen.generation import copies as copies_module
-from tumorgen.generation.run import Run, rewrite_manifest
+from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
@@ -218,11 +218,14 @@ def test_where_nothing_is_missing_no_table_is_written_and_no_tumour_is_read(scan
     assert report.records == tuple(read_manifest(folder / "manifest.csv"))
 
 
-def test_tables_that_no_row_is_left_of_go(tmp_path):
-    (tmp_path / "manifest.csv").write_text("sample,ca")  # a header that was cut off, of which columns nobody knows
-    (tmp_path / "tumors.csv").write_text("sample,tumor\nnever_finished_v0000,0\n")
-    rewrite_manifest(tmp_path / "manifest.csv", [])
-    assert not list(tmp_path.iterdir())
+def test_tables_that_no_row_is_left_of_go_when_there_is_a_new_one(dataset, scans, tmp_path):
+    folder = tmp_path / dataset.name
+    make(scans, folder, per_scan=1)
+    shutil.rmtree(folder / "imagesTr")
+    (folder / "manifest.csv").write_text("sample,ca")  # a header that was cut off, of which columns nobody knows
+    (folder / "tumors.csv").write_text("sample,tumor\nnever_finished_v0000,0\n")
+    make(scans, folder)
+    assert tree(folder) == tree(dataset)
 
 
 def test_adding_a_scan_changes_no_other_sample(dataset, scans, tmp_path):

@@ -189,6 +189,17 @@ def test_running_again_writes_what_is_missing_or_has_changed(folders):
     assert np.array_equal(read_volume(DATASET / "imagesTr/case_2_0000.nii.gz").array, volume.array)
 
 
+def test_where_the_images_are_on_a_disk_that_is_not_mounted_the_table_stays(folders):
+    command("healthy", *folders, "--jobs", 1)
+    before = (DATASET / "scans.csv").read_bytes()
+    (DATASET / "labelsTr").rename("disk")
+    (DATASET / "labelsTr").symlink_to("unmounted")
+    refused = command("healthy", *folders, "--jobs", 1)
+    assert refused.exit_code == 1
+    assert "labelsTr: is a link to unmounted, which is not there; is its disk mounted?\n" in refused.stderr
+    assert (DATASET / "scans.csv").read_bytes() == before
+
+
 def test_masks_of_another_folder_are_taken_though_they_are_older(folders):
     """Nor is a file written again that was touched and is the same."""
     command("healthy", *folders, "--jobs", 1)

@@ -183,6 +183,20 @@ def refuse_other_part(dataset: Dataset) -> None:
         )
 
 
+def refuse_unmounted(dataset: Dataset) -> None:
+    """Refuse to write where a folder of cases is a link that leads nowhere: all its files would count as lost.
+
+    Raises
+    ------
+    TumorgenError
+        It says which link.
+    """
+    parts = (replace(dataset, part=part) for part in (TRAINING, TEST)) if dataset.raw else ()
+    for folder in (folder for each in parts for folder in (each.images, each.labels)):
+        if folder.is_symlink() and not folder.exists():
+            raise TumorgenError(f"{folder}: is a link to {folder.readlink()}, which is not there; is its disk mounted?")
+
+
 def refuse_other_dataset(dataset: Dataset, name: str, besides: str = "") -> None:
     """Refuse a folder that holds anything but a dataset of this name, as its dataset.json says it.
 

@@ -16,7 +16,7 @@ from typing import Any
 from ..dataset import Dataset
 from ..errors import TumorgenError, as_unwritable
 from ..parallel import FEWER_JOBS, refuse_to_go_on, run_in_processes, tell_under_way
-from ..tables import Record, append_manifest
+from ..tables import Record, append_manifest, tumors_path
 from .batches import Batch
 from .worker import Result, forget_scan, run_batch, run_batch_elsewhere
 
@@ -27,6 +27,7 @@ def make_samples(
     progress: Callable[[int], None],
     *,
     manifest: Path | None = None,
+    anew: bool = False,
     backend: Any = None,
     watch: Callable[[Result, float], None] | None = None,
 ) -> Iterator[Result]:
@@ -42,6 +43,8 @@ def make_samples(
         Called with the number of samples that were done since the last call.
     manifest
         The table that gets the rows; by default the dataset's manifest.
+    anew
+        Whether they take the place of the rows that are there.
     backend
         joblib's backend, where the work goes elsewhere (`tumorgen.generation.cluster`).
     watch
@@ -67,7 +70,10 @@ def make_samples(
             for result, seconds in chain.from_iterable(done):
                 _refuse_vanished(dataset, folder)
                 if isinstance(result, Record):
+                    if anew:
+                        _remove_tables(manifest)
                     append_manifest(result, manifest)
+                    anew = False
                 progress(1 if isinstance(result, Record) else result.samples)
                 if watch:
                     watch(result, seconds)
@@ -75,6 +81,13 @@ def make_samples(
                 yield result
     finally:
         forget_scan()  # of this process, where it was the worker
+
+
+def _remove_tables(manifest: Path) -> None:
+    """Remove a table of samples and then that of their tumours: no row of the one has rows of others' tumours."""
+    with as_unwritable(manifest):
+        for path in (manifest, tumors_path(manifest)):
+            path.unlink(missing_ok=True)
 
 
 def _count_samples(batches: Sequence[Batch]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from ..tables import (
     read_manifest,
     recover_manifest,
     refuse_same_case,
+    sort_entries,
     with_patients,
 )
 from .batches import Batch
@@ -102,12 +103,13 @@ def replay_manifest(replay: Replay) -> RunReport:
         locked_dataset(dataset, jobs=replay.jobs, start=replay.check) as hold,
         open_log(replay.log_file) if replay.log_file else nullcontext() as log,
     ):
-        there = _read_there(dataset, interrupted=hold.interrupted)
-        _refuse_other_samples(dataset, there, records)
-        refuse_same_case([*sources.values()], (record.plan.case for record in there))
-        told = ((record.plan.case, record.patient) for record in (*there, *records))
+        rows = _read_rows(dataset, interrupted=hold.interrupted)
+        there = select_complete(dataset, map(Entry.of, rows))
+        made = {entry.sample for entry in there}
+        _refuse_other_samples(dataset, rows, made, records)
+        refuse_same_case([*sources.values()], (record.plan.case for record in rows))
+        told = ((record.plan.case, record.patient) for record in (*rows, *records))
         patients, notes = keep_patients(told, replay.patients)
-        made = {record.plan.sample for record in there}
         missing = [record for record in records if record.plan.sample not in made]
         if missing:
             refuse_uncopied(replay.copies)
@@ -117,12 +119,13 @@ def replay_manifest(replay: Replay) -> RunReport:
         begun = provenance_path(dataset).exists()
         val_per_scan = replay.val_per_scan or read_val_per_scan(dataset)
         begin_replay(dataset, val_per_scan)
-        rewrite_manifest(dataset.manifest, with_patients(map(Entry.of, there), patients))
+        there = sort_entries(with_patients(there, patients))
+        anew = rewrite_manifest(dataset.manifest, there)
         batches = _batches(missing, sources, dataset, patients)
         if log:
             log.begin()
-        outcomes = run_batches(batches, replace(replay, dataset=dataset), hold, log=log)
-        report = describe_dataset(dataset, outcomes, val_per_scan, replay.copies)
+        outcomes = run_batches(batches, replace(replay, dataset=dataset), hold, anew=anew, log=log)
+        report = describe_dataset(dataset, outcomes, val_per_scan, replay.copies, known=there)
         if not (begun or report.entries):
             remove_description(dataset, {PROVENANCE})
         return replace(report, notes=(*notes, *report.notes))
@@ -198,8 +201,8 @@ def vessels_of(plan: Plan) -> Vessels:
     return Vessels(plan.vessels_avoided, plan.vessel_offset_hu, plan.sigma_a_base, plan.sigma_a_per_hu)
 
 
-def _read_there(dataset: Dataset, *, interrupted: bool) -> list[Record]:
-    """Records of the samples that are in the dataset; one that was interrupted may have no row. Nothing is written.
+def _read_rows(dataset: Dataset, *, interrupted: bool) -> list[Record]:
+    """Records of a dataset, with files or without; one that was interrupted may have no row. Nothing is written.
 
     Raises
     ------
@@ -213,25 +216,34 @@ def _read_there(dataset: Dataset, *, interrupted: bool) -> list[Record]:
     if not begun and any(not path.name.startswith(LOCK) for path in found):
         raise TumorgenError(f"{dataset.folder}: is not empty and no dataset of tumorgen; choose another --output")
     refuse_other_versions(dataset)
-    records = recover_manifest(dataset.manifest)
-    complete = {entry.sample for entry in select_complete(dataset, map(Entry.of, records))}
-    return [record for record in records if record.plan.sample in complete]
+    return recover_manifest(dataset.manifest)
 
 
-def _refuse_other_samples(dataset: Dataset, there: Sequence[Record], wanted: Sequence[Record]) -> None:
+def _refuse_other_samples(
+    dataset: Dataset, rows: Sequence[Record], made: Collection[str], wanted: Sequence[Record]
+) -> None:
     """Refuse to render samples into a dataset that has others of these names, or is of another kind.
+
+    One that was drawn has settings, a seed and a command: of its own rows what was lost is rendered, and no other.
+    Of the `rows`, samples that are `made` have their files.
 
     Raises
     ------
     TumorgenError
         It holds samples of a benchmark and these are none, or the reverse; or one of the same name that was drawn
-        otherwise.
+        otherwise; or it was drawn, and a sample is none of its own.
     """
-    if {record.dial is None for record in (*there, *wanted)} == {True, False}:
+    if {record.dial is None for record in (*(r for r in rows if r.plan.sample in made), *wanted)} == {True, False}:
         raise TumorgenError(f"{dataset.folder}: samples of a benchmark do not go with others; choose another --output")
-    plans = {record.plan.sample: record.plan for record in there}
+    was_drawn, plans = dataset.settings.exists(), {record.plan.sample: record.plan for record in rows}
     for plan in (record.plan for record in wanted):
-        if plans.get(plan.sample, plan) != plan:
+        known = plans.get(plan.sample)
+        if plan.sample in made and known != plan:
             raise TumorgenError(
                 f"{dataset.folder}: holds a sample {plan.sample!r} that was drawn otherwise; choose another --output"
+            )
+        if was_drawn and known != plan:
+            raise TumorgenError(
+                f"{dataset.folder}: was drawn by `synth` or `robustness`, and {plan.sample!r} is none of its samples;"
+                " choose another --dataset-id or --output"
             )

@@ -25,11 +25,12 @@ from ..dataset import (
     finish_provenance,
     has_settled_tables,
     locked_folder,
+    refuse_unmounted,
     remove_torn_samples,
     sync_samples,
     write_description,
 )
-from ..errors import Failure, TumorgenError, as_unwritable
+from ..errors import Failure, TumorgenError
 from ..imaging import PARTIAL, remove_folder
 from ..method import Settings
 from ..parallel import Start, count_jobs, no_progress, split_failures
@@ -43,7 +44,6 @@ from ..tables import (
     read_entries,
     recover_manifest,
     sort_entries,
-    tumors_path,
 )
 from ..wording import plural
 from .batches import Batch, Sampler, ordinary_sampler, useful_processes
@@ -199,8 +199,9 @@ def locked_dataset(
     Raises
     ------
     TumorgenError
-        Another process holds the folder, or it cannot be written to.
+        Another process holds the folder, it cannot be written to, or a link in it leads to a disk that is not mounted.
     """
+    refuse_unmounted(dataset)
     with locked_folder(dataset.folder, str(shard or "")) as hold:
         if hold.interrupted:
             repair_after_crash(dataset, hold, [shard.manifest(dataset)] if shard else list_tables(dataset), jobs, start)
@@ -228,10 +229,11 @@ def repair_after_crash(
     sync_samples(dataset, (entry.sample for entry in doubtful if entry.sample not in torn))
 
 
-def rewrite_manifest(manifest: Path, entries: Sequence[Entry], tables: Sequence[Path] = ()) -> None:
+def rewrite_manifest(manifest: Path, entries: Sequence[Entry], tables: Sequence[Path] = ()) -> bool:
     """Write a table again, without rows that were cut off and rows of samples that are no longer there.
 
-    Where no row is left, the table is removed: the next row decides its columns.
+    Where no row is left, it stays as it is, since the files may come back; the next row takes its place and decides its
+    columns (`make_samples`). Return whether that is so.
 
     Parameters
     ----------
@@ -249,19 +251,22 @@ def rewrite_manifest(manifest: Path, entries: Sequence[Entry], tables: Sequence[
     """
     if entries:
         join_tables(entries, tables or [manifest], manifest)
-        return
-    with as_unwritable(manifest):
-        for path in (manifest, tumors_path(manifest)):
-            path.unlink(missing_ok=True)
+    return not entries
 
 
 def run_batches(
-    batches: Sequence[Batch], writing: Writing, hold: Hold, *, manifest: Path | None = None, log: Log | None = None
+    batches: Sequence[Batch],
+    writing: Writing,
+    hold: Hold,
+    *,
+    manifest: Path | None = None,
+    anew: bool = False,
+    log: Log | None = None,
 ) -> Outcomes:
     """Do the batches and say what became of them; what they have written is on disk by then.
 
     Of a sample that is made its name alone is kept, so that memory does not grow with their number: its rows are in
-    `manifest`, by default the dataset's.
+    `manifest`, by default the dataset's; `anew` says whether they take the place of those that are there.
 
     Raises
     ------
@@ -278,7 +283,7 @@ def run_batches(
     dataset, backend = writing.dataset, writing.cluster.backend if writing.cluster else None
     watch = partial(log.sample, dataset) if log else None
     hold.unfinished = True
-    results = make_samples(batches, processes, progress, manifest=manifest, backend=backend, watch=watch)
+    results = make_samples(batches, processes, progress, manifest=manifest, anew=anew, backend=backend, watch=watch)
     made, failures = split_failures(_synced(results, dataset, manifest or dataset.manifest, hold))
     hold.unfinished = False
     return Outcomes(len(made), failures)

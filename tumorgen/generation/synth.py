@@ -80,7 +80,7 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
         refuse_other_division(run.dataset, _divide(run, run.shard))
     begun = run.dataset.settings.exists()
     _begin_dataset(run, todo.there)
-    manifest = _begin_manifest(run, todo)
+    manifest, anew = _begin_manifest(run, todo)
     if hold.interrupted and manifest.exists():
         hold.note_synced(sha256_of(manifest))
     known = {entry.case: entry for entry in reversed(todo.there)}
@@ -89,9 +89,9 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
     )
     if log:
         log.begin(seed=run.seed)
-    outcomes = run_batches(batches, run, hold, manifest=manifest, log=log)
+    outcomes = run_batches(batches, run, hold, manifest=manifest, anew=anew, log=log)
     if run.shard:
-        there = tuple(read_entries(manifest))
+        there = tuple(read_entries(manifest)) if outcomes.made or not anew else ()
         return RunReport(run.dataset, there, outcomes.made, outcomes.failures, todo.notes, run.shard)
     report = describe_dataset(
         run.dataset, outcomes, run.val_per_scan, run.copies, known=sort_entries(todo.there), tell=run.tell
@@ -258,8 +258,8 @@ def _divide(run: Run, shard: Shard) -> Division:
     return Division(shard.count, run.seed, run.per_scan, run.val_per_scan, cases)
 
 
-def _begin_manifest(run: Run, todo: Outstanding) -> Path:
-    """The table that gets the rows of new samples, freed of rows that do not count.
+def _begin_manifest(run: Run, todo: Outstanding) -> tuple[Path, bool]:
+    """The table that gets the rows of new samples, freed of rows that do not count; whether none is left that does.
 
     Raises
     ------
@@ -268,14 +268,12 @@ def _begin_manifest(run: Run, todo: Outstanding) -> Path:
     """
     dataset, shard = run.dataset, run.shard
     if shard is None:
-        if not todo.settled:
-            rewrite_manifest(dataset.manifest, todo.there, list_tables(dataset))
-        return dataset.manifest
+        anew = not todo.settled and rewrite_manifest(dataset.manifest, todo.there, list_tables(dataset))
+        return dataset.manifest, anew
     record_division(dataset, _divide(run, shard))
     manifest = shard.manifest(dataset)
     mine = select_complete(dataset, select_whole(read_entries(manifest), [manifest]))
-    rewrite_manifest(manifest, with_patients(mine, todo.patients))
-    return manifest
+    return manifest, rewrite_manifest(manifest, with_patients(mine, todo.patients))
 
 
 def _batch(source: Source, run: Run, known: Entry | None, patients: Mapping[str, str]) -> Batch:

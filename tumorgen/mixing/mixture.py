@@ -17,6 +17,7 @@ from ..dataset import (
     describe_groups,
     locked_folder,
     refuse_other_dataset,
+    refuse_unmounted,
     share_out_folds,
     write_json,
     write_splits,
@@ -97,6 +98,7 @@ def mix_datasets(
         _refuse_labels(parts, labels)
     dataset = Dataset(plain_path(dataset.folder))
     refuse_other_dataset(dataset, MIXTURE_NAME, besides=LOCK)
+    refuse_unmounted(dataset)
     marks = _marks_of(parts, patients or {})
     cases = tuple(name_cases(parts, group_scans(marks), dataset))
     split = _deal_folds(cases, weights)

@@ -22,6 +22,7 @@ from ..dataset import (
     describe_groups,
     locked_folder,
     refuse_other_dataset,
+    refuse_unmounted,
     remove_description,
     share_out_folds,
     write_json,
@@ -89,10 +90,12 @@ def write_healthy_dataset(
     Raises
     ------
     TumorgenError
-        The folder holds another dataset or cannot be written to, another run writes to it, two scans have one name, or
-        patients do not fit those of scans that are there (`tables.keep_patients`).
+        The folder holds another dataset or cannot be written to, a link in it leads to a disk that is not mounted,
+        another run writes to it, two scans have one name, or patients do not fit those of scans that are there
+        (`tables.keep_patients`).
     """
     refuse_other_dataset(dataset, HEALTHY_NAME, besides=LOCK)
+    refuse_unmounted(dataset)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
     with locked_folder(dataset.folder) as hold:
         begun = (dataset.folder / ABOUT).exists()
