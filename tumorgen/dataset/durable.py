@@ -84,7 +84,7 @@ def digests_of_ended_runs(dataset: Dataset) -> set[str]:
 def remove_torn_samples(
     dataset: Dataset, entries: Sequence[Entry], *, jobs: int = 1, start: Start = no_progress
 ) -> list[str]:
-    """Remove images and labels that are not what their rows say, so that they are made again; return their samples.
+    """Remove samples whose image or label is not what their rows say, so that they are made again; return them.
 
     Raises
     ------
@@ -104,10 +104,9 @@ def _remove_torn(dataset: Dataset, entries: Sequence[Entry]) -> tuple[int, list[
     torn = []
     for entry in entries:
         wanted = {dataset.image(entry.sample): entry.image_sha256, dataset.label(entry.sample): entry.label_sha256}
-        bad = [path for path, sha256 in wanted.items() if entry.is_written and not _is(path, sha256)]
-        for path in bad:
-            path.unlink(missing_ok=True)
-        if bad:
+        if entry.is_written and not all(_is(path, sha256) for path, sha256 in wanted.items()):
+            for path in wanted:  # both: where nobody makes it again, neither is to stay without its row
+                path.unlink(missing_ok=True)
             torn.append(entry.sample)
     return len(entries), torn
 
