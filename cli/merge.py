@@ -72,7 +72,11 @@ def _stop_unless_whole(merged: MergeReport) -> None:
             most.append("...")
         click.echo(f"missing: shard {shard}: {plural(len(samples), 'sample')} ({', '.join(most)})", err=True)
     if merged.missing:
-        click.echo("Run the commands of these shards again, then merge again.", err=True)
+        click.echo(
+            "Run the commands of these shards again, then merge again; a scan that cannot be made is given up with"
+            f" `tumorgen remove {merged.report.dataset.folder} --case SCAN`.",
+            err=True,
+        )
         sys.exit(1)
 
 

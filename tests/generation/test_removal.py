@@ -15,6 +15,7 @@ from tumorgen.dataset.raw import AUDIT_FILES, Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation import removal
 from tumorgen.generation.removal import remove_cases
+from tumorgen.generation.replay import Replay, replay_manifest
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.verify import verify_dataset
@@ -89,17 +90,66 @@ def test_an_audit_that_shows_it_goes_whole_and_what_others_put_there_stays(datas
     assert not dataset.audit.exists()
 
 
+def die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("step", ["rewrite_manifest", "_delete_files", "describe_dataset"])
 def test_killed_at_any_step_the_same_command_does_the_rest(dataset, others, tmp_path, monkeypatch, step):
-    def die(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(removal, step, die)
         with pytest.raises(KeyboardInterrupt):
             remove_cases(dataset, ["liver_1"], copies=tmp_path / "manifests")
     remove_cases(dataset, ["liver_1"], copies=tmp_path / "manifests")
     assert tree(tmp_path) == others
+
+
+@pytest.mark.parametrize("step", ["_delete_files", "describe_dataset"])
+def test_after_a_removal_that_was_killed_another_does_its_rest(dataset, others, tmp_path, monkeypatch, step):
+    """And a name of which it says nothing is as unknown as ever."""
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            remove_cases(dataset, ["liver_1"])
+    before = tree(dataset.folder)
+    with pytest.raises(TumorgenError, match=r"has no sample of liver_11; its scans are liver_0, liver_2$"):
+        remove_cases(dataset, ["liver_11"])
+    assert tree(dataset.folder).keys() == before.keys()
+    done = remove_cases(dataset, ["liver_2"])
+    assert done.removed == {"liver_1": 2 if step == "_delete_files" else 0, "liver_2": 2}
+    assert len(list(dataset.images.iterdir())) == 2
+    assert verify_dataset(dataset.folder, jobs=1).problems == ()
+
+
+def test_what_a_killed_run_has_left_is_repaired_and_that_is_said(dataset, scans, others, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (dataset.image("liver_0_v0001"), dataset.image("liver_1_v0000")):
+        path.write_bytes(b"torn")
+    dataset.sums.unlink()  # which a run writes when all is on disk: this one did not get that far
+    (dataset.folder / ".lock").write_text("left by a process that is no more")
+    typed = ["remove", str(dataset.folder), "--case"]
+    unknown = CliRunner().invoke(main, [*typed, "liver_01"])
+    assert unknown.exit_code == 1
+    assert "has no sample of liver_01; its scans are liver_0, liver_1, liver_2\n" in unknown.stderr
+    assert (dataset.folder / ".lock").exists()
+    done = CliRunner().invoke(main, [*typed, "liver_1"])
+    assert done.exit_code == 0, done.stderr
+    assert "liver_1: 2 samples removed\n" in done.stdout
+    assert "note: a run that was interrupted here was repaired; its own command makes what it has not" in done.stdout
+    assert f"{dataset.folder}: 3 samples left\n" in done.stdout
+    assert len(list(dataset.images.iterdir())) == len(list(dataset.labels.iterdir())) == 3
+    assert verify_dataset(dataset.folder, jobs=1).problems == ()
+    make(scans, tmp_path, ("liver_0", "liver_2"))
+    assert tree(tmp_path) == others
+
+
+def test_samples_are_counted_whatever_they_are_called(dataset, tmp_path):
+    for name, copy in (("manifest.csv", "edited.csv"), ("tumors.csv", "edited.tumors.csv")):
+        (tmp_path / copy).write_text((dataset.folder / name).read_text().replace("liver_1_v", "renamed-"))
+    again = Dataset(tmp_path / "again")
+    replay_manifest(Replay(again, tmp_path / "edited.csv", jobs=1))
+    assert remove_cases(again, ["liver_1"]).removed == {"liver_1": 2}
+    assert not list(again.folder.glob("*/renamed*"))
 
 
 def test_a_name_that_begins_like_it_is_another(dataset, scans):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset
 from tumorgen.errors import TumorgenError
 from tumorgen.generation.merge import MergeReport, merge_shards
+from tumorgen.generation.removal import remove_cases
 from tumorgen.generation.run import Run, RunReport
 from tumorgen.generation.shards import Shard, parse_shard
 from tumorgen.generation.synth import synthesize_dataset
@@ -176,6 +178,33 @@ def test_a_lost_file_is_missing_and_made_again(scans, whole, tmp_path) -> None:
     assert tree(tmp_path) == whole
 
 
+def test_a_scan_that_no_shard_can_make_is_given_up_and_others_may_go_before(scans, tmp_path, monkeypatch) -> None:
+    broken = shutil.copytree(scans, tmp_path / "broken")
+    (broken / "images" / "liver_1.nii.gz").write_bytes(b"")
+    monkeypatch.chdir(broken)
+    dataset, options = Dataset(tmp_path / NAME), {"settings": replace(SETTINGS, sizes=("tiny",)), "per_scan": 2}
+    for shard in ("1/2", "2/2"):
+        assert make(broken, tmp_path, shard, **options).failures
+    with pytest.raises(TumorgenError, match="has shards that are not merged; run `tumorgen merge"):
+        remove_cases(dataset, ["liver_0"])
+    merged = CliRunner().invoke(main, ["merge", str(dataset.folder)])
+    assert merged.exit_code == 1
+    told = f"a scan that cannot be made is given up with `tumorgen remove {dataset.folder} --case SCAN`.\n"
+    assert merged.stderr.endswith(told)
+    assert [list(samples) for samples in joined(tmp_path).missing.values()] == [[("liver_1", 0)], [("liver_1", 1)]]
+
+    done = remove_cases(dataset, ["liver_0"])
+    assert done.removed == {"liver_0": 2}
+    assert done.report.notes[0].startswith("its shards have not made all yet")
+    assert [path.name for path in (dataset.folder / "shards").iterdir()] == ["division.json"]
+    with pytest.raises(TumorgenError, match="shards of another run are there"):
+        make(scans, tmp_path, "1/2", **options)  # which would draw into it again
+    assert remove_cases(dataset, ["liver_1"]).removed == {"liver_1": 0}
+    assert not (dataset.folder / "shards").exists()
+    assert not joined(tmp_path).missing
+    assert [entry.sample for entry in read_entries(dataset.manifest)] == ["liver_2_v0000", "liver_2_v0001"]
+
+
 def test_what_a_killed_process_left_is_removed_when_all_is_there(scans, whole, tmp_path) -> None:
     make(scans, tmp_path, "1/2")
     left = tmp_path / NAME / "imagesTr" / ".partial-killed"
@@ -298,6 +327,7 @@ def test_a_run_that_crashed_is_repaired_before_shards_go_on(scans, whole, tmp_pa
     assert [entry.sample for entry in read_entries(folder / "manifest.csv")] == ["liver_1_v0000", "liver_2_v0000"]
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
     assert not torn.exists()
+    assert not (folder / "labelsTr" / "liver_0_v0000.nii.gz").exists()  # nor is its label left without a row
     assert not (folder / ".lock").exists()
     for shard in ("1/2", "2/2"):
         make(scans, tmp_path, shard)

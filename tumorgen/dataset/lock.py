@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,6 +42,8 @@ class Hold:
         `interrupted`, until the files of the interrupted run are repaired.
     synced
         SHA-256 of tables in a state in which all files of their samples were on disk, as the last holders noted it.
+    removing
+        Names of scans that the last holder was taking out, and may not have taken out altogether.
     descriptor
         Of the file that says who holds the folder.
     """
@@ -49,6 +51,7 @@ class Hold:
     interrupted: bool = False
     unfinished: bool = False
     synced: set[str] = field(default_factory=set)
+    removing: set[str] = field(default_factory=set)
     descriptor: int = -1
 
     def note_synced(self, digest: str) -> None:
@@ -60,9 +63,23 @@ class Hold:
             It cannot be written.
         """
         self.synced = {digest}
+        self._note()
+
+    def note_removing(self, cases: Iterable[str]) -> None:
+        """Note that all of these scans is being taken out, for whoever comes after a crash and finds nothing of one.
+
+        Raises
+        ------
+        TumorgenError
+            It cannot be written.
+        """
+        self.removing |= set(cases)
+        self._note()
+
+    def _note(self) -> None:
         if self.descriptor >= 0:
             with interruptions_held(), as_unwritable(Path(LOCK)):
-                _say_holder(self.descriptor, self.synced)
+                _say_holder(self)
 
 
 @contextmanager
@@ -100,7 +117,7 @@ def _clear_shards(folder: Path, hold: Hold) -> bool:
     """Remove what shards that were killed have left, in a folder that no shard holds; say whether there was any."""
     left = list(folder.glob(f"{LOCK}-*"))
     for path in left:
-        hold.synced |= _digests(path.read_bytes())
+        hold.synced |= _noted(path.read_bytes(), "synced")
         path.unlink()
     return bool(left)
 
@@ -131,9 +148,10 @@ def _held(path: Path, hold: Hold, *, shared: bool = False) -> Iterator[None]:
         # Beside a shared lock there may be others; a shard's own says how that shard ended.
         hold.interrupted |= not shared and bool(left)
         hold.unfinished |= hold.interrupted
-        hold.synced |= set() if shared else _digests(left)
+        hold.synced |= set() if shared else _noted(left, "synced")
+        hold.removing |= set() if shared else _noted(left, "removing")
         hold.descriptor = descriptor
-        _say_holder(descriptor, hold.synced, shared=shared)
+        _say_holder(hold, shared=shared)
         yield
     finally:
         hold.descriptor = -1
@@ -170,19 +188,21 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _say_holder(descriptor: int, synced: Collection[str], *, shared: bool = False) -> None:
-    """Write who holds it since when, and what is on disk."""
+def _say_holder(hold: Hold, *, shared: bool = False) -> None:
+    """Write who holds it since when, what is on disk, and what is being taken out."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    holder = {"pid": os.getpid(), "host": platform.node(), "since": since, "synced": sorted(synced)}
-    text = json.dumps({**({"shared": True} if shared else {}), **holder}) + "\n"
-    os.ftruncate(descriptor, os.pwrite(descriptor, text.encode(), 0))  # never empty between, which would say nothing
-    os.fsync(descriptor)
+    holder = {"pid": os.getpid(), "host": platform.node(), "since": since}
+    noted = {"synced": sorted(hold.synced), "removing": sorted(hold.removing)}
+    text = json.dumps({**({"shared": True} if shared else {}), **holder, **noted}) + "\n"
+    written = os.pwrite(hold.descriptor, text.encode(), 0)
+    os.ftruncate(hold.descriptor, written)  # never empty between, which would say nothing
+    os.fsync(hold.descriptor)
 
 
-def _digests(holder: bytes) -> set[str]:
-    """What the last holder has noted as on disk; nothing where its file does not say."""
+def _noted(holder: bytes, what: str) -> set[str]:
+    """What the last holder has noted, as on disk or as being taken out; nothing where its file does not say."""
     try:
-        return set(map(str, json.loads(holder)["synced"]))
+        return set(map(str, json.loads(holder)[what]))
     except (ValueError, KeyError, TypeError):
         return set()
 

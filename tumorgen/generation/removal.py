@@ -6,6 +6,7 @@ What is left is what a run of the other scans would have written.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -19,15 +20,16 @@ from ..dataset import (
     Dataset,
     read_val_per_scan,
     remove_empty_folders,
+    select_complete,
 )
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
-from ..tables import group_scans, marks_of_entries, read_entries
+from ..tables import Entry, group_scans, marks_of_entries, read_entries, select_whole
 from ..wording import few
 from .copies import refuse_uncopied
 from .log import open_log
 from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
-from .shards import read_division
+from .shards import find_unmerged, read_division, take_from_division
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ def remove_cases(
 ) -> RemovalReport:
     """Remove the samples of some scans: images, labels, rows, checksums, splits, pictures and audit.
 
-    Rows go first: if the process is killed, the same command does the rest.
+    Rows go first: if the process is killed, the same command does the rest, or the next removal. What a run has left
+    that was killed is repaired. Shards that are merged as far as they have come go on without these scans.
 
     Parameters
     ----------
@@ -63,24 +66,51 @@ def remove_cases(
         it, or the log or the copies cannot be written to.
     """
     with locked_dataset(dataset) as hold, open_log(log_file) if log_file else nullcontext() as log:
-        entries = read_entries(dataset.manifest)
-        _refuse_unfit(dataset, cases, {entry.case for entry in entries}, was_killed=hold.interrupted)
+        rows = read_entries(dataset.manifest)
+        entries = select_complete(dataset, select_whole(rows, [dataset.manifest])) if hold.interrupted else rows
+        known = {entry.case for entry in rows}
+        _refuse_unfit(dataset, cases, entries, known | hold.removing)
         refuse_uncopied(copies)
+        repaired = hold.interrupted and not hold.removing
+        cases = {*cases, *(hold.removing - known)}  # files of scans may be there whose rows a killed removal took
         hold.unfinished = True
-        rewrite_manifest(dataset.manifest, [entry for entry in entries if entry.case not in cases])
-        samples = {entry.sample for entry in entries if entry.case in cases}
-        kept = {entry.sample for entry in entries} - samples
-        samples |= {sample for sample in _samples_on_disk(dataset, cases) if sample not in kept}
-        _delete_files(dataset, sorted(samples))
+        hold.note_removing(cases)
+        take_from_division(dataset, cases)
+        kept = [entry for entry in entries if entry.case not in cases]
+        rewrite_manifest(dataset.manifest, kept)
+        gone = _find_gone(dataset, cases, rows, kept)
+        _delete_files(dataset, sorted(gone))
         audit = tuple(_delete_audit(dataset))
         report = describe_dataset(dataset, Outcomes(), read_val_per_scan(dataset), copies)
-        removed = {case: sum(_is_of(sample, case) for sample in samples) for case in sorted(cases)}
+        counts = Counter(gone.values())
+        removed = {case: counts[case] for case in sorted(cases)}
         if log:
             for case, count in removed.items():
                 log.add(case=case, samples=count, status="removed")
         hold.unfinished = False
-    kin = _describe_kin(group_scans(marks_of_entries(entries)), cases)
-    return RemovalReport(removed, replace(report, notes=(*audit, *kin, *report.notes)))
+    kin = _describe_kin(group_scans(marks_of_entries(rows)), cases)
+    state = _describe_state(dataset, repaired=repaired)
+    return RemovalReport(removed, replace(report, notes=(*state, *audit, *kin, *report.notes)))
+
+
+def _find_gone(
+    dataset: Dataset, cases: Collection[str], rows: Sequence[Entry], kept: Sequence[Entry]
+) -> dict[str, str]:
+    """Samples that have no row any more, and their scans: those of the cases, and what a killed run left in part.
+
+    Of a removal that was killed files may be there whose rows are gone; their names tell the scan.
+    """
+    names = {entry.sample for entry in kept}
+    on_disk = {sample: case for case in cases for sample in _samples_on_disk(dataset, case) if sample not in names}
+    return on_disk | {entry.sample: entry.case for entry in rows if entry.sample not in names}
+
+
+def _describe_state(dataset: Dataset, *, repaired: bool) -> Iterator[str]:
+    """Say that the dataset is sound now and not whole: a run was interrupted in it, or shards are not finished."""
+    if repaired:
+        yield "a run that was interrupted here was repaired; its own command makes what it has not made"
+    if read_division(dataset):
+        yield "its shards have not made all yet; begin them again with the scans that are left, then merge"
 
 
 def _describe_kin(groups: Mapping[str, str], cases: Collection[str]) -> Iterator[str]:
@@ -91,25 +121,28 @@ def _describe_kin(groups: Mapping[str, str], cases: Collection[str]) -> Iterator
         yield f"of the same patient or the same CT, and still there: {few(kin)}; --case removes such scans, too"
 
 
-def _refuse_unfit(dataset: Dataset, cases: Collection[str], there: Collection[str], *, was_killed: bool) -> None:
-    """Refuse what cannot be removed; of a removal that was killed the rows may be gone."""
-    if read_division(dataset):
-        raise TumorgenError(f"{dataset.folder}: has shards; run `tumorgen merge {dataset.folder}` first")
-    unknown = sorted(set(cases) - set(there))
-    unknown = [] if was_killed else [case for case in unknown if not any(_samples_on_disk(dataset, [case]))]
+def _refuse_unfit(dataset: Dataset, cases: Collection[str], entries: Sequence[Entry], known: Collection[str]) -> None:
+    """Refuse what cannot be removed: scans of which nothing is `known`, nor planned for shards, nor on disk."""
+    if find_unmerged(dataset, entries):
+        raise TumorgenError(
+            f"{dataset.folder}: has shards that are not merged; run `tumorgen merge {dataset.folder}` first"
+        )
+    division, there = read_division(dataset), {entry.case for entry in entries}
+    known = {*known, *(division.cases if division else ())}
+    unknown = [case for case in sorted(set(cases) - known) if not any(_samples_on_disk(dataset, case))]
     if unknown:
         some = ", ".join(sorted(there)[:5]) + (", ..." if len(there) > 5 else "")
         raise TumorgenError(f"{dataset.folder}: has no sample of {', '.join(unknown)}; its scans are {some}")
-    if set(there) <= set(cases):
+    if there <= set(cases):
         raise TumorgenError(f"{dataset.folder}: would be empty; remove the folder instead")
 
 
-def _samples_on_disk(dataset: Dataset, cases: Collection[str]) -> Iterator[str]:
-    """Samples of some scans of which a file is there, by the files' names."""
+def _samples_on_disk(dataset: Dataset, case: str) -> Iterator[str]:
+    """Samples of a scan of which a file is there, by the files' names."""
     for folder, suffix in ((dataset.images, IMAGE_ENDING), (dataset.labels, LABEL_ENDING)):
         for path in folder.glob(f"*{suffix}"):
             sample = path.name.removesuffix(suffix)
-            if any(_is_of(sample, case) for case in cases):
+            if _is_of(sample, case):
                 yield sample
 
 

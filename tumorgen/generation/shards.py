@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..dataset import Dataset, write_json
+from ..dataset import Dataset, select_complete, write_json
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import remove_folder
-from ..tables import Entry, list_patients, tumors_path
+from ..tables import Entry, join_entries, list_patients, read_entries, select_whole, tumors_path
 
 SHARDS = "shards"
 DIVISION = "division.json"
@@ -188,6 +188,35 @@ def patients_there(dataset: Dataset) -> dict[str, str]:
         for case, patient in list_patients(table).items():
             there[case] = there.get(case) or patient
     return there
+
+
+def find_unmerged(dataset: Dataset, there: Iterable[Entry]) -> list[str]:
+    """The whole samples of shards that are not among those of the manifest."""
+    merged = {entry.sample for entry in there}
+    tables = [table for table in list_tables(dataset) if table != dataset.manifest]
+    whole = select_whole(join_entries(*map(read_entries, tables)), tables)
+    return [entry.sample for entry in select_complete(dataset, whole) if entry.sample not in merged]
+
+
+def take_from_division(dataset: Dataset, cases: Collection[str]) -> None:
+    """Let shards whose samples are all merged be of the other scans; no shard is running.
+
+    Their tables go first, so that no later merge finds rows of these scans in them.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be written.
+    """
+    division = read_division(dataset)
+    if division is None:
+        return
+    with as_unwritable(dataset.folder / SHARDS):
+        for shard in division.all_shards:
+            for path in (shard.manifest(dataset), tumors_path(shard.manifest(dataset))):
+                path.unlink(missing_ok=True)
+    left = replace(division, cases=tuple(case for case in division.cases if case not in cases))
+    write_json(asdict(left), dataset.folder / SHARDS / DIVISION)
 
 
 def remove_finished_shards(dataset: Dataset, there: Sequence[Entry]) -> dict[Shard, list[Sample]]:
