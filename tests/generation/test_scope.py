@@ -162,6 +162,28 @@ def test_what_was_found_sound_is_not_looked_into_again(copy, tmp_path, monkeypat
     assert any("liver_1_v0001" in str(call[:2]) for call in again)
 
 
+def test_what_was_found_sound_before_is_told_and_no_file_passes_for_it_that_has_changed(copy, tmp_path):
+    """A line of the file tells of a row; the file that it was found in may be another by now, or another dataset's."""
+    typed = ["verify", str(copy), "--replays", "-1", "--jobs", "1", "--done", str(tmp_path / "done.txt")]
+    first = CliRunner().invoke(main, typed)
+    assert first.stdout.endswith("sound (6 samples of 2 scans, 6 rendered again)\n")
+    told = f"{{}} samples of 2 scans, {{}} rendered again, {{}} found sound before, in {tmp_path / 'done.txt'}"
+    assert told.format(6, 0, 6) in CliRunner().invoke(main, typed).stdout
+    quick = [*typed, "--quick"]
+    CliRunner().invoke(main, quick)
+    assert ", checksums alone, 6 found sound before, in " in CliRunner().invoke(main, quick).stdout
+    image = copy / "imagesTr" / "liver_0_v0001_0000.nii.gz"
+    image.write_bytes(bytes(image.stat().st_size))
+    again = CliRunner().invoke(main, typed)
+    assert again.exit_code == 1
+    assert f"problem: imagesTr/{image.name}: " in again.stderr
+    assert told.format(6, 1, 5) in again.stderr
+    image.unlink()
+    gone = CliRunner().invoke(main, typed)
+    assert f"problem: imagesTr/{image.name}: is missing\n" in gone.stderr
+    assert told.format(6, 1, 5) in gone.stderr
+
+
 def test_what_was_read_is_not_what_was_rendered(sound, tmp_path, monkeypatch):
     done = tmp_path / "done.txt"
     verify_dataset(sound, replays=0, scope=Scope(done=done), jobs=1)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from ..checksums import sha256_of
-from ..dataset import Dataset
+from ..dataset import Dataset, select_complete
 from ..errors import Failure
 from ..parallel import Case, Start, map_cases
 from ..tables import Entry, marks_of_entries, read_entries
 from .layout import check_layout, check_splits, check_sums
-from .scope import QUICK, Scope, line_of, note_done, select_open
+from .scope import QUICK, Scope, line_of, note_done, select_done
 from .verdicts import CHANGED, Problem, Verdict
 
 NO_FILES = (
@@ -27,11 +27,11 @@ def compare_checksums(dataset: Dataset, scope: Scope, done: Collection[str], job
     problems = [*check_sums(dataset), *check_layout(dataset, entries)]
     missing = {problem.file for problem in problems}
     chosen = scope.choose([entry.sample for entry in entries])
-    left = select_open(entries, chosen, QUICK, done) if dataset.raw else []  # rows alone have nothing to compare
-    slices = [left[i : i + SLICE] for i in range(0, len(left), SLICE)]
-    cases = [Case(part, part[0].sample, len(part)) for part in slices]
+    looked_into = [entry for entry in entries if entry.sample in chosen and dataset.raw]  # rows have nothing to compare
+    before = {entry.sample for entry in select_done(looked_into, QUICK, done)}
+    left = [entry for entry in looked_into if entry.sample not in before]
     tick = start(len(left))
-    for case, found in zip(cases, map_cases(partial(_check_files, dataset), cases, jobs), strict=True):
+    for case, found in _check_all(dataset, left, jobs):
         if isinstance(found, Failure):
             problems.append(Problem(case.name, f"cannot be verified: {found.reason}"))
             continue
@@ -41,9 +41,32 @@ def compare_checksums(dataset: Dataset, scope: Scope, done: Collection[str], job
         tick(case.samples)
     problems += check_splits(dataset, entries, marks_of_entries(entries))
     cases_there = {entry.case for entry in entries if entry.sample in chosen}
-    told = scope.describe(len(chosen), len(entries), compared="checksums" if dataset.raw else "tables")
+    told = scope.describe(len(chosen), len(entries), len(before), compared="checksums" if dataset.raw else "tables")
     notes = () if dataset.raw else (f"{dataset.folder}: {NO_FILES}",)
     return Verdict(len(chosen), len(cases_there), 0, tuple(problems), notes, told)
+
+
+def select_unchanged(dataset: Dataset, entries: Sequence[Entry], jobs: int, start: Start) -> set[str]:
+    """Of some samples those whose files are what their rows say; where no files are kept, all."""
+    if not dataset.raw:
+        return {entry.sample for entry in entries}
+    there, same = select_complete(dataset, entries), set[str]()
+    tick = start(len(there))
+    for case, found in _check_all(dataset, there, jobs):
+        if not isinstance(found, Failure):
+            bad = {problem.file for problem in found}
+            same |= {entry.sample for entry in case.item if bad.isdisjoint(_files_of(dataset, entry))}
+        tick(case.samples)
+    return same
+
+
+def _check_all(
+    dataset: Dataset, entries: Sequence[Entry], jobs: int
+) -> Iterator[tuple[Case[Sequence[Entry]], list[Problem] | Failure]]:
+    """Samples, some at a time, and the problems of their files."""
+    slices = [entries[i : i + SLICE] for i in range(0, len(entries), SLICE)]
+    cases = [Case(part, part[0].sample, len(part)) for part in slices]
+    return zip(cases, map_cases(partial(_check_files, dataset), cases, jobs), strict=True)
 
 
 def _check_files(dataset: Dataset, entries: Sequence[Entry]) -> list[Problem]:

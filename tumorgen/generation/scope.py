@@ -30,7 +30,8 @@ class Scope:
     quick
         Whether checksums alone are compared: no scan is read and no sample is rendered.
     done
-        File that gets what was found sound, line by line; what is in it is not looked into again.
+        File that gets what was found sound, line by line; what is in it is not looked into again where the files are
+        those of their rows still. Where checksums are all that is compared, they are not compared again.
     """
 
     sample: str = ""
@@ -52,10 +53,14 @@ class Scope:
         drawn = np.random.default_rng(self.seed).choice(sorted(samples), count, replace=False)
         return frozenset(map(str, drawn))
 
-    def describe(self, looked_into: int, there: int, *, compared: str = "checksums") -> str:
-        """What was looked into, in words, where it is not all; it begins with a comma. `compared` is what was quick."""
+    def describe(self, looked_into: int, there: int, before: int, *, compared: str = "checksums") -> str:
+        """What was looked into, in words, where it is not all; it begins with a comma. `compared` is what was quick.
+
+        `before` is how many of these samples an earlier run found sound.
+        """
         drawn = f", {looked_into} of {there} samples drawn with seed {self.seed}" if self.sample.strip() else ""
-        return drawn + (f", {compared} alone" if self.quick else "")
+        earlier = f", {before} found sound before, in {self.done}" if before else ""
+        return drawn + (f", {compared} alone" if self.quick else "") + earlier
 
 
 def read_done(scope: Scope) -> set[str]:
@@ -92,13 +97,9 @@ def line_of(entry: Entry, how: str) -> str:
     return f"{how} {entry.sample} {entry.image_sha256} {entry.label_sha256}"
 
 
-def select_open(entries: Iterable[Entry], chosen: Collection[str], how: str, done: Collection[str]) -> list[Entry]:
-    """Of the chosen samples those that were not found sound before.
+def select_done(entries: Iterable[Entry], how: str, done: Collection[str]) -> list[Entry]:
+    """Samples that were found sound before, if their files are what they were: a line tells of rows, not of files.
 
     Where a row does not know which CT it is of, the scan is read again, since folds are judged by that.
     """
-    return [
-        entry
-        for entry in entries
-        if entry.sample in chosen and not (entry.source_fingerprint and line_of(entry, how) in done)
-    ]
+    return [entry for entry in entries if entry.source_fingerprint and line_of(entry, how) in done]

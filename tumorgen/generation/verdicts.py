@@ -24,7 +24,8 @@ class Problem:
 class Verdict:
     """What verifying a dataset found: how much is there and was looked at, in words, too, and every problem.
 
-    `samples`, `scans` and `replayed` count what was looked into, in this run or, as `Scope.done` says, before.
+    `samples` and `scans` count what was looked into, in this run or, as `Scope.done` says, before; `replayed` what was
+    rendered again in this run.
     """
 
     samples: int

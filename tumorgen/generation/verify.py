@@ -33,9 +33,9 @@ from ..tables import (
 from ..wording import plural
 from .layout import check_layout, check_provenance, check_splits, check_sums, recorded_versions
 from .proof import Findings, ScanSamples, verify_scan
-from .quick import compare_checksums
+from .quick import compare_checksums, select_unchanged
 from .replay import vessels_of
-from .scope import READ, RENDERED, Scope, line_of, note_done, read_done, select_open
+from .scope import READ, RENDERED, Scope, line_of, note_done, read_done, select_done
 from .verdicts import Problem, Verdict
 
 EVERYTHING = Scope()
@@ -76,16 +76,18 @@ def verify_dataset(
     then = recorded_versions(dataset)
     chosen = scope.choose([entry.sample for entry in entries])
     again = spread_samples([entry.sample for entry in entries if entry.sample in chosen], replays)
-    left = {entry.sample: entry for entry in _select_left(entries, chosen, again, done)}
+    looked_into = [entry for entry in entries if entry.sample in chosen]
+    before = select_unchanged(dataset, _select_done(looked_into, again, done), jobs, start)
+    left = {entry.sample: entry for entry in looked_into if entry.sample not in before}
     scans = list(rows.cut(left.keys(), again, find_sources(list(rows.one_of.values()), images, masks, reading)))
     marks = marks_of_entries(entries)
     work = partial(verify_scan, dataset=dataset, then=then)
     problems += _verify_scans(scans, work, left, marks, scope, jobs, start)
     problems += check_splits(dataset, entries, marks)
     notes = (*_describe_version_changes(rows.rendered_with, then), *_describe_without_voxel(rows.without_voxel))
-    cases = {entry.case for entry in entries if entry.sample in chosen}
-    told = scope.describe(len(chosen), len(entries))
-    return Verdict(len(chosen), len(cases), len(again), tuple(problems), notes, told)
+    cases = {entry.case for entry in looked_into}
+    told = scope.describe(len(chosen), len(entries), len(before))
+    return Verdict(len(chosen), len(cases), len(again - before), tuple(problems), notes, told)
 
 
 @dataclass(slots=True)
@@ -134,15 +136,12 @@ def _survey_rows(manifest: Path) -> _Rows:
     return rows
 
 
-def _select_left(
-    entries: Sequence[Entry], chosen: Collection[str], again: Collection[str], done: Collection[str]
-) -> list[Entry]:
-    """Of the chosen samples those that were not found sound before; what was rendered again need not be read."""
+def _select_done(entries: Sequence[Entry], again: Collection[str], done: Collection[str]) -> list[Entry]:
+    """Of some samples those that were found sound before; what was rendered again need not be read."""
     seen = {*done, *(line.replace(RENDERED, READ, 1) for line in done if line.startswith(f"{RENDERED} "))}
-    return [
-        *select_open(entries, set(chosen) - set(again), READ, seen),
-        *select_open(entries, again, RENDERED, done),
-    ]
+    read = [entry for entry in entries if entry.sample not in again]
+    rendered = [entry for entry in entries if entry.sample in again]
+    return [*select_done(read, READ, seen), *select_done(rendered, RENDERED, done)]
 
 
 def _verify_scans(
