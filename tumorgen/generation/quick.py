@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from ..checksums import sha256_of
-from ..dataset import Dataset, select_complete
+from ..dataset import Dataset
 from ..errors import Failure
 from ..parallel import Case, Start, map_cases
 from ..tables import Entry, marks_of_entries, read_entries
@@ -50,7 +50,8 @@ def select_unchanged(dataset: Dataset, entries: Sequence[Entry], jobs: int, star
     """Of some samples those whose files are what their rows say; where no files are kept, all."""
     if not dataset.raw:
         return {entry.sample for entry in entries}
-    there, same = select_complete(dataset, entries), set[str]()
+    there = [e for e in entries if all((dataset.folder / name).is_file() for name in _files_of(dataset, e))]
+    same = set[str]()
     tick = start(len(there))
     for case, found in _check_all(dataset, there, jobs):
         if not isinstance(found, Failure):

@@ -193,7 +193,9 @@ def patients_there(dataset: Dataset) -> dict[str, str]:
 def find_unmerged(dataset: Dataset, there: Iterable[Entry]) -> list[str]:
     """The whole samples of shards that are not among those of the manifest."""
     merged = {entry.sample for entry in there}
-    tables = [table for table in list_tables(dataset) if table != dataset.manifest]
+    tables = [table for table in list_tables(dataset) if table != dataset.manifest and table.exists()]
+    if not tables:
+        return []
     whole = select_whole(join_entries(*map(read_entries, tables)), tables)
     return [entry.sample for entry in select_complete(dataset, whole) if entry.sample not in merged]
 
