@@ -20,7 +20,7 @@ from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.errors import Failure
-    from tumorgen.realism import MeasuredLabels, MeasuredSet
+    from tumorgen.realism import Fit, MeasuredLabels, MeasuredSet
 
 
 @click.command(
@@ -78,7 +78,7 @@ def fit(
     """
     from tumorgen.imaging import refuse_unwritable
     from tumorgen.method import load_recipe
-    from tumorgen.realism import describe_looks, draw_fit, fit_recipe, lesion_frame, no_looks, write_recipe
+    from tumorgen.realism import draw_fit, fit_recipe, lesion_frame, no_looks, write_recipe
 
     if not (real or labels):
         raise click.UsageError("Give REAL, a folder of images and labels, or --labels, or both.")
@@ -97,18 +97,24 @@ def fit(
     write_recipe(found, output, _command(real, output, labels, patients, alone, trust))
     if plot:
         draw_fit(found, plot, " and ".join(_name_folder(folder) for folder in (real, labels) if folder))
-    small = sum(each.burden.too_small for each in measured)
+    _print_fit(found, seen, sum(each.burden.too_small for each in measured), output)
+    report_failures([*(seen.failures if seen else ()), *failures], there=len(measured))
+
+
+def _print_fit(found: Fit, seen: MeasuredSet | None, too_small: int, output: Path) -> None:
+    """Say what a recipe rests on, and what is odd about it."""
+    from tumorgen.realism import describe_looks
+
     facts = {"lesions": len(found.shapes), "label_maps": len(found.counts), "lesions_with_image": len(found.looks)}
-    sum_up(settings=output, **facts, too_small=small)
+    sum_up(settings=output, **facts, too_small=too_small)
+    small = f" ({too_small} too small)" if too_small else ""
     click.echo(
         f"{output}: sizes, numbers, places and shapes of {plural(len(found.shapes), 'lesion')} in"
-        f" {plural(len(found.counts), 'label map')}{f' ({small} too small)' if small else ''}; contrast, edge and"
-        " heterogeneity of"
+        f" {plural(len(found.counts), 'label map')}{small}; contrast, edge and heterogeneity of"
         f" {plural(len(found.looks), 'lesion')}"
     )
     for note in describe_looks(seen) if seen else ():
         say_note(note)
-    report_failures([*(seen.failures if seen else ()), *failures], there=len(measured))
 
 
 def _measure(

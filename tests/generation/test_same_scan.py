@@ -261,6 +261,8 @@ def test_a_scan_named_as_one_that_is_there_but_for_capitals_is_refused_before_an
     write_scan("Scan1", 1)
     write_scan("scan2", 2)
     synth(scans=only("Scan1"))
+    replayed = ("--dataset-id", 504, "--name", "Replayed", "--jobs", 1)
+    assert command("synth", "--from-manifest", FOLDER / "manifest.csv", *replayed).exit_code == 0
     before = {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
     for folder in ("ct", "livers"):
         Path(folder, "Scan1.nii.gz").rename(Path(folder, "scan1.nii.gz"))
@@ -271,8 +273,8 @@ def test_a_scan_named_as_one_that_is_there_but_for_capitals_is_refused_before_an
     )
     synth("--dataset-id", 503, "--name", "Again", scans=only("scan1"))
     again = FOLDER.with_name("Dataset503_Again") / "manifest.csv"
-    replayed = command("synth", "--from-manifest", again, "--jobs", 1)
-    assert "case 'scan1' is in the dataset as 'Scan1'" in replayed.stderr
+    refused = command("synth", "--from-manifest", again, *replayed)
+    assert "case 'scan1' is in the dataset as 'Scan1'" in refused.stderr
     assert {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()} == before
     assert verify() == []
 

@@ -39,8 +39,8 @@ def is_installed(*libraries: str) -> bool:
     return all(importlib.metadata.version(name) == versions[name] for name in libraries)
 
 
-# The golden files are of a processor without AVX-512, with which numpy rounds exponentials elsewhere. That decides some
-# voxels of a phantom; what is rendered from its file has the same bits with and without.
+# The golden files are of a processor without AVX-512, with which numpy rounds exponentials elsewhere. That changes some
+# voxels of a phantom by 1 HU; what is rendered from its file has the same bits with and without.
 WITHOUT_AVX_512 = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}
 DRAW_PHANTOMS = """
 import sys
