@@ -317,6 +317,21 @@ def test_shards_and_merge_keep_scans_together(scans):
     assert verify() == []
 
 
+def test_a_shard_is_refused_patients_of_scans_that_are_there_until_their_own_run_has_them(here):
+    """It leaves their rows alone: the scans that it draws into would be parted from theirs after the merge."""
+    for number, name in enumerate(("r0", "r1", "r9")):
+        write_scan(name, number)
+    synth(scans=only("r0", "r1"))
+    Path("patients.csv").write_text("case,patient\nr0,Doe\nr1,Doe\nr9,Doe\n")
+    shard = ("--shard", "1/1", "--patients", "patients.csv")
+    refused = command("synth", *only("r9"), "--per-scan", 2, "--sizes", "tiny", *shard)
+    assert refused.exit_code == 1
+    assert "whose scans are that it has already (r0), and a shard does not write that down" in refused.stderr
+    synth("--patients", "patients.csv", scans=only("r0", "r1"))
+    synth(*shard, scans=only("r9"))
+    assert "note: 3 scans of 1 patient, who stay together\n" in command("merge", FOLDER).stdout
+
+
 def test_a_dataset_made_of_a_manifest_keeps_its_scans_together(scans):
     Path("patients.csv").write_text("case,patient\n0002,Doe\n0003,Doe\n0001,Roe\nircadb,Roe\n")
     synth("--patients", "patients.csv")

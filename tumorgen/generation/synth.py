@@ -123,12 +123,15 @@ def find_outstanding(run: Run) -> Outstanding:
     ------
     TumorgenError
         The folder holds another dataset, or one of other settings, versions or another seed, or made with other labels
-        of these scans; two scans have one name; or patients do not fit those that are there (`keep_patients`).
+        of these scans; two scans have one name; or patients do not fit those that are there (`keep_patients`), or are
+        those of scans that are there, and this is a shard.
     """
     existing, settled = read_existing(run)
     refuse_same_case(run.sources, (entry.case for entry in existing))
     patients, notes = keep_patients(((entry.case, entry.patient) for entry in existing), run.patients)
     there = with_patients(existing, patients)
+    if run.shard:
+        _refuse_later_patients(run.dataset, there)
     settled = settled and there == existing
     made = {(entry.case, entry.variant) for entry in there}
     samples = [(source.case, variant) for source in run.sources for variant in range(run.per_scan)]
@@ -174,6 +177,17 @@ def read_existing(run: Run) -> tuple[list[Entry], bool]:
             )
     _refuse_other_choice(run, entries)
     return entries, settled and len(entries) == len(rows)
+
+
+def _refuse_later_patients(dataset: Dataset, there: Sequence[Entry]) -> None:
+    """A shard leaves the rows of earlier runs alone, so it cannot write down whose scan one of them is."""
+    now = {entry.case: entry.patient for entry in there}
+    for entry in read_entries(dataset.manifest):
+        if now.get(entry.case, entry.patient) != entry.patient:
+            raise TumorgenError(
+                f"{dataset.folder}: --patients says whose scans are that it has already ({entry.case}), and a shard"
+                " does not write that down; first run their own command again with it, without --shard"
+            )
 
 
 def _refuse_other_choice(run: Run, entries: Sequence[Entry]) -> None:
