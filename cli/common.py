@@ -67,7 +67,7 @@ def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:
 def report_failures(
     failures: Iterable[Failure],
     *,
-    there: int | None = 1,
+    there: int | None,
     nothing: str = "nothing was written",
     closing: str = "",
 ) -> None:

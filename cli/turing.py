@@ -116,6 +116,7 @@ def make(output: Path, draw: Draw, trust: str | None, jobs: int) -> None:
     )
     report_failures(
         made.failures,
+        there=len(made.rows),
         closing=(
             "; the study is whole all the same. To draw from what failed, too, fix it and make another study: give a"
             " new folder as --output."

@@ -79,7 +79,7 @@ def test_thousands_stay_readable(capsys) -> None:
     failures = [lost(n, "no mask of that name in livers", 0) for n in range(3000)]
     failures += [lost(n, f"is truncated: its header says {n} bytes of voxels") for n in range(3000, 3040)]
     with pytest.raises(SystemExit) as ended:
-        report_failures(failures)
+        report_failures(failures, there=1)
     assert ended.value.code == 1
     assert capsys.readouterr().err.splitlines() == [
         "failed: 3000, 3001, 3002 and 37 more (40, 800 samples): is truncated: its header says ... bytes of voxels",
@@ -107,7 +107,7 @@ def test_a_command_says_in_its_own_words_that_it_made_nothing_and_what_to_do(cap
     failures = [lost(n, "no mask of that name in livers") for n in range(2)]
     for options, said in (
         ({"there": 0, "nothing": "no mask was written"}, "all 2 failed, for 1 reason: no mask was written. Fix these"),
-        ({"closing": "; the study is whole."}, "2 failed, for 1 reason; the study is whole."),
+        ({"there": 2, "closing": "; the study is whole."}, "2 failed, for 1 reason; the study is whole."),
     ):
         with pytest.raises(SystemExit):
             report_failures(failures, **options)
@@ -117,7 +117,7 @@ def test_a_command_says_in_its_own_words_that_it_made_nothing_and_what_to_do(cap
 
 
 def test_nothing_failed_says_nothing(capsys) -> None:
-    report_failures([])
+    report_failures([], there=0)
     assert not capsys.readouterr().err
 
 

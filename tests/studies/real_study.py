@@ -165,9 +165,18 @@ def append_line(path: Path, result: dict[str, Any]) -> None:
 @click.option("--steps", type=click.IntRange(1), default=Setting.steps, show_default=True)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trainings at a time, a core each.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("real-study.jsonl"), show_default=True)
+@click.option("--train/--no-train", default=True, help="Whether missing ones are trained; else what is there is told.")
 @click.option("--write", is_flag=True, help="Also write the tables and the figure into docs/study.md.")
 def main(
-    real: Path, patients: Path | None, kinds: str, seeds: int, steps: int, jobs: int, results: Path, write: bool
+    real: Path,
+    patients: Path | None,
+    kinds: str,
+    seeds: int,
+    steps: int,
+    jobs: int,
+    results: Path,
+    train: bool,
+    write: bool,
 ) -> None:
     setting, names = Setting(steps=steps), kinds.split(",")
     try:
@@ -179,7 +188,7 @@ def main(
     wanted = {unit.key for unit in units}
     done = [r for r in read_results(results, digests) if (r["kind"], r["seed"], r["patient"]) in wanted]
     click.echo(f"{len(done)} of {len(units)} trainings are done; {results} has them", err=True)
-    for result in do_missing(units, done, setting, digests, jobs):
+    for result in do_missing(units, done, setting, digests, jobs) if train else ():
         append_line(results, result)
         done.append(result)
         figures = ", ".join(f"{case['case']} {case['average_precision']:.2f}" for case in result["cases"])

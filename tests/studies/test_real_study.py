@@ -326,6 +326,10 @@ def test_the_same_command_does_what_is_missing(folder, tmp_path, monkeypatch):
     assert call().exit_code != 0
     assert len(lines.read_text().splitlines()) == 2
     lines.write_text(lines.read_text() + '{"kind": "rea')  # killed while it wrote
+    told = call("--no-train")
+    assert "2 of 8 trainings are done" in told.stderr
+    assert "| trained on | trainings |" in told.stdout
+    assert done == []
     stop_at.clear()
     finished = call()
     assert finished.exit_code == 0, finished.output
