@@ -105,7 +105,7 @@ def test_of_files_that_are_gone_the_rows_stay_until_there_is_a_new_one(here, mad
     assert {name: Path(NAME, name).read_bytes() for name in tables} == tables
     shutil.copytree(made / "images", "images", dirs_exist_ok=True)
     with monkeypatch.context() as patched:
-        patched.setattr(pool, "_remove_tables", end_early)
+        patched.setattr(pool, "remove_manifest", end_early)
         assert synth().exit_code == 130
     assert {name: Path(NAME, name).read_bytes() for name in tables} == tables
     shutil.rmtree(Path(NAME, "imagesTr"))

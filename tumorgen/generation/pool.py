@@ -16,7 +16,7 @@ from typing import Any
 from ..dataset import Dataset
 from ..errors import TumorgenError, as_unwritable
 from ..parallel import FEWER_JOBS, refuse_to_go_on, run_in_processes, tell_under_way
-from ..tables import Record, append_manifest, tumors_path
+from ..tables import Record, append_manifest, remove_manifest
 from .batches import Batch
 from .worker import Result, forget_scan, run_batch, run_batch_elsewhere
 
@@ -71,7 +71,7 @@ def make_samples(
                 _refuse_vanished(dataset, folder)
                 if isinstance(result, Record):
                     if anew:
-                        _remove_tables(manifest)
+                        remove_manifest(manifest)
                     append_manifest(result, manifest)
                     anew = False
                 progress(1 if isinstance(result, Record) else result.samples)
@@ -81,13 +81,6 @@ def make_samples(
                 yield result
     finally:
         forget_scan()  # of this process, where it was the worker
-
-
-def _remove_tables(manifest: Path) -> None:
-    """Remove a table of samples and then that of their tumours: no row of the one has rows of others' tumours."""
-    with as_unwritable(manifest):
-        for path in (manifest, tumors_path(manifest)):
-            path.unlink(missing_ok=True)
 
 
 def _count_samples(batches: Sequence[Batch]) -> int:

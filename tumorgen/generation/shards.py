@@ -18,7 +18,7 @@ from typing import TypeVar
 from ..dataset import Dataset, select_complete, write_json
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import remove_folder
-from ..tables import Entry, join_entries, list_patients, read_entries, select_whole, tumors_path
+from ..tables import Entry, join_entries, list_patients, read_entries, remove_manifest, select_whole
 
 SHARDS = "shards"
 DIVISION = "division.json"
@@ -213,10 +213,8 @@ def take_from_division(dataset: Dataset, cases: Collection[str]) -> None:
     division = read_division(dataset)
     if division is None:
         return
-    with as_unwritable(dataset.folder / SHARDS):
-        for shard in division.all_shards:
-            for path in (shard.manifest(dataset), tumors_path(shard.manifest(dataset))):
-                path.unlink(missing_ok=True)
+    for shard in division.all_shards:
+        remove_manifest(shard.manifest(dataset))
     left = replace(division, cases=tuple(case for case in division.cases if case not in cases))
     write_json(asdict(left), dataset.folder / SHARDS / DIVISION)
 
@@ -233,6 +231,5 @@ def remove_finished_shards(dataset: Dataset, there: Sequence[Entry]) -> dict[Sha
     if not missing:
         remove_folder(dataset.folder / SHARDS)
     for shard in set(division.all_shards) - set(missing):
-        for path in (shard.manifest(dataset), tumors_path(shard.manifest(dataset))):
-            path.unlink(missing_ok=True)
+        remove_manifest(shard.manifest(dataset))
     return missing

@@ -130,7 +130,7 @@ def find_outstanding(run: Run) -> Outstanding:
     refuse_same_case(run.sources, (entry.case for entry in existing))
     patients, notes = keep_patients(((entry.case, entry.patient) for entry in existing), run.patients)
     there = with_patients(existing, patients)
-    if run.shard:
+    if run.shard and run.patients:
         _refuse_later_patients(run.dataset, there)
     settled = settled and there == existing
     made = {(entry.case, entry.variant) for entry in there}

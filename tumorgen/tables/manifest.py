@@ -219,6 +219,19 @@ def write_manifest(records: Iterable[Record], manifest: Path, *, parents: bool =
     write_table(manifest, sample_columns(ordered), samples, parents=parents)
 
 
+def remove_manifest(manifest: Path) -> None:
+    """Remove a table of samples and then that of their tumours: no row of the one has rows of others' tumours.
+
+    Raises
+    ------
+    TumorgenError
+        They cannot be removed.
+    """
+    with as_unwritable(manifest):
+        for path in (manifest, tumors_path(manifest)):
+            path.unlink(missing_ok=True)
+
+
 def append_manifest(record: Record, manifest: Path) -> None:
     """Append a sample to both tables, on disk when this returns: from then on the sample counts as done.
 
