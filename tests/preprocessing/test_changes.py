@@ -16,24 +16,46 @@ def box(*spans: tuple[int, int]):
     return z, y, x
 
 
-def test_blocks_that_overlap_become_one_change_and_the_later_one_lies_on_top():
-    hu, label = np.zeros(SHAPE, np.int16), np.zeros(SHAPE, np.uint8)
-    first, second, third = box((0, 3), (0, 3), (0, 3)), box((2, 5), (2, 5), (2, 5)), box((6, 8), (8, 10), (8, 12))
-    blocks = [
-        Block(where, np.full(tuple(s.stop - s.start for s in where), value, np.int16), np.full((1, 1, 1), 2, np.uint8))
-        for where, value in ((first, 10), (third, 30), (second, 20))
-    ]
-    blocks = [Block(b.box, b.image, np.full(b.image.shape, 2, np.uint8)) for b in blocks]
-    changes = merge_blocks(hu, label, blocks)
-    assert sorted(change.box[0].start for change in changes) == [0, 6]
-    whole = hu.copy()
-    for change in changes:
-        whole[change.box] = change.hu
-    expected = hu.copy()
-    for block in blocks:
-        expected[block.box] = block.image
-    assert (whole == expected).all()
-    assert not hu.any()
+def laid_one_on_another(rng: np.random.Generator, count: int, most: int) -> list[Block]:
+    """Blocks of random boxes with sides of up to so many voxels, each with a value of its own."""
+    blocks = []
+    for number in range(count):
+        start = [int(rng.integers(0, n - 1)) for n in SHAPE]
+        where = box(*((a, min(n, a + int(rng.integers(1, most + 1)))) for a, n in zip(start, SHAPE, strict=True)))
+        shape = tuple(s.stop - s.start for s in where)
+        blocks.append(Block(where, np.full(shape, number + 1, np.int16), np.full(shape, 2, np.uint8)))
+    return blocks
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 20])
+def test_changes_hold_what_blocks_leave_the_later_ones_on_top_and_do_not_overlap(count):
+    rng = np.random.default_rng(count)
+    for most in (2, 4, 8) * 10:
+        hu, label = np.zeros(SHAPE, np.int16), np.zeros(SHAPE, np.uint8)
+        blocks = laid_one_on_another(rng, count, most)
+        changes = merge_blocks(hu, label, blocks)
+        assert not hu.any()
+        assert not label.any()
+        found, labels, covered = hu.copy(), label.copy(), np.zeros(SHAPE, int)
+        for change in changes:
+            found[change.box], labels[change.box] = change.hu, change.label
+            covered[change.box] += 1
+        for block in blocks:
+            hu[block.box], label[block.box] = block.image, block.label
+        assert (found == hu).all()
+        assert (labels == label).all()
+        assert covered.max() == 1
+
+
+def test_two_blocks_become_one_change_where_the_box_around_both_holds_little_else():
+    def merged(second: tuple[int, int]) -> list[int]:
+        hu, label = np.zeros((8, 40, 40), np.int16), np.zeros((8, 40, 40), np.uint8)
+        where = [box((0, 8), (0, 20), (0, 20)), box((0, 8), second, second)]
+        blocks = [Block(each, hu[each] + 1, label[each] + 2) for each in where]
+        return [change.hu.size for change in merge_blocks(hu, label, blocks)]
+
+    assert merged((2, 22)) == [8 * 22 * 22]
+    assert sum(merged((18, 38))) == 8 * (2 * 20 * 20 - 2 * 2)
 
 
 def test_what_is_laid_over_an_array_is_gone_afterwards_whatever_happens():
@@ -90,7 +112,7 @@ def test_what_lies_outside_is_found_beside_the_changes_or_said_not_to_be_found_t
     for number in range(300):
         hu = (rng.random((20, 9, 30)) > (0.1, 0.3)[number % 2]).astype(np.int16)
         new, changes = hu.copy(), []
-        for first in (slice(0, 3), slice(8, 11)):
+        for first in (slice(0, 3), slice(3, 6), slice(11, 14)):  # two of them touch
             where = (slice(0, 4), slice(2, 5), first)
             voxels = np.where(rng.random(hu[where].shape) > 0.7, 1 - hu[where], hu[where])
             new[where] = voxels

@@ -51,7 +51,7 @@ def test_a_variant_holds_what_was_laid_over_the_healthy_case(case, tmp_path):
     for end, voxels, value in ((".b2nd", image, np.flip(image).copy()), ("_seg.b2nd", labels.astype(np.int16), 2)):
         healthy = ChunkedArray.read(target.with_name(target.name + end))
         expected, laid = laid_on(voxels, value)
-        healthy.write(tmp_path / f"case{end}", laid)
+        healthy.write(tmp_path / f"case{end}", healthy.lay(voxels, laid))
         found = read_back(tmp_path / f"case{end}")
         assert found.dtype == expected.dtype
         assert (found == expected).all()
@@ -75,8 +75,35 @@ def test_only_blocks_that_change_are_compressed_again(case, tmp_path, monkeypatc
         chunks.blosc2, "compress2", lambda data, **how: packed.append(len(data)) or compress(data, **how)
     )
     _, laid = laid_on(image, np.flip(image).copy())
-    healthy.write(tmp_path / "case.b2nd", laid[-1:])
+    healthy.write(tmp_path / "case.b2nd", healthy.lay(image, laid[-1:]))
     assert packed == [int(np.prod(healthy.block)) * 4]
+
+
+def test_blocks_that_stay_the_same_are_no_cells_that_change(case):
+    image, _, target = case
+    healthy = ChunkedArray.read(target.with_name(f"{target.name}.b2nd"))
+    _, laid = laid_on(image, np.flip(image).copy())
+    same = [(box, image[box]) for box, _ in laid]
+    assert healthy.lay(image, same) == []
+    cells = healthy.lay(image, [*same, laid[-1]])
+    assert len(cells) == 1
+    assert (cells[0][1] != image[cells[0][0]]).sum() == 1
+
+
+def test_what_is_not_what_was_compressed_is_compressed_with_its_chunk(case, tmp_path, monkeypatch):
+    """Each block is decompressed and compared before it takes another's place."""
+    image, _, target = case
+    healthy = ChunkedArray.read(target.with_name(f"{target.name}.b2nd"))
+    expected, laid = laid_on(image, np.flip(image).copy())
+    compress, blocks = blosc2.compress2, []
+
+    def compress_wrongly_at_first(content, **how):
+        blocks.append(len(content))
+        return compress(content if len(blocks) % 2 == 0 else np.zeros_like(content), **how)
+
+    monkeypatch.setattr(chunks.blosc2, "compress2", compress_wrongly_at_first)
+    healthy.write(tmp_path / "case.b2nd", healthy.lay(image, laid))
+    assert (read_back(tmp_path / "case.b2nd") == expected).all()
 
 
 def test_blocks_that_cannot_be_put_in_as_they_are_have_their_chunk_compressed_whole(case, tmp_path, monkeypatch):
@@ -84,11 +111,11 @@ def test_blocks_that_cannot_be_put_in_as_they_are_have_their_chunk_compressed_wh
     image, _, target = case
     healthy = ChunkedArray.read(target.with_name(f"{target.name}.b2nd"))
     whole = tuple(slice(0, n) for n in image.shape)
-    healthy.write(tmp_path / "flat.b2nd", [(whole, np.zeros_like(image))])
+    healthy.write(tmp_path / "flat.b2nd", healthy.lay(image, [(whole, np.zeros_like(image))]))
     assert not read_back(tmp_path / "flat.b2nd").any()
     expected, laid = laid_on(image, np.flip(image).copy())
-    monkeypatch.setattr(chunks, "_splice", lambda chunk, *_: chunk)
-    healthy.write(tmp_path / "case.b2nd", laid)
+    monkeypatch.setattr(chunks, "_splice", lambda *_: None)
+    healthy.write(tmp_path / "case.b2nd", healthy.lay(image, laid))
     assert (read_back(tmp_path / "case.b2nd") == expected).all()
 
 

@@ -5,17 +5,20 @@ Arrays are (z, y, x) of the scan.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging import Box, bounding_box, grow, hull, overlap, part_of, paste, shape_of, window
 from ..method import Block
 
+_MOST_JOINED = 1.2  # times the voxels of two boxes that the box around both may have
 _MARGIN = 6  # voxels around a change in which zeros that join are looked for
 
 
@@ -32,13 +35,39 @@ def merge_blocks(hu: NDArray[Any], label: NDArray[np.uint8], blocks: Sequence[Bl
     """Blocks of a patch, of which later ones cover earlier ones, as changes that do not overlap."""
     boxes: list[Box] = []
     for block in blocks:
-        box = block.box
-        while touching := [other for other in boxes if overlap(box, other)]:
-            for other in touching:
-                boxes.remove(other)
-                box = hull(box, other)
-        boxes.append(box)
+        _add_box(boxes, block.box)
     return [_lay_blocks(box, hu, label, blocks) for box in boxes]
+
+
+def _add_box(boxes: list[Box], box: Box) -> None:
+    """Add a box to some that do not overlap: joined to one that it overlaps, or cut where too much would be joined."""
+    other = next((other for other in boxes if overlap(box, other)), None)
+    if other is None:
+        boxes.append(box)
+        return
+    joined = hull(box, other)
+    if math.prod(shape_of(joined)) <= _MOST_JOINED * (math.prod(shape_of(box)) + math.prod(shape_of(other))):
+        boxes.remove(other)
+        _add_box(boxes, joined)
+        return
+    for piece in _cut_off(box, other):
+        _add_box(boxes, piece)
+
+
+def _cut_off(box: Box, other: Box) -> list[Box]:
+    """What of a box lies outside another that it overlaps, as boxes that do not overlap."""
+    pieces, rest = [], list(box)
+    for axis, (mine, theirs) in enumerate(zip(box, other, strict=True)):
+        for part in (slice(mine.start, theirs.start), slice(theirs.stop, mine.stop)):
+            if part.start < part.stop:
+                pieces.append(_with_part(rest, axis, part))
+        rest[axis] = slice(max(mine.start, theirs.start), min(mine.stop, theirs.stop))
+    return pieces
+
+
+def _with_part(box: Sequence[slice], axis: int, part: slice) -> Box:
+    z, y, x = (part if number == axis else each for number, each in enumerate(box))
+    return z, y, x
 
 
 def _lay_blocks(box: Box, hu: NDArray[Any], label: NDArray[np.uint8], blocks: Sequence[Block]) -> Change:
@@ -118,9 +147,13 @@ def changed_outside(
 
     Zeros that join over faces lie outside together, or none of them does. Where those that join a voxel which has
     become zero, or has been one, all lie near its change, they are told apart there; all others are what they were.
+    A change that by itself leaves what lies outside as it is needs no look: where it joins another's zeros, they are
+    told apart with those.
     """
     found = np.zeros(hu.shape, bool) if outside is None else outside.copy()
     for change in changes:
+        if _keeps_outside(hu, outside, change):
+            continue
         around = margin_of(change, hu.shape)
         before, after = hu[around] == 0, _laid_in(hu, around, changes) == 0
         mine = window(around, change.box)
@@ -150,13 +183,12 @@ def _laid_in(hu: NDArray[Any], box: Box, changes: Sequence[Change]) -> NDArray[A
 
 def _joined(voxels: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The voxels that seeds among them are joined to over faces."""
-    from scipy import ndimage
-
-    if not (voxels & seeds).any():
+    found = voxels & seeds
+    if not found.any():
         return np.zeros_like(voxels)
-    names, count = ndimage.label(voxels)
+    names, count = cc3d.connected_components(voxels, connectivity=6, return_N=True)
     held = np.zeros(count + 1, bool)
-    held[names[voxels & seeds]] = True
+    held[names[found]] = True
     joined: NDArray[np.bool_] = held[names]
     return joined
 

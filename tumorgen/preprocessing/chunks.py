@@ -3,7 +3,7 @@
 nnU-Net keeps cases in Blosc2 arrays (`.b2nd`): chunks of up to 6 MB, each of blocks of up to 128 KB that are compressed
 one by one. A variant takes over the chunks of the healthy case as they are. In a chunk that it changes, only the blocks
 that it changes are compressed again, all of them together, with the parameters that nnU-Net has chosen for the healthy
-case; the others are copied, compressed as they are. The chunk is then decompressed and compared before it is written.
+case, decompressed and compared; the others are copied, compressed as they are.
 
 The layout of a chunk is Blosc2's (github.com/Blosc/c-blosc2: README_CHUNK_FORMAT.rst): 32 bytes of header, the place of
 each block, and the blocks.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import Box, Index, as_not_written, overlap, whole_file
+from ..imaging import Box, Index, as_not_written, paste, whole_file
 from .cases import Laid
 
 _HEADER = 32  # bytes
@@ -83,17 +83,22 @@ class ChunkedArray:
         """Bytes of all chunks."""
         return sum(map(len, self.chunks))
 
-    def write(self, path: Path, laid: Sequence[Laid]) -> None:
-        """Write the array with boxes (z, y, x) laid over it; the file appears whole or not at all.
+    def write(self, path: Path, cells: Sequence[Laid]) -> None:
+        """Write the array with other voxels in some of its blocks; the file appears whole or not at all.
 
-        Where boxes overlap, they hold the same.
+        Parameters
+        ----------
+        path
+            The file.
+        cells
+            Boxes of blocks, as `cells` gives them, each once, and what is in them.
 
         Raises
         ------
         TumorgenError
             The file cannot be written.
         """
-        changed = {number: self._changed(number, mine) for number, mine in self._by_chunk(laid).items()}
+        changed = {number: self._changed(number, blocks) for number, blocks in self._by_chunk(cells).items()}
         with whole_file(path, durable=False, parents=False) as partial, as_not_written(path, partial):
             array = blosc2.empty(
                 (1, *self.shape),
@@ -109,12 +114,6 @@ class ChunkedArray:
 
     def cells(self, box: Box) -> Iterator[Box]:
         """The boxes of the blocks that a box lies in; blocks end with their chunk, and with the array."""
-        return (cell for _, _, cell in self._blocks(box))
-
-    def _blocks(self, box: Box) -> Iterator[tuple[int, int, Box]]:
-        """The blocks that a box lies in: number of the chunk, place in it, and box."""
-        chunks = [-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True)]
-        blocks = [-(-c // b) for c, b in zip(self.chunk, self.block, strict=True)]
         for chunk in _cells(box, self.chunk):
             start = [i * c for i, c in zip(chunk, self.chunk, strict=True)]
             ends = [min(a + c, n) for a, c, n in zip(start, self.chunk, self.shape, strict=True)]
@@ -122,35 +121,45 @@ class ChunkedArray:
             for block in _cells(here, self.block):
                 corner = [a + i * b for a, i, b in zip(start, block, self.block, strict=True)]
                 z, y, x = (slice(a, min(a + b, e)) for a, b, e in zip(corner, self.block, ends, strict=True))
-                yield int(np.ravel_multi_index(chunk, chunks)), int(np.ravel_multi_index(block, blocks)), (z, y, x)
+                yield z, y, x
 
-    def _by_chunk(self, laid: Iterable[Laid]) -> dict[int, list[tuple[int, Box, NDArray[Any]]]]:
-        """By number of the chunk: places of blocks, boxes in these, and what is laid there."""
-        found: dict[int, list[tuple[int, Box, NDArray[Any]]]] = {}
-        for box, values in laid:
-            for number, place, cell in self._blocks(box):
-                windows = overlap(cell, box)
-                if windows:
-                    found.setdefault(number, []).append((place, windows[0], values[windows[1]]))
+    def lay(self, before: NDArray[Any], laid: Iterable[Laid]) -> list[Laid]:
+        """The cells that change where boxes are laid over the voxels that the array holds, and what is in them."""
+        found: dict[Index, Laid] = {}
+        for box, new in laid:
+            for cell in self.cells(box):
+                corner = cell[0].start, cell[1].start, cell[2].start
+                _, voxels = found.setdefault(corner, (cell, before[cell].copy()))
+                paste(voxels, cell, new, box)
+        return [(cell, voxels) for cell, voxels in found.values() if (voxels != before[cell]).any()]
+
+    def _by_chunk(self, cells: Iterable[Laid]) -> dict[int, dict[int, NDArray[Any]]]:
+        """By number of the chunk: by place in it, what is in a cell."""
+        chunks = [-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True)]
+        blocks = [-(-c // b) for c, b in zip(self.chunk, self.block, strict=True)]
+        found: dict[int, dict[int, NDArray[Any]]] = {}
+        for cell, values in cells:
+            chunk, inside = zip(*(divmod(s.start, c) for s, c in zip(cell, self.chunk, strict=True)), strict=True)
+            block = [i // b for i, b in zip(inside, self.block, strict=True)]
+            place = int(np.ravel_multi_index(block, blocks))
+            found.setdefault(int(np.ravel_multi_index(chunk, chunks)), {})[place] = values
         return found
 
-    def _changed(self, number: int, laid: Sequence[tuple[int, Box, NDArray[Any]]]) -> bytes:
-        """A chunk with boxes laid over some of its blocks, compressed."""
-        plain = np.frombuffer(blosc2.decompress2(self.chunks[number]), self.dtype)
-        content = plain.reshape(-1, *self.block).copy()
-        touched = set()
-        for place, box, values in laid:
-            if (content[place][box] != values).any():
-                content[place][box] = values
-                touched.add(place)
-        return self._compress(number, content, sorted(touched)) if touched else self.chunks[number]
-
-    def _compress(self, number: int, content: NDArray[Any], touched: Sequence[int]) -> bytes:
-        """A chunk of blocks, of which some are not those of the healthy case."""
-        spliced = _splice(self.chunks[number], self._packed(content[list(touched)]), touched)
-        if spliced is not None and np.array_equal(_bytes_of(blosc2.decompress2(spliced)), _bytes_of(content)):
-            return spliced
-        return self._packed(content)
+    def _changed(self, number: int, blocks: Mapping[int, NDArray[Any]]) -> bytes:
+        """A chunk with other voxels in some of its blocks, compressed."""
+        places = sorted(blocks)
+        content = np.zeros((len(places), *self.block), self.dtype)  # beyond the array's end there are zeros
+        for block, place in zip(content, places, strict=True):
+            z, y, x = blocks[place].shape
+            block[:z, :y, :x] = blocks[place]
+        packed = self._packed(content)
+        if np.array_equal(_bytes_of(blosc2.decompress2(packed)), _bytes_of(content)):
+            spliced = _splice(self.chunks[number], packed, places)
+            if spliced is not None:
+                return spliced
+        whole = np.frombuffer(blosc2.decompress2(self.chunks[number]), self.dtype).reshape(-1, *self.block).copy()
+        whole[places] = content
+        return self._packed(whole)
 
     def _packed(self, content: NDArray[Any]) -> bytes:
         blocksize = math.prod(self.block) * self.dtype.itemsize

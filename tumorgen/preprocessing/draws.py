@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..imaging import bounding_box
+
 _SEED = 1234  # of nnU-Net's generators
 _AT_ONCE = 1 << 17  # are drawn together: they fit the processor's cache
 _LEAST, _SHARE = 10000, 0.01  # of a label's voxels nnU-Net draws this many, or this share of them if that is more
@@ -43,11 +45,13 @@ def draw_places(labels: NDArray[Any], classes: Sequence[int]) -> dict[int, Any]:
     labels
         The resampled label map, (z, y, x).
     classes
-        Labels, in nnU-Net's order.
+        Labels above 0, in nnU-Net's order.
     """
     rng = np.random.RandomState(_SEED)  # nnU-Net's
     places: dict[int, Any] = {}
-    flat = labels.reshape(-1)
+    box = bounding_box(labels > 0)
+    inside, first = np.ascontiguousarray(labels[box]), [s.start for s in box]
+    flat = inside.reshape(-1)
     for value in classes:
         found = np.flatnonzero(flat == value)
         if not found.size:
@@ -55,5 +59,6 @@ def draw_places(labels: NDArray[Any], classes: Sequence[int]) -> dict[int, Any]:
             continue
         count = max(min(_LEAST, found.size), math.ceil(found.size * _SHARE))
         drawn = found[rng.choice(found.size, count, replace=False)]
-        places[value] = np.stack([np.zeros_like(drawn), *np.unravel_index(drawn, labels.shape)], axis=1)
+        indices = np.unravel_index(drawn, inside.shape)
+        places[value] = np.stack([np.zeros_like(drawn), *map(np.add, indices, first)], axis=1)
     return places

@@ -22,7 +22,7 @@ from ..method import Scan, render
 from ..tables import Record, Source
 from . import nnunet
 from .changes import Change, changed_outside, keeps_outside, laid_over, margin_of, merge_blocks
-from .raw_files import RawFiles
+from .raw_files import RawFiles, read_properties_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Healthy:
         The scan, its HU and its labels.
     outside
         Which of its voxels lie outside the body (`nnunet.find_outside`).
+    properties
+        What nnU-Net's reader says of the geometry of its samples.
     raw
         What stands for the files of its samples, where the dataset keeps none.
     """
@@ -78,6 +80,7 @@ class Healthy:
     hu: NDArray[Any]
     label: NDArray[np.uint8]
     outside: NDArray[np.bool_] | None
+    properties: Mapping[str, Any]
     raw: RawFiles | None
 
     @classmethod
@@ -86,7 +89,7 @@ class Healthy:
         scan = part.source.load(vessels_of(part.records[0].plan))
         hu = scan.image.array
         raw = None if part.dataset.raw else RawFiles.of(scan)
-        return cls(scan, hu, scan.label, nnunet.find_outside(hu), raw)
+        return cls(scan, hu, scan.label, nnunet.find_outside(hu), read_properties_of(scan.geometry), raw)
 
     def changes(self, record: Record) -> list[Change]:
         """What a sample changes."""
@@ -152,11 +155,6 @@ def take_changes(part: Part, record: Record, healthy: Healthy) -> list[Change]:
     changes: list[Change] = pickle.loads(path.read_bytes())  # noqa: S301  # this run wrote it
     path.unlink()
     return changes
-
-
-def read_properties(record: Record, part: Part, healthy: Healthy) -> dict[str, Any]:
-    """What nnU-Net's reader says of a sample's geometry."""
-    return healthy.raw.properties if healthy.raw else nnunet.read_properties(part.dataset.image(record.plan.sample))
 
 
 def _or_none(outside: NDArray[np.bool_] | None, hu: NDArray[Any]) -> NDArray[np.bool_]:

@@ -23,16 +23,14 @@ _CORNER = (2, 2, 2)  # voxels of a file that is there for its header
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawFiles:
-    """What samples of a scan share of their files: what nnU-Net's reader says of their geometry, and their labels."""
+    """What samples of a scan share of their files: their labels."""
 
-    properties: dict[str, Any]
     label: ChunkedVolume
 
     @classmethod
     def of(cls, scan: Scan) -> RawFiles:
         """Make it of a scan that holds all its voxels."""
-        label = ChunkedVolume.from_volume(Volume(scan.label, scan.geometry))
-        return cls(read_properties_of(scan.geometry), label)
+        return cls(ChunkedVolume.from_volume(Volume(scan.label, scan.geometry)))
 
     def write_label(self, record: Record, changes: Sequence[Change], path: Path) -> None:
         """Write the label of a sample, unless it is there.

@@ -14,6 +14,7 @@ Arrays are (z, y, x) in the order of the plans' axes, after nnU-Net's transpose 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -29,6 +30,7 @@ Floats = NDArray[np.float64]
 UNSEEN = 1e-9  # weights below it are not looked at: of float32 values they change no bit but by rounding
 UNCHANGED = 1e-7  # sd; what a change adds to new voxels farther away is less
 _TILE = 64  # new voxels along an axis that are worked out together
+_IN_CACHE = 1 << 16  # old voxels that are
 
 
 @lru_cache(maxsize=64)
@@ -103,8 +105,11 @@ class Resampling:
         """
         result: NDArray[Any] = values
         if not self.is_none:
-            for axis in self.order:
-                result = self._along(axis, result, np.float32 if axis == self.order[-1] else np.float64)
+            result = np.empty(self.new, np.float32)
+            first, second, third = self.order
+            for tile in _tiles(self.new[first]):  # so that what lies between old and new image is never there whole
+                slab = self._along(second, self._along(first, values, tile))
+                self._along(third, slab, into=result[_across(first, tile)])
         if ranges is not None:
             result = self.clip(result, ranges)
         return result.astype(np.float32, copy=False)
@@ -150,20 +155,41 @@ class Resampling:
         shape[self.apart] = -1
         return side[self.slices[box[self.apart]]].reshape(shape)
 
-    def _along(self, axis: int, values: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
-        """Interpolate along one axis."""
-        weights = self.weights[axis]
+    def _along(
+        self, axis: int, values: NDArray[Any], part: slice | None = None, into: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Interpolate along one axis: the new voxels, or a part of them, float64 unless they go into another array."""
+        weights, part = self.weights[axis], part or slice(0, self.new[axis])
+        if into is None:
+            shape = [part.stop - part.start if number == axis else n for number, n in enumerate(values.shape)]
+            into = np.empty(shape)
         if weights is None:
-            return np.take(values, self.taken(axis), axis=axis).astype(dtype, copy=False)
-        shape = list(values.shape)
-        shape[axis] = self.new[axis]
-        result = np.empty(shape, dtype)
-        for start in range(0, self.new[axis], _TILE):
-            tile = slice(start, start + _TILE)
-            used = _span(np.abs(weights[tile]).max(axis=0) > UNSEEN)
-            window = values[(slice(None),) * axis + (used,)].astype(np.float64, copy=False)
-            result[(slice(None),) * axis + (tile,)] = _product(weights[tile, used], window, axis)
-        return result
+            into[...] = np.take(values, self.taken(axis)[part], axis=axis)
+            return into
+        weights = weights[part]
+        used = [(tile, _span(np.abs(weights[tile]).max(axis=0) > UNSEEN)) for tile in _tiles(len(weights))]
+        for planes in _in_cache(values.shape, 1 if axis == 0 else 0):
+            old, new = values[planes], into[planes]
+            for tile, window in used:
+                voxels = old[_across(axis, window)].astype(np.float64)
+                new[_across(axis, tile)] = _product(weights[tile, window], voxels, axis)
+        return into
+
+
+def _tiles(count: int) -> list[slice]:
+    """New voxels along an axis, some of them at a time."""
+    return [slice(start, min(start + _TILE, count)) for start in range(0, count, _TILE)]
+
+
+def _across(axis: int, part: slice) -> tuple[slice, ...]:
+    """The index of a part along an axis."""
+    return (*(slice(None),) * axis, part)
+
+
+def _in_cache(shape: Sequence[int], axis: int) -> list[tuple[slice, ...]]:
+    """An array of a shape, some planes across an axis at a time: they fit the processor's cache as float64."""
+    count = max(1, _IN_CACHE * shape[axis] // math.prod(shape))
+    return [_across(axis, slice(start, start + count)) for start in range(0, shape[axis], count)]
 
 
 def find_ranges(values: NDArray[Any], apart: int | None) -> tuple[Floats, Floats]:

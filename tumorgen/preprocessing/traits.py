@@ -16,7 +16,7 @@ from ..parallel import Case, attempt
 from ..tables import Record
 from .cases import find_crop
 from .draws import draw_intensities
-from .healthy import Healthy, Part, keep_changes, load_healthy, read_properties
+from .healthy import Healthy, Part, keep_changes, load_healthy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +51,5 @@ def _find_traits(record: Record, part: Part, healthy: Healthy, foreground: Box) 
     with healthy.holding(changes):
         intensities = draw_intensities(healthy.hu[box], healthy.label[box], part.draws)
     shape = shape_of(find_crop(outside, healthy.hu.shape))
-    spacing = read_properties(record, part, healthy)["spacing"]
     relative = float(np.prod(shape) / np.prod(healthy.hu.shape))
-    return Traits(record.plan.sample, shape, tuple(map(float, spacing)), relative, intensities)
+    return Traits(record.plan.sample, shape, tuple(map(float, healthy.properties["spacing"])), relative, intensities)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import blosc2
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..checksums import sha256_of
@@ -37,7 +36,7 @@ from .cases import (
 from .changes import Change, laid_over
 from .chunks import ChunkedArray
 from .draws import draw_places
-from .healthy import Healthy, Part, forget_healthy, load_healthy, read_properties, take_changes
+from .healthy import Healthy, Part, forget_healthy, load_healthy, take_changes
 from .resampling import Resampling
 
 
@@ -123,7 +122,7 @@ def _make_ready(part: Part) -> Ready:
     healthy = load_healthy(part)
     first = next(iter(part.configurations.values()))
     cropped = Cropped.of(healthy.hu, healthy.label, healthy.outside, first.transpose, first.normalize)
-    spacing = tuple(read_properties(record, part, healthy)["spacing"])
+    spacing = tuple(healthy.properties["spacing"])
     resampled = {
         name: Resampled.of(found, cropped, spacing, part.folder) for name, found in part.configurations.items()
     }
@@ -146,7 +145,6 @@ def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
     else:
         _refuse_changed(part.dataset, record)
         _copy_label(part.dataset, record, part.folder)
-    properties = read_properties(record, part, ready.healthy)
     cropped, values, labels = _lay(ready, changes)
     wanted = [ready.resampled[name] for name in part.wanted[sample]]
     kept = cropped is ready.cropped
@@ -154,7 +152,7 @@ def _preprocess(record: Record, part: Part, ready: Ready) -> Done:
     with laid_over(cropped.labels, labels):
         for resampled, is_alike in zip(wanted, alike, strict=True):
             target = part.folder / resampled.configuration.identifier / sample
-            about = {**properties, **_describe_crop(cropped, ready.healthy.hu.shape)}
+            about = {**ready.healthy.properties, **_describe_crop(cropped, ready.healthy.hu.shape)}
             if is_alike:
                 _write_changed(cropped, resampled, (values, labels), target, about)
             else:
@@ -245,7 +243,7 @@ def _write_changed(
     values = changed_values(healthy, laid[0], resampled.resampling, resampled.ranges, cells)
     labels = changed_labels(cropped.labels, laid[1], resampled.resampling)
     resampled.image_file.write(image_file(target), values)
-    resampled.label_file.write(label_file(target), [(box, new.astype(np.int16)) for box, new in labels])
+    resampled.label_file.write(label_file(target), resampled.label_file.lay(resampled.labels, labels))
     with laid_over(resampled.labels, labels):
         about["class_locations"] = draw_places(resampled.labels, nnunet.FOREGROUND)
     with whole_file(properties_file(target), durable=False, parents=False) as partial_file:
