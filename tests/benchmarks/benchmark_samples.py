@@ -41,10 +41,11 @@ from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.patched_gzip import ChunkedVolume
 from tumorgen.method.measured import measure_for
+from tumorgen.method.recipes import load_recipe
 from tumorgen.method.rendering import render
 from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import Scan, load_scan
-from tumorgen.method.settings import Settings
+from tumorgen.method.settings import Settings, override
 from tumorgen.tables.manifest import Record
 from tumorgen.tables.sources import Source
 
@@ -59,6 +60,10 @@ CLINICAL_SHAPE, CLINICAL_SPACING_MM = (224, 512, 512), (1.5, 0.75, 0.75)
 SMALL_SHAPE, SMALL_SPACING_MM = (112, 256, 256), (3.0, 1.5, 1.5)
 SMALL_BYTES = 2e7  # of a scan that the targets for small ones are for
 REAL = Path("acrin042/ct.nii.gz"), Path("acrin042/liver_pseudo.nii.gz")
+
+RECIPE, BESIDE = "lifelike", "turing"  # what `synth` draws by default, and what it drew first, beside it in turn
+RECIPES = RECIPE, BESIDE
+MOST_BESIDE = 1.0  # times what a variant of the same class takes with the other
 
 # The project's targets.
 MOST_END_TO_END = {"tiny": 0.04, "small": 0.04, "medium": 0.06, "large": 0.12, "mix": 0.12}  # W
@@ -78,8 +83,8 @@ TARGETS = {
     "prepare_per_W": MOST_PREPARE,
     "peak_memory_per_scan_bytes": MOST_MEMORY,
     "speedup_of_two_processes": LEAST_SPEEDUP,
+    f"end_to_end_per_that_of_{BESIDE}": MOST_BESIDE,
 }
-SHELL_RECIPES = ("turing", "lifelike")
 MEMORY_SAMPLES = 6  # of a class, in a process whose memory is measured
 
 Results = dict[str, Any]
@@ -136,15 +141,14 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
     """Seconds of everything that one process does, in repeats that interleave it all.
 
     Whatever is timed writing a file finds free memory for it (`make_room`), and files are kept until a repeat is over,
-    as a run keeps them.
+    as a run keeps them. The recipes take turns; each prepares the scan before its first variant is timed.
     """
     import SimpleITK as sitk  # here, since the processes whose memory is measured do without it
 
     clock = Clock()
-    counts: dict[str, list[int]] = {name: [] for name in effort.classes}
+    counts: dict[str, list[int]] = {f"{recipe} {name}": [] for recipe in RECIPES for name in effort.classes}
     scan = prepare(case)
     image = to_image(scan.image)
-    last: dict[str, Record] = {}
     first = make_records(case, new_dataset(folder / "first"), effort.classes[0], [0])[0]  # and every module is loaded
     written = sum(path.stat().st_size for path in files(new_dataset(folder / "first"), first))
     for repeat in range(effort.repeats):
@@ -152,20 +156,11 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
         place.mkdir()
         make_room(folder, written)
         clock("W", sitk.WriteImage, image, str(place / "whole.nii.gz"), useCompression=True)
-        scan = clock("prepare", prepare, case)
         clock("deflate", deflate, scan)
-        datasets = {name: new_dataset(place / name) for name in effort.classes}
-        for variant in range(repeat * effort.variants, (repeat + 1) * effort.variants):
-            for name, dataset in datasets.items():  # in turn, since a shared machine changes its speed within seconds
-                plan = draw_variant(scan, Settings(sizes=(name,)), 0, variant)
-                for _ in range(RENDERS):
-                    counts[name].append(len(plan.tumors))
-                    clock(f"render {name}", render, scan, plan)
-                make_room(folder, written)
-                (last[name],) = clock(f"end to end {name}", make_records, case, dataset, name, [variant])
-        for name, dataset in datasets.items():
-            make_room(folder, written)
-            clock(f"C {name}", copy, dataset, last[name], place / f"copy {name}")
+        for recipe in RECIPES:
+            scan = clock(f"prepare {recipe}", prepare, case, recipe)
+            variants = range(repeat * effort.variants, (repeat + 1) * effort.variants)
+            measure_recipe(case, scan, recipe, variants, clock, counts, place)
         shutil.rmtree(place)
     forget_scan()
     return {
@@ -173,20 +168,56 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
         "spacing_zyx_mm": list(scan.geometry.spacing_mm),
         "scan_bytes": scan.image.array.nbytes,
         "written_bytes": written,
-        "tumors": {name: statistics.mean(counts[name]) for name in effort.classes},
+        "tumors": {name: statistics.mean(counts[f"{RECIPE} {name}"]) for name in effort.classes},
         "seconds": clock.medians(),
-        "render_ms_per_tumor": {
-            name: 1e3
-            * statistics.median(t / n for t, n in zip(clock.seconds[f"render {name}"], counts[name], strict=True) if n)
-            for name in effort.classes
-        },
+        "render_ms_per_tumor": {name: ms_a_tumor(name, clock, counts) for name in effort.classes},
         "all_seconds": clock.seconds,
     }
 
 
-def prepare(case: Case) -> Scan:
-    """Load a scan, and measure all in it that its tumours need."""
-    return measure_for(load_scan(case.image, case.mask, case=case.name), Settings())
+def measure_recipe(
+    case: Case,
+    scan: Scan,
+    recipe: str,
+    variants: Sequence[int],
+    clock: Clock,
+    counts: Mapping[str, list[int]],
+    place: Path,
+) -> None:
+    """Time some variants of each class (those that `counts` has of the recipe), and copies of their files."""
+    classes = [name.partition(" ")[2] for name in counts if name.startswith(f"{recipe} ")]
+    datasets = {name: new_dataset(place / recipe / name) for name in classes}
+    ready = make_records(case, new_dataset(place / recipe / "ready"), classes[0], variants[:1], recipe)  # the scan
+    written = sum(path.stat().st_size for path in files(new_dataset(place / recipe / "ready"), ready[0]))
+    last: dict[str, Record] = {}
+    for variant in variants:
+        for name, dataset in datasets.items():  # in turn, since a shared machine changes its speed within seconds
+            plan = draw_variant(scan, settings_of(recipe, name), 0, variant)
+            for _ in range(RENDERS):
+                counts[f"{recipe} {name}"].append(len(plan.tumors))
+                clock(f"render {recipe} {name}", render, scan, plan)
+            make_room(place, written)
+            (last[name],) = clock(f"end to end {recipe} {name}", make_records, case, dataset, name, [variant], recipe)
+    for name, dataset in datasets.items():
+        make_room(place, written)
+        clock(f"C {name}", copy, dataset, last[name], place / recipe / f"copy {name}")
+
+
+def ms_a_tumor(name: str, clock: Clock, counts: Mapping[str, list[int]]) -> float:
+    """Median of what rendering takes for each tumour of a class, in ms."""
+    taken, numbers = clock.seconds[f"render {RECIPE} {name}"], counts[f"{RECIPE} {name}"]
+    return 1e3 * statistics.median(t / n for t, n in zip(taken, numbers, strict=True) if n)
+
+
+def settings_of(recipe: str, size_class: str) -> Settings:
+    """What `synth --recipe RECIPE --sizes CLASS` draws."""
+    return override(load_recipe(recipe), sizes=size_class)
+
+
+def prepare(case: Case, recipe: str = RECIPE) -> Scan:
+    """Load a scan, and measure all in it that tumours of a recipe need."""
+    settings = load_recipe(recipe)
+    return measure_for(load_scan(case.image, case.mask, settings.vessels, case=case.name), settings)
 
 
 def make_room(folder: Path, size: int) -> None:
@@ -221,7 +252,9 @@ class Clock:
         return {name: statistics.median(seconds) for name, seconds in (self.seconds | {"C": copies}).items()}
 
 
-def make_records(case: Case, dataset: Dataset, size_class: str, variants: Iterable[int]) -> list[Record]:
+def make_records(
+    case: Case, dataset: Dataset, size_class: str, variants: Iterable[int], recipe: str = RECIPE
+) -> list[Record]:
     """Variants of one class, as a process of `synth` makes them: planned, rendered, image and label on disk.
 
     Raises
@@ -229,7 +262,7 @@ def make_records(case: Case, dataset: Dataset, size_class: str, variants: Iterab
     RuntimeError
         A sample could not be made.
     """
-    settings = Settings(sizes=(size_class,))
+    settings = settings_of(recipe, size_class)
     batch = Batch(case.source, dataset, settings.vessels, settings, seed=0, variants=tuple(variants))
     results = [result for result, _ in run_batch(batch)]
     records = [result for result in results if isinstance(result, Record)]
@@ -264,7 +297,7 @@ def new_dataset(folder: Path) -> Dataset:
 
 def measure_shell(case: Case, repeats: int) -> dict[str, dict[str, float]]:
     """By recipe: seconds, and seconds of the processor, of `tumorgen synth` of two variants; medians."""
-    taken: dict[str, list[tuple[float, float]]] = {recipe: [] for recipe in SHELL_RECIPES}
+    taken: dict[str, list[tuple[float, float]]] = {recipe: [] for recipe in RECIPES}
     with tempfile.TemporaryDirectory(prefix="tumorgen-benchmark-") as root:
         folders = {"--images": Path(root) / "images", "--masks": Path(root) / "masks"}
         for folder, file in zip(folders.values(), (case.image, case.mask), strict=True):
@@ -402,7 +435,7 @@ def throughput_job(case: Case, classes: Sequence[str], jobs: int, samples: int) 
                 path.unlink()
 
         busy, used, began = busy_seconds(), processor_seconds(), time.perf_counter()
-        settings = Settings(sizes=tuple(classes))
+        settings = settings_of(RECIPE, ",".join(classes))
         run = Run(dataset, [case.source], settings, per_scan=samples, jobs=jobs, start=lambda total: take_away)
         report = synthesize_dataset(run)
         seconds = time.perf_counter() - began
@@ -541,14 +574,14 @@ def class_rows(results: Results, reference_w: float) -> list[Row]:
     seconds, w, scan_bytes = results["seconds"], results["seconds"]["W"], results["scan_bytes"]
     rows = []
     for name, per_tumor in results["render_ms_per_tumor"].items():
-        end_to_end, peak = seconds[f"end to end {name}"], results["memory"][name]
+        end_to_end, peak = seconds[f"end to end {RECIPE} {name}"], results["memory"][name]
         limit = MOST_RENDER_MS.get(name)
         scaled = None if limit is None else limit * reference_w / REFERENCE_W
         rows.append(
             {
                 "class": name,
                 "tumours": f"{results['tumors'][name]:.1f}",
-                "render, s": f"{seconds[f'render {name}']:.3f}",
+                "render, s": f"{seconds[f'render {RECIPE} {name}']:.3f}",
                 "ms a tumour": judged(per_tumor, scaled, ".1f"),
                 "end to end, s": f"{end_to_end:.3f}",
                 "/ W": judged(end_to_end / w, most_end_to_end(scan_bytes).get(name), ".3f"),
@@ -559,6 +592,20 @@ def class_rows(results: Results, reference_w: float) -> list[Row]:
             }
         )
     return rows
+
+
+def beside_rows(results: Results) -> list[Row]:
+    """A row for each class, and one for preparing: what it takes with the recipe, and with the one beside it."""
+    seconds = results["seconds"]
+
+    def row(what: str, name: str) -> Row:
+        ours, theirs = (seconds[f"{name.replace('RECIPE', recipe)}"] for recipe in RECIPES)
+        ratio = judged(round(ours / theirs, 2), MOST_BESIDE, ".2f")
+        return {"what": what, f"`{RECIPE}`, s": f"{ours:.3f}", f"`{BESIDE}`, s": f"{theirs:.3f}", "ratio": ratio}
+
+    kinds = (("render", "render"), ("end to end", "end to end"))
+    rows = [row(f"{kind}, {name}", f"{key} RECIPE {name}") for kind, key in kinds for name in results["tumors"]]
+    return [*rows, row("preparing the scan", "prepare RECIPE")]
 
 
 def most_end_to_end(scan_bytes: int) -> Mapping[str, float]:
@@ -599,7 +646,7 @@ def scan_rows(results: Results) -> list[Row]:
     return [
         timed("W: SimpleITK writes the scan, compressed", "W"),
         timed("C: copying a finished image and label", "C"),
-        timed("preparing the scan: load, statistics, vessels, clearance", "prepare", MOST_PREPARE),
+        timed("preparing the scan: load, statistics, tissue, places", f"prepare {RECIPE}", MOST_PREPARE),
         timed("deflating image and label, once for each scan", "deflate"),
         *(shell(recipe, taken) for recipe, taken in results["shell"].items()),
         held("memory of a process: imports alone", "baseline_bytes"),
@@ -667,6 +714,7 @@ def report(results: Results) -> str:
         parts += [
             f"**{name}**: {voxels} voxels of {spacing} mm, {sizes}.",
             table(class_rows(of_scan, reference_w)),
+            table(beside_rows(of_scan)),
             table(scan_rows(of_scan)),
         ]
         if "profile" in of_scan:

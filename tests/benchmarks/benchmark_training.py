@@ -23,15 +23,13 @@ from statistics import mean
 from typing import Any
 
 import click
-from benchmark_samples import describe_machine, loop_speedup, machine, table
+from benchmark_samples import RECIPE, describe_machine, loop_speedup, machine, settings_of, table
 from click.testing import CliRunner
 
 from tumorgen.cli import main as tumorgen
 from tumorgen.dataset.raw import Dataset
 from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
-from tumorgen.method.recipes import load_recipe
-from tumorgen.method.settings import override
 from tumorgen.parallel import Start, no_progress
 from tumorgen.phantom.folder import write_phantoms
 from tumorgen.preprocessing import nnunet
@@ -99,8 +97,7 @@ def draw(folder: Path, size_class: str, per_scan: int) -> Any:
     """`tumorgen synth`."""
     sources, _ = match_sources(folder / "in", folder / "livers")
     dataset = Dataset(folder / "raw" / f"Dataset{501 + CLASSES.index(size_class)}_{size_class}")
-    settings = override(load_recipe("turing"), sizes=size_class)
-    return synthesize_dataset(Run(dataset, sources, settings, per_scan=per_scan, jobs=1))
+    return synthesize_dataset(Run(dataset, sources, settings_of(RECIPE, size_class), per_scan=per_scan, jobs=1))
 
 
 def plan_spacing(*arguments: Any) -> Path:
@@ -246,7 +243,7 @@ def report(results: dict[str, Any]) -> str:
         [
             describe_machine(results["machine"]),
             f"**Two phantoms** of {voxels} voxels, brought to {' x '.join(f'{mm:g}' for mm in TARGET_MM)} mm,"
-            f" {count} variants each; seconds of the processor, on the wall in"
+            f" {count} variants each of recipe `{RECIPE}`; seconds of the processor, on the wall in"
             f" brackets; {whole} cases were resampled whole.",
             table(class_rows(results)),
             f"`liver-mask` took {results['liver_mask_s'][0] / len(SPACINGS_MM):.1f} s a scan. With two processes the"

@@ -65,7 +65,8 @@ def test_results_are_json_with_every_figure(results):
     read = json.loads(json.dumps(results))
     assert set(read) == {"machine", "targets", "scans"}
     scan = read["scans"]["ball"]
-    assert {"W", "C", "prepare", "deflate", "render tiny", "end to end mix"} <= set(scan["seconds"])
+    of_recipes = {"prepare lifelike", "prepare turing"}
+    assert {"W", "C", "deflate", "render lifelike tiny", "end to end turing mix", *of_recipes} <= set(scan["seconds"])
     assert set(scan["render_ms_per_tumor"]) == set(TINY.classes)
     assert set(scan["memory"]) == {"baseline_bytes", "prepared_bytes", *TINY.classes}
     assert set(scan["throughput"]["samples_per_minute"]) == {"1", "2"}
@@ -82,8 +83,17 @@ def test_table_has_a_row_for_each_class_and_every_column(results):
     assert sum(line.startswith("| tiny ") for line in lines) == 1
     assert any("samples a minute with 1 and 2 processes" in line for line in lines)
     shell = [line for line in lines if "two variants from the shell" in line]
-    assert [line.split("`")[3] for line in shell] == ["turing", "lifelike"]
+    assert [line.split("`")[3] for line in shell] == ["lifelike", "turing"]
     assert all("1.00 s (0.50 s)" in line and "(≤ 1.50: yes)" in line for line in shell)
+
+
+def test_the_default_recipe_stands_beside_the_first_one(results):
+    scan = results["scans"]["ball"]
+    rows = benchmark.beside_rows(scan)
+    parts = [f"{what}, {name}" for what in ("render", "end to end") for name in TINY.classes]
+    assert [row["what"] for row in rows] == [*parts, "preparing the scan"]
+    slow = {**scan, "seconds": {name: 2.0 if "turing" in name else 2.1 for name in scan["seconds"]}}
+    assert {row["ratio"] for row in benchmark.beside_rows(slow)} == {"1.05 (≤ 1.00: no)"}
 
 
 def test_a_small_scan_has_targets_of_its_own():

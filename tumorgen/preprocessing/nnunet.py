@@ -374,13 +374,14 @@ def plan(dataset: Path, plans_name: str, fingerprint: Path, scratch: Path, befor
         shutil.copyfile(before, preprocessed / before.name)
     folders = {RAW: str(raw.parent), PREPROCESSED: str(preprocessed.parent)}
     # The planner counts the feature maps of dozens of networks, and has no use for weights, which it would draw.
-    with _environment(folders), redirect_stdout(StringIO()), torch.device("meta"):
+    with environment(folders), redirect_stdout(StringIO()), torch.device("meta"):
         PLANNERS[plans_name](dataset.name, plans_name=plans_name).plan_experiment()
     return preprocessed / f"{plans_name}.json"
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have environment variables, and none of them afterwards that was not there."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

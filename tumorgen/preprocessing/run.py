@@ -161,8 +161,7 @@ def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
     notes += _copy_description(dataset, folder, state)
     hold.unfinished = True
     _begin_cases(configurations, folder, state, manifest)
-    done, failures = split_failures(_do_parts(parts, configurations, wanted))
-    _sync_cases(done, configurations, wanted, parts)
+    done, failures = split_failures(_synced(_do_parts(parts, configurations, wanted), configurations, wanted, parts))
     hold.unfinished = False
     made = sum(len(wanted[result.sample]) for result in done)
     whole = sum(result.whole for result in done)
@@ -330,19 +329,21 @@ def find_missing(
     return {sample: tuple(names) for sample, names in wanted.items()}
 
 
-def _sync_cases(
-    done: Sequence[Done],
+def _synced(
+    results: Iterable[Done | Failure],
     configurations: Sequence[nnunet.Configuration],
     wanted: Mapping[str, Sequence[str]],
     parts: _Parts,
-) -> None:
-    """Write what was made through to the disk."""
-    with as_unwritable(parts.folder):
-        for result in done:
-            sync_to_disk(score_label(parts.dataset, parts.folder, result.sample))
-            for configuration in configurations:
-                if configuration.name in wanted[result.sample]:
-                    sync_case(parts.folder / configuration.identifier / result.sample)
+) -> Iterator[Done | Failure]:
+    """The same results, what was made written through to the disk while others are at work."""
+    for result in results:
+        if isinstance(result, Done):
+            with as_unwritable(parts.folder):
+                sync_to_disk(score_label(parts.dataset, parts.folder, result.sample))
+                for configuration in configurations:
+                    if configuration.name in wanted[result.sample]:
+                        sync_case(parts.folder / configuration.identifier / result.sample)
+        yield result
 
 
 def _do_parts(

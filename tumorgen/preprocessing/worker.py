@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import blosc2
 from threadpoolctl import threadpool_limits
 
 from ..checksums import sha256_of
@@ -39,6 +38,8 @@ from .draws import draw_places
 from .healthy import Healthy, Part, forget_healthy, load_healthy, take_changes
 from .resampling import Resampling
 
+_ONE_THREAD = {"BLOSC_NTHREADS": "1"}  # nnU-Net's writer asks for four, and Blosc2 starts them anew for each chunk
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -50,8 +51,7 @@ class Done:
 
 def preprocess_part(part: Part) -> list[Done | Failure]:
     """Preprocess the samples of a part; what cannot be done is a `Failure`."""
-    blosc2.set_nthreads(1)
-    with threadpool_limits(1):
+    with threadpool_limits(1), nnunet.environment(_ONE_THREAD):
         ready = attempt(_make_ready, Case(part, part.source.case, len(part.records), part.about))
         if isinstance(ready, Failure):
             return [ready]
