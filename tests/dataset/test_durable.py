@@ -66,6 +66,18 @@ def test_after_a_power_cut_what_is_torn_is_made_again(scans, tmp_path, how, part
     assert tree(folder) == before
 
 
+def test_an_image_that_is_a_link_to_itself_is_made_again(scans, tmp_path):
+    folder = tmp_path / "Dataset501_x"
+    assert make(scans, folder) == 4
+    image = Dataset(folder).image("liver_v0002")
+    before = image.read_bytes()
+    image.unlink()
+    image.symlink_to(image.name)
+    assert make(scans, folder) == 1
+    assert not image.is_symlink()
+    assert image.read_bytes() == before
+
+
 def test_what_is_whole_is_kept(scans, tmp_path):
     make(scans, tmp_path / "D")
     assert remove_torn_samples(Dataset(tmp_path / "D"), read_entries(tmp_path / "D" / "manifest.csv")) == []

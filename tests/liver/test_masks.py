@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from click.testing import CliRunner
 
 from tumorgen.cli import main
@@ -17,10 +18,12 @@ from tumorgen.dicom import Series
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.livers import draw_livers
 from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.itk import to_image
 from tumorgen.imaging.reading import read_volume, write_volume
-from tumorgen.liver import masks, seen
+from tumorgen.liver import rows, seen
 from tumorgen.liver.findings import FLAGS, check_liver, touched_sides
-from tumorgen.liver.masks import mask_scan, mask_scans
+from tumorgen.liver.masks import mask_scans
+from tumorgen.liver.rows import mask_scan
 from tumorgen.tables.scans import read_scans, write_scans
 
 SHAPE = (24, 40, 40)
@@ -474,6 +477,19 @@ def test_an_image_that_was_replaced_is_told_by_its_time_whether_it_is_older_or_n
     assert mask_scans(good, tmp_path / "out", no_model, table=tmp_path / "scans.csv").rows == report.rows
 
 
+def test_voxels_in_a_file_beside_their_header_are_looked_at_too(tmp_path):
+    """Of a .mhd, what describes the voxels may be as it was."""
+    header = tmp_path / "ct.mhd"
+    sitk.WriteImage(to_image(ct()), str(header))
+    assert run({"apart": header}, tmp_path).rows[0].liver_ml == 800.0
+    before = header.stat()
+    sitk.WriteImage(to_image(ct(LIVER)), str(header))
+    os.utime(header, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert header.stat().st_size == before.st_size
+    report = run({"apart": header}, tmp_path)
+    assert (report.made, report.rows[0].liver_ml) == (1, 400.0)
+
+
 def test_what_is_as_it_was_is_not_read(images, tmp_path, monkeypatch):
     good = {"good": images["good"]}
     report = run(good, tmp_path)
@@ -508,7 +524,7 @@ def interrupt_after_the_mask(images, tmp_path, segment=bright, **options) -> Non
         write_volume(volume, path)
         raise KeyboardInterrupt
 
-    with patch.object(masks, "write_volume", write), pytest.raises(KeyboardInterrupt):
+    with patch.object(rows, "write_volume", write), pytest.raises(KeyboardInterrupt):
         run(images, tmp_path, segment, **options)
     assert (tmp_path / "out" / "good.nii.gz").is_file()
 

@@ -127,9 +127,17 @@ def _list_files(folder: Path) -> set[str]:
     """Names of the files in a folder; none where there is no such folder."""
     try:
         with os.scandir(folder) as found:
-            return {file.name for file in found if file.is_file()}
+            return {file.name for file in found if _is_file(file)}
     except FileNotFoundError:
         return set()
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file, or leads to one; links that lead round in a circle do not."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _is(path: Path, sha256: str) -> bool:

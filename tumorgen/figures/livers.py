@@ -21,7 +21,7 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from ..errors import Failure, TumorgenError
-from ..imaging import EVERYTHING, Volume, bounding_box, files_of_volume, read_ct, read_mask
+from ..imaging import EVERYTHING, Volume, bounding_box, read_ct, read_mask, stamp_of_volume
 from ..labels import LIVER
 from ..liver import STRIPS
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
@@ -151,24 +151,17 @@ def _save_page(page: Page, folder: Path) -> None:
 def _shows(strip: Path, row: ScanRow) -> bool:
     """Whether a strip was drawn from the files of a row, as far as these are still there."""
     known = read_shown(strip).split()
-    now = [_mark(row.image), _mark(row.mask)]
+    now = _marks(row).split(" ")
     return len(known) == len(now) and all(mark in ("", drawn) for mark, drawn in zip(now, known, strict=True))
 
 
-def _mark(path: str) -> str:
-    """What tells a volume from another of its name; empty where there is none.
-
-    Its time alone would not: what is restored or copied may be older than what it replaces, and than its picture.
-    """
-    try:
-        states = [file.stat() for file in files_of_volume(Path(path))]
-    except (OSError, ValueError, TumorgenError):  # the second of which is a NUL in the path
-        return ""
-    return "+".join(f"{state.st_size}:{state.st_mtime_ns}" for state in states)
+def _marks(row: ScanRow) -> str:
+    """What tells the volumes of a row from others of their names; of one that is not there nothing."""
+    return f"{stamp_of_volume(Path(row.image))} {stamp_of_volume(Path(row.mask))}"
 
 
 def _draw_strip(row: ScanRow, folder: Path) -> None:
-    marks = f"{_mark(row.image)} {_mark(row.mask)}"  # before they are read: they may be replaced meanwhile
+    marks = _marks(row)  # before they are read: they may be replaced meanwhile
     image = read_ct(Path(row.image), row.trusted_form)
     mask = read_mask(Path(row.mask), EVERYTHING, row.trusted_form)
     read_fitting(Path(row.mask), image.geometry, row.image, row.trusted_form)

@@ -42,7 +42,15 @@ from .mask_labels import (
 from .nifti import describe_two_places, says_place
 from .patched_gzip import CHUNK, DEFLATE_LEVEL, ChunkedVolume
 from .places import AS_ITK, ASSUMED, TRUSTS
-from .reading import digest_files, files_of_volume, read_ct, read_volume, refuse_misfit, write_volume
+from .reading import (
+    digest_files,
+    files_of_volume,
+    read_ct,
+    read_volume,
+    refuse_misfit,
+    stamp_of_volume,
+    write_volume,
+)
 from .tumor_names import names_tumor
 
 __all__ = [
@@ -108,6 +116,7 @@ __all__ = [
     "says_place",
     "scratch_folder",
     "shape_of",
+    "stamp_of_volume",
     "sync_to_disk",
     "temporary_folder",
     "to_image",

@@ -71,6 +71,19 @@ def files_of_volume(path: Path) -> tuple[Path, ...]:
     return (path,) if data == path else (path, data)
 
 
+def stamp_of_volume(path: Path) -> str:
+    """Size in bytes and time in ns of a volume's file, or files: what it is known by without being read.
+
+    Its time alone would not do: what is restored or copied may be older than what it replaces. Empty where a file is
+    missing or cannot be read.
+    """
+    try:
+        states = [file.stat() for file in files_of_volume(path)]
+    except (OSError, ValueError, TumorgenError):  # the second of which is a NUL in the path
+        return ""
+    return "+".join(f"{state.st_size}@{state.st_mtime_ns}" for state in states)
+
+
 def digest_files(path: Path) -> str:
     """SHA-256, in hex, of a volume's file; of one whose voxels are in another file, of both, one after the other.
 

@@ -1,8 +1,9 @@
 from .cleaning import clean_mask
 from .devices import DEVICES, pick_device
-from .masks import MaskReport, Segment, mask_scans, refuse_same_folder
+from .masks import MaskReport, mask_scans, refuse_same_folder
 from .models import Model, find_model, open_model
 from .network import load_model
+from .rows import Segment
 from .standing import STRIPS
 
 __all__ = [

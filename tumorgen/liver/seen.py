@@ -14,25 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import AS_ITK, Volume, fingerprint_ct, read_ct, read_volume
+from ..imaging import AS_ITK, Volume, fingerprint_ct, read_ct, read_volume, stamp_of_volume
 from ..tables import ScanRow
 
 DONE, CORRECTED = "done", "corrected"
+_UNSEEN = "-"  # of a file that is not there or cannot be read
 _ROUNDING_ML = 0.1  # of volumes in the table, and of spacings in headers
 
 
-def stamp_of(file: Path) -> str:
-    """Size of a file in bytes and its time in ns, by which it is known again without being read."""
-    try:
-        status = file.stat()
-    except OSError:
-        return "-"
-    return f"{status.st_size}@{status.st_mtime_ns}"
+def stamps_of(image: Path, mask: Path) -> str:
+    """Stamps of a CT and its mask (`stamp_of_volume`) as the table of scans has them."""
+    return join_stamps(stamp_of_volume(image), stamp_of_volume(mask))
 
 
 def join_stamps(image: str, mask: str) -> str:
-    """Stamps of a CT and its mask as the table of scans has them."""
-    return f"{image} {mask}"
+    """What the table of scans has of two stamps."""
+    return f"{image or _UNSEEN} {mask or _UNSEEN}"
 
 
 def digest_of_mask(mask: NDArray[np.bool_]) -> str:
@@ -48,7 +45,8 @@ def compare_files(row: ScanRow, image: Path, mask: Path, *, is_made: bool = Fals
     An image that `is_made` of a series is not compared.
     """
     known_image, _, known_mask = row.files_seen.partition(" ")
-    image_now, mask_now = stamp_of(image), stamp_of(mask)
+    now = stamps_of(image, mask)
+    image_now, _, mask_now = now.partition(" ")
     if (known_image, known_mask) == (image_now, mask_now):
         return DONE, row
     digest = row.mask_fingerprint
@@ -65,7 +63,7 @@ def compare_files(row: ScanRow, image: Path, mask: Path, *, is_made: bool = Fals
     is_known = is_made or known_image == image_now or (not known_image and not _is_suspect(row, image, mask))
     if not is_known and not _is_mask_of(row, image, mask):
         return "", row
-    return DONE, replace(row, mask_fingerprint=digest, files_seen=join_stamps(image_now, mask_now))
+    return DONE, replace(row, mask_fingerprint=digest, files_seen=now)
 
 
 def _is_other_mask(row: ScanRow, mask: Volume, digest: str) -> bool:
