@@ -146,7 +146,7 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
     import SimpleITK as sitk  # here, since the processes whose memory is measured do without it
 
     clock = Clock()
-    counts: dict[str, list[int]] = {f"{recipe} {name}": [] for recipe in RECIPES for name in effort.classes}
+    counts: dict[str, list[int]] = {name: [] for name in effort.classes}  # of the tumours of RECIPE
     scan = prepare(case)
     image = to_image(scan.image)
     first = make_records(case, new_dataset(folder / "first"), effort.classes[0], [0])[0]  # and every module is loaded
@@ -160,7 +160,9 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
         for recipe in RECIPES:
             scan = clock(f"prepare {recipe}", prepare, case, recipe)
             variants = range(repeat * effort.variants, (repeat + 1) * effort.variants)
-            measure_recipe(case, scan, recipe, variants, clock, counts, place)
+            found = measure_recipe(case, scan, recipe, effort.classes, variants, clock, place)
+            for name, numbers in found.items() if recipe == RECIPE else ():
+                counts[name] += numbers
         shutil.rmtree(place)
     forget_scan()
     return {
@@ -168,9 +170,11 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
         "spacing_zyx_mm": list(scan.geometry.spacing_mm),
         "scan_bytes": scan.image.array.nbytes,
         "written_bytes": written,
-        "tumors": {name: statistics.mean(counts[f"{RECIPE} {name}"]) for name in effort.classes},
+        "tumors": {name: statistics.mean(counts[name]) for name in effort.classes},
         "seconds": clock.medians(),
-        "render_ms_per_tumor": {name: ms_a_tumor(name, clock, counts) for name in effort.classes},
+        "render_ms_per_tumor": {
+            name: ms_a_tumor(clock.seconds[f"render {RECIPE} {name}"], counts[name]) for name in effort.classes
+        },
         "all_seconds": clock.seconds,
     }
 
@@ -179,34 +183,35 @@ def measure_recipe(
     case: Case,
     scan: Scan,
     recipe: str,
+    classes: Sequence[str],
     variants: Sequence[int],
     clock: Clock,
-    counts: Mapping[str, list[int]],
     place: Path,
-) -> None:
-    """Time some variants of each class (those that `counts` has of the recipe), and copies of their files."""
-    classes = [name.partition(" ")[2] for name in counts if name.startswith(f"{recipe} ")]
+) -> dict[str, list[int]]:
+    """Time some variants of each class, and copies of their files; return by class the tumours of what was rendered."""
     datasets = {name: new_dataset(place / recipe / name) for name in classes}
-    ready = make_records(case, new_dataset(place / recipe / "ready"), classes[0], variants[:1], recipe)  # the scan
-    written = sum(path.stat().st_size for path in files(new_dataset(place / recipe / "ready"), ready[0]))
+    first = new_dataset(place / recipe / "first")  # whose sample has the process prepare the scan
+    (record,) = make_records(case, first, classes[0], variants[:1], recipe)
+    written = sum(path.stat().st_size for path in files(first, record))
+    counts: dict[str, list[int]] = {name: [] for name in classes}
     last: dict[str, Record] = {}
     for variant in variants:
         for name, dataset in datasets.items():  # in turn, since a shared machine changes its speed within seconds
             plan = draw_variant(scan, settings_of(recipe, name), 0, variant)
             for _ in range(RENDERS):
-                counts[f"{recipe} {name}"].append(len(plan.tumors))
+                counts[name].append(len(plan.tumors))
                 clock(f"render {recipe} {name}", render, scan, plan)
             make_room(place, written)
             (last[name],) = clock(f"end to end {recipe} {name}", make_records, case, dataset, name, [variant], recipe)
     for name, dataset in datasets.items():
         make_room(place, written)
-        clock(f"C {name}", copy, dataset, last[name], place / recipe / f"copy {name}")
+        clock(f"C {recipe} {name}", copy, dataset, last[name], place / recipe / f"copy {name}")
+    return counts
 
 
-def ms_a_tumor(name: str, clock: Clock, counts: Mapping[str, list[int]]) -> float:
-    """Median of what rendering takes for each tumour of a class, in ms."""
-    taken, numbers = clock.seconds[f"render {RECIPE} {name}"], counts[f"{RECIPE} {name}"]
-    return 1e3 * statistics.median(t / n for t, n in zip(taken, numbers, strict=True) if n)
+def ms_a_tumor(seconds: Sequence[float], counts: Sequence[int]) -> float:
+    """Median of what rendering takes for each tumour, in ms."""
+    return 1e3 * statistics.median(t / n for t, n in zip(seconds, counts, strict=True) if n)
 
 
 def settings_of(recipe: str, size_class: str) -> Settings:
@@ -585,7 +590,7 @@ def class_rows(results: Results, reference_w: float) -> list[Row]:
                 "ms a tumour": judged(per_tumor, scaled, ".1f"),
                 "end to end, s": f"{end_to_end:.3f}",
                 "/ W": judged(end_to_end / w, most_end_to_end(scan_bytes).get(name), ".3f"),
-                "/ C": f"{end_to_end / seconds[f'C {name}']:.1f}",
+                "/ C": f"{end_to_end / seconds[f'C {RECIPE} {name}']:.1f}",
                 "peak memory, MB": f"{peak / MB:.0f}",
                 "/ scan": judged(peak / scan_bytes, MOST_MEMORY, ".1f"),
                 "/ scan, less imports": f"{(peak - results['memory']['baseline_bytes']) / scan_bytes:.1f}",
@@ -599,13 +604,13 @@ def beside_rows(results: Results) -> list[Row]:
     seconds = results["seconds"]
 
     def row(what: str, name: str) -> Row:
-        ours, theirs = (seconds[f"{name.replace('RECIPE', recipe)}"] for recipe in RECIPES)
+        ours, theirs = (seconds[name.format(recipe)] for recipe in RECIPES)
         ratio = judged(round(ours / theirs, 2), MOST_BESIDE, ".2f")
         return {"what": what, f"`{RECIPE}`, s": f"{ours:.3f}", f"`{BESIDE}`, s": f"{theirs:.3f}", "ratio": ratio}
 
-    kinds = (("render", "render"), ("end to end", "end to end"))
-    rows = [row(f"{kind}, {name}", f"{key} RECIPE {name}") for kind, key in kinds for name in results["tumors"]]
-    return [*rows, row("preparing the scan", "prepare RECIPE")]
+    parts = ("render", "end to end")
+    rows = [row(f"{part}, {name}", f"{part} {{}} {name}") for part in parts for name in results["tumors"]]
+    return [*rows, row("preparing the scan", "prepare {}")]
 
 
 def most_end_to_end(scan_bytes: int) -> Mapping[str, float]:

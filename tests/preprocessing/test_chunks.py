@@ -106,6 +106,31 @@ def test_what_is_not_what_was_compressed_is_compressed_with_its_chunk(case, tmp_
     assert (read_back(tmp_path / "case.b2nd") == expected).all()
 
 
+def test_what_is_never_what_was_compressed_is_not_written(case, tmp_path, monkeypatch):
+    image, _, target = case
+    healthy = ChunkedArray.read(target.with_name(f"{target.name}.b2nd"))
+    _, laid = laid_on(image, np.flip(image).copy())
+    compress = blosc2.compress2
+    monkeypatch.setattr(chunks.blosc2, "compress2", lambda content, **how: compress(np.zeros_like(content), **how))
+    with pytest.raises(TumorgenError, match="does not give back what it was given"):
+        healthy.write(tmp_path / "case.b2nd", healthy.lay(image, laid))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_blocks_that_threads_put_in_any_order_are_put_in_order(case):
+    _, _, target = case
+    chunk = ChunkedArray.read(target.with_name(f"{target.name}.b2nd")).chunks[0]
+    blocks = chunks._blocks_of(chunk)
+    starts, at = [0] * len(blocks), chunks._HEADER + 4 * len(blocks)
+    for number in reversed(range(len(blocks))):
+        starts[number], at = at, at + len(blocks[number])
+    table = np.array(starts, "<i4").tobytes()
+    mixed = b"".join([chunk[: chunks._HEADER], table, *reversed(blocks)])
+    assert (mixed != chunk) == (len(blocks) > 1)
+    assert blosc2.decompress2(mixed) == blosc2.decompress2(chunk)
+    assert chunks._ordered(mixed) == chunk
+
+
 def test_blocks_that_cannot_be_put_in_as_they_are_have_their_chunk_compressed_whole(case, tmp_path, monkeypatch):
     """A chunk of one value throughout has no blocks, for one."""
     image, _, target = case

@@ -30,6 +30,8 @@ GRIDS = {
     "thick slices, another axis": ((30, 34, 9), (41, 45, 23), 2),
     "thick slices, as they are in plane": ((9, 30, 34), (23, 30, 34), 0),
     "as it is": ((9, 30, 34), (9, 30, 34), None),
+    "more than is worked out at once": ((20, 70, 80), (30, 130, 150), None),
+    "more than is worked out at once, thick slices": ((20, 70, 80), (70, 130, 150), 0),
 }
 CLIP = -1, 1.5
 FLOAT32 = 1e-6  # sd; nnU-Net sums in another order, which changes the last bit of a float32

@@ -39,19 +39,23 @@ def merge_blocks(hu: NDArray[Any], label: NDArray[np.uint8], blocks: Sequence[Bl
     return [_lay_blocks(box, hu, label, blocks) for box in boxes]
 
 
-def _add_box(boxes: list[Box], box: Box) -> None:
-    """Add a box to some that do not overlap: joined to one that it overlaps, or cut where too much would be joined."""
+def _add_box(boxes: list[Box], box: Box, *, may_join: bool = True) -> None:
+    """Add a box to some that do not overlap: joined to one that it overlaps, or cut where too much would be joined.
+
+    Joining shortens the list, and pieces, which get smaller with each cut, are never joined: so it ends.
+    """
     other = next((other for other in boxes if overlap(box, other)), None)
     if other is None:
         boxes.append(box)
         return
     joined = hull(box, other)
-    if math.prod(shape_of(joined)) <= _MOST_JOINED * (math.prod(shape_of(box)) + math.prod(shape_of(other))):
+    little = math.prod(shape_of(joined)) <= _MOST_JOINED * sum(math.prod(shape_of(each)) for each in (box, other))
+    if may_join and little:
         boxes.remove(other)
         _add_box(boxes, joined)
         return
     for piece in _cut_off(box, other):
-        _add_box(boxes, piece)
+        _add_box(boxes, piece, may_join=False)
 
 
 def _cut_off(box: Box, other: Box) -> list[Box]:

@@ -96,7 +96,7 @@ class ChunkedArray:
         Raises
         ------
         TumorgenError
-            The file cannot be written.
+            The file cannot be written, or Blosc2 does not give back what it was given.
         """
         changed = {number: self._changed(number, blocks) for number, blocks in self._by_chunk(cells).items()}
         with whole_file(path, durable=False, parents=False) as partial, as_not_written(path, partial):
@@ -148,18 +148,21 @@ class ChunkedArray:
     def _changed(self, number: int, blocks: Mapping[int, NDArray[Any]]) -> bytes:
         """A chunk with other voxels in some of its blocks, compressed."""
         places = sorted(blocks)
-        content = np.zeros((len(places), *self.block), self.dtype)  # beyond the array's end there are zeros
+        content = np.zeros((len(places), *self.block), self.dtype)  # beyond the end of chunk or array, too
         for block, place in zip(content, places, strict=True):
             z, y, x = blocks[place].shape
             block[:z, :y, :x] = blocks[place]
         packed = self._packed(content)
-        if np.array_equal(_bytes_of(blosc2.decompress2(packed)), _bytes_of(content)):
+        if np.array_equal(_content_of(packed), _bytes_of(content)):
             spliced = _splice(self.chunks[number], packed, places)
             if spliced is not None:
                 return spliced
-        whole = np.frombuffer(blosc2.decompress2(self.chunks[number]), self.dtype).reshape(-1, *self.block).copy()
+        whole = _content_of(self.chunks[number]).view(self.dtype).reshape(-1, *self.block).copy()
         whole[places] = content
-        return self._packed(whole)
+        packed = self._packed(whole)
+        if not np.array_equal(_content_of(packed), _bytes_of(whole)):
+            raise TumorgenError("Blosc2 does not give back what it was given; is the memory of this machine sound?")
+        return packed
 
     def _packed(self, content: NDArray[Any]) -> bytes:
         blocksize = math.prod(self.block) * self.dtype.itemsize
@@ -182,9 +185,20 @@ def _bytes_of(content: Any) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8)
 
 
+def _content_of(chunk: bytes) -> NDArray[np.uint8]:
+    return _bytes_of(blosc2.decompress2(chunk, nthreads=1))
+
+
 def _ordered(chunk: bytes) -> bytes:
-    """The same chunk, its blocks in order: nnU-Net's writer lets threads put them where they like, anew each time."""
-    return _splice(chunk, chunk, ()) or chunk
+    """The same chunk, its blocks in order: threads may have put them where they liked, other ones each time.
+
+    Where blocks were in order it comes out as it is, and where not it is compared: that chunks are laid out as it is
+    thought here is seen for each.
+    """
+    ordered = _splice(chunk, chunk, ())
+    if ordered is None or not (ordered == chunk or np.array_equal(_content_of(ordered), _content_of(chunk))):
+        return chunk
+    return ordered
 
 
 def _splice(chunk: bytes, packed: bytes, places: Sequence[int]) -> bytes | None:

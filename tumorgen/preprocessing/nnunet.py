@@ -381,7 +381,7 @@ def plan(dataset: Path, plans_name: str, fingerprint: Path, scratch: Path, befor
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Have environment variables, and none of them afterwards that was not there."""
+    """Set environment variables for as long as the block lasts; afterwards they are as before."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

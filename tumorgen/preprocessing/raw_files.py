@@ -23,7 +23,7 @@ _CORNER = (2, 2, 2)  # voxels of a file that is there for its header
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawFiles:
-    """What samples of a scan share of their files: their labels."""
+    """What stands for the files of a scan's samples: the healthy label, deflated, of which their labels are made."""
 
     label: ChunkedVolume
 

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 UNSEEN = 1e-9  # weights below it are not looked at: of float32 values they change no bit but by rounding
 UNCHANGED = 1e-7  # sd; what a change adds to new voxels farther away is less
 _TILE = 64  # new voxels along an axis that are worked out together
-_IN_CACHE = 1 << 16  # old voxels that are
+_IN_CACHE = 1 << 16  # old voxels worked on together; as float64 they fit the processor's cache
 
 
 @lru_cache(maxsize=64)
@@ -204,13 +204,14 @@ def resample_labels(resampling: Resampling, labels: NDArray[Any], box: Box) -> N
     if resampling.is_none:
         return labels[box].copy()
     places = [_places(resampling, axis, box[axis]) for axis in range(3)]
-    first = [int(np.floor(place.min())) for place in places]
-    window = labels[tuple(slice(a, int(np.ceil(place.max())) + 1) for a, place in zip(first, places, strict=True))]
+    held = [np.clip(place, 0, old - 1) for place, old in zip(places, resampling.old, strict=True)]
+    first = [int(np.floor(place.min())) for place in held]
+    window = labels[tuple(slice(a, int(np.ceil(place.max())) + 1) for a, place in zip(first, held, strict=True))]
     if window.min() == window.max():
         return np.full(shape_of(box), window.flat[0])
     places = [place - a for place, a in zip(places, first, strict=True)]
-    lower = [np.floor(place).astype(np.intp) for place in places]
-    upper = [np.ceil(place).astype(np.intp) for place in places]
+    lower = [np.floor(place - a).astype(np.intp) for place, a in zip(held, first, strict=True)]
+    upper = [np.ceil(place - a).astype(np.intp) for place, a in zip(held, first, strict=True)]
     least = most = window
     for axis, (low, high) in enumerate(zip(lower, upper, strict=True)):
         least = np.minimum(np.take(least, low, axis), np.take(least, high, axis))
@@ -225,7 +226,7 @@ def reached_labels(resampling: Resampling, box: Box) -> Box:
     """The new voxels whose label depends on a box of the old label map; an empty box where there are none."""
     spans = []
     for axis, part in enumerate(box):
-        place = _places(resampling, axis, slice(0, resampling.new[axis]))
+        place = np.clip(_places(resampling, axis, slice(0, resampling.new[axis])), 0, resampling.old[axis] - 1)
         spans.append(_span((np.ceil(place) >= part.start) & (np.floor(place) < part.stop)))
     return _as_box(spans)
 
@@ -237,11 +238,10 @@ def coordinates(old: int, new: int) -> Floats:
 
 
 def _places(resampling: Resampling, axis: int, part: slice) -> Floats:
-    """Where new voxels lie along an axis, held within the old image."""
+    """Where new voxels lie along an axis, also beyond the old image: there, rounding breaks ties as in nnU-Net."""
     if axis == resampling.apart:
         return resampling.slices[part].astype(np.float64)
-    old = resampling.old[axis]
-    return np.clip(coordinates(old, resampling.new[axis])[part], 0, old - 1)
+    return coordinates(resampling.old[axis], resampling.new[axis])[part]
 
 
 def _largest(window: NDArray[Any], points: Floats) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -330,25 +330,26 @@ def find_missing(
 
 
 def _synced(
-    results: Iterable[Done | Failure],
+    results: Generator[Done | Failure, None, None],
     configurations: Sequence[nnunet.Configuration],
     wanted: Mapping[str, Sequence[str]],
     parts: _Parts,
 ) -> Iterator[Done | Failure]:
-    """The same results, what was made written through to the disk while others are at work."""
-    for result in results:
-        if isinstance(result, Done):
-            with as_unwritable(parts.folder):
-                sync_to_disk(score_label(parts.dataset, parts.folder, result.sample))
-                for configuration in configurations:
-                    if configuration.name in wanted[result.sample]:
-                        sync_case(parts.folder / configuration.identifier / result.sample)
-        yield result
+    """The same results; what was made is written through to the disk as it comes, while other processes are at work."""
+    with closing(results):
+        for result in results:
+            if isinstance(result, Done):
+                with as_unwritable(parts.folder):
+                    sync_to_disk(score_label(parts.dataset, parts.folder, result.sample))
+                    for configuration in configurations:
+                        if configuration.name in wanted[result.sample]:
+                            sync_case(parts.folder / configuration.identifier / result.sample)
+            yield result
 
 
 def _do_parts(
     parts: _Parts, configurations: Sequence[nnunet.Configuration], wanted: Mapping[str, tuple[str, ...]]
-) -> Iterator[Done | Failure]:
+) -> Generator[Done | Failure, None, None]:
     needed = {name for names in wanted.values() for name in names}
     chosen = [configuration for configuration in configurations if configuration.name in needed]
     try:
