@@ -44,6 +44,22 @@ def test_one_value_above_zero_is_a_mask(value, dtype):
     np.testing.assert_array_equal(find_liver(array), array == value)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, bool, np.int16])
+@pytest.mark.parametrize("own", [True, False])
+def test_an_array_is_written_over_only_where_it_may_be(own, dtype):
+    array = np.array([[[0, 100, 0, 100]]], dtype)
+    before = array.copy()
+    assert find_liver(array, own=own).tolist() == [[[False, True, False, True]]]
+    if not own:
+        assert (array == before).all()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_values_below_zero_of_one_byte_are_background_too(own):
+    array = np.array([[[-1, 5, 0, 5]]], np.int8)
+    assert find_liver(array, own=own).tolist() == [[[False, True, False, True]]]
+
+
 @pytest.mark.parametrize("values", [(255,), (0.9999,), (0.9999999, 1.0), (1, 1 - 1e-6, 1 + 1e-6), (0.5, 0.5), (1e-4,)])
 def test_a_mask_that_went_through_floating_point_is_one(values):
     array = of(*values)

@@ -96,11 +96,17 @@ def read_mask(path: Path, labels: LabelChoice = MASK, trust: str = "") -> Volume
         it, or what is chosen is not in it.
     """
     volume = read_volume(path, trust)
-    return Volume(find_liver(volume.array, labels, read_label_names(path), where=str(path)), volume.geometry)
+    liver = find_liver(volume.array, labels, read_label_names(path), where=str(path), own=True)
+    return Volume(liver, volume.geometry)
 
 
 def find_liver(
-    array: NDArray[Any], labels: LabelChoice = MASK, names: Mapping[int, str] | None = None, *, where: str = "label"
+    array: NDArray[Any],
+    labels: LabelChoice = MASK,
+    names: Mapping[int, str] | None = None,
+    *,
+    where: str = "label",
+    own: bool = False,
 ) -> NDArray[Any]:
     """Find the liver, and tumours that are really there, in the values of a mask or a label map.
 
@@ -114,6 +120,8 @@ def find_liver(
         Label -> name, where names are known.
     where
         What the values are of, for messages.
+    own
+        Whether the array may be written over: a new one takes as long as all else that is done to a large mask.
 
     Returns
     -------
@@ -133,7 +141,7 @@ def find_liver(
         return liver if labels.traces or not _is_rounded_mask(array) else _is_high(array)
     found = _labels_in(array, where)
     chosen, tumors = _choose(found, labels, names or {}, where)
-    liver = _is_high(array) if len(found) == 1 else _holds(array, chosen)
+    liver = _is_high(array, own=own and not tumors) if len(found) == 1 else _holds(array, chosen)
     if not tumors:
         return liver
     both = liver.astype(np.uint8)
@@ -207,9 +215,11 @@ def _empty(where: str) -> TumorgenError:
     return TumorgenError(f"{where}: the mask is empty; check the output of liver-mask")
 
 
-def _is_high(array: NDArray[Any]) -> NDArray[np.bool_]:
+def _is_high(array: NDArray[Any], *, own: bool = False) -> NDArray[np.bool_]:
     """Voxels of the one value above zero; what floating point has left in the background is none."""
-    high: NDArray[np.bool_] = array > (array.max() / 2 if array.dtype.kind == "f" else 0)
+    in_place = own and array.itemsize == 1 and array.flags.writeable
+    least = array.max() / 2 if array.dtype.kind == "f" else 0
+    high: NDArray[np.bool_] = np.greater(array, least, out=array.view(bool) if in_place else None)
     return high
 
 
