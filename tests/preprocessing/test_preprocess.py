@@ -345,7 +345,7 @@ def test_a_variant_with_another_crop_or_other_limits_is_resampled_whole(copied, 
     """Told that nothing of a variant is as it is in its scan, it makes the same cases."""
     from tumorgen.preprocessing import healthy, worker
 
-    monkeypatch.setattr(healthy, "keeps_outside", lambda *_: False)
+    monkeypatch.setattr(healthy, "find_altering", lambda hu, outside, changes: changes)
     shutil.rmtree(copied.folder / "nnUNetPlans_3d_fullres")
     report = copied.preprocess(configurations=("3d_fullres",))
     assert report.made == 6

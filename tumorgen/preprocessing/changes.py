@@ -104,8 +104,8 @@ def narrowed(box: Box, before: NDArray[Any], after: NDArray[Any]) -> tuple[Box, 
     return part_of(box, inner), after[inner]
 
 
-def keeps_outside(hu: NDArray[Any], outside: NDArray[np.bool_] | None, changes: Sequence[Change]) -> bool:
-    """Whether nnU-Net finds the same voxels outside the body in a variant as in its scan.
+def find_altering(hu: NDArray[Any], outside: NDArray[np.bool_] | None, changes: Sequence[Change]) -> list[Change]:
+    """Changes by which nnU-Net finds other voxels outside the body in a variant than in its scan; or none.
 
     To nnU-Net, zeros from which one comes to the image's border over zeros (by faces) lie outside. They stay the same
     exactly if those that changes hold stay zero, and no new zero lies at the border or has one of them beside it.
@@ -119,7 +119,7 @@ def keeps_outside(hu: NDArray[Any], outside: NDArray[np.bool_] | None, changes: 
     changes
         What the variant changes.
     """
-    return all(_keeps_outside(hu, outside, change) for change in changes)
+    return [change for change in changes if not _keeps_outside(hu, outside, change)]
 
 
 def _keeps_outside(hu: NDArray[Any], outside: NDArray[np.bool_] | None, change: Change) -> bool:
@@ -145,19 +145,17 @@ def _keeps_outside(hu: NDArray[Any], outside: NDArray[np.bool_] | None, change: 
 
 
 def changed_outside(
-    hu: NDArray[Any], outside: NDArray[np.bool_] | None, changes: Sequence[Change]
+    hu: NDArray[Any], outside: NDArray[np.bool_] | None, changes: Sequence[Change], altering: Sequence[Change]
 ) -> NDArray[np.bool_] | None:
     """What lies outside the body of a variant, found beside its changes alone; None where that does not tell.
 
     Zeros that join over faces lie outside together, or none of them does. Where those that join a voxel which has
     become zero, or has been one, all lie near its change, they are told apart there; all others are what they were.
-    A change that by itself leaves what lies outside as it is needs no look: where it joins another's zeros, they are
-    told apart with those.
+    Changes that are not `altering` (`find_altering`) need no look: where zeros of theirs join another's, they are told
+    apart with those.
     """
     found = np.zeros(hu.shape, bool) if outside is None else outside.copy()
-    for change in changes:
-        if _keeps_outside(hu, outside, change):
-            continue
+    for change in altering:
         around = margin_of(change, hu.shape)
         before, after = hu[around] == 0, _laid_in(hu, around, changes) == 0
         mine = window(around, change.box)

@@ -21,7 +21,7 @@ from ..imaging import Box, bounding_box
 from ..method import Scan, render
 from ..tables import Record, Source
 from . import nnunet
-from .changes import Change, changed_outside, keeps_outside, laid_over, margin_of, merge_blocks
+from .changes import Change, changed_outside, find_altering, laid_over, margin_of, merge_blocks
 from .raw_files import RawFiles, read_properties_of
 
 
@@ -109,9 +109,10 @@ class Healthy:
 
         No boxes where it is the same as in the scan.
         """
-        if keeps_outside(self.hu, self.outside, changes):
+        altering = find_altering(self.hu, self.outside, changes)
+        if not altering:
             return self.outside, []
-        found = changed_outside(self.hu, self.outside, changes)
+        found = changed_outside(self.hu, self.outside, changes, altering)
         if found is not None:
             return found, [margin_of(change, self.hu.shape) for change in changes]
         with self.holding(changes):
