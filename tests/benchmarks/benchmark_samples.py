@@ -146,7 +146,7 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
     import SimpleITK as sitk  # here, since the processes whose memory is measured do without it
 
     clock = Clock()
-    counts: dict[str, list[int]] = {name: [] for name in effort.classes}  # of the tumours of RECIPE
+    counts: dict[str, list[int]] = {}  # tumours of what was rendered, by what it is timed as
     scan = prepare(case)
     image = to_image(scan.image)
     first = make_records(case, new_dataset(folder / "first"), effort.classes[0], [0])[0]  # and every module is loaded
@@ -158,48 +158,48 @@ def measure_times(case: Case, effort: Effort, folder: Path) -> Results:
         clock("W", sitk.WriteImage, image, str(place / "whole.nii.gz"), useCompression=True)
         clock("deflate", deflate, scan)
         for recipe in RECIPES:
-            scan = clock(f"prepare {recipe}", prepare, case, recipe)
             variants = range(repeat * effort.variants, (repeat + 1) * effort.variants)
-            found = measure_recipe(case, scan, recipe, effort.classes, variants, clock, place)
-            for name, numbers in found.items() if recipe == RECIPE else ():
-                counts[name] += numbers
+            found = measure_recipe(case, recipe, effort.classes, variants, clock, place, written)
+            for name, numbers in found.items():
+                counts.setdefault(name, []).extend(numbers)
         shutil.rmtree(place)
     forget_scan()
+    rendered = {name: f"render {RECIPE} {name}" for name in effort.classes}
     return {
         "shape_zyx": list(scan.geometry.shape),
         "spacing_zyx_mm": list(scan.geometry.spacing_mm),
         "scan_bytes": scan.image.array.nbytes,
         "written_bytes": written,
-        "tumors": {name: statistics.mean(counts[name]) for name in effort.classes},
+        "tumors": {name: statistics.mean(counts[what]) for name, what in rendered.items()},
         "seconds": clock.medians(),
-        "render_ms_per_tumor": {
-            name: ms_a_tumor(clock.seconds[f"render {RECIPE} {name}"], counts[name]) for name in effort.classes
-        },
+        "render_ms_per_tumor": {name: ms_a_tumor(clock.seconds[what], counts[what]) for name, what in rendered.items()},
         "all_seconds": clock.seconds,
     }
 
 
 def measure_recipe(
     case: Case,
-    scan: Scan,
     recipe: str,
     classes: Sequence[str],
     variants: Sequence[int],
     clock: Clock,
     place: Path,
+    written: int,
 ) -> dict[str, list[int]]:
-    """Time some variants of each class, and copies of their files; return by class the tumours of what was rendered."""
+    """Time preparing a scan, some variants of each class, and copies of their files, of about so many bytes each.
+
+    Returns the number of tumours for each time that something was rendered, by the name that it is timed as.
+    """
+    scan = clock(f"prepare {recipe}", prepare, case, recipe)
+    make_records(case, new_dataset(place / recipe / "first"), classes[0], variants[:1], recipe)  # the scan is kept
     datasets = {name: new_dataset(place / recipe / name) for name in classes}
-    first = new_dataset(place / recipe / "first")  # whose sample has the process prepare the scan
-    (record,) = make_records(case, first, classes[0], variants[:1], recipe)
-    written = sum(path.stat().st_size for path in files(first, record))
-    counts: dict[str, list[int]] = {name: [] for name in classes}
+    counts: dict[str, list[int]] = {f"render {recipe} {name}": [] for name in classes}
     last: dict[str, Record] = {}
     for variant in variants:
         for name, dataset in datasets.items():  # in turn, since a shared machine changes its speed within seconds
             plan = draw_variant(scan, settings_of(recipe, name), 0, variant)
             for _ in range(RENDERS):
-                counts[name].append(len(plan.tumors))
+                counts[f"render {recipe} {name}"].append(len(plan.tumors))
                 clock(f"render {recipe} {name}", render, scan, plan)
             make_room(place, written)
             (last[name],) = clock(f"end to end {recipe} {name}", make_records, case, dataset, name, [variant], recipe)
