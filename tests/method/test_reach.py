@@ -42,9 +42,9 @@ def test_of_points_every_one_is_counted():
 @pytest.mark.parametrize("count", [1, 7, 400])
 def test_extremes_are_the_farthest_in_any_of_the_directions(count):
     """Half of the directions tell those of the other half, which are opposite to them."""
-    points = np.random.default_rng(count).integers(-6, 7, (count, 3)) * np.array([3.27, 0.7, 0.7])  # many alike
+    points = np.unique(np.random.default_rng(count).integers(-6, 7, (count, 3)), axis=0) * np.array([3.27, 0.7, 0.7])
     products = sum(np.multiply.outer(d, p) for d, p in zip(_directions().T, points.T, strict=True))
-    np.testing.assert_array_equal(_extremes(points), np.unique(products.argmax(axis=1)))
+    np.testing.assert_array_equal(_extremes(points), points[np.unique(products.argmax(axis=1))])
 
 
 def test_balls_are_apart_where_they_do_not_touch():
@@ -63,6 +63,18 @@ def test_long_shapes_lie_side_by_side():
     positions = np.array([[0.0, 16.0, 0.0], [0.0, 8.0, 0.0], [0.0, 0.0, 30.0], [0.0, 0.0, 0.0], [0.0, 0.0, 60.0]])
     assert apart_as_shapes(placed, long, 3.0)(positions).tolist() == [True, False, False, False, True]
     assert apart_as_balls(placed, 20.0, 3.0)(positions).tolist() == [False, False, False, False, True]
+
+
+def test_shapes_are_apart_where_what_both_reach_towards_each_other_is_less_than_the_distance():
+    """Bounds tell most places; these tell the same as both outlines do."""
+    flat = Footprint.of(ball(8.0, half_axes=(4.0, 9.0, 14.0)), (1.0, 1.0, 1.0)).outline
+    long = Footprint.of(ball(8.0, half_axes=(16.0, 6.0, 5.0)), (1.0, 1.0, 1.0)).outline
+    positions = unit(3000) * np.linspace(1, 40, 3000)[:, None]
+    distance = np.sqrt(np.square(positions).sum(axis=1))
+    ahead = -positions / distance[:, None]
+    apart = apart_as_shapes([Placed((0.0, 0.0, 0.0), 16.0, long)], flat, 2.0)(positions)
+    np.testing.assert_array_equal(apart, distance >= flat.along(ahead) + long.along(-ahead) + 2)
+    assert 1000 < np.count_nonzero(apart) < 2500
 
 
 def test_shapes_stay_apart_from_balls():

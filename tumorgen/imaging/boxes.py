@@ -52,16 +52,14 @@ def grow(box: Box, margin: Sequence[int], shape: tuple[int, int, int]) -> Box:
 
 def overlap(first: Box, second: Box) -> tuple[Box, Box] | None:
     """What two boxes of one image share, as a window of the first and of the second; None if they share nothing."""
-    starts = [max(a.start, b.start) for a, b in zip(first, second, strict=True)]
-    stops = [min(a.stop, b.stop) for a, b in zip(first, second, strict=True)]
-    if any(start >= stop for start, stop in zip(starts, stops, strict=True)):
-        return None
-    return _window(first, starts, stops), _window(second, starts, stops)
-
-
-def _window(box: Box, starts: Sequence[int], stops: Sequence[int]) -> Box:
-    z, y, x = (slice(a - s.start, b - s.start) for a, b, s in zip(starts, stops, box, strict=True))
-    return z, y, x
+    windows = []
+    for a, b in zip(first, second, strict=True):
+        start, stop = max(a.start, b.start), min(a.stop, b.stop)
+        if start >= stop:
+            return None
+        windows.append((slice(start - a.start, stop - a.start), slice(start - b.start, stop - b.start)))
+    (z, k), (y, j), (x, i) = windows
+    return (z, y, x), (k, j, i)
 
 
 def hull(first: Box, second: Box) -> Box:
@@ -76,7 +74,8 @@ def window(outer: Box, inner: Box) -> Box:
     """A box within another, as slices of an array that covers the outer box; an empty box stays empty."""
     if not all(shape_of(inner)):
         return EMPTY
-    return _window(outer, [s.start for s in inner], [s.stop for s in inner])
+    z, y, x = (slice(b.start - a.start, b.stop - a.start) for a, b in zip(outer, inner, strict=True))
+    return z, y, x
 
 
 def shape_of(box: Box) -> tuple[int, int, int]:

@@ -45,7 +45,7 @@ class Outline:
     Attributes
     ----------
     points_mm
-        Points (n, 3) that the shape is sampled at, relative to its centre.
+        Points (n, 3) that the shape is sampled at, relative to its centre, sorted by z, y and x.
     step_mm
         How far they are apart along each axis.
     """
@@ -68,8 +68,7 @@ class Outline:
     @cached_property
     def _extremes_mm(self) -> NDArray[np.float64]:
         """Those of its points that are the farthest in one of many directions."""
-        extremes: NDArray[np.float64] = self.points_mm[_extremes(self.points_mm)]
-        return extremes
+        return _extremes(self.points_mm)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,25 +138,35 @@ def _is_apart(
     apart: NDArray[np.bool_] = distance >= far
     unsure = np.flatnonzero(~apart & (distance >= near))
     if unsure.size:
-        ahead = np.stack([offset[unsure] / distance[unsure] for offset in offsets], axis=1)
-        apart[unsure] = distance[unsure] >= outline.along(ahead) + placed.along(-ahead) + gap_mm
+        distance = distance[unsure]
+        ahead = np.array([offset[unsure] / distance for offset in offsets]).T
+        reach = outline.along(ahead)
+        nearest, farthest = (reach + bound + gap_mm for bound in placed.bounds_mm)
+        clear = distance >= farthest
+        left = np.flatnonzero(~clear & (distance >= nearest))
+        clear[left] = distance[left] >= reach[left] + placed.along(-ahead[left]) + gap_mm
+        apart[unsure] = clear
     return apart
 
 
-def _extremes(points: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Numbers of those points (k, 3) that are the farthest ahead in one of many directions, rising."""
+def _extremes(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Those of some points (k, 3), which are sorted, that are the farthest ahead in one of many directions."""
+    edge = np.ones(len(points) + 1, bool)
+    edge[1:-1] = (points[1:, :2] != points[:-1, :2]).any(axis=1)
+    points = points[edge[1:] | edge[:-1]]  # the ends of rows along x
     ends = []
     for some in _in_cache(_directions()[: len(_directions()) // 2], len(points)):  # the others are opposite to these
         ahead = _dot(some, points)
         ends += [ahead.argmax(axis=1), ahead.argmin(axis=1)]
-    return np.flatnonzero(np.bincount(np.concatenate(ends)))
+    extremes: NDArray[np.float64] = points[np.flatnonzero(np.bincount(np.concatenate(ends)))]
+    return extremes
 
 
 def _farthest_mm(directions: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far the farthest of some points (k, 3) is ahead in each direction (n, 3)."""
     if not len(directions):
         return np.empty(0)
-    return np.concatenate([_dot(some, points).max(axis=1) for some in _in_cache(directions, len(points))])
+    return np.concatenate([_dot(points, some).max(axis=0) for some in _in_cache(directions, len(points))])
 
 
 def _in_cache(directions: NDArray[np.float64], points: int) -> Iterator[NDArray[np.float64]]:
@@ -168,7 +177,7 @@ def _in_cache(directions: NDArray[np.float64], points: int) -> Iterator[NDArray[
 
 def _dot(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Inner products (n, k) of vectors (n, 3) and (k, 3), summed in the same order everywhere."""
-    (a, b, c), (u, v, w) = first.T[:, :, None], second.T[:, None]
+    (a, b, c), (u, v, w) = first.T[:, :, None], np.ascontiguousarray(second.T)[:, None]
     products: NDArray[np.float64] = a * u
     products += b * v
     products += c * w

@@ -88,7 +88,8 @@ class Grid:
         if self.fine == (1, 1, 1):
             return values.astype(np.float32, copy=False)
         (z, y, x), (i, j, k) = self.shape, self.fine
-        mean: Floats = values.reshape(z, i, y, j, x, k).mean(axis=(1, 3, 5), dtype=np.float32)
+        mean: Floats = np.add.reduce(values.reshape(z, i, y, j, x, k), axis=(1, 3, 5), dtype=np.float32)
+        mean /= np.float32(i * j * k)
         return mean
 
     def mostly(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -71,8 +71,8 @@ class Sites:
     def indices(self, numbers: NDArray[np.int_]) -> NDArray[np.int64]:
         """Indices (n, 3) in `roi`, (z, y, x), of some of the voxels."""
         _, rows, columns = (n - 2 for n in self.kinds.shape)
-        plane, column = np.divmod(self.voxels[numbers].astype(np.int64), rows * columns)
-        return np.stack([plane, *np.divmod(column, columns)], axis=1)
+        plane, left = np.divmod(self.voxels.take(numbers), rows * columns)
+        return np.array([plane, *np.divmod(left, columns)], np.int64).T
 
 
 def depth_below_surface(liver: NDArray[np.bool_], spacing_mm: Triple) -> NDArray[np.float32]:

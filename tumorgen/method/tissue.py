@@ -194,7 +194,8 @@ def _between_cells(voxels: slice, cell: int, cells: int) -> tuple[Operator, slic
     Beyond the last centres it is their value.
     """
     known_columns, known_shares = _interpolation(cell, cells)
-    inside = np.arange(voxels.start, voxels.stop).clip(0, cell * cells - 1)
+    within = voxels.start >= 0 and voxels.stop <= cell * cells
+    inside = voxels if within else np.arange(voxels.start, voxels.stop).clip(0, cell * cells - 1)
     columns = known_columns[inside].ravel()
     used = slice(int(columns[0]), int(columns[-1]) + 1)
     starts = np.arange(0, columns.size + 1, 2, dtype=np.int32)
