@@ -143,6 +143,24 @@ def test_what_a_killed_run_has_left_is_repaired_and_that_is_said(dataset, scans,
     assert tree(tmp_path) == others
 
 
+@pytest.mark.parametrize("name", ["manifest.csv", "tumors.csv"])
+def test_a_last_row_that_may_be_cut_off_is_dropped_with_its_sample_and_that_is_said(
+    dataset, scans, others, tmp_path, monkeypatch, name
+):
+    """As an editor leaves it that takes the end of the last line away."""
+    monkeypatch.chdir(tmp_path)
+    table = dataset.folder / name
+    table.write_bytes(table.read_bytes()[:-2])
+    done = CliRunner().invoke(main, ["remove", str(dataset.folder), "--case", "liver_1"])
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.count("had no end") == 1
+    assert f"note: {table}: its last line had no end and may have been cut off" in done.stdout
+    assert f"{dataset.folder}: 3 samples left\n" in done.stdout
+    make(scans, tmp_path, ("liver_0", "liver_2"))
+    assert tree(tmp_path) == others
+    assert "had no end" not in CliRunner().invoke(main, ["remove", str(dataset.folder), "--case", "liver_2"]).stdout
+
+
 def test_samples_are_counted_whatever_they_are_called(dataset, tmp_path):
     for name, copy in (("manifest.csv", "edited.csv"), ("tumors.csv", "edited.tumors.csv")):
         (tmp_path / copy).write_text((dataset.folder / name).read_text().replace("liver_1_v", "renamed-"))

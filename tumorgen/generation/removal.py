@@ -24,7 +24,7 @@ from ..dataset import (
 )
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
-from ..tables import Entry, group_scans, marks_of_entries, read_entries, select_whole
+from ..tables import Entry, group_scans, is_torn, marks_of_entries, read_entries, select_whole, tumors_path
 from ..wording import few
 from .copies import refuse_uncopied
 from .log import open_log
@@ -67,7 +67,9 @@ def remove_cases(
     """
     with locked_dataset(dataset) as hold, open_log(log_file) if log_file else nullcontext() as log:
         rows = read_entries(dataset.manifest)
-        entries = select_complete(dataset, select_whole(rows, [dataset.manifest])) if hold.interrupted else rows
+        torn = tuple(_describe_torn(dataset))
+        whole = select_whole(rows, [dataset.manifest]) if torn or hold.interrupted else rows
+        entries = select_complete(dataset, whole) if hold.interrupted else whole
         known = {entry.case for entry in rows}
         _refuse_unfit(dataset, cases, entries, known | hold.removing)
         refuse_uncopied(copies)
@@ -90,7 +92,7 @@ def remove_cases(
         hold.unfinished = False
     kin = _describe_kin(group_scans(marks_of_entries(rows)), cases)
     state = _describe_state(dataset, repaired=repaired)
-    return RemovalReport(removed, replace(report, notes=(*state, *audit, *kin, *report.notes)))
+    return RemovalReport(removed, replace(report, notes=(*torn, *state, *audit, *kin, *report.notes)))
 
 
 def _find_gone(
@@ -103,6 +105,16 @@ def _find_gone(
     names = {entry.sample for entry in kept}
     on_disk = {sample: case for case in cases for sample in _samples_on_disk(dataset, case) if sample not in names}
     return on_disk | {entry.sample: entry.case for entry in rows if entry.sample not in names}
+
+
+def _describe_torn(dataset: Dataset) -> Iterator[str]:
+    """Name the tables whose last row is dropped, since it may be cut off."""
+    for table in (dataset.manifest, tumors_path(dataset.manifest)):
+        if table.is_file() and is_torn(table):
+            yield (
+                f"{table}: its last line had no end and may have been cut off, so it did not count and is gone; if its"
+                " scan stays, the dataset's own command makes that sample again"
+            )
 
 
 def _describe_state(dataset: Dataset, *, repaired: bool) -> Iterator[str]:
