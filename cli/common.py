@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,11 +51,6 @@ def note_renamed(volumes: Mapping[str, Path]) -> None:
     ]
     if renamed:
         say_note(f"names of cases keep letters a to z, digits, `.`, `_` and `-` alone: {few(renamed, most=3)}")
-
-
-def typed(path: Path) -> str:
-    """A path as it is typed into a shell, in a line that people copy."""
-    return shlex.quote(str(path))
 
 
 def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorgen.errors import TumorgenError
-from tumorgen.wording import few, plural
+from tumorgen.wording import few, plural, typed
 
 from .bars import progress
-from .common import as_usage_error, is_debug, made_in, note_places, note_renamed, report_failures, typed
+from .common import as_usage_error, is_debug, made_in, note_places, note_renamed, report_failures
 from .kinds import EXISTING, FILE, FOLDER, Processes, TableChoice
 from .options import SCANS, block, option, trust_option
 from .verbosity import say_note, sum_up, telling

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorgen.wording import plural
+from tumorgen.wording import plural, typed
 
-from .common import typed
 from .datasets import DATASET
 from .options import COPIES, NewDataset
 from .verbosity import say_note, sum_up, telling
@@ -74,7 +73,7 @@ def _stop_unless_whole(merged: MergeReport) -> None:
     if merged.missing:
         click.echo(
             "Run the commands of these shards again, then merge again; a scan that cannot be made is given up with"
-            f" `tumorgen remove {merged.report.dataset.folder} --case SCAN`.",
+            f" `tumorgen remove {typed(merged.report.dataset.folder)} --case SCAN`.",
             err=True,
         )
         sys.exit(1)

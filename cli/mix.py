@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorgen.wording import plural
+from tumorgen.wording import plural, typed
 
 from .bars import progress
-from .common import as_usage_error, typed
+from .common import as_usage_error
 from .datasets import DATASET_NAME, find_dataset
 from .kinds import EXISTING_FILE, Once
 from .options import NewDataset, block, jobs_option, named_root, new_dataset, option

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorgen.wording import few, plural
+from tumorgen.wording import few, plural, typed
 
-from .common import as_usage_error, note_places, note_renamed, typed
+from .common import as_usage_error, note_places, note_renamed
 from .kinds import (
     EXISTING,
     EXISTING_FILE,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorgen.wording import plural
+from tumorgen.wording import plural, typed
 
 from .bars import progress
-from .common import made_in, typed
+from .common import made_in
 from .kinds import FOLDER, NATURAL, POSITIVE, TableChoice
 from .options import jobs_option
 from .verbosity import sum_up, telling

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorgen.errors import UnplannedError
-from tumorgen.wording import plural
+from tumorgen.wording import plural, typed
 
 from .bars import progress
 from .common import as_usage_error, made_in, report_failures
@@ -111,7 +111,7 @@ def preprocess(
     _print_report(report, time.monotonic() - began)
     if report.configurations and not report.failures:
         chosen = "3d_fullres" if "3d_fullres" in report.configurations else report.configurations[0]
-        named = "" if plans == "nnUNetPlans" else f" -p {plans}"
+        named = "" if plans == "nnUNetPlans" else f" -p {typed(plans)}"
         click.echo(f"next:\n  nnUNetv2_train {dataset.dataset_id} {chosen} 0{named}")
     report_failures(report.failures, there=_count_there(report))
 

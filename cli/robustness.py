@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorgen.wording import plural
+from tumorgen.wording import plural, typed
 
 from .bars import progress
 from .common import (
@@ -20,7 +20,6 @@ from .common import (
     report_left_out,
     report_not_axial,
     report_without_voxel,
-    typed,
 )
 from .estimate import print_estimate
 from .kinds import EXISTING, Once

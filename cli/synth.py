@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from tumorgen.wording import plural
+from tumorgen.wording import plural, typed
 
 from .bars import progress
 from .common import (
@@ -22,7 +22,6 @@ from .common import (
     report_left_out,
     report_not_axial,
     report_without_voxel,
-    typed,
 )
 from .datasets import MANIFEST
 from .estimate import print_estimate

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorgen.wording import few, plural
+from tumorgen.wording import few, plural, typed
 
 from .bars import progress
-from .common import report_failures, typed
+from .common import report_failures
 from .datasets import DATASET
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL, Once
 from .options import block, jobs_option, option, trust_option

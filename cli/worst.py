@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorgen.wording import plural
+from tumorgen.wording import plural, typed
 
 from .bars import progress
-from .common import report_failures, typed
+from .common import report_failures
 from .datasets import MANIFEST
 from .kinds import EXISTING, EXISTING_FOLDER, FILE, POSITIVE, Once
 from .options import RECIPES, Folders, Method, block, jobs_option, option

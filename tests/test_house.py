@@ -91,3 +91,25 @@ def test_no_test_measures_time() -> None:
             if is_deadline or not CLOCKS.isdisjoint(names):
                 timed.append(f"{path.relative_to(ROOT)}: {getattr(node, 'lineno', '')}")
     assert timed == []
+
+
+def commands_in(path: Path) -> Iterator[tuple[int, list[ast.expr]]]:
+    """Line of each f-string in which a command of tumorgen stands in backticks, and what is put into that command."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            values = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+            for found in re.finditer(r"`tumorgen [^`]*`", text):
+                before = text[: found.start()].count("\0")
+                yield node.lineno, [part.value for part in values[before : before + found[0].count("\0")]]
+
+
+def test_commands_in_messages_quote_for_the_shell_what_they_name() -> None:
+    found = [(path, line, each) for path in MODULES for line, named in commands_in(path) for each in named]
+    assert len(found) >= 7
+    plain = [
+        f"{path.relative_to(ROOT)}:{line}: {ast.unparse(each)}"
+        for path, line, each in found
+        if not (isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "typed")
+    ]
+    assert plain == []

@@ -1,8 +1,10 @@
-"""How numbers of things, and their names, are said."""
+"""How numbers of things, their names, and what is to be typed are said."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def plural(count: int, noun: str) -> str:
@@ -15,3 +17,8 @@ def few(names: Sequence[str], most: int = 5) -> str:
     if len(names) > most + 1:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def typed(word: Path | str) -> str:
+    """A path, or a name, as it is typed into a shell, in a line that people copy."""
+    return shlex.quote(str(word))

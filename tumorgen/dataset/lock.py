@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..errors import TumorgenError, as_unwritable
 from ..interruptions import interruptions_held, interruptions_let_through
+from ..wording import typed
 
 if sys.platform != "win32":
     import fcntl
@@ -142,7 +143,7 @@ def _held(path: Path, hold: Hold, *, shared: bool = False) -> Iterator[None]:
         os.close(descriptor)
         raise TumorgenError(
             f"{path.parent}: a run without --shard was interrupted, and its files are not compared with their rows yet;"
-            f" run it again without --shard, or `tumorgen merge {path.parent}`, first"
+            f" run it again without --shard, or `tumorgen merge {typed(path.parent)}`, first"
         )
     try:
         # Beside a shared lock there may be others; a shard's own says how that shard ended.

@@ -19,6 +19,7 @@ from ..errors import TumorgenError, as_unwritable
 from ..imaging import whole_file
 from ..labels import LABELS
 from ..tables import SAMPLES, TUMORS, Entry, Marks, group_scans
+from ..wording import typed
 from .folds import Split, splits
 from .lock import LOCK
 
@@ -135,8 +136,8 @@ def refuse_without_raw(folder: Path) -> None:
     """
     if not keeps_raw(folder):
         raise TumorgenError(
-            f"{folder}: was made with --no-raw and keeps no images and labels; `tumorgen replay {folder / SAMPLES}"
-            " --output FOLDER` makes them"
+            f"{folder}: was made with --no-raw and keeps no images and labels; `tumorgen replay"
+            f" {typed(folder / SAMPLES)} --output FOLDER` makes them"
         )
 
 

@@ -25,7 +25,7 @@ from ..dataset import (
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
 from ..tables import Entry, group_scans, is_torn, marks_of_entries, read_entries, select_whole, tumors_path
-from ..wording import few
+from ..wording import few, typed
 from .copies import refuse_uncopied
 from .log import open_log
 from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
@@ -137,7 +137,7 @@ def _refuse_unfit(dataset: Dataset, cases: Collection[str], entries: Sequence[En
     """Refuse what cannot be removed: scans of which nothing is `known`, nor planned for shards, nor on disk."""
     if find_unmerged(dataset, entries):
         raise TumorgenError(
-            f"{dataset.folder}: has shards that are not merged; run `tumorgen merge {dataset.folder}` first"
+            f"{dataset.folder}: has shards that are not merged; run `tumorgen merge {typed(dataset.folder)}` first"
         )
     division, there = read_division(dataset), {entry.case for entry in entries}
     known = {*known, *(division.cases if division else ())}
@@ -180,4 +180,4 @@ def _delete_audit(dataset: Dataset) -> Iterator[str]:
             path.unlink()
     if files:
         remove_empty_folders([dataset.audit])
-        yield f"{dataset.audit}: showed its lesions and is gone; `tumorgen audit {dataset.folder}` makes another"
+        yield f"{dataset.audit}: showed its lesions and is gone; `tumorgen audit {typed(dataset.folder)}` makes another"

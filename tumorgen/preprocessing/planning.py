@@ -14,6 +14,7 @@ from pathlib import Path
 from ..checksums import sha256_of
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import scratch_folder, whole_file
+from ..wording import typed
 from . import nnunet
 from .case_files import SCRATCH
 from .state import State, describe_cases
@@ -102,8 +103,8 @@ class Planned:
         """What to do before these plans are used."""
         return (
             f"its {self.configuration.name} is planned for other cases than {self.configuration.identifier} holds;"
-            f" before training with it, run `tumorgen preprocess --plans {self.plans.stem} -c"
-            f" {self.configuration.name}`"
+            f" before training with it, run `tumorgen preprocess --plans {typed(self.plans.stem)} -c"
+            f" {typed(self.configuration.name)}`"
         )
 
 

@@ -38,7 +38,7 @@ from ..parallel import (
     split_failures,
 )
 from ..tables import SAMPLES, Reading, Record, find_sources, read_manifest
-from ..wording import plural
+from ..wording import plural, typed
 from . import nnunet
 from .case_files import GROUND_TRUTH, SCRATCH, case_files, score_label, sync_case
 from .fingerprint import DRAWS, fingerprint_of
@@ -193,7 +193,9 @@ def read_dataset(folder: Path) -> tuple[Dataset, list[Record]]:
     for name in SUMMED:
         path = dataset.folder / name
         if name in sums and not (path.is_file() and sha256_of(path) == sums[name]):
-            raise TumorgenError(f"{path}: was changed or removed after the run; `tumorgen verify {folder}` says more")
+            raise TumorgenError(
+                f"{path}: was changed or removed after the run; `tumorgen verify {typed(folder)}` says more"
+            )
     refuse_other_versions(dataset)
     return dataset, read_manifest(dataset.manifest)
 

@@ -15,6 +15,7 @@ from ..figures import new_plot, page_environment, style_axes, svg_of
 from ..imaging import whole_file
 from ..plain_json import json_text
 from ..tables import cells_of, columns_in, read_text, write_table
+from ..wording import typed
 from .answers import ANSWERS, UNSURE, Answer, read_answers
 from .scoring import RULES, Answers, ReaderScore, StudyScore, last_answers, score_study
 from .study import STUDY, KeyRow, read_key, read_study
@@ -55,7 +56,7 @@ def score_folder(study: Path, answers: Path | None = None) -> Scored:
     strange = [f"{path}: is of no reader of the study; passed over" for path in found if path.stem not in readers]
     if not given:
         raise TumorgenError(
-            f"{folder}: no answers in it; readers give them in `tumorgen turing serve {study}`"
+            f"{folder}: no answers in it; readers give them in `tumorgen turing serve {typed(study)}`"
             + "".join(f" ({each})" for each in strange)
         )
     done = {name: len(answered) for name, answered in given.items()}
