@@ -23,6 +23,7 @@ from .text_headers import check_stream, meta_claim, nrrd_claim
 
 AIR_BELOW_HU = -300.0  # a CT shows air around or in the body at about -1000 HU; fat, the next darkest, at -100
 TISSUE_ABOVE_HU = 50.0
+WRITTEN = (".nii.gz", ".nii", ".nrrd", ".mha")  # formats of one file; ITK asks for small letters
 _BLOCK_BYTES = 1 << 20  # hashed at a time
 
 _TEXT_FORMATS: dict[str, tuple[Callable[[BinaryIO, Path], Claim], str]] = {  # how each is checked; ITK's reader of it
@@ -170,11 +171,16 @@ def write_volume(volume: Volume, path: Path) -> None:
     Raises
     ------
     TumorgenError
-        The file cannot be written, or its name is not UTF-8.
+        The file cannot be written, its name is not UTF-8, or its ending is of a format whose voxels lie in another file
+        (.mhd), or of none that is read.
     """
     import SimpleITK as sitk
 
     refuse_undecodable(path)
+    if not path.name.endswith(WRITTEN):
+        raise TumorgenError(
+            f"{path}: volumes are written as {', '.join(WRITTEN)}, which are one file each; choose one of these endings"
+        )
     with whole_file(path) as partial, as_not_written(path, partial), quiet_itk(), silent_stderr():
         sitk.WriteImage(to_image(volume), str(partial), useCompression=True)
         _refuse_torn(partial)
