@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -112,6 +113,26 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
     with pytest.raises(TumorgenError, match="cannot be written"), whole_file(tmp_path / "file" / "out.csv") as partial:
         partial.write_text("x")
     assert listed(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(("source", "why"), [("gone.csv", "No such file or directory"), ("folder", "Is a directory")])
+def test_of_what_is_copied_and_cannot_be_read_that_is_said(tmp_path, source, why):
+    (tmp_path / "folder").mkdir()
+    with (
+        pytest.raises(TumorgenError, match=rf"/{source}: cannot be read \({why}\)$"),
+        whole_file(tmp_path / "out.csv") as partial,
+    ):
+        shutil.copyfile(tmp_path / source, partial)
+    assert listed(tmp_path) == ["folder"]
+
+
+def test_what_is_in_the_way_of_a_file_cannot_be_written(tmp_path):
+    """Nor can a copy for which the disk has no room, though the error names what was read as well."""
+    path = tmp_path / "out.csv"
+    errors = OSError(errno.EISDIR, "in the way", str(path)), OSError(errno.ENOSPC, "full", "read", None, "written")
+    for error in errors:
+        with pytest.raises(TumorgenError, match=r"/out\.csv: cannot be written \("), whole_file(path):
+            raise error
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])

@@ -225,7 +225,7 @@ def whole_file(
     Raises
     ------
     TumorgenError
-        The folder cannot be written to.
+        The folder cannot be written to, or another file that the block opens cannot be read.
     """
     with interruptions_held(), as_unwritable(path):
         if parents:
@@ -233,12 +233,28 @@ def whole_file(
         made = nullcontext(partials) if partials else tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent)
         with made as folder:
             partial = Path(folder) / path.name
-            yield partial
+            with _reading_told_apart(path, partial):
+                yield partial
             if durable:
                 sync_to_disk(partial)
             partial.replace(path)
         if durable:
             sync_to_disk(path.parent)
+
+
+@contextmanager
+def _reading_told_apart(path: Path, partial: Path) -> Iterator[None]:
+    """Say of a file that cannot be opened in this block, where it is none that is written, that it cannot be read.
+
+    An error that names two files is of copying from one to the other, and may be of either.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = error.filename if error.filename2 is None else None
+        if not isinstance(name, str | os.PathLike) or Path(name) == path or Path(name).is_relative_to(partial.parent):
+            raise
+        raise TumorgenError(f"{name}: cannot be read ({error.strerror or error})") from error
 
 
 @contextmanager
