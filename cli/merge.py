@@ -51,7 +51,9 @@ def merge(dataset: Path) -> None:
     for note in merged.report.notes:
         say_note(note)
     _stop_unless_whole(merged)
-    _print_next_steps(merged.report.dataset)
+    if merged.untouched:
+        say_note("it has no shards, so nothing was merged; if a run left samples unmade, that run's command makes them")
+    _print_next_steps(merged.report.dataset, is_whole=not merged.untouched)
 
 
 def _stop_unless_whole(merged: MergeReport) -> None:
@@ -79,12 +81,12 @@ def _stop_unless_whole(merged: MergeReport) -> None:
         sys.exit(1)
 
 
-def _print_next_steps(dataset: Dataset) -> None:
-    """Say what makes a training of the dataset; on a test set none is trained."""
+def _print_next_steps(dataset: Dataset, *, is_whole: bool = True) -> None:
+    """Say what makes a training of the dataset if it is known to be whole; on a test set none is trained."""
     from tumorgen.dataset import TRAINING
 
     named = NewDataset.of_folder(dataset.folder)
-    if named and dataset.part == TRAINING:
+    if named and dataset.part == TRAINING and is_whole:
         named.say_next(dataset.folder)
     else:
         click.echo(f"next:\n  tumorgen verify {typed(dataset.folder)}")

@@ -328,6 +328,10 @@ def test_a_run_that_crashed_is_repaired_before_shards_go_on(scans, whole, tmp_pa
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
     assert not torn.exists()
     assert not (folder / "labelsTr" / "liver_0_v0000.nii.gz").exists()  # nor is its label left without a row
+    again = CliRunner().invoke(main, ["merge", NAME])  # which does not know that it was asked for more
+    assert again.exit_code == 0
+    assert "note: it has no shards, so nothing was merged; if a run left samples unmade, that run's" in again.stdout
+    assert again.stdout.endswith(f"next:\n  tumorgen verify {NAME}\n")
     assert not (folder / ".lock").exists()
     for shard in ("1/2", "2/2"):
         make(scans, tmp_path, shard)

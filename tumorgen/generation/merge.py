@@ -24,11 +24,14 @@ class MergeReport:
         The samples that each unfinished shard has not made.
     interrupted
         Whether a command without shards had not come to its end here; what it has not made is not known.
+    untouched
+        Whether nothing was to be merged or repaired; whether the dataset is as large as was asked for is not known.
     """
 
     report: RunReport
     missing: dict[Shard, list[Sample]]
     interrupted: bool = False
+    untouched: bool = False
 
 
 def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport:
@@ -50,7 +53,7 @@ def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport
                 raise TumorgenError(
                     f"{dataset.folder}: holds no shards; run `tumorgen synth --shard 1/8` and so on first"
                 )
-            return MergeReport(RunReport(dataset, tuple(there), 0, ()), {})
+            return MergeReport(RunReport(dataset, tuple(there), 0, ()), {}, untouched=True)
         entries = select_complete(dataset, select_whole(join_entries(*map(read_entries, tables)), tables))
         if not entries:
             hold.unfinished = False  # nothing is there that could be torn
