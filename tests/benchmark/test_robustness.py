@@ -191,6 +191,21 @@ def test_two_processes_make_what_one_does(made, scans, tmp_path):
     assert tree(folder) == tree(made)
 
 
+def test_levels_of_a_benchmark_that_made_no_sample_bind_no_other(made, scans, tmp_path, monkeypatch):
+    folder = tmp_path / "Dataset504_Robustness"
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tumorgen.generation.run.make_samples", die)
+        with pytest.raises(KeyboardInterrupt):
+            make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), Benchmark())
+    assert (folder / BENCHMARK).exists()
+    make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), FEW)
+    assert tree(folder) == tree(made)
+
+
 def test_levels_in_force_are_written_and_others_refused(made, scans):
     assert load_toml(Benchmark, made / BENCHMARK) == FEW
     with pytest.raises(TumorgenError, match="begun with other levels"):

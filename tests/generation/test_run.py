@@ -22,6 +22,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.fields import to_plain
 from tumorgen.generation import copies as copies_module
 from tumorgen.generation.run import Run
+from tumorgen.generation.shards import Shard
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import write_volume
@@ -240,6 +241,46 @@ def test_adding_a_scan_changes_no_other_sample(dataset, scans, tmp_path):
 def test_other_settings_are_refused(dataset, scans):
     with pytest.raises(TumorgenError, match=r"begun with other settings \(sizes"):
         make(scans, dataset, settings=Settings(sizes=("large",)))
+
+
+@pytest.fixture
+def begun(scans, tmp_path, monkeypatch):
+    """A dataset of other settings, version and kind, whose run was killed before its first sample."""
+    folder = tmp_path / "Dataset501_SynthLiver"
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tumorgen.generation.run.make_samples", die)
+        patch.setattr("tumorgen.dataset.provenance.__version__", "0.1.9")
+        with pytest.raises(KeyboardInterrupt):
+            make(scans, folder, settings=Settings(sizes=("large",)), seed=5, descriptions={"benchmark.toml": ""})
+    for name in (".", "imagesTr", "labelsTr"):
+        (folder / name / ".partial-killed").mkdir(parents=True)
+    assert sorted(tree(folder)) == [".lock", "benchmark.toml", "provenance.json", "settings.toml"]
+    return folder
+
+
+def test_a_run_that_made_no_sample_binds_no_other(begun, dataset, scans):
+    make(scans, begun)
+    assert tree(begun) == tree(dataset)
+    assert not list(begun.rglob(".*"))
+
+
+@pytest.mark.parametrize("name", ["imagesTr/liver_00_v0000_0000.nii.gz", "labelsTr/x", "manifest.csv", "notes.txt"])
+def test_it_does_where_anything_of_a_sample_is_there(begun, scans, name):
+    (begun / name).write_bytes(b"")
+    before = tree(begun)
+    with pytest.raises(TumorgenError, match=r"begun with (other settings|tumorgen 0\.1\.9)"):
+        make(scans, begun)
+    assert tree(begun).keys() == before.keys()
+
+
+def test_it_does_for_a_shard_beside_which_another_may_be_beginning(begun, scans):
+    (begun / ".lock").unlink()
+    with pytest.raises(TumorgenError, match=r"begun with tumorgen 0\.1\.9"):
+        make(scans, begun, shard=Shard(1, 2))
 
 
 def test_another_seed_is_refused(dataset, scans):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ..dataset import BENCHMARK, Dataset
+from ..dataset import BENCHMARK, Dataset, is_only_begun
 from ..errors import TumorgenError
 from ..fields import dump_toml, load_toml
 from ..generation import Run, RunReport, synthesize_dataset
@@ -57,7 +57,7 @@ def make_benchmark(run: Run, benchmark: Benchmark) -> RunReport:
 
 def _refuse_other_levels(dataset: Dataset, benchmark: Benchmark) -> None:
     path = dataset.folder / BENCHMARK
-    if path.exists() and load_toml(Benchmark, path) != benchmark:
+    if path.exists() and not is_only_begun(dataset) and load_toml(Benchmark, path) != benchmark:
         raise TumorgenError(
             f"{dataset.folder}: was begun with other levels or another default tumour ({BENCHMARK}); continue with"
             " those, or choose another --dataset-id, --name or --output"

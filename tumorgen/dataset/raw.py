@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..checksums import SUMS, parse_sums, sums_text
 from ..errors import TumorgenError, as_unwritable
-from ..imaging import whole_file
+from ..imaging import PARTIAL, whole_file
+from ..interruptions import interruptions_held
 from ..labels import LABELS
 from ..tables import SAMPLES, TUMORS, Entry, Marks, group_scans
 from ..wording import typed
@@ -46,6 +47,7 @@ AUDIT_FILES = (  # what `audit` writes; all of it shows, names or counts the les
     "scans.csv",
     "shares.csv",
 )
+_BEGUN = (BENCHMARK, PROVENANCE, "settings.toml")  # what is there before the first sample
 SUMMED = (BENCHMARK, "dataset.json", SAMPLES, PROVENANCE, "settings.toml", "splits_final.json", TUMORS)
 
 
@@ -231,14 +233,46 @@ def remove_description(dataset: Dataset, written: Collection[str]) -> None:
         It cannot be removed.
     """
     with as_unwritable(dataset.folder):
-        of_cases = [folder for folder in (dataset.images, dataset.labels) if folder.is_dir()]
-        for path in (each for folder in (dataset.folder, *of_cases) for each in folder.iterdir()):
-            if path not in of_cases and path.name not in written and not path.name.startswith(LOCK):
-                return
-        for folder in of_cases:
+        if any(_list_beside(dataset, written)):
+            return
+        for folder in _folders_of_cases(dataset):
             folder.rmdir()
         for name in written:
             (dataset.folder / name).unlink(missing_ok=True)
+
+
+def is_only_begun(dataset: Dataset) -> bool:
+    """Whether a run was begun in a folder and has left nothing but its settings: no case, no row, nor anything else.
+
+    Partial files of a process that was killed do not count.
+    """
+    described = dataset.settings.is_file() and (dataset.folder / PROVENANCE).is_file()
+    return described and all(path.name.startswith(PARTIAL) for path in _list_beside(dataset, _BEGUN))
+
+
+def forget_beginning(dataset: Dataset) -> None:
+    """Remove the settings of a run that left nothing else (`is_only_begun`), so that they bind no later run.
+
+    Raises
+    ------
+    TumorgenError
+        They cannot be removed.
+    """
+    with interruptions_held(), as_unwritable(dataset.folder):
+        for name in _BEGUN:
+            (dataset.folder / name).unlink(missing_ok=True)
+
+
+def _list_beside(dataset: Dataset, written: Collection[str]) -> Iterator[Path]:
+    """What is in a dataset besides files of these names, its lock, and its folders of cases."""
+    of_cases = _folders_of_cases(dataset)
+    for path in (each for folder in (dataset.folder, *of_cases) for each in folder.iterdir()):
+        if path not in of_cases and path.name not in written and not path.name.startswith(LOCK):
+            yield path
+
+
+def _folders_of_cases(dataset: Dataset) -> list[Path]:
+    return [folder for folder in (dataset.images, dataset.labels) if folder.is_dir()]
 
 
 def dataset_folder(root: Path, dataset_id: int, name: str) -> Path:

@@ -16,7 +16,9 @@ from ..dataset import (
     Dataset,
     Hold,
     begin_provenance,
+    forget_beginning,
     has_settled_tables,
+    is_only_begun,
     keeps_raw,
     provenance_path,
     refuse_other_part,
@@ -78,6 +80,8 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
         refuse_full_disk(run.dataset.folder, run.sources, todo.wanted)
     if run.shard:
         refuse_other_division(run.dataset, _divide(run, run.shard))
+    if _may_begin_anew(run):
+        forget_beginning(run.dataset)
     begun = run.dataset.settings.exists()
     _begin_dataset(run, todo.there)
     manifest, anew = _begin_manifest(run, todo)
@@ -157,6 +161,8 @@ def read_existing(run: Run) -> tuple[list[Entry], bool]:
     dataset = run.dataset
     found = [path.name for path in dataset.folder.iterdir()] if dataset.folder.is_dir() else []
     refuse_other_part(dataset)
+    if _may_begin_anew(run):
+        return [], False
     _refuse_other_keeping(dataset)
     if dataset.settings.exists():  # asked after the folder was listed, since other shards may be beginning
         refuse_other_versions(dataset)
@@ -177,6 +183,11 @@ def read_existing(run: Run) -> tuple[list[Entry], bool]:
             )
     _refuse_other_choice(run, entries)
     return entries, settled and len(entries) == len(rows)
+
+
+def _may_begin_anew(run: Run) -> bool:
+    """Whether all that is there is what a run left that made no sample. Not for a shard: another may be beginning."""
+    return not run.shard and is_only_begun(run.dataset)
 
 
 def _refuse_later_patients(dataset: Dataset, there: Sequence[Entry]) -> None:
