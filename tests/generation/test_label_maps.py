@@ -146,6 +146,22 @@ def test_a_dataset_that_is_whole_refuses_labels_that_it_was_not_made_with(here):
             assert f"{said}; continue with the same" in line
 
 
+def test_a_run_goes_on_whether_labels_are_chosen_by_number_or_by_name(here):
+    """All samples of a scan say it as the first, and a name that has come to mean another label is refused."""
+    write_scan("a", "organs")
+    Path("masks/labels.json").write_text(json.dumps({"5": "liver", "1": "spleen"}))
+    run = ("synth", *SCANS, "--output", "out", "--sizes", "tiny", "--jobs", 1)
+    assert command(*run, "--label", "liver", "--label", 27, "--per-scan", 1).exit_code == 0
+    for count, words in ((2, (27, 5)), (3, ("Liver", 27))):
+        done = command(*run, "--label", words[0], "--label", words[1], "--per-scan", count)
+        assert done.exit_code == 0, done.output
+    assert [row["liver_labels"] for row in rows(DATASET / "manifest.csv")] == ["liver;27"] * 3
+    assert command("verify", DATASET, "--replays", -1, "--jobs", 1).exit_code == 0
+    Path("masks/labels.json").write_text(json.dumps({"1": "liver", "5": "spleen"}))
+    other = command(*run, "--label", 5, "--label", 27, "--per-scan", 4)
+    assert "a was begun with --label liver --label 27, not --label 5 --label 27" in other.stderr
+
+
 def test_masks_that_have_become_label_maps_are_chosen_from_when_rows_are_rendered_again(here):
     labels = write_scan("a", "organs")
     plain = Path("masks/a.nii.gz")

@@ -28,7 +28,7 @@ from ..dataset import (
 )
 from ..errors import TumorgenError
 from ..fields import dump_toml
-from ..imaging import BETWEEN, PARTIAL, whole_file
+from ..imaging import BETWEEN, PARTIAL, LabelChoice, chooses_same, whole_file
 from ..method import Settings, find_differences, load_recipe, load_settings, nearest_recipe, sample_name
 from ..tables import (
     Entry,
@@ -210,17 +210,19 @@ def _refuse_other_choice(run: Run, entries: Sequence[Entry]) -> None:
         if source is None:
             continue
         trusts = {source.trusted_form, trust} - {""}  # one of them alone is the only place that there is
-        then, now = (liver, real_tumors), source.labels.cells
-        if _split_words(then) != _split_words(now) or len(trusts) > 1:
+        then = LabelChoice.of_cells(liver, real_tumors)
+        if len(trusts) > 1 or not chooses_same(then, source.labels, source.mask):
             raise TumorgenError(
-                f"{run.dataset.folder}: {case} was begun with {_options_of(*then, trust)}, not"
-                f" {_options_of(*now, source.trusted_form)}; continue with the same, or choose another --dataset-id or"
-                " --output"
+                f"{run.dataset.folder}: {case} was begun with {_options_of(liver, real_tumors, trust)}, not"
+                f" {_options_of(*source.labels.cells, source.trusted_form)}; continue with the same, or choose another"
+                " --dataset-id or --output"
             )
 
 
-def _split_words(cells: Sequence[str]) -> list[set[str]]:
-    return [set(cell.split(BETWEEN)) for cell in cells]
+def _as_begun(source: Source, known: Entry) -> Source:
+    """A scan whose labels are called as in the rows of its samples: by number or by name, they are the same."""
+    then = LabelChoice.of_cells(known.liver_labels, known.real_tumor_labels)
+    return replace(source, labels=replace(source.labels, liver=then.liver, real_tumors=then.real_tumors))
 
 
 def _options_of(liver: str, real_tumors: str, trust: str) -> str:
@@ -304,7 +306,7 @@ def _begin_manifest(run: Run, todo: Outstanding) -> tuple[Path, bool]:
 def _batch(source: Source, run: Run, known: Entry | None, patients: Mapping[str, str]) -> Batch:
     """A scan's batch, pinned to what the scan was when its first sample was made, where one is known."""
     return Batch(
-        source,
+        _as_begun(source, known) if known else source,
         run.dataset,
         run.settings.vessels,
         run.settings,

@@ -149,6 +149,15 @@ def find_liver(
     return both
 
 
+def chooses_same(one: LabelChoice, other: LabelChoice, path: Path) -> bool:
+    """Whether two choices are of the same labels of a file, by number or by the names that it has now, in any order."""
+    pairs = ((one.liver, other.liver), (one.real_tumors, other.real_tumors))
+    if all(set(words) == set(others) for words, others in pairs):
+        return True
+    names = read_label_names(path)
+    return all(_labels_of(words, names) == _labels_of(others, names) for words, others in pairs)
+
+
 def round_labels(array: NDArray[Any]) -> NDArray[Any]:
     """Labels (z, y, x) that floating point has left a little off are whole again, 1.9999999 as 2; the rest stays."""
     if array.dtype.kind != "f":
@@ -323,6 +332,15 @@ def _numbers_of(word: str, found: Sequence[int], names: Mapping[int, str], where
         known = f"names are {_some(list(names.values()))}" if names else "no names are known; give a number"
         raise TumorgenError(f"{where}: no label is called {word[:80]!r}: {known}; it holds {_listed(found, names)}")
     return numbers
+
+
+def _labels_of(words: Sequence[str], names: Mapping[int, str]) -> set[int | str]:
+    """The labels that words stand for; `any`, and a name that is not known, stand for themselves."""
+    labels: set[int | str] = set()
+    for word in words:
+        known = {label for label, name in names.items() if word != ANY and name.lower() == word.lower()}
+        labels |= {int(word)} if is_number(word) else known or {word}
+    return labels
 
 
 def _only_liver(found: Sequence[int], rest: Sequence[int], names: Mapping[int, str], where: str) -> int:
