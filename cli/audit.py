@@ -71,9 +71,10 @@ def audit(
     with names and once blind.
     """
     from tumorgen.dataset import Dataset
-    from tumorgen.imaging import list_volumes, refuse_unwritable
+    from tumorgen.imaging import list_volumes, refuse_foreign_files, refuse_unwritable
     from tumorgen.realism import (
         AUDIT_PAGE,
+        MARKS,
         audit_sets,
         find_layout,
         refuse_case_folder,
@@ -84,6 +85,7 @@ def audit(
     output = output or Dataset(dataset).audit
     refuse_case_folder(output)
     refuse_unwritable(output, ANOTHER_OUTPUT)
+    refuse_foreign_files(output, MARKS, ANOTHER_OUTPUT)
     for folder in (real, dataset):  # before minutes are spent on the other
         for part in find_layout(folder):
             note_places(list_volumes(part).values())

@@ -166,13 +166,13 @@ def evaluate(
 
 
 def _refuse_output(output: Path) -> None:
-    """Refuse, before the work, a folder that cannot be written to or has another report."""
-    from tumorgen.evaluation import REPORT
-    from tumorgen.figures import refuse_foreign_report
-    from tumorgen.imaging import refuse_unwritable
+    """Refuse, before the work, a folder that cannot be written to, or in which files of others would be lost."""
+    from tumorgen.evaluation import MARKS, TABLE_MARKS
+    from tumorgen.imaging import refuse_foreign_files, refuse_unwritable
 
     refuse_unwritable(output, ANOTHER_OUTPUT)
-    refuse_foreign_report(output / REPORT)
+    refuse_foreign_files(output, MARKS, ANOTHER_OUTPUT)
+    refuse_foreign_files(output / COMPARED, TABLE_MARKS, ANOTHER_OUTPUT)
 
 
 def _write_tables(found: Evaluation, other: Evaluation | None, output: Path) -> None:

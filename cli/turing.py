@@ -16,7 +16,7 @@ from .bars import progress
 from .common import report_failures
 from .datasets import DATASET
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FOLDER, NATURAL, Once
-from .options import block, jobs_option, option, trust_option
+from .options import ANOTHER_OUTPUT, block, jobs_option, option, trust_option
 from .verbosity import say_note, sum_up, telling
 
 if TYPE_CHECKING:
@@ -171,9 +171,11 @@ def score(study: Path, answers: Path | None, output: Path | None) -> None:
     Cases a reader was unsure of are left out and counted. For all readers: how far they agree. Synthetic is the
     positive answer. Written are score.html, score.json, score.csv, and answers.csv with what each case is.
     """
-    from tumorgen.turing import PAGE, score_folder, write_score
+    from tumorgen.imaging import refuse_foreign_files
+    from tumorgen.turing import MARKS, PAGE, score_folder, write_score
 
     folder = output or study / "score"
+    refuse_foreign_files(folder, MARKS, ANOTHER_OUTPUT)
     found = score_folder(study, answers)
     write_score(found, folder)
     _print_score(found.score)

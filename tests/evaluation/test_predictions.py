@@ -581,15 +581,38 @@ def test_command_has_no_table_of_nothing(folders, tmp_path, monkeypatch):
     assert quiet.output.splitlines()[-1] == "cases with a fault are left out of all figures"
 
 
-def test_command_leaves_a_page_of_others_alone(folders, tmp_path):
-    page = tmp_path / "out" / "report.html"
-    page.parent.mkdir()
-    page.write_text("<html>mine</html>")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("report.html", "<title>Evaluation of my lab</title>"),
+        ("cases.csv", "case,patient\na,p\n"),
+        ("lesions.csv", "case,lesion,radius_mm\n"),
+        ("summary.json", '{"specificity": 1}'),
+        ("compared/cases.csv", "case,patient\n"),
+    ],
+)
+def test_command_leaves_files_of_others_alone(folders, tmp_path, name, text):
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
     result = call(*folders, "--output", str(tmp_path / "out"))
     assert result.exit_code == 1
-    assert result.output == f"Error: {page}: is no report of tumorgen's, and stays as it is; choose another --output\n"
-    assert page.read_text() == "<html>mine</html>"
-    assert list(page.parent.iterdir()) == [page]
+    refused = f"Error: {file}: was not written by this command, and stays as it is; choose another --output\n"
+    assert result.output == refused
+    assert file.read_text() == text
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [file]
+
+
+def test_command_writes_its_files_anew_even_where_a_run_was_killed_before_its_page(folders, tmp_path):
+    """Though nothing could be scored."""
+    out = tmp_path / "out"
+    for name in "abc":
+        (folders[0] / f"{name}.nii.gz").rename(folders[0] / f"{name}{name}.nii.gz")
+    for number in range(3):
+        result = call(*folders, "--compare", str(folders[1]), "--output", str(out))
+        assert "0 cases scored" in result.stdout
+        if number:
+            (out / "report.html").unlink()
 
 
 def test_faults_of_one_reason_share_a_line(folders, tmp_path):

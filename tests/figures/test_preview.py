@@ -603,6 +603,17 @@ def test_pictures_never_lie_among_the_cases(dataset: Dataset) -> None:
             preview_dataset(dataset.folder, folder)
 
 
+@pytest.mark.parametrize("name", ["overview.png", "ball_v0001.png"])
+def test_pictures_of_others_are_left_alone(dataset: Dataset, tmp_path: Path, name: str, blank: None) -> None:
+    preview_dataset(dataset.folder, tmp_path, jobs=1)
+    preview_dataset(dataset.folder, tmp_path, jobs=1)
+    Image.new("L", (1, 1)).save(tmp_path / name)
+    mine = (tmp_path / name).read_bytes()
+    with pytest.raises(TumorgenError, match=f"{name}: was not written by this command, and stays as it is; choose"):
+        preview_dataset(dataset.folder, tmp_path, jobs=1)
+    assert (tmp_path / name).read_bytes() == mine
+
+
 def test_images_without_masks_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TumorgenError, match="go together"):
         preview_dataset(dataset.folder, images=tmp_path / "ct")

@@ -20,11 +20,10 @@ from markupsafe import escape
 from scored import benchmark, case, evaluation, faulty, lesion
 
 from tumorgen.cli import main
-from tumorgen.errors import TumorgenError
 from tumorgen.evaluation.intervals import ConfidenceInterval
 from tumorgen.evaluation.scores import RADIUS_BINS, CaseScore, Evaluation
 from tumorgen.evaluation.summary import name_models, summarize
-from tumorgen.figures.report import images_beside, refuse_foreign_report, write_report
+from tumorgen.figures.report import images_beside, write_report
 from tumorgen.imaging.files import safe_name
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import write_volume
@@ -156,14 +155,6 @@ def test_models_are_called_by_what_tells_their_folders_apart():
     assert name_models(of("a"), evaluation(faulty("x", "missing_prediction"))) == ("this", "other")
 
 
-def test_another_page_is_no_report(tmp_path):
-    page = tmp_path / "report.html"
-    refuse_foreign_report(page)
-    page.write_text("<!doctype html><title>Audit of my lab</title>")
-    with pytest.raises(TumorgenError, match="is no report of tumorgen's, and stays as it is"):
-        refuse_foreign_report(page)
-
-
 def test_a_level_without_any_scored_case_is_told(tmp_path):
     lost = replace(faulty("a", "missing_prediction"), dimension="size", level="2")
     page = report(tmp_path, evaluation(lost, case("b", dimension="size", level="8")))
@@ -203,7 +194,6 @@ def test_names_are_escaped(tmp_path):
 def test_equal_evaluations_write_equal_bytes_and_nothing_from_the_network(tmp_path):
     found = evaluation(*(case(f"c{n}", tumor_dsc=0.1 * n) for n in range(5)))
     first = report(tmp_path, found).text
-    refuse_foreign_report(tmp_path / "report.html")  # which an earlier report may be
     assert first == report(tmp_path, found).text
     assert not re.search(r"(src|href)=['\"](https?:)?//", first)
 

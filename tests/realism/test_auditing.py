@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from tumorgen.cli import main
 from tumorgen.dataset import AUDIT_FILES
-from tumorgen.imaging import Geometry, Volume, read_volume, write_volume
+from tumorgen.imaging import Geometry, Volume, read_volume, refuse_foreign_files, write_volume
 from tumorgen.realism import (
     audit_files,
     audit_sets,
@@ -118,6 +118,18 @@ def test_every_file_is_there(done):
         "shares.csv",
     ]
     assert {path.name for path in done[1].iterdir()} == {*AUDIT_FILES}  # which `remove` deletes
+
+
+def test_every_file_is_known_again_and_those_of_others_are_left_alone(sets, done, tmp_path):
+    refuse_foreign_files(done[1], audit_files.MARKS, "")
+    assert {*audit_files.MARKS} == {*AUDIT_FILES}
+    for name in AUDIT_FILES:
+        mine = tmp_path / name / name
+        mine.parent.mkdir()
+        mine.write_text("set,scan\n")
+        result = audit(sets / "ringed", "--real", sets / "real", "--output", mine.parent)
+        refused = f"Error: {mine}: was not written by this command, and stays as it is; choose another --output\n"
+        assert result.output == refused
 
 
 def test_tables_hold_every_lesion_and_scan(done):

@@ -33,6 +33,8 @@ def study(tmp_path_factory):
 def test_the_command_prints_and_writes_table_2(study, tmp_path):
     result = CliRunner().invoke(main, ["turing", "score", str(study), "--output", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
+    again = CliRunner().invoke(main, ["turing", "score", str(study), "--output", str(tmp_path / "out")])
+    assert again.output == result.output
     for name, published in PUBLISHED.items():
         (line,) = [line for line in result.output.splitlines() if line.startswith(name)]
         assert line.split()[1:4] == [f"{share:.1f}%" for share in published]
@@ -50,6 +52,16 @@ def test_the_command_prints_and_writes_table_2(study, tmp_path):
         assert all(f"<td>{share:.1f}\N{NO-BREAK SPACE}%</td>" in page for share in shares)
     assert "<script" not in page
     assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_tables_of_others_are_left_alone(study, tmp_path):
+    """Those of a reader who is called so, say."""
+    mine = tmp_path / "answers.csv"
+    mine.write_text("case,answer,confidence\n")
+    result = CliRunner().invoke(main, ["turing", "score", str(study), "--output", str(tmp_path)])
+    refused = f"Error: {mine}: was not written by this command, and stays as it is; choose another --output\n"
+    assert result.output == refused
+    assert [*tmp_path.iterdir()] == [mine]
 
 
 def test_tables_of_no_reader_are_passed_over(study, tmp_path):

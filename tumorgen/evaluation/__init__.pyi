@@ -3,10 +3,12 @@ from .listings import Listing, manifest_beside, read_listings
 from .overlap import dsc, nsd
 from .predictions import AS_WRITTEN, Conventions, evaluate_predictions
 from .scores import (
+    MARKS,
     RADIUS_BINS,
     REPORT,
     SCORED,
     SUMMARY,
+    TABLE_MARKS,
     CaseScore,
     Evaluation,
     level_number,
@@ -20,11 +22,13 @@ from .summary import FOUND_BY, NAMES, UNNAMED, Estimates, Summary, name_models, 
 __all__ = [
     "AS_WRITTEN",
     "FOUND_BY",
+    "MARKS",
     "NAMES",
     "RADIUS_BINS",
     "REPORT",
     "SCORED",
     "SUMMARY",
+    "TABLE_MARKS",
     "UNNAMED",
     "CaseScore",
     "ConfidenceInterval",

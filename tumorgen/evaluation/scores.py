@@ -19,6 +19,8 @@ CASES = "cases.csv"
 LESIONS = "lesions.csv"
 SUMMARY = "summary.json"
 REPORT = "report.html"
+TABLE_MARKS = {CASES: ("tumor_nsd", "detected_iou"), LESIONS: ("detected_iou", "radius_bin")}
+MARKS = {**TABLE_MARKS, SUMMARY: ("tumorgen_version", "specificity"), REPORT: ("<title>Evaluation", "tumorgen")}
 
 SCORED = "scored"
 FAULTS = ("missing_prediction", "extra_prediction", "other_geometry", "unknown_labels", "unreadable")

@@ -4,7 +4,7 @@ from .page import FAINT, INK, MARGIN, MUTED, WIDTH, new_figure, place_axes, save
 from .panels import WINDOW_HU
 from .plots import new_plot, style_axes, svg_of
 from .preview import preview_dataset
-from .report import images_beside, refuse_foreign_report, write_report
+from .report import images_beside, write_report
 from .views import to_lps
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "page_environment",
     "place_axes",
     "preview_dataset",
-    "refuse_foreign_report",
     "save_figure",
     "shorten",
     "style_axes",

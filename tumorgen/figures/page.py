@@ -20,6 +20,7 @@ from ..imaging import whole_file
 from ..method import MIX, REAL, SIZES, Tumor
 
 DPI = 120
+PICTURE_MARKS = ("Software", "tumorgen")  # what a PNG of `save_figure` holds
 _SHOWN = "Description"  # key of the PNG
 WIDTH, MARGIN = 13.7, 0.2  # inches
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"

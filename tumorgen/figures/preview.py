@@ -14,13 +14,13 @@ import numpy as np
 
 from ..dataset import OVERVIEW, Dataset, find_written_dataset, refuse_without_raw
 from ..errors import Failure, TumorgenError
-from ..imaging import Volume, bounding_box, read_mask, read_volume, refuse_unwritable, safe_name
+from ..imaging import Volume, bounding_box, read_mask, read_volume, refuse_foreign_files, refuse_unwritable, safe_name
 from ..labels import LIVER, TUMOR
 from ..method import digest_voxels
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import Reading, Record, Source, find_sources, read_manifest, spread_samples
 from .overview import draw_overview
-from .page import save_figure
+from .page import PICTURE_MARKS, save_figure
 from .panels import REAL_TUMOR, Panel, Side
 from .sheets import Sheet, crop_thumbnail, draw_sheet, has_real_tumors
 from .views import read_fitting, to_lps
@@ -88,6 +88,8 @@ def preview_dataset(
         raise TumorgenError(f"{dataset.manifest}: lists no samples, so there is nothing to draw")
     refuse_unwritable(output, "choose another --output")
     chosen = spread_samples([record.plan.sample for record in records], count)
+    pictures = (OVERVIEW, *map(_picture_of, chosen))
+    refuse_foreign_files(output, dict.fromkeys(pictures, PICTURE_MARKS), "choose another --output")
     work = partial(_draw, dataset=dataset, output=output, find=find)
     cases = [_case(record) for record in records if record.plan.sample in chosen]
     drawn, failures = split_failures(map_cases(work, cases, jobs, start=start))
@@ -113,9 +115,14 @@ def _refuse_training_folders(output: Path, dataset: Dataset) -> None:
 def _draw(record: Record, dataset: Dataset, output: Path, find: _Find) -> _Drawn:
     """Draw one sample's sheet."""
     sheet = read_sheet(dataset, record, find)
-    path = output / f"{safe_name(record.plan.sample)}.png"
+    path = output / _picture_of(record.plan.sample)
     save_figure(draw_sheet(sheet), path)
     return _Drawn(record, path, crop_thumbnail(sheet), sheet.missing, sheet.tells_real)
+
+
+def _picture_of(sample: str) -> str:
+    """The file of a sample's sheet."""
+    return f"{safe_name(sample)}.png"
 
 
 def _case(record: Record) -> Case[Record]:

@@ -32,7 +32,6 @@ from .findings import RULE, cell_name, levels_without_score, where_it_fails, wor
 from .markup import NONE, page_environment
 
 WORST = 8  # cases that are shown
-_MARKS = b"<title>Evaluation", b"tumorgen"  # of a report, of whatever version
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +102,6 @@ def write_report(
     )
     with whole_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="")
-
-
-def refuse_foreign_report(path: Path) -> None:
-    """Refuse to write a report over a page that is none.
-
-    Raises
-    ------
-    TumorgenError
-        It is another page, or cannot be read.
-    """
-    if not path.exists():
-        return
-    try:
-        page = path.read_bytes()
-    except OSError as error:
-        raise TumorgenError(f"{path}: cannot be read ({error.strerror}); choose another --output") from error
-    if not all(mark in page for mark in _MARKS):
-        raise TumorgenError(f"{path}: is no report of tumorgen's, and stays as it is; choose another --output")
 
 
 def images_beside(reference: Path, evaluation: Evaluation) -> dict[str, Path]:

@@ -9,7 +9,7 @@ import shutil
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -321,6 +321,28 @@ def refuse_unwritable(folder: Path, remedy: str) -> None:
     with as_unwritable(folder, remedy), interruptions_held():
         nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
         tempfile.TemporaryDirectory(prefix=PARTIAL, dir=nearest).cleanup()
+
+
+def refuse_foreign_files(folder: Path, marks: Mapping[str, Sequence[str]], remedy: str) -> None:
+    """Refuse, before the work, to write over files of others.
+
+    `marks` are the files to write, by name, with the words that each holds if it is tumorgen's, of whatever version.
+
+    Raises
+    ------
+    TumorgenError
+        A file of such a name is there and lacks a word, or cannot be read; `remedy` says what to do then.
+    """
+    for path in map(folder.joinpath, marks):
+        try:
+            if not path.exists():
+                continue
+            refuse_irregular(path)
+            content = path.read_bytes()
+        except OSError as error:
+            raise TumorgenError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+        if not all(word.encode() in content for word in marks[path.name]):
+            raise TumorgenError(f"{path}: was not written by this command, and stays as it is; {remedy}")
 
 
 def remove_folder(folder: Path) -> None:

@@ -1,5 +1,5 @@
 from .appearance import PROFILE_MM, Appearance, measure_appearance, quantize_grey, signed_distance_mm
-from .audit_files import AUDIT_PAGE, refuse_case_folder, write_audit
+from .audit_files import AUDIT_PAGE, MARKS, refuse_case_folder, write_audit
 from .auditing import Audit, audit_sets, describe_looks, measure_folder
 from .comparing import LEAST_LESIONS, STATISTIC_NAMES, lesion_frame
 from .fit_chart import draw_fit
@@ -17,6 +17,7 @@ __all__ = [
     "LEAST_LESIONS",
     "LEAST_RADIUS_MM",
     "LEAST_VOXELS",
+    "MARKS",
     "PROFILE_MM",
     "STATISTIC_NAMES",
     "Appearance",

@@ -41,6 +41,18 @@ from .telling import Giveaway
 
 AUDIT_PAGE, RECORD = "audit.html", "audit.json"
 PAIRS, BLIND, BLIND_KEY = "pairs.png", "blind.png", "blind_key.csv"
+MARKS = {
+    AUDIT_PAGE: ("<title>Audit", "tumorgen"),
+    RECORD: ("tumorgen_version", "within_scans"),
+    **dict.fromkeys((PAIRS, BLIND, "profiles.png", "histograms.png"), ("tumorgen",)),
+    BLIND_KEY: ("pair", "side", "set"),
+    "comparison.csv": ("synthetic_median",),
+    "shares.csv": ("synthetic_from",),
+    "giveaways.csv": ("importance", "alone"),
+    "lesions.csv": ("set", "host", "radius_bin"),
+    "profiles.csv": ("set", "scan", "lesion"),
+    "scans.csv": ("set", "scan", "host"),
+}
 _DPI = 130
 
 

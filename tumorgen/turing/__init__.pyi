@@ -2,7 +2,7 @@ from .answers import CHOICES, Answer, answers_file, append_answer, read_answers
 from .drawing import KINDS
 from .exporting import export_study
 from .making import Made, Wanted, make_study
-from .score_files import PAGE, SCORE, Scored, score_folder, write_score
+from .score_files import MARKS, PAGE, SCORE, Scored, score_folder, write_score
 from .scoring import StudyScore, score_study
 from .server import StudyServer
 from .study import KeyRow, Shown, read_key, read_study
@@ -10,6 +10,7 @@ from .study import KeyRow, Shown, read_key, read_study
 __all__ = [
     "CHOICES",
     "KINDS",
+    "MARKS",
     "PAGE",
     "SCORE",
     "Answer",

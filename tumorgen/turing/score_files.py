@@ -22,6 +22,12 @@ from .study import STUDY, KeyRow, read_key, read_study
 
 SCORE = "score"
 PAGE = "score.html"
+MARKS = {
+    PAGE: ("<title>Visual Turing Test", "tumorgen"),
+    "score.json": ("tumorgen_version", "agreement"),
+    "score.csv": ("sensitivity_low",),
+    "answers.csv": ("reader", "answer"),
+}
 NONE = "\N{EN DASH}"
 _MARKERS = {"accuracy": "o", "sensitivity": "^", "specificity": "s"}
 _COLORS = {"accuracy": "#0072b2", "sensitivity": "#d55e00", "specificity": "#009e73"}
