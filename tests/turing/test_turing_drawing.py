@@ -9,7 +9,7 @@ import pytest
 
 from tumorgen.errors import TumorgenError
 from tumorgen.seeds import stable_rng
-from tumorgen.turing.drawing import Candidate, count_kinds, number_cases, order_cases, queue_patients
+from tumorgen.turing.drawing import Candidate, count_kinds, leave_enough, number_cases, order_cases, queue_patients
 
 
 def candidate(case: str, patient: str) -> Candidate:
@@ -41,6 +41,16 @@ def test_whose_case_cannot_be_shown_has_their_others_to_show_in_an_order_that_is
     for cases in (cases for queue in drawn for cases in queue):
         assert sorted(each.case for each in cases) == [f"{cases[0].patient}-{k}" for k in range(4)]
     assert {cases[1].case for queue in drawn for cases in queue} == {each.case for each in scans}
+
+
+@pytest.mark.parametrize(
+    ("number", "order"), [(2, "abcde"), (3, "abdec"), (4, "adebc"), (5, "deabc"), (9, "deabc"), (0, "abcde")]
+)
+def test_patients_whom_the_other_kind_needs_come_last(number, order):
+    """Three of five are of both kinds, and the other kind has two more."""
+    queue, other = ([[candidate(name, name)] for name in names] for names in ("abcde", "xcbay"))
+    found = leave_enough(queue, other, number)
+    assert "".join(cases[0].patient for cases in found) == order
 
 
 def test_numbers_say_nothing_of_the_cases():

@@ -200,6 +200,18 @@ def test_a_patient_of_both_sets_is_shown_once(tmp_path):
         assert not any(b"Doe" in content for content in written)
 
 
+@pytest.mark.parametrize("seed", [0, 6, 7])  # the last two draw both for one set
+def test_patients_of_both_sets_are_shared_out_so_that_each_set_has_enough(tmp_path, seed):
+    """Of two patients whom both sets have, each needs one, whichever is drawn first."""
+    real, synthetic = write_sets(tmp_path, 3, 3)
+    rows = ["liver_0,a", "scan_0,a", "liver_1,b", "scan_1,b", "liver_2,c", "scan_2,d"]
+    (tmp_path / "patients.csv").write_text("case,patient\n" + "".join(f"{row}\n" for row in rows))
+    wanted = Wanted(real, synthetic, 4, 0.5, patients=tmp_path / "patients.csv", seed=seed)
+    drawn = make_study(wanted, tmp_path / "study", jobs=1)
+    assert len({row.patient for row in drawn.rows}) == 4
+    assert Counter(row.kind for row in drawn.rows) == {"real": 2, "synthetic": 2}
+
+
 def test_a_study_is_never_overwritten(made, sets):
     study, _ = made
     with pytest.raises(TumorgenError, match="is there already"):

@@ -69,6 +69,17 @@ def _draw_others(cases: Sequence[Candidate], first: int, rng: np.random.Generato
     return [cases[first], *(others[n] for n in rng.permutation(len(others)))]
 
 
+def leave_enough(
+    queue: Sequence[list[Candidate]], other: Sequence[list[Candidate]], number: int
+) -> list[list[Candidate]]:
+    """A queue in which those patients of both kinds come last whom the other kind needs to have a number of cases."""
+    theirs = {cases[0].patient for cases in other}
+    shared = [cases[0].patient for cases in queue if cases[0].patient in theirs]
+    needed = max(0, number - (len(theirs) - len(shared)))
+    last = shared[max(0, len(shared) - needed) :]
+    return sorted(queue, key=lambda cases: cases[0].patient in last)
+
+
 def number_cases(count: int, rng: np.random.Generator) -> list[str]:
     """Names under which cases are shown, `001`, `002`, ..., in an order that says nothing of the cases."""
     width = max(3, len(str(count)))

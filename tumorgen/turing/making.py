@@ -20,7 +20,7 @@ from ..tables import fit_patients, read_patients
 from ..wording import plural
 from .answers import answers_file
 from .blinding import Field, Survey, blind_case, common_field, place_field, survey_case
-from .drawing import KINDS, Candidate, count_kinds, number_cases, order_cases, queue_patients
+from .drawing import KINDS, Candidate, count_kinds, leave_enough, number_cases, order_cases, queue_patients
 from .study import DRAWN, STUDY, KeyRow, Shown, case_file, plain_study, whole_folder, write_key
 
 Surveyed = tuple[Candidate, Survey]
@@ -126,12 +126,14 @@ def _candidates(wanted: Wanted) -> tuple[dict[str, list[Candidate]], tuple[Failu
 def _draw(
     wanted: Wanted, candidates: Mapping[str, Sequence[Candidate]], numbers: Mapping[str, int], jobs: int, start: Start
 ) -> tuple[list[Surveyed], list[Failure]]:
-    """Draw cases of each kind; a patient of both sets is drawn once, where fewer patients are to spare."""
+    """Draw cases of each kind, first where fewer patients are to spare; a patient of both sets is drawn once."""
     queues = {kind: queue_patients(candidates[kind], stable_rng(wanted.seed, kind)) for kind in KINDS}
     drawn: list[Surveyed] = []
     failures: list[Failure] = []
     move = start(sum(numbers.values()))
-    for kind in sorted(KINDS, key=lambda kind: len(queues[kind]) - numbers[kind]):
+    first, then = sorted(KINDS, key=lambda kind: len(queues[kind]) - numbers[kind])
+    queues[first] = leave_enough(queues[first], queues[then], numbers[then])
+    for kind in (first, then):
         taken = {candidate.patient for candidate, _ in drawn}
         queue = [cases for cases in queues[kind] if cases[0].patient not in taken]
         found = 0
