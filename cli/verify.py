@@ -33,7 +33,10 @@ class Extent:
     seed: int = option(0, "Seed of which samples these are.", type=NATURAL)
     quick: bool = option(False, "Compare checksums alone: read no scan, render nothing.", is_flag=True)
     done: Path | None = option(
-        None, "File that keeps what was found sound: the same command goes on after it.", type=FILE
+        None,
+        "File that keeps what was found sound: the same command goes on after it, and reads no scan again whose samples"
+        " were all sound.",
+        type=FILE,
     )
 
 

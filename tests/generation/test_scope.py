@@ -184,6 +184,15 @@ def test_what_was_found_sound_before_is_told_and_no_file_passes_for_it_that_has_
     assert told.format(6, 1, 5) in gone.stderr
 
 
+def test_a_scan_whose_samples_were_all_sound_is_not_read_again_as_help_says(sound, tmp_path, monkeypatch):
+    scope = Scope(done=tmp_path / "done.txt")
+    verify_dataset(sound, scope=scope, jobs=1)
+    monkeypatch.setattr(sources, "load_scan", unread)
+    assert verify_dataset(sound, scope=scope, jobs=1).problems == ()
+    told = CliRunner().invoke(main, ["verify", "--help"]).output
+    assert "reads no scan again whose samples were all sound" in " ".join(told.split())
+
+
 def test_what_was_read_is_not_what_was_rendered(sound, tmp_path, monkeypatch):
     done = tmp_path / "done.txt"
     verify_dataset(sound, replays=0, scope=Scope(done=done), jobs=1)
