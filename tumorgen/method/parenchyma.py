@@ -127,7 +127,8 @@ def _nearby(scan: Scan, depth_mm: float, rng: Generator) -> Iterator[NDArray[np.
 
 def _admissible(scan: Scan, demand: Demand, keep: Keep, numbers: NDArray[np.int64]) -> Iterator[Index]:
     """Those of some sites where the tumour would lie as it is asked for, as indices in the whole image."""
-    for some in np.split(_allowed(scan, keep, numbers), _LOOKED_AT):
+    allowed, (few, many) = _allowed(scan, keep, numbers), _LOOKED_AT
+    for some in (allowed[:few], allowed[few:many], allowed[many:]):
         if not some.size:
             return
         outside, other = _shares(scan, demand, some)
