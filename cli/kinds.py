@@ -52,7 +52,7 @@ EXISTING_FILE = MeantPath(path_type=Path, exists=True, dir_okay=False)
 NATURAL, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
 
 
-class Processes(click.ParamType[int]):
+class Processes(click.ParamType):  # type: ignore[type-arg]  # a type of its own it has since click 8.4 only
     """A number of processes, or -1 for all cores."""
 
     name = "integer"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RATIOS = {2: (5.0, 5.0), 3: (4.0, 4.0, 2.0)}  # by number of kinds, where none is given; that of two is the paper's best
 
 
-class Ratio(click.ParamType[tuple[float, ...]]):
+class Ratio(click.ParamType):  # type: ignore[type-arg]  # a type of its own it has since click 8.4 only
     """Numbers above zero with colons between, such as 5:5."""
 
     name = "ratio"
