@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from .bars import progress
 from .common import as_usage_error, is_debug, made_in, note_places, note_renamed, report_failures
 from .kinds import EXISTING, FILE, FOLDER, Processes, TableChoice
 from .options import SCANS, block, option, trust_option
-from .verbosity import say_note, sum_up, telling
+from .verbosity import said_so_far, say_note, sum_up, telling
 
 if TYPE_CHECKING:
     from tumorgen.liver import MaskReport, Model, Segment
@@ -115,6 +115,7 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
                 click.echo(f"skipped: {line}", err=True)
             found.refuse_empty(source)
         note_renamed(found.volumes)
+        _note_numbered(found.numbered)
         note_places(found.volumes.values())
         began = time.monotonic()
         report = mask_scans(
@@ -133,6 +134,14 @@ def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust:
     _print_report(report, output, scans, seconds, pages)
     _print_failed(report.failed, source, scans)
     report_failures(report.failures, there=livers, nothing="no mask was written")
+
+
+def _note_numbered(numbered: Mapping[str, str]) -> None:
+    """Say which series have digits in their names, case name -> folder; of many with --verbose alone all."""
+    if numbered:
+        most = len(numbered) if said_so_far().verbose else 3
+        told = few([f"{folder} is case {case}" for case, folder in numbered.items()], most)
+        say_note(f"series whose folders have one name, or a UID for a name (--verbose names all): {told}")
 
 
 def _draw(report: MaskReport, output: Path, jobs: int) -> tuple[Path, ...]:

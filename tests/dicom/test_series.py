@@ -30,6 +30,7 @@ from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.imaging.reading import read_ct, read_volume, write_volume
 from tumorgen.liver.masks import mask_scans
+from tumorgen.tables.entries import read_entries
 from tumorgen.tables.scans import read_scans
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -301,6 +302,35 @@ def test_series_of_one_folder_name_and_volumes_of_it_have_names_of_their_own(tmp
     names = [*found.series, *found.volumes]
     assert len({name.lower() for name in names}) == 4
     assert sum(bool(re.fullmatch(r"(?i)(ct|scan)-[0-9a-f]{8}", case)) for case in found.series) == 3
+
+
+def test_it_is_told_which_folder_has_which_of_these_names_but_no_uid(tmp_path):
+    write_series(tmp_path / "p1" / "CT", "1")
+    write_series(tmp_path / "p2" / "CT", "2")
+    write_series(tmp_path / "p3" / f"{ROOT}3", "3")
+    write_series(tmp_path / "p4" / "plain", "4")
+    found = find_scans(tmp_path)
+    assert {folder: case.rpartition("-")[0] for case, folder in found.numbered.items()} == {
+        "p1/CT": "CT",
+        "p2/CT": "CT",
+        "p3/UID": "series",
+    }
+    assert found.numbered.keys() | {"plain"} == found.series.keys()
+
+
+def test_series_of_one_study_share_what_stands_for_it(tmp_path):
+    write_series(tmp_path / "a", "1")
+    write_series(tmp_path / "b", "2")
+    write_series(tmp_path / "c", "3", StudyInstanceUID=f"{ROOT}10")
+    write_series(tmp_path / "d", "4", StudyInstanceUID=None)
+    write_series(tmp_path / "e", "5", StudyInstanceUID="")
+    save(header(phantom()[0], "6", 99, (-20, -30, 120), StudyInstanceUID=f"{ROOT}11"), tmp_path / "f" / "more.dcm")
+    write_series(tmp_path / "f", "6")
+    studies = {case: one.study for case, one in find_scans(tmp_path).series.items()}
+    assert re.fullmatch(r"[0-9a-f]{16}", studies["a"])
+    assert studies["b"] == studies["a"]
+    assert studies["c"] not in ("", studies["a"])
+    assert [studies[case] for case in "def"] == ["", "", ""]
 
 
 def test_a_series_in_several_folders_is_one(tmp_path):
@@ -767,6 +797,24 @@ def test_synth_goes_on_from_there(work, model):
     (image,) = Path("raw").rglob("imagesTr/*.nii.gz")
     assert not read_volume(image).geometry.difference(read_volume(Path("livers/images/case.nii.gz")).geometry)
     assert not any(secret.encode() in everything(Path("raw")) for secret in (*SECRETS, ROOT))
+
+
+def test_scans_of_one_study_are_one_patients_unless_a_table_says_otherwise(work, model):
+    for case, uid, study in (("a", "1", "9"), ("b", "2", "10"), ("c", "3", "9"), ("d", "4", "11")):
+        hu = phantom(40, 60, liver_hu=110 + int(uid))
+        write_series(Path("big") / case, uid, hu=hu, PixelSpacing=[3.0, 3.0], StudyInstanceUID=f"{ROOT}{study}")
+    assert command("big", "livers", "--model", model, "--device", "cpu").exit_code == 0
+    arguments = ["--per-scan", "1", "--sizes", "tiny", "--jobs", "1"]
+    result = CliRunner().invoke(main, ["synth", *arguments, "--output", "raw"])
+    assert result.exit_code == 0, result.output
+    assert "note: 2 scans are of one DICOM study with others, and so of one patient: c with a\n" in result.stdout
+    (manifest,) = Path("raw").rglob("manifest.csv")
+    assert {entry.case: entry.patient for entry in read_entries(manifest)} == {"a": "a", "b": "", "c": "a", "d": ""}
+    Path("patients.csv").write_text("case,patient\na,one\nb,one\nd,two\n")
+    result = CliRunner().invoke(main, ["synth", *arguments, "--output", "other", "--patients", "patients.csv"])
+    assert result.exit_code == 0, result.output
+    (manifest,) = Path("other").rglob("manifest.csv")
+    assert {entry.case: entry.patient for entry in read_entries(manifest)} == {"a": "a", "b": "a", "c": "a", "d": "d"}
 
 
 @pytest.mark.parametrize("output", ["in", "in/good"])

@@ -34,7 +34,7 @@ FAILED = ScanRow(case="NA", image="/data/NA.nii", status="failed", reason="trunc
 def test_columns_are_those_that_the_manifest_promises():
     assert (
         *("case", "image", "mask", "shape_z", "shape_y", "shape_x", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm"),
-        *("liver_ml", "hu_mean", "hu_sd", "status", "flags", "reason", "source"),
+        *("liver_ml", "hu_mean", "hu_sd", "status", "flags", "reason", "source", "study"),
         *("trusted_form", "source_fingerprint", "mask_fingerprint", "files_seen"),
     ) == columns(ScanRow)
 

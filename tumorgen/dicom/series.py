@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class Series:
         Word of `SERIES_FLAGS` -> the sentence.
     problem
         Why it cannot be read; empty if it can.
+    study
+        16 digits of the SHA-256 of the UID of its study; empty if its slices say none, or several.
     """
 
     case: str
@@ -81,15 +83,27 @@ class Series:
     geometry: Geometry | None = None
     flags: Mapping[str, str] | None = None
     problem: str = ""
+    study: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What lies in a folder: volumes and CT series by case name, and a line for each kind of file that was skipped."""
+    """What lies in a folder.
+
+    Attributes
+    ----------
+    volumes, series
+        By case name.
+    skipped
+        A line for each kind of file that was skipped.
+    numbered
+        Case -> folder of those series whose names have digits of their keys; UIDs are left out of it.
+    """
 
     volumes: Mapping[str, Path]
     series: Mapping[str, Series]
     skipped: tuple[str, ...] = ()
+    numbered: Mapping[str, str] = field(default_factory=dict)
 
     def refuse_empty(self, source: Path) -> None:
         """Refuse a folder without scans.
@@ -132,7 +146,8 @@ def find_scans(source: Path) -> Found:
     series = [_flag_damage(one, damaged) for one in series]
     named = _name_series(series, volumes)
     lines = [f"{_show_folder(at, source)}: {plural(count, 'file')}, {why}" for (at, why), count in skipped.items()]
-    return Found(volumes, {one.case: one for one in named}, tuple(sorted(lines)))
+    numbered = {one.case: _UID.sub("UID", _show_folder(one.folder, source)) for one in named if _is_numbered(one)}
+    return Found(volumes, {one.case: one for one in named}, tuple(sorted(lines)), numbered)
 
 
 def read_series(series: Series) -> Volume:
@@ -177,9 +192,14 @@ def _series_of_slices(slices: Sequence[Slice], skipped: Counter[tuple[Path, str]
         skipped[one.path.parent, reason] += 1
     if len(rest) < LEAST_SLICES:
         return []
-    key = hashlib.sha256(rest[0].series.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    studies = {one.study for one in rest}
+    study = _digest_uid(*studies) if len(studies) == 1 and all(studies) else ""
     folder = Path(os.path.commonpath([one.path.parent for one in rest]))
-    return [_check_series(Series("", folder, key, tuple(rest)))]
+    return [_check_series(Series("", folder, _digest_uid(rest[0].series), tuple(rest), study=study))]
+
+
+def _digest_uid(uid: str) -> str:
+    return hashlib.sha256(uid.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _check_series(series: Series) -> Series:
@@ -335,12 +355,20 @@ def _name_series(series: Sequence[Series], volumes: Mapping[str, Path]) -> list[
     named = []
     for one, name in zip(series, plain, strict=True):
         alone = taken[name.lower()] == 1 and not _UID.search(one.folder.absolute().name)
-        named.append(replace(one, case=name if alone else f"{safe_name(name, LONGEST_CASE - 9)}-{one.key[:8]}"))
+        named.append(replace(one, case=name if alone else f"{safe_name(name, LONGEST_CASE - 9)}{_number_of(one)}"))
     final = Counter([*(one.case.lower() for one in named), *(case.lower() for case in volumes)])
     twice = [one for one in named if final[one.case.lower()] > 1]
     if twice:
         raise TumorgenError(f"{twice[0].folder}: two scans would be case {twice[0].case!r}; rename a folder or a file")
     return sorted(named, key=lambda one: one.case)
+
+
+def _number_of(series: Series) -> str:
+    return f"-{series.key[:8]}"
+
+
+def _is_numbered(series: Series) -> bool:
+    return series.case.endswith(_number_of(series))
 
 
 def _show_folder(folder: Path, source: Path) -> str:

@@ -45,7 +45,8 @@ _MODALITIES = {"MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OT", "SC"}
     *("SEG", "SR", "PR", "KO", "REG", "DOC", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE"),
 }
 _ATTRIBUTES = (
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType", "NumberOfFrames"),
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality"),
+    *("ImageType", "NumberOfFrames"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "LossyImageCompression"),
@@ -71,7 +72,7 @@ class Slice:
     ----------
     path, offset
         The file, and where in it the voxels begin.
-    series, instance
+    series, instance, study
         UIDs, only to be compared, never to be shown or written. Where the first was taken out: the folder.
     shape
         Rows and columns.
@@ -96,6 +97,7 @@ class Slice:
     path: Path
     series: str
     instance: str
+    study: str = ""
     problem: str = ""
     offset: int = 0
     shape: tuple[int, int] = (0, 0)
@@ -225,7 +227,7 @@ def _classify(path: Path, header: Any, pixels: tuple[int, int] | None) -> Slice 
     if not all(header.get(name) for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
         return "without position, orientation or spacing"
     series = str(header.get("SeriesInstanceUID") or "") or f"{NO_UID}{path.parent.resolve()}"
-    bare = Slice(path, series, str(header.get("SOPInstanceUID", "")))
+    bare = Slice(path, series, str(header.get("SOPInstanceUID", "")), str(header.get("StudyInstanceUID") or ""))
     try:
         one = _fill_slice(bare, header, pixels[0], words)
     except Exception:  # what conversion of a damaged value raises

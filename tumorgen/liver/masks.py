@@ -291,7 +291,7 @@ def _find_liver(scan: ScanTask, segment: Segment, earlier: _Earlier) -> ScanRow:
         earlier.refuse_replaced(scan, row.source_fingerprint)
     else:
         row = mask_scan(scan.case, scan.image, scan.mask, find, scan.trust)
-    row = replace(row, source=scan.key)
+    row = replace(row, source=scan.key, study=scan.study)
     if row.status == "failed":
         return row
     row = add_flags(row, scan.series.flags if scan.series else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..dicom import Series
@@ -52,6 +52,11 @@ class ScanTask:
     def key(self) -> str:
         """What tells its series from others."""
         return self.series.key if self.series else ""
+
+    @property
+    def study(self) -> str:
+        """What tells the study of its series from others."""
+        return self.series.study if self.series else ""
 
     @property
     def is_broken(self) -> bool:
@@ -106,7 +111,9 @@ def find_standing(
         return {scan.case: UNDONE for scan in listed if hand_work_of(rows[scan.case], scan)}, {}
     found = {scan.case: _standing_of(rows[scan.case], scan) for scan in listed}
     standing = {case: why for case, (why, _) in found.items() if why}
-    return standing, {case: found[case][1] for case, why in standing.items() if why != CORRECTED}
+    studies = {scan.case: scan.study for scan in listed}
+    stay = {case: found[case][1] for case, why in standing.items() if why != CORRECTED}
+    return standing, {case: replace(row, study=studies[case] or row.study) for case, row in stay.items()}
 
 
 def _standing_of(row: ScanRow, task: ScanTask) -> tuple[str, ScanRow]:

@@ -49,6 +49,7 @@ from .patients import (
     fit_patients,
     keep_patients,
     name_after_scans,
+    name_by_study,
     name_patients,
     read_patients,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "marks_of_scan",
     "match_sources",
     "name_after_scans",
+    "name_by_study",
     "name_patients",
     "parse_row",
     "part_manifest",

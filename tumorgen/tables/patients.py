@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -275,6 +275,12 @@ def _describe_staying(staying: Sequence[str]) -> Iterator[str]:
             f"{what} not in the table of patients and, as before, of one patient with scans that are: {few(staying)};"
             " to part them, list all of them"
         )
+
+
+def name_by_study(studies: Mapping[str, str]) -> dict[str, str]:
+    """Whose scans are that are of one DICOM study with others, called after the first; case -> study, or empty."""
+    counts = Counter(studies.values())
+    return name_after_scans({case: study for case, study in studies.items() if study and counts[study] > 1})
 
 
 def name_after_scans(listed: Mapping[str, str], cases: Collection[str] = ()) -> dict[str, str]:

@@ -79,6 +79,13 @@ class ScanRow:
             " scans"
         ),
     ] = ""
+    study: Annotated[
+        str,
+        About(
+            "of a DICOM series, the same of the UID of its study: scans of one study are one patient's; empty if it"
+            " says none, for other scans, and in tables of earlier versions"
+        ),
+    ] = ""
     trusted_form: TrustedForm = ""
     source_fingerprint: Fingerprint = ""
     mask_fingerprint: Annotated[
