@@ -89,7 +89,8 @@ class Body:
         t = largest_piece(swollen(radii_of(tumor, axes), tumor, axes, fine_mm) <= 1)
         widths = edge_widths(tumor, spacing, parts)
         soft = blurred(t.astype(F), widths, fine_mm)
-        edge = (soft >= tumor.capsule_low) & (soft <= tumor.capsule_high) if tumor.capsule_hu else np.zeros_like(t)
+        is_edge = (soft >= tumor.capsule_low) & (soft <= tumor.capsule_high) & (soft > 0)
+        edge = is_edge if tumor.capsule_hu else np.zeros_like(t)
         rim = blurred(edge.astype(F), 3 * [tumor.sigma_d_mm], fine_mm)  # Eq. 6 and 7
         label = annotated(tumor, t, widths, parts, fine_mm)
         t, soft, rim = (mean_of_parts(values, parts) for values in (t, soft, rim))

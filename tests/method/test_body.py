@@ -55,13 +55,13 @@ def test_without_blur_the_edge_is_hard():
     np.testing.assert_array_equal(label, np.where(literal_mask(scan, tumor), 2, 1))
 
 
-@pytest.mark.parametrize(("low", "high", "sigma_d"), [(0.4, 0.7, 0.8), (0.2, 0.9, 1.5)])
+@pytest.mark.parametrize(("low", "high", "sigma_d"), [(0.4, 0.7, 0.8), (0.2, 0.9, 1.5), (0.0, 0.9, 1.5)])
 def test_capsule_is_equations_6_to_8(low, high, sigma_d):
     scan = flat_scan(SHAPE)
     bare = at(scan, ball(9.0, half_axes=(8.0, 9.0, 10.4), sigma_c_mm=1.1, sigma_t_hu=0.0))
     capsule = {"capsule_hu": 120.0, "capsule_low": low, "capsule_high": high, "sigma_d_mm": sigma_d}
     soft = ndimage.gaussian_filter(literal_mask(scan, bare).astype(np.float64), 1.1, truncate=3.0)
-    edge = (soft >= low) & (soft <= high)  # Eq. 6
+    edge = (soft >= low) & (soft <= high) & (soft > 0)  # Eq. 6; where there is no t'', there is no edge
     blurred = ndimage.gaussian_filter(edge.astype(np.float64), sigma_d, truncate=3.0)  # Eq. 7
     added = 120 * blurred  # Eq. 8
     without, with_rim = (

@@ -242,10 +242,14 @@ def edge_widths_mm(tumor: Tumor, grid: Grid) -> list[float]:
 
 
 def capsule_rim(soft: Floats, within: Box, tumor: Tumor, grid: Grid) -> Floats:
-    """Blurred edge e' on the fine grid: 1 where t'' lies in [lb, ub] (Eq. 6), blurred with sigma_d (Eq. 7)."""
+    """Blurred edge e' on the fine grid: 1 where t'' lies in [lb, ub] (Eq. 6), blurred with sigma_d (Eq. 7).
+
+    Where there is no t'' there is no edge, though lb be 0.
+    """
     rim = np.zeros_like(soft)
     if tumor.capsule_hu:
-        rim[within] = (soft[within] >= tumor.capsule_low) & (soft[within] <= tumor.capsule_high)
+        inside = soft[within]
+        rim[within] = (inside >= tumor.capsule_low) & (inside <= tumor.capsule_high) & (inside > 0)
         blur_box(rim, within, 3 * [tumor.sigma_d_mm], grid.fine_spacing_mm)
     return rim
 
