@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from examples import ball
@@ -66,15 +68,21 @@ def test_long_shapes_lie_side_by_side():
 
 
 def test_shapes_are_apart_where_what_both_reach_towards_each_other_is_less_than_the_distance():
-    """Bounds tell most places; these tell the same as both outlines do."""
+    """Bounds tell most places what both outlines tell; nothing nearer than the least of both is apart."""
     flat = Footprint.of(ball(8.0, half_axes=(4.0, 9.0, 14.0)), (1.0, 1.0, 1.0)).outline
-    long = Footprint.of(ball(8.0, half_axes=(16.0, 6.0, 5.0)), (1.0, 1.0, 1.0)).outline
-    positions = unit(3000) * np.linspace(1, 40, 3000)[:, None]
-    distance = np.sqrt(np.square(positions).sum(axis=1))
-    ahead = -positions / distance[:, None]
-    apart = apart_as_shapes([Placed((0.0, 0.0, 0.0), 16.0, long)], flat, 2.0)(positions)
-    np.testing.assert_array_equal(apart, distance >= flat.along(ahead) + long.along(-ahead) + 2)
-    assert 1000 < np.count_nonzero(apart) < 2500
+    directions = unit(30_000)
+    for half_axes, turn_deg in (((16.0, 6.0, 5.0), 0.0), ((15.0, 8.0, 27.0), 9.2)):  # the second is thin between two
+        tumor = replace(ball(15.0, half_axes=half_axes), turn_deg=turn_deg)
+        long = Footprint.of(tumor, (1.0, 0.75, 0.75)).outline
+        touching = flat.along(-directions) + long.along(directions) + 2
+        positions = directions * (touching + np.random.default_rng(3).uniform(-0.5, 0.5, len(touching)))[:, None]
+        distance = np.sqrt(np.square(positions).sum(axis=1))
+        ahead = -positions / distance[:, None]
+        apart = apart_as_shapes([Placed((0.0, 0.0, 0.0), 30.0, long)], flat, 2.0)(positions)
+        least = flat.bounds_mm[0] + long.bounds_mm[0] + 2
+        wanted = (distance >= flat.along(ahead) + long.along(-ahead) + 2) & (distance >= least)
+        np.testing.assert_array_equal(apart, wanted)
+        assert 10_000 < np.count_nonzero(apart) < 20_000
 
 
 def test_shapes_stay_apart_from_balls():

@@ -61,7 +61,7 @@ class Outline:
 
     @cached_property
     def bounds_mm(self) -> tuple[float, float]:
-        """What `along` is at least and at most, whatever the direction."""
+        """What `along` is at most, whatever the direction, and about at least: a thin shape may reach less in some."""
         along = self.along(_directions())
         return float(along.min()) / _BETWEEN, float(along.max()) * _BETWEEN
 
@@ -95,7 +95,7 @@ class Placed:
 
     @property
     def bounds_mm(self) -> tuple[float, float]:
-        """What `along` is at least and at most."""
+        """What `along` is about at least and at most."""
         return self.outline.bounds_mm if self.outline else (self.reach_mm, self.reach_mm)
 
 
@@ -141,9 +141,8 @@ def _is_apart(
         distance = distance[unsure]
         ahead = np.array([offset[unsure] / distance for offset in offsets]).T
         reach = outline.along(ahead)
-        nearest, farthest = (reach + bound + gap_mm for bound in placed.bounds_mm)
-        clear = distance >= farthest
-        left = np.flatnonzero(~clear & (distance >= nearest))
+        clear = distance >= reach + placed.bounds_mm[1] + gap_mm
+        left = np.flatnonzero(~clear)
         clear[left] = distance[left] >= reach[left] + placed.along(-ahead[left]) + gap_mm
         apart[unsure] = clear
     return apart
