@@ -39,6 +39,8 @@ class Listing:
         What the robustness benchmark has dialled in it, and how far.
     has_tumors
         Whether tumours were placed in it, as a manifest says, whatever its label shows.
+    has_real_tumors
+        Whether its label has tumours that are really there, too, as a manifest says.
     """
 
     scan: str
@@ -46,6 +48,7 @@ class Listing:
     dimension: str = ""
     level: str = ""
     has_tumors: bool = False
+    has_real_tumors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,10 @@ def read_listings(manifest: Path) -> dict[str, Listing]:
         if not sample or not case:
             raise TumorgenError(f"{where}: sample or case is empty")
         dial = row.get("dimension", "").strip(), row.get("level", "").strip()
-        has_tumors = row.get("tumors_placed", "").strip() not in ("", "0", "0.0")
-        listings[sample] = Listing(case, case, *dial, has_tumors)
+        has_tumors, has_real = (
+            row.get(name, "").strip() not in ("", "0", "0.0") for name in ("tumors_placed", "real_tumor_voxels")
+        )
+        listings[sample] = Listing(case, case, *dial, has_tumors, has_real)
         known = (row.get(name, "") for name in ("patient", "source_fingerprint", _PINNED))
         marks[case] |= marks_of_scan(case, *(known if _PINNED in row else ()))
     groups = group_scans(marks)

@@ -37,6 +37,8 @@ GOOD_SHARE = 0.8  # of the synthetic lesions inside a band that holds 90 % of th
 _SHOWN = 3  # reasons that a note gives
 
 RULES: Mapping[str, str] = {
+    "synthetic": "where a manifest says that a sample's scan had tumours of its own, a lesion is synthetic if it lies"
+    " where a tumour of its rows reaches; the others are counted and left out",
     "lesion": "a component of label 2, 26 neighbours, of at least 20 voxels and an in-plane radius of at least 2 mm,"
     " that of the circle of its largest axial area; smaller ones are counted, not measured",
     "slices": "what a lesion looks like is measured in the axial slices that hold at least half of that area, with"
@@ -78,7 +80,10 @@ RULES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class SetFacts:
-    """What a set holds: numbers of scans, patients and lesions, of components too small to be measured, of failures."""
+    """What a set holds: numbers of scans, patients and lesions, of components too small to be measured, of failures.
+
+    `real_left_out` are lesions that were in the scans of a synthetic set before, as its manifest says.
+    """
 
     folder: str
     scans: int
@@ -87,6 +92,7 @@ class SetFacts:
     scans_without_lesions: int
     too_small: int
     failed: int
+    real_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +242,12 @@ def _facts(found: MeasuredSet) -> SetFacts:
         scans_without_lesions=sum(not each.lesions for each in found.scans),
         too_small=sum(each.burden.too_small for each in found.scans),
         failed=len(found.failures),
+        real_left_out=_count_real(found),
     )
+
+
+def _count_real(found: MeasuredSet) -> int:
+    return sum(each.burden.real for each in found.scans)
 
 
 def _notes(real: MeasuredSet, synthetic: MeasuredSet, contest: Contest, verdicts: list[Verdict]) -> Iterator[str]:
@@ -266,6 +277,9 @@ def _notes_on(found: MeasuredSet) -> Iterator[str]:
         yield f"{found.name}: all lesions are of one patient, so there are no intervals"
     if found.failures:
         yield f"{found.name}: {plural(len(found.failures), 'scan')} could not be measured"
+    if left_out := _count_real(found):
+        lesions = plural(left_out, "real lesion")
+        yield f"{found.name}: {lesions} of the scans themselves left out, as the manifest has it"
     yield from describe_looks(found)
 
 

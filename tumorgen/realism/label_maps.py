@@ -89,8 +89,10 @@ def refuse_without_lesions(
         raise TumorgenError(f"{folder}: none of its {what} could be measured; the first: {failures[0].reason}")
     if not any(burden.lesions for burden in burdens):
         small = sum(burden.too_small for burden in burdens)
+        real = sum(burden.real for burden in burdens)
         also = f" ({small} too small to be measured)" if small else ""
-        raise TumorgenError(f"{folder}: no lesions (label {TUMOR}) in any of its {what}{also}")
+        kind = "synthetic lesions beside real ones" if real else "lesions"
+        raise TumorgenError(f"{folder}: no {kind} (label {TUMOR}) in any of its {what}{also}")
 
 
 def _measure(patients: Mapping[str, str], folder: Path, trust: str, named: tuple[str, Path]) -> MeasuredLabels:

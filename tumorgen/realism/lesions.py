@@ -71,10 +71,19 @@ class Lesion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundLesions:
-    """The lesions of a label map that can be measured, and how many components are too small for that."""
+    """The lesions of a label map that can be measured, and how many components are too small for that.
+
+    `real` counts those that are left out, where lesions are looked for that were drawn (`realism.drawn`).
+    """
 
     lesions: tuple[Lesion, ...]
     too_small: int
+    real: int = 0
+
+    @property
+    def components(self) -> int:
+        """How many components there are, large and small."""
+        return len(self.lesions) + self.too_small
 
 
 def find_lesions(labels: NDArray[Any], spacing_mm: Triple) -> FoundLesions:

@@ -25,8 +25,9 @@ from ..imaging import Geometry, Triple, Volume, read_volume
 from ..labels import LIVER
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .appearance import GREY_HIGH_HU, GREY_LEVELS, GREY_LOW_HU, GREY_STEP_HU, Appearance, measure_appearance
+from .drawn import find_drawn
 from .label_maps import read_labels, refuse_without_lesions
-from .lesions import Lesion, find_lesions
+from .lesions import Lesion
 from .scans import LabelledScan, join_patients
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
@@ -67,7 +68,9 @@ class LesionPlace:
     scan: Annotated[str, About("name of the scan")]
     host: Annotated[str, About("name of the scan that it was drawn into; the scan itself where it is real")]
     patient: Annotated[str, About("whose scan that is; several scans of a patient weigh as one")]
-    lesion: Annotated[int, About("number of the component within the scan, from 1")]
+    lesion: Annotated[
+        int, About("number of the component within the scan, from 1, real ones beside synthetic ones not counted")
+    ]
     radius_bin: Annotated[
         str, About("`<5`, `5-10`, `10-20` or `>20` of the in-plane radius; 20 ends a bin", "mm", choices=RADIUS_BINS)
     ]
@@ -171,11 +174,12 @@ def measure_scan(name: str, folder: Path, scan: LabelledScan, trust: str = "") -
     Raises
     ------
     TumorgenError
-        A file cannot be read, both do not lie on one grid, the image is no CT in HU, or the labels are not 0, 1 and 2.
+        A file cannot be read, both do not lie on one grid, the image is no CT in HU, the labels are not 0, 1 and 2, or
+        tumours that were drawn cannot be told from those that are really there.
     """
     image, labels = _read(folder / scan.image, folder / scan.label, trust)
     hu, spacing = image.array, image.geometry.spacing_mm
-    found = find_lesions(labels, spacing)
+    found, own = find_drawn(Volume(labels, image.geometry), scan.drawn, scan.label)
     shapes = measure_shapes(labels, spacing, found.lesions)
     lesions = tuple(
         MeasuredLesion(
@@ -186,7 +190,7 @@ def measure_scan(name: str, folder: Path, scan: LabelledScan, trust: str = "") -
         )
         for lesion, shape in zip(found.lesions, shapes, strict=True)
     )
-    return MeasuredScan(scan, measure_burden(labels, spacing, found), lesions, describe_greys(hu, labels))
+    return MeasuredScan(scan, measure_burden(own, spacing, found), lesions, describe_greys(hu, labels))
 
 
 def _read(image_file: Path, label_file: Path, trust: str) -> tuple[Volume, NDArray[np.uint8]]:

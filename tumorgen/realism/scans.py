@@ -16,6 +16,7 @@ from ..errors import Failure, TumorgenError
 from ..evaluation import Listing, manifest_beside, read_listings
 from ..imaging import find_volumes
 from ..tables import group_scans, name_after_scans
+from .drawn import DrawnTumors, read_drawn
 
 LAYOUTS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"), ("images", "labels"))
 
@@ -34,6 +35,8 @@ class LabelledScan:
         Whose scan it is: several scans of one patient weigh as one.
     image, label
         Its files.
+    drawn
+        What was drawn into it, where the manifest says that its label has real tumours, too.
     """
 
     case: str
@@ -41,6 +44,7 @@ class LabelledScan:
     patient: str
     image: Path
     label: Path
+    drawn: DrawnTumors | None = None
 
 
 def find_labelled(folder: Path, patients: Mapping[str, str]) -> tuple[tuple[LabelledScan, ...], tuple[Failure, ...]]:
@@ -69,11 +73,12 @@ def find_labelled(folder: Path, patients: Mapping[str, str]) -> tuple[tuple[Labe
     named = call_after_scans(patients)
     manifest = manifest_beside(labels)
     listed = read_listings(manifest) if manifest else {}
+    drawn = read_drawn(manifest) if manifest and any(each.has_real_tumors for each in listed.values()) else {}
     scans = []
     for case in both:
         known = listed.get(case, Listing(case, case))
         patient = named.get(case) or named.get(known.scan) or known.patient
-        scans.append(LabelledScan(case, known.scan, patient, image_files[case], label_files[case]))
+        scans.append(LabelledScan(case, known.scan, patient, image_files[case], label_files[case], drawn.get(case)))
     alone = [(image_files, label_files, "label", labels), (label_files, image_files, "image", images)]
     failures = [
         Failure(case, f"{path}: no {what} of that name in {where}", 1, about=(str(path),))

@@ -50,6 +50,9 @@ class TumorBurden:
     too_small: Annotated[int, About("components of the label that are too small for that", "", 0, 1000000)]
     liver_ml: Annotated[float, About("volume of the liver, its tumours included", "ml", 0, 10000)]
     tumor_ml: Annotated[float, About("volume of all tumours", "ml", 0, 10000)]
+    real: Annotated[
+        int, About("real lesions beside synthetic ones, as the manifest has it: left out of all others", "", 0, 100000)
+    ] = 0
 
     @property
     def tumor_share(self) -> float:
@@ -61,7 +64,7 @@ def measure_burden(labels: NDArray[Any], spacing_mm: Triple, found: FoundLesions
     """Count the lesions of a label map, and measure the volumes of liver and tumours."""
     voxel_ml = math.prod(spacing_mm) / 1000
     liver, tumor = (int(np.count_nonzero(mask)) * voxel_ml for mask in (labels != BACKGROUND, labels == TUMOR))
-    return TumorBurden(len(found.lesions), found.too_small, liver, tumor)
+    return TumorBurden(len(found.lesions), found.too_small, liver, tumor, found.real)
 
 
 def measure_shapes(labels: NDArray[Any], spacing_mm: Triple, lesions: Sequence[Lesion]) -> tuple[LesionShape, ...]:
