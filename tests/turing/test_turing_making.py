@@ -12,12 +12,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from mixed_tumors import REAL_RADIUS_MM, write_mixed
 from reader_studies import write_scan, write_sets
 
 from tumorgen.checksums import sha256_of
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
+from tumorgen.imaging.reading import read_volume
 from tumorgen.turing import making
 from tumorgen.turing.blinding import HIGHEST_HU, LOWEST_HU, resample_ct
 from tumorgen.turing.making import Made, Wanted, make_study
@@ -86,6 +88,27 @@ def test_a_case_begins_at_its_tumour_and_the_key_leads_back_into_the_scan(made, 
         at = np.array([row.center_x_mm, row.center_y_mm, row.center_z_mm]) + start
         index = np.linalg.solve(scan.affine, [-at[0], -at[1], at[2], 1.0])[:3]
         assert np.asarray(scan.dataobj)[tuple(np.rint(index).astype(int))] == 2
+
+
+def test_a_synthetic_case_is_shown_at_a_synthetic_tumour_though_a_real_one_is_larger(sets, tmp_path):
+    """The scans' own tumours stay labelled in a dataset that `synth --real-tumours` makes of them."""
+    source, dataset = write_mixed(tmp_path, 2)
+    study = tmp_path / "study"
+    found = make_study(Wanted(sets[0], dataset, count=4, share_real=0.5), study, jobs=1)
+    assert found.failures == ()
+    assert any(note.startswith("in 2 synthetic cases real tumours are there, too: ") for note in found.notes)
+    shown = read_study(study)
+    synthetic = [row for row in found.rows if row.kind == "synthetic"]
+    assert len(synthetic) == 2
+    for row in synthetic:
+        own, made = (
+            read_volume(folder / f"{name}.nii.gz")
+            for folder, name in ((source / "labels", row.source[:2]), (dataset / "labelsTr", row.source))
+        )
+        at = np.array([row.center_x_mm, row.center_y_mm, row.center_z_mm]) + shown.starts_mm[row.case]
+        index = tuple(np.rint(made.geometry.to_index(tuple(at))).astype(int))
+        assert (int(made.array[index]), int(own.array[index])) == (2, 1)
+        assert row.tumor_radius_mm < REAL_RADIUS_MM - 3
 
 
 def test_the_grid_is_the_coarsest_of_the_cases(made):

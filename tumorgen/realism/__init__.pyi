@@ -2,6 +2,7 @@ from .appearance import PROFILE_MM, Appearance, measure_appearance, quantize_gre
 from .audit_files import AUDIT_PAGE, MARKS, refuse_case_folder, write_audit
 from .auditing import Audit, audit_sets, describe_looks, measure_folder
 from .comparing import LEAST_LESIONS, STATISTIC_NAMES, lesion_frame
+from .drawn import DrawnTumors, find_drawn
 from .fit_chart import draw_fit
 from .fitting import Fit, fit_recipe, no_looks
 from .label_maps import MeasuredLabels, measure_label_maps, read_labels
@@ -22,6 +23,7 @@ __all__ = [
     "STATISTIC_NAMES",
     "Appearance",
     "Audit",
+    "DrawnTumors",
     "Fit",
     "FoundLesions",
     "LabelledScan",
@@ -35,6 +37,7 @@ __all__ = [
     "call_after_scans",
     "describe_looks",
     "draw_fit",
+    "find_drawn",
     "find_labelled",
     "find_layout",
     "find_lesions",

@@ -19,7 +19,7 @@ from ..errors import LeftOutError
 from ..figures import to_lps
 from ..imaging import Box, Geometry, Triple, Volume, bounding_box, read_ct, refuse_misfit, to_image
 from ..labels import LIVER
-from ..realism import find_lesions, read_labels
+from ..realism import DrawnTumors, find_drawn, read_labels
 
 LOWEST_HU, HIGHEST_HU = -200, 400  # what is shown: the widest window of the page; metal and air are cut off alike
 MARGIN_MM = 20.0  # around the largest liver
@@ -42,6 +42,8 @@ class Survey:
         Centre of the largest tumour, and its radius in the axial plane.
     tumors
         How many tumours are large enough to be seen (`realism.find_lesions`).
+    real_beside
+        How many real ones are there besides, where these are the synthetic ones of a scan that has real ones.
     """
 
     geometry: Geometry
@@ -50,6 +52,7 @@ class Survey:
     tumor_mm: Triple
     tumor_radius_mm: float
     tumors: int
+    real_beside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +69,19 @@ class Field:
         return Geometry(self.shape, self.spacing_mm, (x, y, z))
 
 
-def survey_case(label_file: Path, trust: str = "") -> Survey:
-    """Look at a case's labels (0 background, 1 liver, 2 tumour).
+def survey_case(label_file: Path, trust: str = "", drawn: DrawnTumors | None = None) -> Survey:
+    """Look at a case's labels (0 background, 1 liver, 2 tumour); `drawn` says which tumours are synthetic, if not all.
 
     Raises
     ------
     TumorgenError
-        They cannot be read or hold other labels; or there is no tumour that can be seen, which leaves the case out.
+        They cannot be read or hold other labels, or synthetic tumours cannot be told from real ones; or there is no
+        tumour that can be seen, which leaves the case out.
     """
     labels = read_labels(label_file, trust)
     geometry = labels.geometry
-    found = find_lesions(labels.array, geometry.spacing_mm).lesions
+    told, _ = find_drawn(labels, drawn, label_file)
+    found = told.lesions
     if not found:
         raise LeftOutError(f"{label_file}: no tumour in it that is large enough to be seen")
     largest = max(found, key=lambda lesion: lesion.radius_mm)
@@ -89,6 +94,7 @@ def survey_case(label_file: Path, trust: str = "") -> Survey:
         geometry.to_mm(largest.center),
         largest.radius_mm,
         len(found),
+        told.real,
     )
 
 

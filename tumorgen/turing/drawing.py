@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import TumorgenError
+from ..realism import DrawnTumors
 from ..wording import plural
 
 REAL, SYNTHETIC = KINDS = ("real", "synthetic")
@@ -27,6 +28,8 @@ class Candidate:
         Its name in its set, and whose it is; one name is one patient in both sets.
     image, label
         Its files.
+    drawn
+        Which of its tumours are synthetic, where it has real ones, too (`realism.LabelledScan`).
     """
 
     kind: str
@@ -34,6 +37,7 @@ class Candidate:
     patient: str
     image: Path
     label: Path
+    drawn: DrawnTumors | None = None
 
 
 def count_kinds(count: int, share_real: float) -> dict[str, int]:

@@ -20,7 +20,7 @@ from ..tables import fit_patients, read_patients
 from ..wording import plural
 from .answers import answers_file
 from .blinding import Field, Survey, blind_case, common_field, place_field, survey_case
-from .drawing import KINDS, Candidate, count_kinds, leave_enough, number_cases, order_cases, queue_patients
+from .drawing import KINDS, SYNTHETIC, Candidate, count_kinds, leave_enough, number_cases, order_cases, queue_patients
 from .study import DRAWN, STUDY, KeyRow, Shown, case_file, plain_study, whole_folder, write_key
 
 Surveyed = tuple[Candidate, Survey]
@@ -94,7 +94,14 @@ def make_study(
         write_key(folder, rows)
         write_json(_drawn_from(wanted), folder / DRAWN)
         write_json(plain_study(_shown(wanted, named, field)), folder / STUDY)
-    return Made(rows, field, (*failures, *lost), notes)
+    return Made(rows, field, (*failures, *lost), (*notes, *_notes_on(drawn)))
+
+
+def _notes_on(drawn: Sequence[Surveyed]) -> Iterator[str]:
+    """What is odd about the cases that were drawn: real tumours beside synthetic ones."""
+    if beside := sum(found.real_beside > 0 for _, found in drawn):
+        cases = plural(beside, f"{SYNTHETIC} case")
+        yield f"in {cases} real tumours are there, too: a case begins at a synthetic one, and readers are asked of that"
 
 
 def _shown(wanted: Wanted, named: Sequence[tuple[str, Surveyed]], field: Field) -> Shown:
@@ -116,7 +123,9 @@ def _candidates(wanted: Wanted) -> tuple[dict[str, list[Candidate]], tuple[Failu
         hosts |= {scan.case: scan.host for scan in sets[kind]}
     patients = dict(zip(KINDS, join_patients(*sets.values()), strict=True))
     candidates = {
-        kind: [Candidate(kind, scan.case, patients[kind][scan.case], scan.image, scan.label) for scan in scans]
+        kind: [
+            Candidate(kind, scan.case, patients[kind][scan.case], scan.image, scan.label, scan.drawn) for scan in scans
+        ]
         for kind, scans in sets.items()
     }
     notes = fit_patients(wanted.patients, named, hosts).notes if wanted.patients else ()
@@ -175,7 +184,7 @@ def _survey_enough(
 
 
 def _survey(candidate: Candidate, trust: str) -> Surveyed:
-    return candidate, survey_case(candidate.label, trust)
+    return candidate, survey_case(candidate.label, trust, candidate.drawn)
 
 
 def _write_cases(

@@ -57,7 +57,7 @@ class KeyRow:
     kind: Annotated[str, About("what its tumours are", choices=KINDS)]
     source: Annotated[str, About("its name in its set")]
     patient: Annotated[str, About("whose it is, called after one of the patient's scans")]
-    tumors: Annotated[int, About("tumours in it that are large enough to be seen")]
+    tumors: Annotated[int, About("tumours of that kind in it that are large enough to be seen")]
     tumor_radius_mm: Annotated[float, About("radius of the largest in the axial plane", "mm")]
     center_x_mm: Annotated[float, About("middle of the field in the scan, x, LPS", "mm")]
     center_y_mm: Annotated[float, About("middle of the field in the scan, y, LPS", "mm")]
