@@ -71,12 +71,11 @@ def audit(
     with names and once blind.
     """
     from tumorgen.dataset import Dataset
-    from tumorgen.imaging import list_volumes, refuse_foreign_files, refuse_unwritable
+    from tumorgen.imaging import refuse_foreign_files, refuse_unwritable
     from tumorgen.realism import (
         AUDIT_PAGE,
         MARKS,
         audit_sets,
-        find_layout,
         refuse_case_folder,
         write_audit,
     )
@@ -86,9 +85,7 @@ def audit(
     refuse_case_folder(output)
     refuse_unwritable(output, ANOTHER_OUTPUT)
     refuse_foreign_files(output, MARKS, ANOTHER_OUTPUT)
-    for folder in (real, dataset):  # before minutes are spent on the other
-        for part in find_layout(folder):
-            note_places(list_volumes(part).values())
+    _look_at(real, dataset)
     named = read_patients(patients) if patients else {}
     known, drawn = _measure({"real": real, "synthetic": dataset}, named, trust or "", jobs)
     if patients:
@@ -100,6 +97,17 @@ def audit(
     click.echo(f"{output}: {AUDIT_PAGE}, tables and figures")
     measured = len(known.scans) + len(drawn.scans)
     report_failures([*known.failures, *drawn.failures], there=measured)
+
+
+def _look_at(real: Path, dataset: Path) -> None:
+    """Refuse what is no set, or not of real tumours, and note odd places, before minutes are spent on the other set."""
+    from tumorgen.imaging import list_volumes
+    from tumorgen.realism import find_layout, refuse_synthetic
+
+    refuse_synthetic(real, find_layout(real)[1])
+    for folder in (real, dataset):
+        for part in find_layout(folder):
+            note_places(list_volumes(part).values())
 
 
 def _measure(folders: Mapping[str, Path], named: Mapping[str, str], trust: str, jobs: int) -> tuple[MeasuredSet, ...]:

@@ -29,7 +29,7 @@ Examples:
   tumorgen fit nnUNet_raw/Dataset003_Liver --output mine.toml
   tumorgen fit real/ --patients patients.csv --output mine.toml --plot mine.png
   tumorgen fit real/ --labels more_labels/ --output mine.toml   # more label maps than images
-  tumorgen fit --labels labels/ --output sizes.toml             # label maps alone
+  tumorgen fit --labels more_labels/ --output sizes.toml        # label maps alone
   tumorgen synth --settings mine.toml"""
 )
 @click.argument("real", type=DATASET, required=False)
@@ -121,9 +121,20 @@ def _measure(
     real: Path | None, labels: Path | None, patients: Path | None, trust: str, jobs: int
 ) -> tuple[MeasuredSet | None, tuple[MeasuredLabels, ...], tuple[Failure, ...]]:
     """Measure the set, if there is one, and the label maps; with what of these could not be."""
-    from tumorgen.realism import call_after_scans, find_labelled, find_layout, measure_folder, measure_label_maps
+    from tumorgen.realism import (
+        call_after_scans,
+        find_labelled,
+        find_layout,
+        measure_folder,
+        measure_label_maps,
+        refuse_synthetic,
+    )
     from tumorgen.tables import fit_patients, read_patients
 
+    if labels:
+        refuse_synthetic(labels, labels)
+    if real:
+        refuse_synthetic(real, find_layout(real)[1])
     named = read_patients(patients) if patients else {}
     seen, whose = None, call_after_scans(named)
     if real:

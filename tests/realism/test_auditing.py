@@ -21,6 +21,7 @@ from tumorgen.realism import (
     audit_files,
     audit_sets,
     find_lesions,
+    has_synthetic,
     measure_appearance,
     measure_folder,
     telling,
@@ -253,6 +254,25 @@ def test_set_without_lesions_is_one_clear_line(sets, tmp_path, part):
     result = audit(*((other, "--real", none) if part == "real" else (none, "--real", other)))
     assert result.exit_code == 1
     assert result.output.splitlines()[-1].endswith(f"{none}: no lesions (label 2) in any of its scans")
+
+
+def test_synthetic_tumours_are_not_taken_for_real_ones(sets, tmp_path):
+    """A dataset of tumorgen's as the real side, and in `fit` its label maps alone, too."""
+    made = write_discs(tmp_path / "made", 1, lesions=2)
+    (made / "manifest.csv").write_text("sample,case,tumors_placed\np0,p0,2\n")
+    recipe = ("--output", tmp_path / "mine.toml", "--jobs", "1")
+    lines = {
+        made: ("audit", sets / "ringed", "--real", made, "--output", tmp_path / "out", "--jobs", "1", "--no-network"),
+        f"{made}": ("fit", made, *recipe),
+        made / "labels": ("fit", "--labels", made / "labels", *recipe),
+    }
+    for folder, words in lines.items():
+        done = CliRunner().invoke(main, [str(word) for word in words])
+        refused = f"Error: {folder}: holds samples with synthetic tumours; give scans with real, annotated ones\n"
+        assert (done.exit_code, done.output) == (1, refused)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made"]
+    (made / "manifest.csv").write_text("sample,case,tumors_placed\nq0,q0,2\n")  # of other samples
+    assert not has_synthetic(made / "labels")
 
 
 def test_what_is_no_set_is_one_clear_line(sets, tmp_path):

@@ -111,6 +111,16 @@ def test_a_synthetic_case_is_shown_at_a_synthetic_tumour_though_a_real_one_is_la
         assert row.tumor_radius_mm < REAL_RADIUS_MM - 3
 
 
+def test_a_study_whose_real_side_is_synthetic_is_made_and_says_so(tmp_path):
+    """As in a demonstration on phantoms, which have no real tumours."""
+    real, synthetic = write_sets(tmp_path, 1, 1)
+    (real / "manifest.csv").write_text("sample,case,tumors_placed\nliver_0,ball,1\n")
+    given = ["turing", "make", "--real", real, "--synthetic", synthetic, "--count", 2, "--share-real", 0.5]
+    done = CliRunner().invoke(main, [str(word) for word in (*given, "--jobs", 1, "--output", tmp_path / "study")])
+    assert done.exit_code == 0, done.output
+    assert f"note: {real}: holds samples with synthetic tumours, which this study takes for real: " in done.output
+
+
 def test_the_grid_is_the_coarsest_of_the_cases(made):
     _, found = made
     assert found.field.spacing_mm == (5.0, 3.0, 3.0)

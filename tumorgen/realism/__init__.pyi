@@ -9,7 +9,15 @@ from .label_maps import MeasuredLabels, measure_label_maps, read_labels
 from .lesions import LEAST_RADIUS_MM, LEAST_VOXELS, FoundLesions, Lesion, find_lesions
 from .measuring import MeasuredSet, join_sets
 from .recipe_files import write_recipe
-from .scans import LabelledScan, call_after_scans, find_labelled, find_layout, join_patients
+from .scans import (
+    LabelledScan,
+    call_after_scans,
+    find_labelled,
+    find_layout,
+    has_synthetic,
+    join_patients,
+    refuse_synthetic,
+)
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 from .telling import Verdict
 
@@ -42,6 +50,7 @@ __all__ = [
     "find_layout",
     "find_lesions",
     "fit_recipe",
+    "has_synthetic",
     "join_patients",
     "join_sets",
     "lesion_frame",
@@ -54,6 +63,7 @@ __all__ = [
     "quantize_grey",
     "read_labels",
     "refuse_case_folder",
+    "refuse_synthetic",
     "signed_distance_mm",
     "write_audit",
     "write_recipe",

@@ -121,6 +121,31 @@ def join_patients(*sets: Sequence[LabelledScan]) -> list[dict[str, str]]:
     ]
 
 
+def has_synthetic(labels: Path) -> bool:
+    """Whether a folder of labels is of a dataset of tumorgen's with synthetic tumours, as the manifest beside says.
+
+    Raises
+    ------
+    TumorgenError
+        The manifest cannot be read, or the folder holds no volumes.
+    """
+    manifest = manifest_beside(labels)
+    listed = read_listings(manifest) if manifest else {}
+    return any(listed[case].has_tumors for case in find_volumes(labels) if case in listed)
+
+
+def refuse_synthetic(folder: Path, labels: Path) -> None:
+    """Refuse a set whose tumours are to be real, and whose labels have synthetic ones.
+
+    Raises
+    ------
+    TumorgenError
+        They have.
+    """
+    if has_synthetic(labels):
+        raise TumorgenError(f"{folder}: holds samples with synthetic tumours; give scans with real, annotated ones")
+
+
 def find_layout(folder: Path) -> tuple[Path, Path]:
     """The folders of images and of labels of a set.
 

@@ -14,7 +14,7 @@ from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
 from ..imaging import write_volume
 from ..parallel import Case, Start, map_cases, no_progress
-from ..realism import LabelledScan, find_labelled, join_patients
+from ..realism import LabelledScan, find_labelled, find_layout, has_synthetic, join_patients
 from ..seeds import stable_rng
 from ..tables import fit_patients, read_patients
 from ..wording import plural
@@ -94,12 +94,17 @@ def make_study(
         write_key(folder, rows)
         write_json(_drawn_from(wanted), folder / DRAWN)
         write_json(plain_study(_shown(wanted, named, field)), folder / STUDY)
-    return Made(rows, field, (*failures, *lost), (*notes, *_notes_on(drawn)))
+    return Made(rows, field, (*failures, *lost), (*notes, *_notes_on(wanted, drawn)))
 
 
-def _notes_on(drawn: Sequence[Surveyed]) -> Iterator[str]:
-    """What is odd about the cases that were drawn: real tumours beside synthetic ones."""
-    if beside := sum(found.real_beside > 0 for _, found in drawn):
+def _notes_on(wanted: Wanted, drawn: Sequence[Surveyed]) -> Iterator[str]:
+    """What is odd about the cases that were drawn: synthetic ones that play real ones, real ones beside synthetic."""
+    if has_synthetic(find_layout(wanted.real)[1]):
+        yield (
+            f"{wanted.real}: holds samples with synthetic tumours, which this study takes for real: it shows how a"
+            " study works, and its score means nothing"
+        )
+    if beside := sum(each.kind == SYNTHETIC and found.real_beside > 0 for each, found in drawn):
         cases = plural(beside, f"{SYNTHETIC} case")
         yield f"in {cases} real tumours are there, too: a case begins at a synthetic one, and readers are asked of that"
 
