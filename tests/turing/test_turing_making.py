@@ -245,6 +245,20 @@ def test_patients_of_both_sets_are_shared_out_so_that_each_set_has_enough(tmp_pa
     assert Counter(row.kind for row in drawn.rows) == {"real": 2, "synthetic": 2}
 
 
+def test_patients_who_are_missing_since_the_other_set_has_them_are_told(tmp_path):
+    """Three patients, all of them in both sets, are too few for five cases; none of them lacks a tumour."""
+    real, synthetic = write_sets(tmp_path, 3, 3)
+    rows = [f"{case}_{n},p{n}\n" for case in ("liver", "scan") for n in range(3)]
+    (tmp_path / "patients.csv").write_text("case,patient\n" + "".join(rows))
+    wanted = Wanted(real, synthetic, 5, 0.4, patients=tmp_path / "patients.csv")
+    with pytest.raises(TumorgenError) as refused:
+        make_study(wanted, tmp_path / "study", jobs=1)
+    assert str(refused.value) == (
+        f"{real}: 0 patients with a real tumour that can be shown, and 2 are needed, beside 3 shown with a"
+        " synthetic one: both sets have them, and a patient is shown once; lower --count, or change --share-real"
+    )
+
+
 def test_a_study_is_never_overwritten(made, sets):
     study, _ = made
     with pytest.raises(TumorgenError, match="is there already"):

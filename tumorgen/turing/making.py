@@ -159,11 +159,20 @@ def _draw(
             found += 1
             move(1)
         if found < numbers[kind]:
+            other = then if kind == first else first
             raise TumorgenError(
                 f"{wanted.real if kind == KINDS[0] else wanted.synthetic}: {plural(found, 'patient')} with a {kind}"
-                f" tumour that can be shown, and {numbers[kind]} are needed; lower --count, or change --share-real"
+                f" tumour that can be shown, and {numbers[kind]} are needed"
+                f"{_describe_taken(len(queues[kind]) - len(queue), other)}; lower --count, or change --share-real"
             )
     return sorted(drawn, key=lambda each: (each[0].kind, each[0].case)), failures
+
+
+def _describe_taken(taken: int, other: str) -> str:
+    """Why patients of a set are not shown with its tumours, though they may have some; empty where there are none."""
+    if not taken:
+        return ""
+    return f", beside {taken} shown with a {other} one: both sets have them, and a patient is shown once"
 
 
 def _survey_enough(
