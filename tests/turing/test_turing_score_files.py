@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -13,7 +14,7 @@ from test_turing_scoring import JUNIOR, KEY, PUBLISHED, SENIOR, answers_of
 from tumorgen.cli import main
 from tumorgen.errors import TumorgenError
 from tumorgen.turing.answers import Answer, answers_file, append_answer
-from tumorgen.turing.score_files import score_folder, write_score
+from tumorgen.turing.score_files import describe_score, score_folder, score_page, write_score
 from tumorgen.turing.study import Shown, plain_study, write_key
 
 PLACE = Answer("real-0", "real", 1, 1.0, 2.0, -3.0, 4.0, "2026-01-01T00:00:00Z")
@@ -114,6 +115,35 @@ def test_without_any_answer_it_says_how_to_get_some(tmp_path):
         score_folder(tmp_path)
     with pytest.raises(TumorgenError, match="no such file"):
         score_folder(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        (3, 0, "too few cases to tell anybody from a coin (p\N{NO-BREAK SPACE}0.25)."),
+        (0, 5, "too few cases to tell anybody from a coin (p\N{NO-BREAK SPACE}0.062)."),
+        (6, 0, "better than a coin would be."),
+        (0, 6, "worse than a coin would be."),
+        (8, 2, "so many cases do not tell that from a coin (p\N{NO-BREAK SPACE}0.11)."),
+    ],
+)
+def test_few_cases_are_called_few_and_markers_at_the_ends_are_whole(tmp_path, right, wrong, told):
+    key = dict(list(KEY.items())[: right + wrong])
+    write_key(tmp_path, list(key.values()))
+    said = [
+        row.kind if n < right else {"real": "synthetic", "synthetic": "real"}[row.kind]
+        for n, row in enumerate(key.values())
+    ]
+    for case, answer in zip(key, said, strict=True):
+        given = Answer(case, answer, 2, None, None, None, 5.0, "2026-01-01T00:00:00Z")
+        answers_file(tmp_path, "me").parent.mkdir(exist_ok=True)
+        append_answer(answers_file(tmp_path, "me"), given)
+    scored = score_folder(tmp_path)
+    (sentence,) = describe_score(scored.score)
+    assert sentence.endswith(told)
+    plot = score_page(scored).partition('<div class="plot"')[2]
+    assert plot.count("<use") >= 3
+    assert not re.search(r"<g clip-path[^>]*>\s*<use", plot)
 
 
 def test_names_are_escaped(tmp_path):

@@ -29,6 +29,7 @@ MARKS = {
     "answers.csv": ("reader", "answer"),
 }
 NONE = "\N{EN DASH}"
+_CERTAIN_P = 0.05  # below it a reader is said to be better or worse than a coin
 _MARKERS = {"accuracy": "o", "sensitivity": "^", "specificity": "s"}
 _COLORS = {"accuracy": "#0072b2", "sensitivity": "#d55e00", "specificity": "#009e73"}
 
@@ -163,9 +164,16 @@ def _describe(reader: ReaderScore) -> str:
         return f"{reader.reader} calls no case real or synthetic."
     found = reader.accuracy
     told = f"{reader.reader} is right in {_share(found.value)} of {called} cases (95 % interval {_percents(found)})"
-    if reader.p_guessing >= 0.05:
-        return f"{told}: no better and no worse than a coin, as far as so many cases tell."
+    if _least_p(called) >= _CERTAIN_P:
+        return f"{told}: too few cases to tell anybody from a coin (p\N{NO-BREAK SPACE}{reader.p_guessing:.2g})."
+    if reader.p_guessing >= _CERTAIN_P:
+        return f"{told}: so many cases do not tell that from a coin (p\N{NO-BREAK SPACE}{reader.p_guessing:.2g})."
     return f"{told}: {'better' if found.value > 0.5 else 'worse'} than a coin would be."
+
+
+def _least_p(cases: int) -> float:
+    """The p of who is always right, or always wrong, in some cases, against a coin: it cannot be lower."""
+    return float(2 * 0.5**cases)
 
 
 def _draw_shares(readers: Sequence[ReaderScore]) -> str:
@@ -178,9 +186,8 @@ def _draw_shares(readers: Sequence[ReaderScore]) -> str:
                 continue
             color = _COLORS[name]
             axes.plot([found.low, found.high], [at + shift] * 2, color=color, linewidth=1.6)
-            axes.plot(
-                found.value, at + shift, _MARKERS[name], color=color, markersize=6, label=name if not at else None
-            )
+            # Not clipped: at 0 and at 100 % half of a marker lies beyond the axes.
+            axes.plot(found.value, at + shift, _MARKERS[name], color=color, markersize=6, clip_on=False)
     axes.axvline(0.5, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_yticks(range(len(readers)), [reader.reader for reader in readers], parse_math=False)
     axes.set_ylim(len(readers) - 0.5, -0.5)
