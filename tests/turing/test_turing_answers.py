@@ -40,6 +40,22 @@ def test_half_a_row_of_a_power_cut_goes_and_the_rest_stays(tmp_path):
     assert read_answers(path, {"001", "002"}) == [SURE, UNSURE]
 
 
+@pytest.mark.parametrize(("cases", "case"), [(("001", "010"), "001"), (("001", "1"), "1"), (("012", "001"), "001")])
+def test_a_number_without_its_zeros_is_that_of_its_case(tmp_path, cases, case):
+    """As a spreadsheet saves the table of a reader who has looked at it."""
+    path = answers_file(tmp_path, "anna")
+    append_answer(path, replace(SURE, case="1"))
+    assert [each.case for each in read_answers(path, cases)] == [case]
+
+
+@pytest.mark.parametrize("cases", [("01", "001"), ("010", "011"), ("a", "")])
+def test_a_number_that_may_be_several_cases_or_none_is_refused(tmp_path, cases):
+    path = answers_file(tmp_path, "anna")
+    append_answer(path, replace(SURE, case="1"))
+    with pytest.raises(TumorgenError, match="case '1' is none of this study's"):
+        read_answers(path, cases)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

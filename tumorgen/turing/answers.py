@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -82,6 +82,8 @@ def append_answer(path: Path, answer: Answer) -> None:
 def read_answers(path: Path, cases: Collection[str]) -> list[Answer]:
     """Read a reader's answers in the order in which they were given; half a row at the end does not count.
 
+    A case of `001` may be called 1, as spreadsheets save it.
+
     Raises
     ------
     TumorgenError
@@ -91,7 +93,14 @@ def read_answers(path: Path, cases: Collection[str]) -> list[Answer]:
     text = read_text(path, torn=True)
     for where, row in rows_of(path, text, required_columns(Answer)):
         answer = parse_row(Answer, row, where)
+        answer = replace(answer, case=_with_zeros(answer.case, cases))
         if answer.case not in cases:
             raise TumorgenError(f"{where}: case {answer.case[:20]!r} is none of this study's; is it another study's?")
         answers.append(answer)
     return answers
+
+
+def _with_zeros(case: str, cases: Collection[str]) -> str:
+    """A case's name with the zeros that it begins with, where it lacks them and one case alone can be meant."""
+    meant = [each for each in cases if case.isdecimal() and each.lstrip("0") == case.lstrip("0")]
+    return meant[0] if case not in cases and len(meant) == 1 else case
