@@ -23,12 +23,13 @@ from PIL import Image
 from scipy import ndimage
 
 from tumorgen import __version__
+from tumorgen.benchmark.dials import CONTROL, DIMENSIONS
 from tumorgen.cli import main
 from tumorgen.dataset.provenance import finish_provenance
 from tumorgen.dataset.raw import Dataset, write_description, write_sums
 from tumorgen.errors import TumorgenError
 from tumorgen.figures.overview import draw_overview, order_classes
-from tumorgen.figures.page import DPI, RANGES, SIZE_COLORS, WIDTH, class_color, color_sizes, kind_of
+from tumorgen.figures.page import DIMENSION_COLORS, DPI, RANGES, SIZE_COLORS, WIDTH, class_color, color_sizes, kind_of
 from tumorgen.figures.panels import LIVER_COLOR, REAL_COLOR, REAL_TUMOR, TUMOR_COLOR, Side
 from tumorgen.figures.preview import preview_dataset, read_sheet
 from tumorgen.figures.sheets import MAX_ROWS, Sheet, crop_thumbnail, draw_sheet, sort_tumors, zoom_mm
@@ -367,6 +368,21 @@ def test_tumours_as_real_ones_are_shown_by_their_radius_in_the_colours_of_classe
     (classes,) = [axes for axes in draw_overview("D", [real, record], []).axes if axes.get_label() == "classes"]
     assert [tick.get_text() for tick in classes.get_xticklabels()] == ["small", *RANGES]
     assert [bar.get_height() for bar in classes.patches][1:] == [1, 1, 1, 1]
+
+
+def test_dimensions_of_a_benchmark_have_colours_of_their_own_and_are_called_so(base: Scan) -> None:
+    names = (*DIMENSIONS, CONTROL.dimension)
+    assert set(DIMENSION_COLORS) == set(names)
+    assert len({class_color(name) for name in names}) == len(names)
+    plan = record_of(base, "small").plan
+    records = [
+        Record(replace(plan, size_class=name, tumors=(replace(BALL, size_class=name),)), (None,), None)
+        for name in DIMENSIONS
+    ]
+    (classes,) = [axes for axes in draw_overview("D", records, []).axes if axes.get_label() == "classes"]
+    assert classes.get_title("left") == "Tumours per dimension"
+    (classes,) = [axes for axes in draw_overview("D", [record_of(base)], []).axes if axes.get_label() == "classes"]
+    assert classes.get_title("left") == "Tumours per size class"
 
 
 def test_no_picture_calls_a_synthetic_tumour_real(base: Scan) -> None:

@@ -16,6 +16,7 @@ from ..method import MIX, SIZES
 from ..tables import Record
 from ..wording import plural
 from .page import (
+    DIMENSION_COLORS,
     FAINT,
     INK,
     MARGIN,
@@ -174,8 +175,9 @@ def _class_chart(axes: Axes, counts: Counter[str], kinds: Sequence[str]) -> None
     for number, value in enumerate(heights):
         axes.text(number, value, f"{value}", ha="center", va="bottom", fontsize=8, color=INK)
     axes.set_xticks(range(len(kinds)), kinds, parse_math=False)
-    by_radius = set(kinds) <= set(RANGES)
-    _style(axes, "Tumours by drawn radius" if by_radius else "Tumours per size class", "", "tumours")
+    titles = {RANGES: "Tumours by drawn radius", tuple(DIMENSION_COLORS): "Tumours per dimension"}
+    title = next((title for names, title in titles.items() if set(kinds) <= set(names)), "Tumours per size class")
+    _style(axes, title, "", "tumours")
 
 
 def _stacked(axes: Axes, values: dict[str, list[float]], edges: NDArray[np.float64]) -> None:

@@ -36,7 +36,15 @@ def color_sizes(names: Iterable[str]) -> dict[str, str]:
 
 
 RANGES = tuple(f"{name} mm" for name in RADIUS_BINS)  # of radii, that tumours of class `real` are shown by
-CLASS_COLORS = color_sizes(SIZES) | color_sizes(RANGES) | {REAL: "#457b9d", MIX: "#8d96a0"}
+DIMENSION_COLORS = {  # of the robustness benchmark, whose tumours have its dimensions in the place of size classes
+    "location": "#457b9d",
+    "size": "#eda81c",
+    "shape": "#e4572e",
+    "intensity": "#a2337a",
+    "texture": "#2a9d8f",
+    "control": "#8d96a0",
+}
+CLASS_COLORS = color_sizes(SIZES) | color_sizes(RANGES) | DIMENSION_COLORS | {REAL: "#457b9d", MIX: "#8d96a0"}
 
 
 def save_figure(figure: Figure, path: Path, shown: str = "") -> None:
