@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tumorgen.errors import Failure
     from tumorgen.imaging import LabelChoice
     from tumorgen.method import Settings
-    from tumorgen.tables import Reading, ScanRow, Source
+    from tumorgen.tables import Entry, Reading, ScanRow, Source
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
@@ -204,6 +204,18 @@ class Scans(Folders):
             told = few([f"{row.case} ({row.reason or 'no reason given'})" for row in doubtful])
             way = "left out" if self.skip_check else "look at them; --skip-check leaves them out"
             say_note(f"{len(doubtful)} of {plural(len(rows), 'scan')} are marked check: {told}; {way}")
+
+    def tell_unlikely(self, entries: Sequence[Entry]) -> None:
+        """Say which livers are hardly one by volume or HU; of those that liver-mask has listed, its table says it."""
+        from tumorgen.method import DOUBTS
+
+        for doubt, what in DOUBTS.items() if self.images else ():
+            cases = sorted({entry.case for entry in entries if doubt in entry.notes.split()})
+            if cases:
+                say_note(
+                    f"{plural(len(cases), 'liver')} of {what}: {few(cases)}; is it the liver, and is the spacing right?"
+                    f" ({doubt} in manifest.csv)"
+                )
 
     def name_patients(self, cases: Iterable[str], known: Callable[[], Mapping[str, str]]) -> dict[str, str]:
         """Whose the scans are, as far as the table of patients says, or their DICOM studies; what is odd is printed.

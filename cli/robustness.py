@@ -108,6 +108,7 @@ def robustness(
         report_failures(missing, there=None)
         return
     report = make_benchmark(run, wanted)
+    scans.tell_unlikely(report.entries)
     _print_report(report, time.monotonic() - began)
     report_failures([*missing, *report.failures], there=len(report.entries))
 

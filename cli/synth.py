@@ -47,9 +47,10 @@ from .verbosity import say_note, sum_up, tell_step, telling
 
 if TYPE_CHECKING:
     from tumorgen.dataset import Dataset
+    from tumorgen.errors import Failure
     from tumorgen.generation import Cluster, Replay, RunReport, Shard, Writing
     from tumorgen.method import Settings
-    from tumorgen.tables import Record
+    from tumorgen.tables import Record, Source
 
 
 W = TypeVar("W", bound="Writing")
@@ -188,9 +189,9 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
             there = None
         else:
             report = synthesize_dataset(run)
+            scans.tell_unlikely(report.entries)
             _print_report(report, new, shard, time.monotonic() - began)
-            failed = {failure.name for failure in failures if not failure.left_out}
-            _print_others(report, {source.case for source in sources} | failed)
+            _print_others(report, sources, failures)
             failures += report.failures
             there = len(report.entries)
     report_failures(failures, there=there)
@@ -263,8 +264,9 @@ def _print_report(
     _print_next_steps(report, new, shard)
 
 
-def _print_others(report: RunReport, given: set[str]) -> None:
+def _print_others(report: RunReport, sources: Sequence[Source], failures: Sequence[Failure]) -> None:
     """Say how many samples are of scans that this run was not given: an earlier one was."""
+    given = {source.case for source in sources} | {failure.name for failure in failures if not failure.left_out}
     others = [entry.case for entry in report.entries if entry.case not in given]
     if others:
         say_note(

@@ -429,3 +429,13 @@ def test_names_that_contradict_the_numbers_are_told(tmp_path, names, told):
     found = find_renumbering(path)
     assert found.startswith(f"its labels are named {told}, but here 1 is liver and 2 tumour; renumber" if told else "")
     assert bool(found) == bool(told)
+
+
+def test_all_labels_are_not_suggested_for_a_map_that_names_a_liver():
+    """Its other labels are other organs; of Couinaud's segments, all are liver."""
+    array = np.array([[[0, 1, 5]]], np.uint8)
+    with pytest.raises(TumorgenError, match="choose the liver with --label liver") as error:
+        find_liver(array, names={1: "spleen", 5: "liver"})
+    assert "any" not in str(error.value)
+    with pytest.raises(TumorgenError, match="where all are parts of the liver, --label any joins them"):
+        find_liver(array)

@@ -363,9 +363,9 @@ def _only_liver(found: Sequence[int], rest: Sequence[int], names: Mapping[int, s
         raise _not_healthy(where, tumors, names)
     known = next((name for name in names.values() if name.lower() == "liver"), "")
     way = f"--label {known}" if known else "--label NUMBER (5 in TotalSegmentator's maps)"
+    joined = "" if known else f"; where all are parts of the liver, --label {ANY} joins them"
     raise TumorgenError(
-        f"{where}: {holds}: a label map, no mask; choose the liver with {way}, which may be given several times;"
-        f" --label {ANY} joins all"
+        f"{where}: {holds}: a label map, no mask; choose the liver with {way}, which may be given several times{joined}"
     )
 
 

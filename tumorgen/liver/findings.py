@@ -11,18 +11,14 @@ from numpy.typing import NDArray
 
 from ..dicom import SERIES_FLAGS
 from ..imaging import Geometry, Volume
+from ..method import DOUBTS, doubt_liver
 
-VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
-MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
 DROPPED = 0.05  # of the liver; more than that in other pieces is no speckle, and one of them may be the liver
 _AT_EDGE = "either the liver is cut off there, or the mask leaks into a neighbouring organ"
 
 FLAGS = {
     "empty": "no liver in it",
-    "volume_low": f"less than {VOLUME_ML[0]:g} ml",
-    "volume_high": f"more than {VOLUME_ML[1]:g} ml",
-    "hu_low": f"mean below {MEAN_HU[0]:g} HU",
-    "hu_high": f"mean above {MEAN_HU[1]:g} HU",
+    **DOUBTS,
     "cut_by_edge": "the mask reaches the scan's edge",
     "part_cut": "a part that hung on by a neck was cut off",
     "pieces_dropped": f"pieces of more than {DROPPED:.0%} of the liver were dropped",
@@ -80,14 +76,10 @@ def check_liver(mask: Mask, ct: Volume, dropped: float = 0.0, cut_ml: float = 0.
         return Findings(0.0, None, None, {"empty": "the model finds no liver in it"})
     hu = ct.array[mask].astype(np.float64)
     ml, mean, sd = hu.size * ct.geometry.voxel_volume_mm3 / 1000, float(hu.mean()), float(hu.std())
-    volume, brightness = f"the liver has {ml:.0f} ml", f"the liver has {mean:.0f} HU on average"
     sides = touched_sides(mask, ct.geometry)
     reaches = f"the mask reaches the scan's edge ({', '.join(sides)})"
     wrong = {
-        "volume_low": f"{volume}, less than {VOLUME_ML[0]:g}" if ml < VOLUME_ML[0] else "",
-        "volume_high": f"{volume}, more than {VOLUME_ML[1]:g}" if ml > VOLUME_ML[1] else "",
-        "hu_low": f"{brightness}, less than {MEAN_HU[0]:g}" if mean < MEAN_HU[0] else "",
-        "hu_high": f"{brightness}, more than {MEAN_HU[1]:g}" if mean > MEAN_HU[1] else "",
+        **doubt_liver(ml, mean),
         "cut_by_edge": f"{reaches}: {_AT_EDGE}" if sides else "",
         "part_cut": f"a part of {cut_ml:.0f} ml that hung on by a neck was cut off" if cut_ml > 0 else "",
         "pieces_dropped": f"other pieces of {dropped:.0%} of its volume were dropped" if dropped > DROPPED else "",

@@ -6,6 +6,7 @@ from .measured import measure_for, measured_arrays, measured_from, needed_by
 from .patch import Block, Outcome, Patch
 from .placement import count_clear, move_to_candidate
 from .plan import Plan, Tumor, sample_name, size_along, spacing_along
+from .plausibility import DOUBTS, doubt_liver, refuse_no_liver
 from .reach import changed_mm
 from .real import SampleTraits, fit_to_real
 from .recipes import (
@@ -32,11 +33,12 @@ from .sampling import (
     plan_for,
     variant_class,
 )
-from .scan import Scan, digest_voxels, load_scan, prepare_scan
+from .scan import Scan, digest_voxels, load_scan, measure_parenchyma, prepare_scan
 from .settings import MIX, REAL, SIZES, Bin, Quantiles, Range, Real, Settings, Size, Vessels, load_settings, override
 
 __all__ = [
     "DEFAULT_RECIPE",
+    "DOUBTS",
     "MIX",
     "REAL",
     "RECIPES",
@@ -64,6 +66,7 @@ __all__ = [
     "count_tumor_voxels",
     "digest_voxels",
     "distance_inside",
+    "doubt_liver",
     "draw_drafts",
     "draw_plan",
     "draw_tumor",
@@ -78,6 +81,7 @@ __all__ = [
     "load_scan",
     "load_settings",
     "measure_for",
+    "measure_parenchyma",
     "measured_arrays",
     "measured_from",
     "median_and_robust_sd",
@@ -89,6 +93,7 @@ __all__ = [
     "override",
     "plan_for",
     "prepare_scan",
+    "refuse_no_liver",
     "render",
     "render_labelled",
     "sample_name",

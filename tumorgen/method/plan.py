@@ -208,7 +208,8 @@ class Plan:
             " else under a tumour as the settings ask for), `fewer_placed` (no room for every tumour, or none for the"
             " main tumour of satellites), `faint_drawn` (so noisy a scan that hardly any tumour would be visible, and"
             " also fainter ones are drawn than `least_visible` says), `not_axial` (the scan is not stored in axial"
-            " slices, and tumours are drawn as if it were)"
+            " slices, and tumours are drawn as if it were), `volume_low`, `volume_high`, `hu_low`, `hu_high` (the liver"
+            " is hardly one: of less than 500 or more than 4000 ml, or of a mean below 0 or above 200 HU)"
         ),
     ] = ""
     tumors_without_voxel: Annotated[

@@ -7,7 +7,7 @@ an ablation needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..imaging import Box
 from ..seeds import stable_rng
 from .placement import place_tumors
 from .plan import Plan, Tumor, draw_uniform, rounded, sample_name
+from .plausibility import doubt_liver
 from .published import fit_to_published
 from .real import SampleTraits, draw_count, draw_real_sizes, draws_faint, fit_to_real
 from .scan import Scan
@@ -163,8 +164,7 @@ def plan_for(
     requested: int,
     notes: Iterable[str],
 ) -> Plan:
-    """Plan of tumours that were drawn for a scan, which it notes the storage of; without a seed, as variant 0."""
-    stored = () if scan.geometry.is_axial else ("not_axial",)
+    """Plan of tumours that were drawn for a scan, of which it notes what is odd; without a seed, as variant 0."""
     shape, spacing = scan.geometry.shape, scan.geometry.spacing_mm
     return Plan(
         sample=sample_name(scan.case, 0),
@@ -191,9 +191,17 @@ def plan_for(
         sigma_a_base=settings.vessels.sigma_a_base,
         sigma_a_per_hu=settings.vessels.sigma_a_per_hu,
         tumors_requested=requested,
-        notes=" ".join(sorted({*notes, *stored})),
+        notes=" ".join(sorted({*notes, *_find_odd(scan)})),
         tumors=tuple(tumors),
     )
+
+
+def _find_odd(scan: Scan) -> Iterator[str]:
+    """What is odd about a scan, in the words of a plan's notes."""
+    if not scan.geometry.is_axial:
+        yield "not_axial"
+    if scan.liver_ml is not None:
+        yield from doubt_liver(scan.liver_ml, scan.mu_p_hu)
 
 
 def _draw_pattern(settings: Settings, size_class: str, mu: MuRange, sigma_p: float, rng: Generator) -> list[Tumor]:

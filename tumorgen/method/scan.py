@@ -35,6 +35,7 @@ from ..labels import LIVER
 from .bulk import median_and_robust_sd
 from .compiled import gaussian_filter
 from .distances import distance_inside
+from .plausibility import refuse_no_liver
 from .settings import Vessels
 from .sites import Sites
 from .tissue import Tissue
@@ -42,7 +43,6 @@ from .tissue import Tissue
 OUTLIER_SD = 3.0  # parenchyma: voxels within 3 robust standard deviations of the median
 FILTER_TRUNCATE = 4.0
 MEASURED_LATER = ("by_clearance", "tissue", "sites")  # of a scan, when it is first asked for
-LIVER_HU = (-50.0, 300.0)  # fatty without contrast to late arterial; outside it the values are not HU
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,8 @@ class Scan:
         Width of the filter of Eq. 1, in mm (see `smoothing_sigma`).
     real_tumor_voxels
         Voxels of tumours that are really there: part of the liver's body, but no place for others, and no parenchyma.
+    liver_ml
+        Volume of the liver, such tumours included; None where nobody has counted its voxels.
     """
 
     case: str
@@ -88,6 +90,7 @@ class Scan:
     sigma_p_hu: float
     sigma_a: float
     real_tumor_voxels: int = 0
+    liver_ml: float | None = None
 
     @cached_property
     def by_clearance(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -206,18 +209,14 @@ def prepare_scan(image: Volume, liver: NDArray[Any], vessels: Vessels, case: str
     Raises
     ------
     TumorgenError
-        The liver is empty, of another shape than the image, or of values that are not HU.
+        The liver is empty, of another shape than the image, or of values that no liver has in HU.
     """
     healthy = liver if liver.dtype == bool else liver == LIVER
     if liver.shape != image.array.shape or not healthy.any():
         raise TumorgenError(f"the liver mask, of shape {liver.shape}, is empty or has another shape than the image")
     liver_box = bounding_box(liver)
     mean_hu, first_sd = estimate_liver_hu(image.array[liver_box][healthy[liver_box]])
-    if not LIVER_HU[0] <= mean_hu <= LIVER_HU[1]:
-        raise TumorgenError(
-            f"the mean in the liver mask is {mean_hu:.0f}, but a liver has 0 to 200 HU;"
-            " the mask is wrong, or the values are not HU"
-        )
+    refuse_no_liver(mean_hu, first_sd)
 
     # Table 1's sigma_a needs sigma_p, which needs the vessels, which need sigma_a: a robust estimate over the whole
     # liver breaks the circle.
@@ -228,6 +227,8 @@ def prepare_scan(image: Volume, liver: NDArray[Any], vessels: Vessels, case: str
     found = find_vessels(image.array[roi], inside, sigmas, mean_hu + vessels.offset_hu)
     rest = inside & ~found
     mu_p, sigma_p = measure_parenchyma(image.array[roi][rest if rest.any() else inside])
+    refuse_no_liver(mu_p, sigma_p)
+    voxels = int(np.count_nonzero(liver))
     return Scan(
         case=case,
         geometry=image.geometry,
@@ -240,7 +241,8 @@ def prepare_scan(image: Volume, liver: NDArray[Any], vessels: Vessels, case: str
         mu_p_hu=mu_p,
         sigma_p_hu=sigma_p,
         sigma_a=sigma_a,
-        real_tumor_voxels=int(np.count_nonzero(liver) - np.count_nonzero(healthy)),
+        real_tumor_voxels=voxels - int(np.count_nonzero(healthy)),
+        liver_ml=voxels * image.geometry.voxel_volume_mm3 / 1000,
     )
 
 

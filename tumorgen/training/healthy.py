@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..dataset import (
     HEALTHY_NAME,
@@ -42,6 +44,8 @@ from ..imaging import (
     read_mask,
     refuse_misfit,
 )
+from ..labels import LIVER
+from ..method import doubt_liver, measure_parenchyma, refuse_no_liver
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import (
     HOSTS,
@@ -57,6 +61,7 @@ from ..wording import few, plural
 
 ABOUT = "dataset.json"
 MASKS = "masks"  # key of what was chosen from the masks
+Written = tuple[HostRow, bool, tuple[str, ...]]  # a case's row, whether its slices are axial, doubts about its liver
 _CHOICE = ("liver_labels", "real_tumor_labels")  # as the manifest calls them
 
 
@@ -129,7 +134,7 @@ def _write_scans(
         map_cases(partial(_write_or_read, dataset=dataset), [_case_of(task) for task in tasks], jobs, start=start)
     )
     found, failures = split_failures(results)
-    rows |= {row.case: replace(row, patient=_patient_of(row.case, rows)) for row, _ in found}
+    rows |= {row.case: replace(row, patient=_patient_of(row.case, rows)) for row, *_ in found}
     there = _there(dataset)
     _describe(dataset, chosen)
     hosts = [rows.get(case, HostRow(case)) for case in there]
@@ -137,10 +142,17 @@ def _write_scans(
     folds = _deal_folds(dataset, hosts, missing, patients)
     notes = (*stayed, *folds, *_describe_others(dataset, there, sources))
     made = sum(not isinstance(result, Failure) for result in results[: len(todo)])
-    lying = [row.case for row, is_axial in found if not is_axial]
-    if lying:
-        notes = (*notes, describe_not_axial(lying))
+    notes = (*notes, *_describe_odd(found))
     return HealthyReport(dataset, tuple(there), made, failures, notes)
+
+
+def _describe_odd(found: Sequence[Written]) -> Iterator[str]:
+    """Say of scans that were written or read now which are not axial, and whose liver is hardly one."""
+    lying = [row.case for row, is_axial, _ in found if not is_axial]
+    if lying:
+        yield describe_not_axial(lying)
+    for row, _, doubts in found:
+        yield from (f"{row.case}: {doubt}; is it the liver, and is the spacing right?" for doubt in doubts)
 
 
 def _read_rows(dataset: Dataset) -> dict[str, HostRow]:
@@ -250,15 +262,15 @@ def _case_of(task: Source | Path) -> Case[Source | Path]:
     return Case(task, case_name(task))
 
 
-def _write_or_read(task: Source | Path, dataset: Dataset) -> tuple[HostRow, bool]:
-    """Write a case, or read the image of one that is there; both give its row, and whether its slices are axial."""
+def _write_or_read(task: Source | Path, dataset: Dataset) -> Written:
+    """Write a case, or read the image of one that is there."""
     if isinstance(task, Source):
         return _write(task, dataset)
     ct = read_ct(task)
-    return HostRow(case_name(task), source_fingerprint=fingerprint_ct(ct.array)), ct.geometry.is_axial
+    return HostRow(case_name(task), source_fingerprint=fingerprint_ct(ct.array)), ct.geometry.is_axial, ()
 
 
-def _write(source: Source, dataset: Dataset) -> tuple[HostRow, bool]:
+def _write(source: Source, dataset: Dataset) -> Written:
     """Write one case: while its image is written there is no label, so that it counts as none."""
     if source.case.endswith("_seg"):
         raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
@@ -267,6 +279,7 @@ def _write(source: Source, dataset: Dataset) -> tuple[HostRow, bool]:
     refuse_misfit(source.mask, liver.geometry, source.image, ct.geometry)
     fingerprint = fingerprint_ct(ct.array)
     source.refuse_other_scan(fingerprint)
+    doubts = _doubt(ct, liver.array, source)
     with as_unwritable(dataset.label(source.case)):
         dataset.label(source.case).unlink(missing_ok=True)
     ChunkedVolume.from_volume(ct).write(dataset.image(source.case), [])
@@ -280,4 +293,21 @@ def _write(source: Source, dataset: Dataset) -> tuple[HostRow, bool]:
         image_file_sha256=image_sha256,
         mask_file_sha256=mask_sha256,
     )
-    return row, ct.geometry.is_axial
+    return row, ct.geometry.is_axial, doubts
+
+
+def _doubt(ct: Volume, liver: NDArray[Any], source: Source) -> tuple[str, ...]:
+    """What is not plausible about a liver; of one that liver-mask has listed, the table of scans says it.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be a liver.
+    """
+    try:
+        mean_hu, sd_hu = measure_parenchyma(ct.array[liver == LIVER])
+        refuse_no_liver(mean_hu, sd_hu)
+    except TumorgenError as error:
+        raise TumorgenError(f"{source.image}: {error}") from error
+    volume_ml = np.count_nonzero(liver) * ct.geometry.voxel_volume_mm3 / 1000
+    return () if source.fingerprint else tuple(doubt_liver(volume_ml, mean_hu).values())
