@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError, printable
-from ..imaging import EXTENSIONS, LONGEST_CASE, Geometry, Volume, limit_bytes, list_volumes, safe_name, write_volume
+from ..imaging import EXTENSIONS, LONGEST_CASE, Geometry, Volume, limit_bytes, list_images, safe_name, write_volume
 from ..wording import plural
 from .acquisitions import differing, find_acquisitions
 from .sandbox import decompress_slices
@@ -132,7 +132,7 @@ def find_scans(source: Path) -> Found:
     TumorgenError
         There is nothing at that path, or two scans have one case name.
     """
-    volumes = list_volumes(source)
+    volumes = list_images(source)
     if not source.is_dir():
         return Found(volumes, {})
     skipped: Counter[tuple[Path, str]] = Counter()

@@ -27,6 +27,7 @@ from .files import (
 )
 from .fingerprint import fingerprint_ct
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume, describe_not_axial
+from .image_folders import find_images, list_images
 from .itk import to_image
 from .label_maps import as_label_map
 from .mask_folders import find_masks, refuse_other_name
@@ -88,6 +89,7 @@ __all__ = [
     "digest_files",
     "extension_of",
     "files_of_volume",
+    "find_images",
     "find_liver",
     "find_masks",
     "find_volumes",
@@ -96,6 +98,7 @@ __all__ = [
     "hull",
     "is_dicom",
     "limit_bytes",
+    "list_images",
     "list_volumes",
     "names_tumor",
     "overlap",

@@ -83,10 +83,15 @@ def find_volumes(folder: Path) -> dict[str, Path]:
     """
     found = list_volumes(folder)
     if not found:
-        first = sorted(folder.iterdir())[:100]
-        dicom = " Only `tumorgen liver-mask` reads DICOM." if any(map(_is_dicom, first)) else ""
-        raise TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}.{dicom}".removesuffix("."))
+        raise no_volumes(folder)
     return found
+
+
+def no_volumes(folder: Path) -> TumorgenError:
+    """Why a folder without volumes is refused."""
+    first = sorted(folder.iterdir())[:100]
+    dicom = " Only `tumorgen liver-mask` reads DICOM." if any(map(_is_dicom, first)) else ""
+    return TumorgenError(f"{folder}: no volumes in it; looked for {', '.join(EXTENSIONS)}.{dicom}".removesuffix("."))
 
 
 def list_volumes(folder: Path) -> dict[str, Path]:

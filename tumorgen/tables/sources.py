@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import Failure, TumorgenError
 from ..fields import refuse_twins
-from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_masks, find_volumes, read_mask, refuse_other_name
+from ..imaging import AS_ITK, EVERYTHING, MASK, LabelChoice, find_images, find_masks, read_mask, refuse_other_name
 from ..method import Scan, Vessels, digest_voxels, load_scan
 from ..wording import few
 from .manifest import Record
@@ -141,7 +141,7 @@ def _find_files(images: Path, masks: Path) -> tuple[dict[str, Path], dict[str, P
     TumorgenError
         A folder cannot be used, or an image and a mask have one case name and other names.
     """
-    image_files = find_volumes(images)
+    image_files = find_images(images)
     if images.is_file():
         return image_files, find_masks(masks, next(iter(image_files)))
     mask_files = find_masks(masks)
