@@ -96,12 +96,13 @@ Next: tumorgen synth --per-scan 20, which reads the table of scans that this wri
 def liver_mask(source: Path, output: Path, network: Network, scans: Path, trust: str | None, overwrite: bool) -> None:
     """Find the liver in CT scans with nnU-Net: OUT/CASE.nii.gz for each, 0 and 1, on the scan's own grid.
 
-    IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd), one volume, or a folder with DICOM series in it or
-    below it, one per folder or mixed. Each mask is the largest connected piece, its holes filled, without what hangs on
-    by a neck. With the small model, which works at 4 mm, the scan says where it ends. What looks wrong is flagged in
-    the table of scans, not hidden: status ok, check or failed, with the reason. OUT/overview.png shows every liver in
-    its scan, those that look wrong first. Running the same command again does only what is missing. A mask that is in
-    OUT, and that the table does not list or that was changed since, is kept, measured and listed.
+    IN is a folder of volumes (.nii.gz, .nii, .nrrd, .mha, .mhd) or of folders CASE/ct.nii.gz, one volume, or a folder
+    with DICOM series in it or below it, one per folder or mixed. Each mask is the largest connected piece, its holes
+    filled, without what hangs on by a neck. With the small model, which works at 4 mm, the scan says where it ends.
+    What looks wrong is flagged in the table of scans, not hidden: status ok, check or failed, with the reason.
+    OUT/overview.png shows every liver in its scan, those that look wrong first. Running the same command again does
+    only what is missing. A mask that is in OUT, and that the table does not list or that was changed since, is kept,
+    measured and listed.
     """
     from tumorgen.dicom import find_scans
     from tumorgen.liver import mask_scans, open_model, refuse_same_folder

@@ -106,6 +106,10 @@ def _write_label_maps(root: Path) -> None:
         organs[:2, :2, :2], segments[middle[0] :][segments[middle[0] :] > 0], tumors[middle] = 1, 3, 2
         for array, folder in ((organs, "segmentations"), (segments, "couinaud"), (tumors, "labelsTr")):
             write_volume(Volume(array, liver.geometry), root / folder / f"{case}.nii.gz")
+        folder = root / "Totalsegmentator_dataset" / case
+        (folder / "segmentations").mkdir(parents=True)
+        shutil.copy(root / "ct" / f"{case}.nii.gz", folder / "ct.nii.gz")
+        shutil.copy(root / "livers" / f"{case}.nii.gz", folder / "segmentations" / "liver.nii.gz")
     shutil.copytree(root / "ct", root / "imagesTr")
 
 

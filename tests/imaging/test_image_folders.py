@@ -1,4 +1,4 @@
-"""Where CTs are found: files of the cases' names, one for each."""
+"""Where CTs are found: files of the cases' names, one for each, and folders as TotalSegmentator's own data have."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from phantoms import ball_volume
 
 from tumorgen.cli import main
+from tumorgen.dicom import find_scans
 from tumorgen.errors import TumorgenError
+from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.image_folders import find_images
+from tumorgen.imaging.reading import write_volume
+from tumorgen.tables.sources import match_sources
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -54,3 +59,50 @@ def test_commands_that_list_images_refuse_it_in_one_line(tmp_path, monkeypatch, 
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(TumorgenError, match="no volumes in it"):
         find_images(tmp_path)
+
+
+def test_a_folder_for_each_case(tmp_path):
+    touch(tmp_path, "s2/ct.nii.gz", "s1/ct.nii.gz", "s1/segmentations/liver.nii.gz", ".s3/ct.nii.gz", "s4/mr.nii.gz")
+    assert found(tmp_path) == {"s1": "s1/ct.nii.gz", "s2": "s2/ct.nii.gz"}
+    assert list(found(tmp_path)) == ["s1", "s2"]
+    touch(tmp_path, "a.nii.gz")
+    assert found(tmp_path) == {"a": "a.nii.gz"}  # what lies below is nothing to do with them
+
+
+def test_two_folders_of_one_case_are_refused(tmp_path):
+    touch(tmp_path, "s 1/ct.nii.gz", "s-1/ct.nii.gz")
+    with pytest.raises(TumorgenError, match="case 's-1' is also s 1"):
+        find_images(tmp_path)
+
+
+def test_folders_of_images_and_masks_pair_by_the_folders_of_cases(tmp_path):
+    touch(tmp_path, "s1/ct.nii.gz", "s1/segmentations/liver.nii.gz", "Müller/ct.nii.gz", "Müller/liver.nii.gz")
+    touch(tmp_path / "masks", "s1.nii.gz", "Möller.nii.gz")
+    sources, missing = match_sources(tmp_path, tmp_path)
+    assert [source.case for source in sources] == ["M-ller", "s1"]
+    assert all(source.image.name == "ct.nii.gz" and source.mask.name == "liver.nii.gz" for source in sources)
+    assert not missing
+    with pytest.raises(TumorgenError, match="both are case 'M-ller', but are called otherwise"):
+        match_sources(tmp_path, tmp_path / "masks")
+
+
+def test_from_folders_of_cases_to_samples(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    volume, liver = ball_volume((6.0, 5.0, 5.0))
+    for case in ("s0001", "s0002"):
+        write_volume(volume, Path(f"ts/{case}/ct.nii.gz"))
+        write_volume(Volume(liver, volume.geometry), Path(f"ts/{case}/segmentations/liver.nii.gz"))
+        write_volume(Volume(~liver, volume.geometry), Path(f"ts/{case}/segmentations/spleen.nii.gz"))
+    scans = find_scans(Path("ts"))
+    assert {case: path.as_posix() for case, path in scans.volumes.items()} == {
+        "s0001": "ts/s0001/ct.nii.gz",
+        "s0002": "ts/s0002/ct.nii.gz",
+    }
+    assert not scans.skipped
+    line = "synth --images ts --masks ts --per-scan 1 --sizes tiny --recipe paper --output out --jobs 1"
+    done = CliRunner().invoke(main, line.split())
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in Path("out").rglob("*_0000.nii.gz")) == [
+        "s0001_v0000_0000.nii.gz",
+        "s0002_v0000_0000.nii.gz",
+    ]

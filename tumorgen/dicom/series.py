@@ -121,7 +121,7 @@ class Found:
 
 
 def find_scans(source: Path) -> Found:
-    """Volumes in a folder (or one file), and CT series in it and below.
+    """Volumes in a folder (or one file; `list_images`), and CT series in it and below.
 
     The slices of a series are put together wherever below the folder they lie. A case has the name of the folder of its
     series, without a UID in it; where several would have one name, eight digits of the key are added. Folders that are
@@ -137,7 +137,7 @@ def find_scans(source: Path) -> Found:
         return Found(volumes, {})
     skipped: Counter[tuple[Path, str]] = Counter()
     groups: dict[str, list[Slice]] = {}
-    for one in find_slices(source, skipped):
+    for one in find_slices(source, skipped, {path.parent for path in volumes.values()} - {source}):
         groups.setdefault(one.series, []).append(one)
     series = []
     for group in groups.values():

@@ -9,7 +9,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -117,7 +117,7 @@ class _DeflatedError(Exception):
     pass
 
 
-def find_slices(source: Path, skipped: Counter[tuple[Path, str]]) -> Iterator[Slice]:
+def find_slices(source: Path, skipped: Counter[tuple[Path, str]], taken: Collection[Path] = ()) -> Iterator[Slice]:
     """CT slices below a folder, read from the first bytes of their files; links to folders are not followed.
 
     Parameters
@@ -127,6 +127,8 @@ def find_slices(source: Path, skipped: Counter[tuple[Path, str]]) -> Iterator[Sl
     skipped
         Is added to: how many files of a folder were left out, by reason. Files that are not DICOM are not counted, but
         for volumes, which are read in the folder itself alone, and for what seems to have been a slice.
+    taken
+        Folders whose volumes are read, or lie beside one that is: they are not counted either.
     """
 
     def skip_folder(error: OSError) -> None:
@@ -134,11 +136,11 @@ def find_slices(source: Path, skipped: Counter[tuple[Path, str]]) -> Iterator[Sl
 
     for name, folders, files in os.walk(source, onerror=skip_folder):
         folder = Path(name)
-        for linked in sorted(one for one in folders if (folder / one).is_symlink()):
+        for linked in sorted(one for one in folders if (folder / one).is_symlink() and folder / one not in taken):
             skipped[folder / linked, "a link to a folder, which is not followed"] += 1
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         shown = [folder / file for file in sorted(files) if not file.startswith(".")]
-        if folder != source:
+        if folder != source and not {folder, *folder.parents}.intersection(taken):
             skipped.update((source, _BELOW) for path in shown if extension_of(path))
         slices, blank = [], []
         for path in shown:

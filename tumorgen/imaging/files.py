@@ -126,6 +126,20 @@ def list_volumes(folder: Path) -> dict[str, Path]:
     return found
 
 
+def list_folders(folder: Path) -> list[Path]:
+    """Folders in a folder, sorted by name, without hidden ones.
+
+    Raises
+    ------
+    TumorgenError
+        It cannot be read.
+    """
+    try:
+        return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    except OSError as error:
+        raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
 def is_dicom(start: bytes) -> bool:
     """Whether a file that begins so is DICOM: its prefix, or a data set without one, as planning systems write it.
 

@@ -1,4 +1,4 @@
-"""Where CTs are: volumes named after their cases, one for each."""
+"""Where CTs are: volumes named after their cases, or a folder for each, as TotalSegmentator's own data have it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,39 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import TumorgenError
-from .files import extension_of, list_volumes, no_volumes
+from .files import extension_of, list_folders, list_volumes, no_volumes, safe_name
+
+CT = "ct.nii.gz"  # name of the CT in the folder of a case
 
 
 def list_images(folder: Path) -> dict[str, Path]:
     """Case name -> CT in a folder (or of one file), sorted by name; there may be none.
 
+    A CT is `<case>.nii.gz`, or of another format. In a folder without volumes it is `<case>/ct.nii.gz`.
+
     Raises
     ------
     TumorgenError
-        There is nothing at that path, two files have one case name, or a case has several channels.
+        There is nothing at that path, two CTs have one case name, or a case has several channels.
     """
     found = list_volumes(folder)
     _refuse_channels(found.values())
-    return found
+    return found if found or not folder.is_dir() else _list_cases(folder)
+
+
+def _list_cases(folder: Path) -> dict[str, Path]:
+    """Case name -> CT in the folder of that name."""
+    found: dict[str, Path] = {}
+    twins: dict[str, Path] = {}
+    for case in list_folders(folder):
+        if not (case / CT).is_file():
+            continue
+        name = safe_name(case.name)
+        twin = twins.setdefault(name.lower(), case)
+        if twin is not case:
+            raise TumorgenError(f"{case}: case {name!r} is also {twin.name}; rename one of them")
+        found[name] = case / CT
+    return dict(sorted(found.items()))
 
 
 def find_images(folder: Path) -> dict[str, Path]:

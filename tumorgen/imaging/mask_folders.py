@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path
 
 from ..errors import TumorgenError
-from .files import EXTENSIONS, find_volumes, list_volumes, raw_name, safe_name
+from .files import EXTENSIONS, find_volumes, list_folders, list_volumes, raw_name, safe_name
 
 ORGAN = "liver"  # name of the file that has it
 SEGMENTATIONS = "segmentations"  # folder of a case's organs, in TotalSegmentator's own data
@@ -27,7 +27,7 @@ def find_masks(folder: Path, only_case: str = "") -> dict[str, Path]:
     if folder.is_file():
         return {only_case: folder} if only_case else found
     twins = {case.lower() for case in found}
-    for organs in _folders_in(folder):
+    for organs in list_folders(folder):
         mask, case = _liver_in(organs), safe_name(organs.name)
         if mask is None:
             continue
@@ -40,7 +40,7 @@ def find_masks(folder: Path, only_case: str = "") -> dict[str, Path]:
     return dict(sorted(found.items())) if found else find_volumes(folder)
 
 
-def refuse_other_name(image: Path, mask: Path) -> None:
+def refuse_other_name(case: str, image: Path, mask: Path) -> None:
     """Refuse an image and a mask of one case whose names differed before they were made safe: Müller and Möller.
 
     A mask that has the safe name, as liver-mask gives it, is the image's.
@@ -52,17 +52,11 @@ def refuse_other_name(image: Path, mask: Path) -> None:
     """
     folder = mask.parent.parent if mask.parent.name == SEGMENTATIONS else mask.parent
     named = raw_name(image)
+    if safe_name(named) != case:  # the CT in the folder of a case
+        named = unicodedata.normalize("NFC", image.parent.name)
     names = [raw_name(mask), *([unicodedata.normalize("NFC", folder.name)] if raw_name(mask) == ORGAN else [])]
-    case = safe_name(named)
     if named != case and named not in names and case not in names:
         raise TumorgenError(f"{mask} and {image}: both are case {case!r}, but are called otherwise; rename one of them")
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    try:
-        return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    except OSError as error:
-        raise TumorgenError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def _liver_in(organs: Path) -> Path | None:

@@ -146,7 +146,7 @@ def _find_files(images: Path, masks: Path) -> tuple[dict[str, Path], dict[str, P
         return image_files, find_masks(masks, next(iter(image_files)))
     mask_files = find_masks(masks)
     for case in image_files.keys() & mask_files.keys():
-        refuse_other_name(image_files[case], mask_files[case])
+        refuse_other_name(case, image_files[case], mask_files[case])
     return image_files, mask_files
 
 
