@@ -7,9 +7,10 @@ Slicer shows RAS: negate x and y).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,25 @@ class Geometry:
         if apart > 100 * GEOMETRY_TOLERANCE_MM:
             return f"corners lie up to {apart:.2f} mm apart (origin or direction differs)"
         return ""
+
+    def is_turned(self, other: Geometry) -> bool:
+        """Whether two volumes have the same voxel centres, their axes being in another order or direction."""
+        return bool(self.difference(other)) and not all(self.difference(turned) for turned in other.turns())
+
+    def turns(self) -> Iterator[Geometry]:
+        """The geometries of the same voxels with their axes in any order and direction."""
+        axes = np.reshape(self.direction, (3, 3))[:, ::-1]  # of z, y and x
+        for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
+            first: list[float] = [0.0, 0.0, 0.0]
+            for axis, sign in zip(order, signs, strict=True):
+                first[axis] = 0.0 if sign > 0 else self.shape[axis] - 1.0
+            a, b, c = order
+            yield Geometry(
+                (self.shape[a], self.shape[b], self.shape[c]),
+                (self.spacing_mm[a], self.spacing_mm[b], self.spacing_mm[c]),
+                self.to_mm((first[0], first[1], first[2])),
+                tuple((axes[:, order] * signs)[:, ::-1].ravel().tolist()),
+            )
 
 
 @lru_cache(maxsize=64)

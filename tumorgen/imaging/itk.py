@@ -145,6 +145,13 @@ def geometry_of(reader: sitk.ImageFileReader, claim: Claim, path: Path) -> Geome
     return Geometry(reader.GetSize()[::-1], reader.GetSpacing()[::-1], reader.GetOrigin(), reader.GetDirection())
 
 
+def orientation_of(geometry: Geometry) -> str:
+    """Whither the axes x, y and z of an image run, in three letters as `SimpleITK.DICOMOrient` takes them: LPS."""
+    import SimpleITK as sitk
+
+    return str(sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction))
+
+
 def geometry_of_nifti(header: bytes, claim: Claim, path: Path) -> Geometry:
     """What ITK takes from a NIfTI header that has been checked; it gets the header alone.
 

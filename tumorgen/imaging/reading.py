@@ -17,12 +17,13 @@ from ..errors import TumorgenError, reason_of
 from .claims import Claim, format_of, refuse_excess
 from .files import as_not_written, extension_of, open_regular, refuse_undecodable, whole_file
 from .geometry import Geometry, Volume
-from .itk import geometry_of, open_image, quiet_itk, silent_stderr, to_image
+from .itk import geometry_of, open_image, orientation_of, quiet_itk, silent_stderr, to_image
 from .nifti import read_nifti, refuse_non_finite, refuse_torn_nifti, says_place
 from .text_headers import check_stream, meta_claim, nrrd_claim
 
 AIR_BELOW_HU = -300.0  # a CT shows air around or in the body at about -1000 HU; fat, the next darkest, at -100
 TISSUE_ABOVE_HU = 50.0
+RESAMPLE = "resample it to the grid of the image, or let liver-mask make one"
 WRITTEN = (".nii.gz", ".nii", ".nrrd", ".mha")  # formats of one file; ITK asks for small letters
 _BLOCK_BYTES = 1 << 20  # hashed at a time
 
@@ -147,22 +148,26 @@ def read_ct(path: Path, trust: str = "") -> Volume:
     return volume
 
 
-def refuse_misfit(mask: Path, lies: Geometry, image: Path, grid: Geometry) -> None:
-    """Refuse a mask that does not lie on the grid of its image.
+def refuse_misfit(mask: Path, lies: Geometry, image: Path, grid: Geometry, remedy: str = RESAMPLE) -> None:
+    """Refuse a mask that does not lie on the grid of its image; `remedy` says what to do then.
 
     Raises
     ------
     TumorgenError
-        It says by how much, and which of both does not say where it lies.
+        It says by how much, and which of both does not say where it lies; or that its axes alone are turned.
     """
     difference = grid.difference(lies)
     if not difference:
         return
+    if grid.is_turned(lies):
+        theirs, its = (orientation_of(each) for each in (grid, lies))
+        raise TumorgenError(
+            f"{mask}: has the voxels of {image}, but along other axes ({its} against {theirs}): turn it, as"
+            f' SimpleITK.DICOMOrient(mask, "{theirs}") does; nothing needs to be resampled'
+        )
     lost = " and ".join(path.name for path in (image, mask) if not says_place(path))
     why = f" ({lost}: no place in the header, so one was assumed)" if lost else ""
-    raise TumorgenError(
-        f"{mask}: does not fit {image}: {difference}{why}; resample it, or delete it and run liver-mask again"
-    )
+    raise TumorgenError(f"{mask}: does not fit {image}: {difference}{why}; {remedy}")
 
 
 def write_volume(volume: Volume, path: Path) -> None:

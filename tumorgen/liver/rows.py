@@ -57,7 +57,7 @@ def list_mask(case: str, image: Path, mask_file: Path, trust: str = "") -> ScanR
     """
     seen = stamps_of(image, mask_file)
     ct, mask = read_ct(image, trust), read_mask(mask_file, trust=trust)
-    refuse_misfit(mask_file, mask.geometry, image, ct.geometry)
+    refuse_misfit(mask_file, mask.geometry, image, ct.geometry, "resample it, or delete it and run liver-mask again")
     findings = check_liver(mask.array, ct)
     row = _row_of(ct, mask.array, findings, case=case, image=image, mask_file=mask_file, trust=trust)
     return replace(row, files_seen=seen)

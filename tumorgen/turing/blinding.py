@@ -134,7 +134,7 @@ def blind_case(image_file: Path, label_file: Path, survey: Survey, field: Field,
         The image cannot be read, is no CT in HU, or does not lie on the grid of its labels.
     """
     image = to_lps(read_ct(image_file, trust))
-    refuse_misfit(label_file, survey.geometry, image_file, image.geometry)
+    refuse_misfit(label_file, survey.geometry, image_file, image.geometry, "resample it to the grid of the image")
     hu = resample_ct(image, field.geometry(place_field(survey, field)))
     shown = np.clip(np.rint(hu), LOWEST_HU, HIGHEST_HU).astype(np.int16)
     return Volume(shown, field.geometry())
