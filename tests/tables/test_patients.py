@@ -36,6 +36,10 @@ def test_case_and_patient_are_read_as_text(table, text):
     ("text", "message"),
     [
         ("case\na\n", "p.csv: columns missing: patient"),
+        (
+            "Case,Patient\na,P\n",
+            "p.csv: columns missing: case, patient; names of columns are in small letters, not Case and Patient",
+        ),
         ("case,patient\na,\n", "p.csv:2: case or patient is empty"),
         ("case,patient\na,P\nA,Q\n", "p.csv:3: case 'A' is there twice"),
         ("sample,case\na,P\n", "p.csv: has a column `sample`; a table of patients has the columns case"),

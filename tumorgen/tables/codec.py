@@ -202,7 +202,9 @@ def _check_header(path: Path, names: Sequence[str], required: Sequence[str]) -> 
     """Refuse a table without the columns that it needs, or with two of one name."""
     missing = [name for name in required if name not in names]
     if missing:
-        raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}")
+        capital = [name for name in names if name.lower() in missing]
+        way = f"; names of columns are in small letters, not {' and '.join(capital)}" if capital else ""
+        raise TumorgenError(f"{path}: columns missing: {', '.join(missing)}{way}")
     refuse_twins(f"{path}: column", filter(None, names), "readers would differ in which they take")
 
 
