@@ -32,7 +32,9 @@ class Draw:
     real: Path = option(None, "Set of scans with real, annotated tumours.", type=DATASET, required=True, cls=Once)
     synthetic: Path = option(None, "Set of scans with synthetic tumours.", type=DATASET, required=True, cls=Once)
     count: int = option(50, "Number of cases.", type=click.IntRange(min=2))
-    share_real: float = option(0.4, "Share of the cases that are real.", type=click.FloatRange(0, 1))
+    share_real: float = option(
+        0.4, "Share of the cases that are real.", type=click.FloatRange(0, 1, min_open=True, max_open=True)
+    )
     readers: tuple[str, ...] = option(
         ("reader",), "Name of a reader; may be given several times.", "--reader", multiple=True, metavar="NAME"
     )

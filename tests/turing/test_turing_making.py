@@ -293,3 +293,11 @@ def test_the_viewer_is_niivues_own_file_with_its_licence():
     licence = (page / "niivue.LICENSE.txt").read_text()
     assert "@niivue/niivue 0.69.0" in licence
     assert "BSD 2-Clause License" in licence
+
+
+@pytest.mark.parametrize("share", ["0", "1"])
+def test_a_share_that_leaves_cases_of_one_kind_is_outside_the_range_that_the_help_states(share):
+    assert "0<x<1" in CliRunner().invoke(main, ["turing", "make", "--help"]).stdout
+    done = CliRunner().invoke(main, ["turing", "make", "--share-real", share])
+    assert done.exit_code == 2
+    assert f"{share}.0 is not in the range 0<x<1" in done.stderr
