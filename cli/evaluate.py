@@ -166,10 +166,12 @@ def evaluate(
 
 
 def _refuse_output(output: Path) -> None:
-    """Refuse, before the work, a folder that cannot be written to, or in which files of others would be lost."""
+    """Refuse, before the work, a folder that cannot be written to, a dataset's, or one with files of others."""
+    from tumorgen.dataset import refuse_inside_dataset
     from tumorgen.evaluation import MARKS, TABLE_MARKS
     from tumorgen.imaging import refuse_foreign_files, refuse_unwritable
 
+    refuse_inside_dataset(output)
     refuse_unwritable(output, ANOTHER_OUTPUT)
     refuse_foreign_files(output, MARKS, ANOTHER_OUTPUT)
     refuse_foreign_files(output / COMPARED, TABLE_MARKS, ANOTHER_OUTPUT)

@@ -325,9 +325,10 @@ class NewDataset:
 
     def dataset(self) -> Dataset:
         """The dataset; what it cannot be called is a usage error."""
-        from tumorgen.dataset import Dataset, dataset_folder
+        from tumorgen.dataset import Dataset, dataset_folder, refuse_inside_dataset
 
         with as_usage_error():
+            refuse_inside_dataset(self.root)
             return Dataset(dataset_folder(self.root, self.dataset_id, self.name))
 
     @property

@@ -194,3 +194,26 @@ def test_a_working_folder_that_is_read_only(work, tmp_path) -> None:
     again = started(*whole, "--per-scan", "1")
     assert again.returncode == 0, again.stderr
     assert "(Read-only file system); the dataset is whole without this copy" in again.stdout
+
+
+OTHER = ["--images", "ct", "--masks", "livers", "--dataset-id", "519", "--jobs", "1", "--output"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([name, *OTHER, str(DATASET / "imagesTr")] for name in ("synth", "healthy", "robustness")),
+        ["evaluate", LABELS, LABELS, "--jobs", "1", "--output", str(DATASET)],
+        ["evaluate", LABELS, LABELS, "--jobs", "1", "--output", str(DATASET / "new" / "scores")],
+    ],
+)
+def test_nothing_else_is_written_into_a_dataset(work, words) -> None:
+    before = sorted(DATASET.rglob("*"))
+    done = run(*words)
+    assert done.exit_code in (1, 2)
+    last = done.stderr.splitlines()[-1]
+    assert (
+        last
+        == f"Error: {words[-1]}: lies in {DATASET.name}, a dataset, which holds nothing else; choose another --output"
+    )
+    assert sorted(DATASET.rglob("*")) == before

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..checksums import SUMS, parse_sums, sums_text
 from ..errors import TumorgenError, as_unwritable
-from ..imaging import PARTIAL, whole_file
+from ..imaging import PARTIAL, resolved, whole_file
 from ..interruptions import interruptions_held
 from ..labels import LABELS
 from ..tables import SAMPLES, TUMORS, Entry, Marks, group_scans
@@ -160,6 +160,23 @@ def find_written_dataset(folder: Path) -> Dataset:
             f"{folder}: is a dataset of `{command}`; only those of synth, replay and robustness have a manifest"
         )
     raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
+
+
+def refuse_inside_dataset(output: Path) -> None:
+    """Refuse to write something else into a dataset of tumorgen's, or into a folder of it.
+
+    Raises
+    ------
+    TumorgenError
+        It says which dataset that is.
+    """
+    folder = resolved(output)
+    for place in (folder, *folder.parents):
+        is_ours = (place / SAMPLES).is_file() or _read_name(place) in _WITHOUT_MANIFEST
+        if is_ours and re.match(r"Dataset\d{3}_", place.name):
+            raise TumorgenError(
+                f"{output}: lies in {place.name}, a dataset, which holds nothing else; choose another --output"
+            )
 
 
 def _read_name(folder: Path) -> str:
