@@ -73,7 +73,7 @@ def test_a_patch_has_tumours_where_there_is_liver_and_is_healthy_elsewhere(scan)
 
 def test_what_is_not_hu_is_refused(case):
     image, liver, scan = case
-    with pytest.raises(TumorgenError, match="not HU"):
+    with pytest.raises(TumorgenError, match="not a CT in HU"):
         add_tumors(image + 2000, liver, scan.geometry.spacing_mm, np.random.default_rng(0))
 
 
@@ -128,3 +128,54 @@ def test_no_tumour_without_a_voxel_changes_an_image():
         rng = np.random.default_rng(seed)
         new, label = add_tumors(volume.array, liver, (10.0, 3.0, 3.0), rng, settings)
         assert (new != volume.array).any() == (label == TUMOR).any()
+
+
+def scaled(hu: np.ndarray) -> np.ndarray:
+    return (hu - hu.min()) / (hu.max() - hu.min())
+
+
+def with_nan(hu: np.ndarray) -> np.ndarray:
+    hu = hu.copy()
+    hu[0, 0, 0] = np.nan
+    return hu
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (scaled, "image: not a CT in HU: its lowest value is 0, so there is no air"),
+        (lambda hu: scaled(hu) * 255, "image: not a CT in HU: its lowest value is 0, so there is no air"),
+        (lambda hu: (hu - hu.mean()) / hu.std(), "image: not a CT in HU: its lowest value is -"),
+        (lambda hu: scaled(hu) * 300 - 350, "image: not a CT in HU: its highest value is -50, so there is no tissue"),
+        (with_nan, "image: holds NaN or infinite voxels"),
+        (lambda hu: hu[None], r"the image has the shape \(1, "),
+        (lambda hu: hu[:0], r"the image has the shape \(0, "),
+    ],
+)
+@pytest.mark.parametrize("function", [add_tumors, prepare_arrays])
+def test_an_image_that_is_no_ct_in_hu_is_refused_as_in_synth(case, change, reason, function):
+    image, liver, scan = case
+    rng = (np.random.default_rng(0),) if function is add_tumors else ()
+    with pytest.raises(TumorgenError, match=reason):
+        function(change(image), liver, scan.geometry.spacing_mm, *rng)
+
+
+@pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (1.0, 1.0), (1.0, float("nan"), 1.0), (1.0, 1.0, -1.0), 1.0])
+def test_sizes_of_a_voxel_that_are_none_are_refused(case, spacing):
+    image, liver, _ = case
+    with pytest.raises(TumorgenError, match="three sizes of a voxel"):
+        add_tumors(image, liver, spacing, np.random.default_rng(0))
+
+
+def test_another_generator_and_the_name_of_a_recipe_are_refused(case):
+    image, liver, scan = case
+    spacing, box = scan.geometry.spacing_mm, (slice(0, 9),) * 3
+    for others in (np.random.RandomState(0), 0):
+        with pytest.raises(TypeError, match=r"a numpy\.random\.Generator is needed"):
+            add_tumors(image, liver, spacing, others)
+        with pytest.raises(TypeError, match=r"a numpy\.random\.Generator is needed"):
+            patch_with_tumors(scan, box, others)
+    with pytest.raises(TypeError, match=r"settings are a str, but Settings are needed, as load_recipe\(name\) gives"):
+        add_tumors(image, liver, spacing, np.random.default_rng(0), "paper")
+    with pytest.raises(TypeError, match="settings are a str"):
+        prepare_arrays(image, liver, spacing, settings="paper")

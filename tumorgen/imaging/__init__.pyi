@@ -51,6 +51,7 @@ from .reading import (
     read_ct,
     read_volume,
     refuse_misfit,
+    refuse_no_ct,
     stamp_of_volume,
     write_volume,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "refuse_foreign_files",
     "refuse_irregular",
     "refuse_misfit",
+    "refuse_no_ct",
     "refuse_other_name",
     "refuse_undecodable",
     "refuse_unsafe_name",

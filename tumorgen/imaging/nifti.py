@@ -57,6 +57,7 @@ _GZIP = b"\x1f\x8b"
 _PACKED = 1 << 16  # bytes of a gzip file that hold the header
 _STEP = 1 << 20  # bytes; gzip readers make a copy of what they are asked for
 _BLOCK = 1 << 24  # voxels looked at together
+NOT_FINITE = "holds NaN or infinite voxels; replace them first (e.g. by -1024)"
 _SPACING_MM, _ORIGIN_MM = (0.01, 100.0), 1e5  # beyond these, ITK's own word is wanted
 # The whole header in the order of the standard, name:type.
 _FIELDS = """
@@ -422,4 +423,4 @@ def refuse_non_finite(voxels: NDArray[Any], path: Path) -> None:
         return
     flat = voxels.reshape(-1)
     if not all(np.isfinite(flat[i : i + _BLOCK]).all() for i in range(0, flat.size, _BLOCK)):
-        raise TumorgenError(f"{path}: holds NaN or infinite voxels; replace them first (e.g. by -1024)")
+        raise TumorgenError(f"{path}: {NOT_FINITE}")

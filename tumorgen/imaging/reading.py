@@ -7,18 +7,21 @@ MetaImage files, once they have been checked, are opened again by ITK, which rea
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from numpy.typing import NDArray
 
 from ..errors import TumorgenError, reason_of
 from .claims import Claim, format_of, refuse_excess
 from .files import as_not_written, extension_of, open_regular, refuse_undecodable, whole_file
 from .geometry import Geometry, Volume
 from .itk import geometry_of, open_image, orientation_of, quiet_itk, silent_stderr, to_image
-from .nifti import read_nifti, refuse_non_finite, refuse_torn_nifti, says_place
+from .nifti import NOT_FINITE, read_nifti, refuse_non_finite, refuse_torn_nifti, says_place
 from .text_headers import check_stream, meta_claim, nrrd_claim
 
 AIR_BELOW_HU = -300.0  # a CT shows air around or in the body at about -1000 HU; fat, the next darkest, at -100
@@ -138,14 +141,27 @@ def read_ct(path: Path, trust: str = "") -> Volume:
         no air, or no tissue.
     """
     volume = read_volume(path, trust)
-    low, high = float(volume.array.min()), float(volume.array.max())
+    refuse_no_ct(volume.array, str(path))
+    return volume
+
+
+def refuse_no_ct(array: NDArray[Any], where: str) -> None:
+    """Refuse voxels that cannot be those of a CT in HU; `where` says what they are of, for messages.
+
+    Raises
+    ------
+    TumorgenError
+        There is no air, or no tissue, or a voxel is NaN or infinite.
+    """
+    low, high = float(array.min()), float(array.max())  # NaN where a voxel is
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise TumorgenError(f"{where}: {NOT_FINITE}")
     if low > AIR_BELOW_HU:
         clipped = "was it clipped? take it as it was, or set its lowest value to -1000 throughout"
         why = clipped if low < 0 and high > TISSUE_ABOVE_HU else "offset by 1024, windowed or normalised?"
-        raise TumorgenError(f"{path}: not a CT in HU: its lowest value is {low:g}, so there is no air in it ({why})")
+        raise TumorgenError(f"{where}: not a CT in HU: its lowest value is {low:g}, so there is no air in it ({why})")
     if high < TISSUE_ABOVE_HU:
-        raise TumorgenError(f"{path}: not a CT in HU: its highest value is {high:g}, so there is no tissue in it")
-    return volume
+        raise TumorgenError(f"{where}: not a CT in HU: its highest value is {high:g}, so there is no tissue in it")
 
 
 def refuse_misfit(mask: Path, lies: Geometry, image: Path, grid: Geometry, remedy: str = RESAMPLE) -> None:

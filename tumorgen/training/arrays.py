@@ -13,9 +13,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..imaging import MASK, Box, Geometry, LabelChoice, Triple, Volume, find_liver, paste
+from ..errors import TumorgenError
+from ..imaging import MASK, Box, Geometry, LabelChoice, Triple, Volume, find_liver, paste, refuse_no_ct
 from ..method import Scan, Settings, Vessels, load_recipe, measure_for, prepare_scan, render_labelled
 from .patches import draw_any_class, render_box
+
+SPACING_MM = (0.01, 100.0)  # what a plan may hold
 
 
 def prepare_arrays(
@@ -56,9 +59,29 @@ def prepare_arrays(
     Raises
     ------
     TumorgenError
-        The liver is empty, of another shape than the image, or of values that are not HU; the label is no mask, and
-        nothing is chosen from it.
+        The image has not three axes, or values that are not those of a CT in HU (no air, no tissue, NaN); a size of a
+        voxel is none; the liver is empty, of another shape than the image, or of values that no liver has in HU; the
+        label is no mask, and nothing is chosen from it.
+    TypeError
+        The settings are none.
     """
+    _refuse_no_volume(image, spacing_mm)
+    refuse_no_ct(image, "image")
+    return measure_arrays(image, label, spacing_mm, vessels, case, settings=settings, labels=labels)
+
+
+def measure_arrays(
+    image: NDArray[Any],
+    label: NDArray[Any],
+    spacing_mm: Triple,
+    vessels: Vessels | None = None,
+    case: str = "case",
+    *,
+    settings: Settings | None = None,
+    labels: LabelChoice = MASK,
+) -> Scan:
+    """The same for HU that were clipped on purpose, as nnU-Net clips them: there need not be air in them."""
+    _refuse_no_settings(settings)
     shape = (int(image.shape[0]), int(image.shape[1]), int(image.shape[2]))
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
     settings = settings or load_recipe()
@@ -101,9 +124,12 @@ def add_tumors(
     Raises
     ------
     TumorgenError
-        The liver is empty, of another shape than the image, or of values that are not HU; the label is no mask, and
-        nothing is chosen from it.
+        As `prepare_arrays` has it.
+    TypeError
+        The generator or the settings are none.
     """
+    _refuse_no_generator(rng)
+    _refuse_no_settings(settings)
     settings = settings or load_recipe()
     scan = prepare_arrays(image, label, spacing_mm, settings=settings, labels=labels)
     return render_labelled(scan, draw_any_class(scan, settings, rng))[1].apply(scan)
@@ -129,7 +155,14 @@ def patch_with_tumors(
     -------
     image, label
         New arrays of the box's shape: HU in the case's data type; 0 background, 1 liver, 2 tumour (uint8).
+
+    Raises
+    ------
+    TypeError
+        The generator or the settings are none.
     """
+    _refuse_no_generator(rng)
+    _refuse_no_settings(settings)
     image, label = scan.hu[box].copy(), scan.inside[box].astype(np.uint8)
     if not label.any():
         return image, label
@@ -137,3 +170,27 @@ def patch_with_tumors(
         paste(image, box, block.image, block.box)
         paste(label, box, block.label, block.box)
     return image, label
+
+
+def _refuse_no_volume(image: NDArray[Any], spacing_mm: Triple) -> None:
+    """Refuse an image without three axes, and sizes of a voxel that are none."""
+    if np.ndim(image) != 3 or not np.size(image):
+        raise TumorgenError(f"the image has the shape {np.shape(image)}, but (z, y, x) is needed, without channels")
+    low_mm, high_mm = SPACING_MM
+    if np.shape(spacing_mm) != (3,) or not all(low_mm <= size <= high_mm for size in spacing_mm):
+        raise TumorgenError(
+            f"spacing_mm is {spacing_mm}, but three sizes of a voxel (z, y, x) are needed, each of {low_mm:g} to"
+            f" {high_mm:g} mm"
+        )
+
+
+def _refuse_no_generator(rng: object) -> None:
+    if not isinstance(rng, Generator):
+        raise TypeError(f"rng is a {type(rng).__name__}, but a numpy.random.Generator is needed: default_rng(seed)")
+
+
+def _refuse_no_settings(settings: object) -> None:
+    if not isinstance(settings, Settings | None):
+        raise TypeError(
+            f"settings are a {type(settings).__name__}, but Settings are needed, as load_recipe(name) gives"
+        )
