@@ -174,6 +174,25 @@ def test_fingerprint_and_plans_are_nnunets_own(ordinary, nnunet, monkeypatch):
         assert ours.read_text() == theirs.read_text(), name
 
 
+def test_fingerprint_is_nnunets_where_a_mask_reaches_into_what_nnunet_crops(nnunet, tmp_path, monkeypatch):
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
+
+    volume, liver = ball_volume(SPACINGS["ordinary"][0], size_mm=134.0)
+    hu = volume.array.copy()
+    first = np.flatnonzero(liver.any(axis=(0, 2)))[0]
+    hu[:, : first + 6] = 0
+    write_volume(Volume(hu, volume.geometry), tmp_path / "images" / "scan_0.nii.gz")
+    write_volume(Volume(liver, volume.geometry), tmp_path / "masks" / "scan_0.nii.gz")
+    made = Made(draw(tmp_path, per_scan=1), tmp_path)
+    use(monkeypatch, tmp_path)
+    made.preprocess(configurations=("2d",))
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: SimpleNamespace(Pool=OneThread))
+    use(monkeypatch, tmp_path, "theirs")
+    extract_fingerprint_dataset(501, num_processes=1, show_progress_bar=False)
+    ours, theirs = (tmp_path / folder / NAME / "dataset_fingerprint.json" for folder in ("preprocessed", "theirs"))
+    assert ours.read_text() == theirs.read_text()
+
+
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 def test_cases_are_what_nnunet_makes_of_them(ordinary, configuration):
     assert_equal_to_nnunet(ordinary, configuration)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ..errors import Failure
-from ..imaging import Box, bounding_box, hull, shape_of
+from ..imaging import EMPTY, Box, bounding_box, hull, overlap, part_of, shape_of
 from ..parallel import Case, attempt
 from ..tables import Record
 from .cases import find_crop
@@ -45,11 +45,14 @@ def _find_traits(record: Record, part: Part, healthy: Healthy, foreground: Box) 
     changes = healthy.changes(record)
     keep_changes(changes, part, record)
     outside, _ = healthy.outside_with(changes)
+    crop = find_crop(outside, healthy.hu.shape)
     box = foreground
     for change in changes:
         box = hull(box, change.box)
+    shared = overlap(box, crop)
+    box = part_of(box, shared[0]) if shared else EMPTY
     with healthy.holding(changes):
         intensities = draw_intensities(healthy.hu[box], healthy.label[box], part.draws)
-    shape = shape_of(find_crop(outside, healthy.hu.shape))
+    shape = shape_of(crop)
     relative = float(np.prod(shape) / np.prod(healthy.hu.shape))
     return Traits(record.plan.sample, shape, tuple(map(float, healthy.properties["spacing"])), relative, intensities)
