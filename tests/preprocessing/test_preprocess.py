@@ -704,6 +704,27 @@ def test_labels_to_score_with_are_those_of_the_rows_whatever_their_times(copied)
     assert [path.read_bytes() for path in labels] == theirs
 
 
+def test_labels_of_a_scan_that_was_removed_go_and_those_of_others_stay(copied):
+    labels = copied.folder / "gt_segmentations"
+    (labels / "mine.nii.gz").write_bytes(b"")
+    assert CliRunner().invoke(main, ["remove", str(copied.dataset.folder), "--case", "scan_0"]).exit_code == 0
+    copied.preprocess(configurations=("2d",))
+    assert {path.name for path in labels.iterdir()} == {f"scan_1_v000{n}.nii.gz" for n in range(3)} | {"mine.nii.gz"}
+
+
+def test_two_configurations_of_one_folder_are_refused_where_they_have_other_cases(copied):
+    """A run that ends halfway would leave a case of one that passes for the other's."""
+    path = copied.folder / "nnUNetPlans.json"
+    plans = json.loads(path.read_text())
+    plans["configurations"]["mine"] = {"inherits_from": "3d_fullres", "batch_size": 3}
+    path.write_text(json.dumps(plans))
+    assert copied.preprocess(configurations=("3d_fullres", "mine")).configurations == ("3d_fullres", "mine")
+    plans["configurations"]["mine"]["spacing"] = [5.0, 5.0, 5.0]
+    path.write_text(json.dumps(plans))
+    with pytest.raises(TumorgenError, match="3d_fullres and mine are planned for other cases and keep them in one"):
+        copied.preprocess(configurations=("3d_fullres", "mine"))
+
+
 def test_the_datasets_own_folds_are_ours_whoever_has_copied_them(copied):
     state = json.loads((copied.folder / "tumorgen.json").read_text())
     del state["written"]["splits_final.json"]

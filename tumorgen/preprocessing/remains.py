@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..imaging import PARTIAL, remove_folder, sync_to_disk
 from ..parallel import Case, map_cases
 from ..tables import Record
 from ..wording import plural
-from .case_files import SCRATCH, case_files, is_of_row, is_whole, properties_file, score_label, sync_case
+from .case_files import GROUND_TRUTH, SCRATCH, case_files, is_of_row, is_whole, properties_file, score_label, sync_case
 from .state import State
 
 
@@ -53,6 +54,15 @@ def remove_torn_cases(folder: Path, state: State, made: Collection[str], jobs: i
         for cases, number in torn.items()
         if cases.name not in made
     )
+
+
+def remove_gone_labels(folder: Path, dataset: Dataset, records: Sequence[Record]) -> None:
+    """Remove labels to score with of samples that the dataset has no more: of a patient who has withdrawn, say."""
+    there = {dataset.label(record.plan.sample).name for record in records}
+    for path in (folder / GROUND_TRUTH).glob("*_v*.nii.gz"):
+        if path.name not in there and re.search(r"_v\d{4,}\.nii\.gz$", path.name):
+            with as_unwritable(path):
+                path.unlink(missing_ok=True)
 
 
 def remove_other_labels(folder: Path, dataset: Dataset, records: Sequence[Record], jobs: int) -> None:

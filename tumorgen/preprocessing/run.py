@@ -44,7 +44,7 @@ from .case_files import GROUND_TRUTH, SCRATCH, case_files, score_label, sync_cas
 from .fingerprint import DRAWS, fingerprint_of
 from .healthy import Part
 from .planning import describe_misfits, make_plans
-from .remains import remove_other_labels, remove_partial_files, remove_torn_cases
+from .remains import remove_gone_labels, remove_other_labels, remove_partial_files, remove_torn_cases
 from .resampling import Resampling
 from .sharing import part_size
 from .state import State, describe_cases, describe_manifest
@@ -149,6 +149,8 @@ def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
     plans = folder / f"{run.plans}.json"
     notes = make_plans(plans, dataset.folder, state, manifest, partial(_write_fingerprint, parts))
     configurations = nnunet.read_configurations(plans, run.configurations)
+    _refuse_shared_folder(configurations, manifest)
+    remove_gone_labels(folder, dataset, records)
     if hold.interrupted:
         asked = [configuration.identifier for configuration in configurations]
         notes += remove_torn_cases(folder, state, asked, run.jobs)
@@ -168,6 +170,18 @@ def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
     notes += describe_misfits(folder, state, manifest)
     names = tuple(configuration.name for configuration in configurations)
     return PreprocessReport(folder, names, len(records), made, whole, failures, notes)
+
+
+def _refuse_shared_folder(configurations: Sequence[nnunet.Configuration], manifest: str) -> None:
+    """Refuse two configurations that keep other cases in one folder: one would pass for the other."""
+    first: dict[str, nnunet.Configuration] = {}
+    for configuration in configurations:
+        other = first.setdefault(configuration.identifier, configuration)
+        if describe_cases(manifest, other) != describe_cases(manifest, configuration):
+            raise TumorgenError(
+                f"{other.name} and {configuration.name} are planned for other cases and keep them in one folder,"
+                f" {configuration.identifier}; give one of them another data_identifier in the plans"
+            )
 
 
 def read_dataset(folder: Path) -> tuple[Dataset, list[Record]]:
