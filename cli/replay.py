@@ -56,7 +56,7 @@ def replay(manifest: Path, samples: tuple[str, ...], output: Path, folders: Fold
     )
     report = replay_manifest(wanted)
     records = report.records
-    for note in describe_moved(read_manifest(manifest), records):
+    for note in (*report.notes, *describe_moved(read_manifest(manifest), records)):
         say_note(note)
     sum_up(dataset=output, samples=len(report.entries), made=report.made)
     click.echo(f"{output}: {plural(len(report.entries), 'sample')}, {report.made} rendered now")

@@ -101,6 +101,7 @@ def robustness(
         patients=scans.name_patients((source.case for source in sources), partial(patients_there, dataset)),
         start=progress("robustness", "sample"),
         check=progress("compare what an interrupted run left", "sample"),
+        compare=progress("compare scans that may have changed", "scan"),
         tell=tell_step,
     )
     if estimate:

@@ -111,6 +111,7 @@ class Work:
             copies=COPIES,
             start=progress("synth", "sample"),
             check=progress("compare what an interrupted run left", "sample"),
+            compare=progress("compare scans that may have changed", "scan"),
             tell=tell_step,
         )
 

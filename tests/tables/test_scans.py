@@ -35,7 +35,7 @@ def test_columns_are_those_that_the_manifest_promises():
     assert (
         *("case", "image", "mask", "shape_z", "shape_y", "shape_x", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm"),
         *("liver_ml", "hu_mean", "hu_sd", "status", "flags", "reason", "source", "study"),
-        *("trusted_form", "source_fingerprint", "mask_fingerprint", "files_seen"),
+        *("trusted_form", "source_fingerprint", "mask_fingerprint", "source_mask_sha256", "files_seen"),
     ) == columns(ScanRow)
 
 

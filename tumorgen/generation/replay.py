@@ -49,6 +49,7 @@ from .run import (
     run_batches,
 )
 from .space import refuse_full_disk
+from .unchanged import describe_unread
 
 LARGEST_PART = 16  # samples of a batch
 
@@ -128,7 +129,9 @@ def replay_manifest(replay: Replay) -> RunReport:
         report = describe_dataset(dataset, outcomes, val_per_scan, replay.copies, known=there)
         if not (begun or report.entries):
             remove_description(dataset, {PROVENANCE})
-        return replace(report, notes=(*notes, *report.notes))
+        unread = sources.keys() - {record.plan.case for record in missing}
+        more = [describe_unread(dataset, len(unread))] if unread else []
+        return replace(report, notes=(*notes, *report.notes, *more))
 
 
 def _refuse_full_disk(dataset: Dataset, sources: Mapping[str, Source], missing: Sequence[Record]) -> None:

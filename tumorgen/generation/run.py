@@ -84,6 +84,8 @@ class Writing:
         Called with the number of samples to make; returns what is called with the number that has just been done.
     check
         The same for samples whose files are compared with their rows, after a crash.
+    compare
+        The same for scans that are read only to see whether they have changed since their samples were made.
     tell
         Called with what is being done besides, in a few words, as each begins.
     """
@@ -98,6 +100,7 @@ class Writing:
     patients: Mapping[str, str] = field(default_factory=dict)
     start: Start = no_progress
     check: Start = no_progress
+    compare: Start = no_progress
     tell: Tell = tell_nobody
 
     def processes(self, most: int | None = None) -> int:

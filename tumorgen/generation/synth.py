@@ -26,7 +26,7 @@ from ..dataset import (
     remove_description,
     select_complete,
 )
-from ..errors import TumorgenError
+from ..errors import Failure, TumorgenError
 from ..fields import dump_toml
 from ..imaging import BETWEEN, PARTIAL, LabelChoice, chooses_same, whole_file
 from ..method import Settings, find_differences, load_recipe, load_settings, nearest_recipe, sample_name
@@ -48,6 +48,7 @@ from .log import Log, open_log
 from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .shards import Division, Shard, list_tables, record_division, refuse_other_division
 from .space import refuse_full_disk
+from .unchanged import compare_finished
 
 _SHOWN = 80  # characters of what a message quotes
 
@@ -65,12 +66,14 @@ def synthesize_dataset(run: Run) -> RunReport:
         locked_dataset(run.dataset, run.shard, jobs=run.jobs, start=run.check) as hold,
         open_log(run.log_file) if run.log_file else nullcontext() as log,
     ):
-        return _synthesize(run, hold, log)
+        todo = find_outstanding(run)
+        report = _synthesize(run, todo, hold, log)
+        changed, notes = _compare_finished(run, todo, log)
+        return replace(report, failures=(*report.failures, *changed), notes=(*report.notes, *notes))
 
 
-def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
+def _synthesize(run: Run, todo: Outstanding, hold: Hold, log: Log | None) -> RunReport:
     """Do a run, its folder locked and its log open."""
-    todo = find_outstanding(run)
     counts = [len(variants) for variants in todo.wanted.values()]
     missing, processes = sum(counts), run.processes(useful_processes(counts))
     run.tell(f"{plural(len(todo.there), 'sample')} there, {missing} to make, of {plural(len(run.sources), 'scan')}")
@@ -103,6 +106,23 @@ def _synthesize(run: Run, hold: Hold, log: Log | None) -> RunReport:
     if not (begun or report.entries):
         remove_description(run.dataset, {run.dataset.settings.name, PROVENANCE, *run.descriptions})
     return replace(report, notes=(*todo.notes, *report.notes))
+
+
+def _compare_finished(run: Run, todo: Outstanding, log: Log | None) -> tuple[list[Failure], list[str]]:
+    """Find the scans that have changed since all their samples were made; and what to say of those not compared."""
+    finished: dict[str, list[Entry]] = {source.case: [] for source in run.sources if not todo.wanted[source.case]}
+    for entry in todo.there:
+        if entry.case in finished:
+            finished[entry.case].append(entry)
+    there = {case: entries for case, entries in finished.items() if entries}  # of a shard others make the rest
+    batches = [
+        _batch(source, run, there[source.case][0], todo.patients) for source in run.sources if source.case in there
+    ]
+    changed, notes = compare_finished(there, batches, run.jobs, run.compare)
+    for failure in changed:
+        if log:
+            log.sample(run.dataset, failure, 0.0)
+    return changed, notes
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def run_batch(batch: Batch) -> list[Timed]:
 def _begin_batch(batch: Batch) -> tuple[Prepared, Callable[[int], Plan]]:
     """The batch's scan, prepared, and what draws a variant of it."""
     prepared = prepare_for(batch)
-    _check_same(batch, prepared.scan)
+    refuse_changed(batch, prepared.scan)
     return prepared, batch.sampler(prepared.scan, batch.settings, batch.seed)
 
 
@@ -111,7 +111,14 @@ def run_batch_elsewhere(batch: Batch) -> list[Timed]:
     return run_batch(batch)
 
 
-def _check_same(batch: Batch, scan: Scan) -> None:
+def refuse_changed(batch: Batch, scan: Scan) -> None:
+    """Refuse a scan that is not the one to which its batch is pinned.
+
+    Raises
+    ------
+    TumorgenError
+        Its image or its mask is another one.
+    """
     for what, recorded, found in (
         (batch.source.image, batch.image_sha256, scan.image_sha256),
         (batch.source.mask, batch.mask_sha256, scan.mask_sha256),

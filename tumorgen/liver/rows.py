@@ -17,10 +17,11 @@ from ..imaging import (
     stamp_of_volume,
     write_volume,
 )
-from ..tables import ScanRow
+from ..method import digest_voxels
+from ..tables import ScanRow, join_stamps, stamps_of
 from .cleaning import clean_mask
 from .findings import Findings, Mask, check_liver
-from .seen import digest_of_mask, join_stamps, stamps_of
+from .seen import digest_of_mask
 from .unlisted import note_unlisted
 
 Segment = Callable[[Volume], Mask]
@@ -88,6 +89,7 @@ def _row_of(
         trusted_form=trust,
         source_fingerprint=fingerprint_ct(ct.array),
         mask_fingerprint=digest_of_mask(mask),
+        source_mask_sha256=digest_voxels(mask, ct.geometry),
     )
 
 

@@ -14,22 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import AS_ITK, Volume, fingerprint_ct, read_ct, read_volume, stamp_of_volume
-from ..tables import ScanRow
+from ..imaging import AS_ITK, Volume, fingerprint_ct, read_ct, read_volume
+from ..method import digest_voxels
+from ..tables import ScanRow, stamps_of
 
 DONE, CORRECTED = "done", "corrected"
-_UNSEEN = "-"  # of a file that is not there or cannot be read
 _ROUNDING_ML = 0.1  # of volumes in the table, and of spacings in headers
-
-
-def stamps_of(image: Path, mask: Path) -> str:
-    """Stamps of a CT and its mask (`stamp_of_volume`) as the table of scans has them."""
-    return join_stamps(stamp_of_volume(image), stamp_of_volume(mask))
-
-
-def join_stamps(image: str, mask: str) -> str:
-    """What the table of scans has of two stamps."""
-    return f"{image or _UNSEEN} {mask or _UNSEEN}"
 
 
 def digest_of_mask(mask: NDArray[np.bool_]) -> str:
@@ -61,9 +51,12 @@ def compare_files(row: ScanRow, image: Path, mask: Path, *, is_made: bool = Fals
         if _is_other_mask(row, there, digest):
             return CORRECTED, row
     is_known = is_made or known_image == image_now or (not known_image and not _is_suspect(row, image, mask))
-    if not is_known and not _is_mask_of(row, image, mask):
-        return "", row
-    return DONE, replace(row, mask_fingerprint=digest, files_seen=now)
+    sha256 = row.source_mask_sha256 if known_image == image_now else ""  # it has the image's geometry in it
+    if not is_known:
+        sha256 = _digest_in(row, image, mask)
+        if not sha256:
+            return "", row
+    return DONE, replace(row, mask_fingerprint=digest, source_mask_sha256=sha256, files_seen=now)
 
 
 def _is_other_mask(row: ScanRow, mask: Volume, digest: str) -> bool:
@@ -84,11 +77,15 @@ def _is_suspect(row: ScanRow, image: Path, mask: Path) -> bool:
         return True
 
 
-def _is_mask_of(row: ScanRow, image: Path, mask: Path) -> bool:
-    """Whether an image is the scan for which the mask was made, as far as its voxels, or else its grid, tell."""
+def _digest_in(row: ScanRow, image: Path, mask: Path) -> str:
+    """The mask's `source_mask_sha256`; empty where the image is not the scan for which it was made.
+
+    That is told by the image's voxels, or else by its grid.
+    """
     place = row.trusted_form or AS_ITK
     try:
         ct, there = read_ct(image, place), read_volume(mask, place)
     except TumorgenError:
-        return False
-    return not ct.geometry.difference(there.geometry) and row.source_fingerprint in ("", fingerprint_ct(ct.array))
+        return ""
+    is_other = ct.geometry.difference(there.geometry) or row.source_fingerprint not in ("", fingerprint_ct(ct.array))
+    return "" if is_other else digest_voxels(there.array > 0, ct.geometry)

@@ -54,7 +54,7 @@ from .patients import (
     read_patients,
 )
 from .scan_paths import given_path
-from .scans import SCANS, ScanRow, forget_scans, read_scans, record_scans
+from .scans import SCANS, ScanRow, forget_scans, join_stamps, read_scans, record_scans, stamps_of
 from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
 
 __all__ = [
@@ -93,6 +93,7 @@ __all__ = [
     "have_columns_of_today",
     "is_torn",
     "join_entries",
+    "join_stamps",
     "join_tables",
     "keep_patients",
     "list_cases",
@@ -122,6 +123,7 @@ __all__ = [
     "sort_entries",
     "sources_of_scans",
     "spread_samples",
+    "stamps_of",
     "text_of",
     "tumors_path",
     "with_patients",

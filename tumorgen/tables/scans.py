@@ -12,7 +12,7 @@ from typing import Annotated
 
 from ..errors import TumorgenError
 from ..fields import FINITE, About, blank_columns, check_domains, columns, required_columns
-from ..imaging import refuse_unsafe_name
+from ..imaging import refuse_unsafe_name, stamp_of_volume
 from ..interruptions import interruptions_held
 from ..method import size_along, spacing_along
 from .codec import Row, cells_of, columns_in, parse_row, read_text, rows_of, write_table
@@ -21,6 +21,7 @@ from .turns import one_at_a_time
 
 SCANS = Path("manifests") / "scans.csv"
 STATUSES = ("ok", "check", "failed")
+_UNSEEN = "-"  # of a file that is not there or cannot be read
 
 
 TrustedForm = Annotated[
@@ -91,6 +92,14 @@ class ScanRow:
     mask_fingerprint: Annotated[
         str, About("SHA-256 of the voxels of the mask that the row is about; empty in tables of earlier versions")
     ] = ""
+    source_mask_sha256: Annotated[
+        str,
+        About(
+            "SHA-256 of the voxels of that mask and the scan's geometry, as `manifest.csv` has it of a mask without"
+            " `--label`: by it and `source_fingerprint` a run knows whether samples that are there are of this scan;"
+            " empty where liver-mask has not read both since another file came, and in tables of earlier versions"
+        ),
+    ] = ""
     files_seen: Annotated[
         str,
         About(
@@ -109,6 +118,16 @@ class ScanRow:
     def is_excluded(self) -> bool:
         """Whether somebody has marked the scan `failed`, although it has a mask that is not empty."""
         return self.status == "failed" and bool(self.mask) and "empty" not in self.flags.split(";")
+
+
+def stamps_of(image: Path, mask: Path) -> str:
+    """Stamps of a CT and its mask (`stamp_of_volume`) as the table of scans has them."""
+    return join_stamps(stamp_of_volume(image), stamp_of_volume(mask))
+
+
+def join_stamps(image: str, mask: str) -> str:
+    """What the table of scans has of two stamps."""
+    return f"{image or _UNSEEN} {mask or _UNSEEN}"
 
 
 def read_scans(path: Path = SCANS) -> list[ScanRow]:

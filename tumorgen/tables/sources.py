@@ -21,7 +21,8 @@ class Source:
     """A scan's files, what the labels of its mask are, and which place of two is trusted (`imaging.places`).
 
     `fingerprint` is that of the scan for which the mask was made, and `mask_sha256` the checksum of the liver that a
-    row was drawn with, where these are known.
+    row was drawn with, or that the table of scans lists, where these are known; `seen` says how the files were when it
+    listed them (`stamps_of`).
     """
 
     case: str
@@ -31,6 +32,7 @@ class Source:
     trust: str = ""
     fingerprint: str = ""
     mask_sha256: str = ""
+    seen: str = ""
 
     @property
     def trusted_form(self) -> str:
@@ -171,7 +173,9 @@ def sources_of_scans(
             skipped += 1
         else:
             place, fingerprint = trust or row.trusted_form, row.source_fingerprint
-            sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, place, fingerprint))
+            is_listed = labels == MASK and place == row.trusted_form  # its checksum is of this reading of the files
+            sha256, seen = (row.source_mask_sha256, row.files_seen) if is_listed else ("", "")
+            sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, place, fingerprint, sha256, seen))
     if not sources:
         raise TumorgenError(_why_none(failures, skipped))
     _refuse_all_missing(sources)
