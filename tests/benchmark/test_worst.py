@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,6 +317,31 @@ def test_an_evaluation_of_another_dataset_is_refused(made, tmp_path):
     scored(made, "Dataset501_X", tmp_path / "e", {})
     with pytest.raises(TumorgenError, match="choose another --output"):
         plan_worst(WorstCases(tmp_path / "e", manifest, manifest, Settings()), jobs=1)
+
+
+def test_an_evaluation_of_another_dataset_of_the_same_scans_is_refused(made, tmp_path, monkeypatch):
+    """Its samples have the same names. What the references are is told by what they hold, not by the folder's name."""
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(sizes=("tiny", "small"))
+    synthesize_dataset(Run(Dataset(Path("Dataset524_X")), sources(made), settings, seed=1, per_scan=2, jobs=1))
+    shutil.copytree(made / "Dataset501_X", "Dataset501_X")
+    for name in ("Dataset501_X", "Dataset524_X"):
+        labels = Path(name) / "labelsTr"
+        assert command("evaluate", labels, labels, "--output", f"of {name}", "--jobs", 1).exit_code == 0
+
+    def plan(evaluation: str, dataset: str) -> str:
+        scans = "--images", made / "images", "--masks", made / "masks"
+        done = command("worst", evaluation, dataset, *scans, "--count", 3, "--jobs", 1)
+        assert done.exit_code in (0, 1)
+        return done.stderr if done.exit_code else ""
+
+    assert plan("of Dataset524_X", "Dataset524_X") == plan("of Dataset501_X", "Dataset501_X") == ""
+    refusal = "of Dataset524_X: its references are those of Dataset524_X, and Dataset"
+    assert refusal in plan("of Dataset524_X", "Dataset501_X")
+    for name in ("Dataset501_X", "Dataset524_X"):  # moved and renamed since
+        Path(name).rename(f"Dataset6{name[8:]}")
+    assert plan("of Dataset524_X", "Dataset624_X") == plan("of Dataset501_X", "Dataset601_X") == ""
+    assert refusal in plan("of Dataset524_X", "Dataset601_X")
 
 
 @pytest.mark.parametrize("option", [("--per-scan", 3), ("--sizes", "tiny"), ("--seed", 0), ("--estimate",)])

@@ -40,6 +40,7 @@ from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..seeds import stable_rng
 from ..tables import Dial, Record, Source, Sources, find_sources, read_manifest, tumors_path, write_manifest
 from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
+from .references import refuse_other_references
 from .regions import BEST, REGIONS, Regions, find_site, is_clear
 
 SIZE_CLASS = "size_class"
@@ -143,7 +144,8 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
     Raises
     ------
     TumorgenError
-        A table cannot be used or written, none of the cases is in the manifest or scored, or a scan is not known.
+        A table cannot be used or written, none of the cases is in the manifest or scored, they are another dataset's,
+        or a scan is not known.
     """
     manifest = wanted.manifest
     if wanted.output.resolve() in (manifest.resolve(), tumors_path(manifest).resolve()):
@@ -158,6 +160,7 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
         raise TumorgenError(
             f"{wanted.evaluation}: has no scored case with a tumour that {manifest} lists; another dataset's?"
         )
+    refuse_other_references(wanted.evaluation, manifest, records, scores)
     aims = [find_aim(cell.dial, records) for cell in ranked[: wanted.cells]]
     work = partial(_plan_scan, aims=aims, settings=wanted.settings, seed=wanted.seed)
     of_scans, failures = split_failures(map_cases(work, _find_work(wanted, records, len(aims)), jobs, start=start))
