@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +75,19 @@ def test_a_scan_that_has_changed_is_refused_though_nothing_is_missing(
     assert "4 were there" in result.stdout
     grown = synth("--per-scan", "3")  # of which samples are missing, it is the same line
     assert failed in grown.stderr
+
+
+def test_what_the_line_says_makes_its_samples_anew(project: Path) -> None:
+    correct_mask()
+    find_livers()
+    said = re.search("`tumorgen (remove [^`]+)`", synth().stderr)
+    removed = CliRunner().invoke(main, shlex.split(said[1] if said else ""))
+    assert removed.exit_code == 0, removed.output
+    assert "liver_1: 2 samples removed" in removed.output
+    again = synth()
+    assert again.exit_code == 0, again.output
+    assert "2 made" in again.stdout
+    assert CliRunner().invoke(main, ["verify", "501", "--jobs", "1"]).exit_code == 0
 
 
 def test_one_that_has_not_is_not_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

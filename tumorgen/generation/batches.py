@@ -13,6 +13,7 @@ from itertools import pairwise
 from ..dataset import Dataset
 from ..method import Plan, Scan, Settings, Vessels, draw_variant, measure_for
 from ..tables import Dial, Source
+from ..wording import typed
 
 PREPARATION = 10.0  # samples; what preparing a scan costs, by `make bench`: 0.3 to 0.5 W against 0.03 to 0.1 W
 OVERHEAD = 0.03  # samples; what a batch costs by itself, 5 to 8 ms: sent, answered, its thread pools held to one
@@ -60,8 +61,8 @@ class Batch:
 
     @property
     def about(self) -> tuple[str, ...]:
-        """Files that the reason of a failure may name."""
-        return (str(self.source.image), str(self.source.mask))
+        """What the reason of a failure may name that is this scan's own."""
+        return (str(self.source.image), str(self.source.mask), f"--case {typed(self.source.case)}")
 
 
 def split_batches(batches: Iterable[Batch], wanted: Mapping[str, Sequence[int]], jobs: int) -> list[Batch]:

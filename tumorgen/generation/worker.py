@@ -31,6 +31,7 @@ from ..method import (
 )
 from ..parallel import Case, attempt
 from ..tables import Files, Record, Source
+from ..wording import typed
 from .batches import Batch
 from .memory import keep_memory, release_memory
 
@@ -126,7 +127,8 @@ def refuse_changed(batch: Batch, scan: Scan) -> None:
         if recorded not in (None, found):
             raise TumorgenError(
                 f"{what}: has changed since the dataset was begun, or other labels of it are chosen, or another place"
-                " is trusted; put it back, or begin a new dataset"
+                f" is trusted; put it back, or let `tumorgen remove {typed(batch.dataset.folder.absolute())}"
+                f" --case {typed(batch.source.case)}` take out its samples, and run the same command again"
             )
 
 
