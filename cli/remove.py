@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tumorgen.wording import plural
+from tumorgen.wording import few, plural
 
 from .datasets import DATASET
 from .kinds import FILE
@@ -32,16 +32,17 @@ def remove(dataset: Path, cases: tuple[str, ...], log_file: Path | None) -> None
     dataset, nor are pictures, audits and studies in other folders.
     """
     from tumorgen.dataset import find_written_dataset
-    from tumorgen.generation import remove_cases
+    from tumorgen.generation import INSTEAD, remove_cases
 
-    done = remove_cases(find_written_dataset(dataset), cases, copies=COPIES, log_file=log_file)
+    done = remove_cases(find_written_dataset(dataset, INSTEAD), cases, copies=COPIES, log_file=log_file)
     sum_up(dataset=dataset, removed=done.removed, samples=len(done.report.entries))
     for case, count in done.removed.items():
         click.echo(f"{case}: {plural(count, 'sample')} removed")
     for note in done.report.notes:
         say_note(note)
     click.echo(f"{dataset}: {plural(len(done.report.entries), 'sample')} left")
+    inputs = f" ({few(done.inputs)})" if done.inputs else ""
     say_note(
-        "a scan that is still among the inputs (manifests/scans.csv) is drawn into again by the next synth; what"
+        f"a scan that is still among the inputs{inputs} is drawn into again by the next synth; what"
         " nnU-Net preprocessed or trained before still holds it; so do pictures, audits and studies in other folders"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tumorgen.generation.run import Run
 from tumorgen.generation.synth import synthesize_dataset
 from tumorgen.generation.verify import verify_dataset
 from tumorgen.method.recipes import load_recipe
+from tumorgen.tables.scans import ScanRow, write_scans
 from tumorgen.tables.sources import match_sources
 
 SETTINGS = replace(load_recipe(), sizes=("tiny",))
@@ -203,3 +206,64 @@ def test_the_log_says_when_and_the_next_run_which_scans_it_was_not_given(dataset
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.stderr
     assert "note: 2 samples in the dataset, of 1 other scan, not of those given" in result.stdout
+
+
+@pytest.fixture(scope="module")
+def built(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset made of two folders, with its siblings: a healthy one, a mixture of both, another of the same scans."""
+    folder = tmp_path_factory.mktemp("built")
+    for side in ("images", "masks"):
+        shutil.copytree(scans / side, folder / side)
+    given = ("--images", "images", "--masks", "masks", "--jobs", "1")
+    synth = ("synth", *given, "--per-scan", "2", "--sizes", "tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for words in (synth, (*synth, "--dataset-id", "503", "--name", "Another"), ("healthy", *given)):
+            assert CliRunner().invoke(main, words).exit_code == 0
+        real = Path(shutil.copytree("nnUNet_raw/Dataset502_HealthyLiver", "nnUNet_raw/Dataset001_Real"), "dataset.json")
+        real.write_text(real.read_text().replace("Healthy livers (tumorgen)", "Real"))  # as if tumours were there
+        mixed = CliRunner().invoke(main, ("mix", "--real", "1", "--synthetic", "501"))
+        assert mixed.exit_code == 0, mixed.output
+    return folder
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    copy = Path(shutil.copytree(built, tmp_path / "Ann's project"))
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def test_siblings_that_have_the_scan_or_the_files_are_named(project):
+    done = CliRunner().invoke(main, ["remove", "501", "--case", "liver_1"])
+    assert done.exit_code == 0, done.output
+    notes, raw = done.output.splitlines(), project / "nnUNet_raw"
+    another = raw / "Dataset503_Another"
+    assert (
+        f"note: {another}: has samples of the same CT, as liver_1;"
+        f" `tumorgen remove {shlex.quote(str(another))} --case liver_1` takes them out"
+    ) in notes
+    (mixed,) = [line for line in notes if "Dataset510_Mixed: " in line]
+    assert "its dataset.json lists 2 cases whose files in Dataset501_SynthLiver are gone; make that mixture" in mixed
+    (healthy,) = [line for line in notes if "Dataset502_HealthyLiver: " in line]
+    assert "has the same CT, as liver_1; delete that folder and run `tumorgen healthy` without it" in healthy
+    assert "a scan that is still among the inputs (images) is drawn into again by the next synth" in done.output
+    again = CliRunner().invoke(main, ["remove", str(another), "--case", "liver_1"])
+    assert "has samples of the same CT" not in again.output
+
+
+def test_the_table_of_scans_is_named_where_it_lists_the_files(project):
+    rows = [ScanRow(case=f"liver_{n}", image=f"images/liver_{n}.nii.gz", mask="m", status="ok") for n in range(3)]
+    for mask, named in (("masks/liver_1.nii.gz", "manifests/scans.csv"), ("masks/liver_0.nii.gz", "images")):
+        write_scans([replace(row, mask=str(project / mask), image=str(project / row.image)) for row in rows])
+        done = CliRunner().invoke(main, ["remove", "503" if named == "images" else "501", "--case", "liver_1"])
+        assert f"among the inputs ({named}) is drawn" in done.output
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [("502", "run `tumorgen healthy` without"), ("510", "make the mixture anew")]
+)
+def test_of_a_dataset_without_a_manifest_it_is_said_what_to_do_instead(project, number, said):
+    done = CliRunner().invoke(main, ["remove", number, "--case", "liver_1"])
+    assert done.exit_code == 1
+    assert said in done.stderr

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -143,8 +143,10 @@ def refuse_without_raw(folder: Path) -> None:
         )
 
 
-def find_written_dataset(folder: Path) -> Dataset:
+def find_written_dataset(folder: Path, remedies: Mapping[str, str] | None = None) -> Dataset:
     """The dataset that tumorgen wrote into a folder, by its absolute path: worker processes may work elsewhere.
+
+    `remedies` says what to do instead with one that has no manifest, by the command that wrote it.
 
     Raises
     ------
@@ -158,6 +160,7 @@ def find_written_dataset(folder: Path) -> Dataset:
     if command:
         raise TumorgenError(
             f"{folder}: is a dataset of `{command}`; only those of synth, replay and robustness have a manifest"
+            + (f"; {remedies[command]}" if remedies else "")
         )
     raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
 

@@ -2,7 +2,7 @@ from .batches import batch_size, cut_samples
 from .cluster import Cluster, connect_cluster
 from .estimate import estimate_run
 from .merge import MergeReport, merge_shards
-from .removal import remove_cases
+from .removal import INSTEAD, remove_cases
 from .replay import Replay, describe_moved, group_records, replay_manifest, vessels_of
 from .run import Run, RunReport, Writing
 from .scope import Scope
@@ -14,6 +14,7 @@ from .verify import verify_dataset
 
 __all__ = [
     "GB",
+    "INSTEAD",
     "Cluster",
     "MergeReport",
     "Problem",

@@ -24,20 +24,45 @@ from ..dataset import (
 )
 from ..errors import TumorgenError, as_unwritable
 from ..imaging import safe_name
-from ..tables import Entry, group_scans, is_torn, marks_of_entries, read_entries, select_whole, tumors_path
+from ..tables import (
+    SCANS,
+    Entry,
+    find_recorded,
+    group_scans,
+    is_torn,
+    marks_of_entries,
+    read_entries,
+    read_scans,
+    read_text,
+    rows_of,
+    select_whole,
+    tumors_path,
+)
 from ..wording import few, typed
 from .copies import refuse_uncopied
 from .log import open_log
 from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
 from .shards import find_unmerged, read_division, take_from_division
+from .siblings import describe_siblings
+
+_SOURCE = "source_image", "source_mask"  # columns of the manifest
+
+INSTEAD = {  # of `remove`, for datasets without a manifest
+    "healthy": "to take a scan out, delete the folder and run `tumorgen healthy` without that scan",
+    "mix": "to take a scan out, remove it from the datasets that are mixed, then make the mixture anew",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalReport:
-    """What a removal did: the samples that are gone, by scan, and what is in the dataset now."""
+    """What a removal did: the samples that are gone, by scan, and what is in the dataset now.
+
+    `inputs` are the folders, or the table of scans, in which a run finds these scans.
+    """
 
     removed: dict[str, int]
     report: RunReport
+    inputs: tuple[str, ...] = ()
 
 
 def remove_cases(
@@ -67,6 +92,7 @@ def remove_cases(
     """
     with locked_dataset(dataset) as hold, open_log(log_file) if log_file else nullcontext() as log:
         rows = read_entries(dataset.manifest)
+        inputs = tuple(_find_inputs(dataset.manifest, cases, copies)) if rows else ()
         torn = tuple(_describe_torn(dataset))
         whole = select_whole(rows, [dataset.manifest]) if torn or hold.interrupted else rows
         entries = select_complete(dataset, whole) if hold.interrupted else whole
@@ -92,7 +118,32 @@ def remove_cases(
         hold.unfinished = False
     kin = _describe_kin(group_scans(marks_of_entries(rows)), cases)
     state = _describe_state(dataset, repaired=repaired)
-    return RemovalReport(removed, replace(report, notes=(*torn, *state, *audit, *kin, *report.notes)))
+    siblings = describe_siblings(dataset, [entry for entry in rows if entry.case in cases])
+    notes = (*torn, *state, *audit, *kin, *siblings, *report.notes)
+    return RemovalReport(removed, replace(report, notes=notes), inputs)
+
+
+def _find_inputs(manifest: Path, cases: Collection[str], project: Path | None) -> list[str]:
+    """Where scans were given to the run: the table of scans, if it lists the files of their rows, else their folder.
+
+    That table lies in the project's folder of manifests.
+    """
+    listed = _read_listed(project / SCANS.name) if project else {}
+    found = dict[str, None]()
+    for _, row in rows_of(manifest, read_text(manifest, torn=True), ("case",), only={"case", *_SOURCE}):
+        files = [row.get(name, "") for name in _SOURCE]
+        if row["case"] in cases and all(files):
+            is_listed = listed.get(row["case"]) == [find_recorded(file, manifest) for file in files]
+            found[str(project / SCANS.name) if project and is_listed else str(Path(files[0]).parent)] = None
+    return [*found]
+
+
+def _read_listed(table: Path) -> dict[str, list[str]]:
+    """Image and mask of each scan that a table lists; none where there is no such table that can be read."""
+    try:
+        return {row.case: [row.image, row.mask] for row in read_scans(table)}
+    except TumorgenError:
+        return {}
 
 
 def _find_gone(

@@ -53,7 +53,7 @@ from .patients import (
     name_patients,
     read_patients,
 )
-from .scan_paths import given_path
+from .scan_paths import find_recorded, given_path
 from .scans import SCANS, ScanRow, forget_scans, join_stamps, read_scans, record_scans, stamps_of
 from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
 
@@ -83,6 +83,7 @@ __all__ = [
     "columns_in",
     "describe_copies",
     "digest_without_patients",
+    "find_recorded",
     "find_sources",
     "fit_names",
     "fit_patients",
