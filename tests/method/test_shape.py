@@ -9,6 +9,7 @@ import pytest
 from examples import THICK, at, ball, flat_scan, literal_level, plan_of
 from scipy import ndimage
 
+from tumorgen.fields import find_field
 from tumorgen.imaging.geometry import Geometry
 from tumorgen.method.body import tumor_grid
 from tumorgen.method.plan import Tumor
@@ -29,6 +30,18 @@ def draw(name: str, seed: int, *, satellite: bool = False) -> Tumor:
     half = tuple(float(h) for h in np.random.default_rng(seed).uniform(0.75, 1.25, 3) * radius)
     factor, points = (1.25, 7) if satellite else (1.0, 5)
     return ball(radius, half_axes=half, sigma_e_mm=sigma_e * factor, deform_points=points, shape_seed=seed)
+
+
+@pytest.mark.parametrize("sigma_e_mm", [0.0, 2.0])
+def test_the_radius_spaces_the_control_points_and_the_half_axes_decide_the_size(sigma_e_mm):
+    """As the dictionary of columns has it, for whoever edits a row."""
+    tumor = ball(8.0, half_axes=(6.0, 8.5, 10.0), sigma_e_mm=sigma_e_mm)
+    axes, wider = axes_of(24.0, 61), replace(tumor, radius_mm=12.0)
+    assert np.array_equal(level(wider, axes), level(tumor, axes)) == (sigma_e_mm == 0)
+    volumes = [np.count_nonzero(level(each, axes) <= 1) for each in (tumor, wider, replace(tumor, half_axis_z_mm=12.0))]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.3)  # a radius that decided would make it 3.4 times as large
+    assert volumes[2] == pytest.approx(2 * volumes[0], rel=0.3)
+    assert "How large the tumour is, the half-axes decide" in find_field(Tumor, "radius_mm").about.meaning
 
 
 def test_without_deformation_it_is_the_exact_ellipsoid():

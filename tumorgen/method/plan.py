@@ -61,7 +61,16 @@ class Tumor:
     center_y_mm: Annotated[float, _center_along("y")]
     center_z_mm: Annotated[float, _center_along("z")]
     radius_mm: Annotated[
-        float, About("radius, of the size class or as real lesions have it", "mm", 0.001, 100, symbol="r")
+        float,
+        About(
+            "radius, of the size class or as real lesions have it. How large the tumour is, the half-axes decide: edit"
+            " these to change it. Rendering takes from r how far apart the control points of the displacement are"
+            " (nothing where sigma_e is 0) and, of texture model `scan`, how deep the core begins (`mu_t_hu`)",
+            "mm",
+            0.001,
+            100,
+            symbol="r",
+        ),
     ]
     half_axis_z_mm: Annotated[float, _half_axis_along("z")]
     half_axis_y_mm: Annotated[float, _half_axis_along("y")]
