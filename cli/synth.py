@@ -192,7 +192,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
             report = synthesize_dataset(run)
             scans.tell_unlikely(report.entries)
             _print_report(report, new, shard, time.monotonic() - began)
-            _print_others(report, sources, failures)
+            _print_unasked(report, sources, failures, drawing.per_scan)
             failures += report.failures
             there = len(report.entries)
     report_failures(failures, there=there)
@@ -265,14 +265,20 @@ def _print_report(
     _print_next_steps(report, new, shard)
 
 
-def _print_others(report: RunReport, sources: Sequence[Source], failures: Sequence[Failure]) -> None:
-    """Say how many samples are of scans that this run was not given: an earlier one was."""
+def _print_unasked(report: RunReport, sources: Sequence[Source], failures: Sequence[Failure], per_scan: int) -> None:
+    """Say how many samples this run was not asked for, but an earlier one: of other scans, or of more variants."""
     given = {source.case for source in sources} | {failure.name for failure in failures if not failure.left_out}
     others = [entry.case for entry in report.entries if entry.case not in given]
     if others:
         say_note(
             f"{plural(len(others), 'sample')} in the dataset, of {plural(len(set(others)), 'other scan')}, not of"
             " those given; `tumorgen remove` takes them out"
+        )
+    more = sum(entry.case in given and entry.variant >= per_scan for entry in report.entries)
+    if more:
+        say_note(
+            f"an earlier run asked for more than --per-scan {per_scan}, and what it made is kept:"
+            f" {plural(more, 'sample')} more; for fewer, choose another --dataset-id"
         )
 
 

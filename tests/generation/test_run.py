@@ -442,6 +442,25 @@ def test_output_that_cannot_be_written(scans, tmp_path, monkeypatch):
     assert "Traceback" not in result.stderr
 
 
+def test_it_is_said_that_more_samples_are_there_than_were_asked_for(scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = [
+        "synth",
+        "--images",
+        str(scans / "images"),
+        "--masks",
+        str(scans / "masks"),
+        "--sizes",
+        "tiny",
+        "--jobs",
+        "1",
+    ]
+    more, fewer = (CliRunner().invoke(main, [*given, "--per-scan", count]) for count in ("3", "1"))
+    assert "asked for more" not in more.stdout
+    there = len(list((tmp_path / "nnUNet_raw").glob("*/imagesTr/*.nii.gz")))
+    assert f"asked for more than --per-scan 1, and what it made is kept: {there // 3 * 2} samples more;" in fewer.stdout
+
+
 def test_the_summary_says_where_to_go_next(scans, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("nnUNet_raw", "nnUNet_preprocessed"):
