@@ -41,7 +41,9 @@ def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:
         (source.case for source in sources),
         lambda: {case: row.patient for case, row in read_hosts(dataset.folder / HOSTS).items()},
     )
-    written = write_healthy_dataset(sources, dataset, patients=patients, jobs=jobs, start=progress("healthy", "scan"))
+    written = write_healthy_dataset(
+        sources, dataset, patients=patients, jobs=jobs, start=scans.telling(progress("healthy", "scan"))
+    )
     sum_up(dataset=dataset.folder, scans=len(written.cases), made=written.made)
     kept = len(written.cases) - written.made
     click.echo(

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from tumorgen.errors import Failure
     from tumorgen.imaging import LabelChoice
     from tumorgen.method import Settings
-    from tumorgen.tables import Entry, Reading, ScanRow, Source
+    from tumorgen.parallel import Start
+    from tumorgen.tables import Entry, Reading, Source
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
@@ -192,13 +193,25 @@ class Scans(Folders):
             note_renamed({source.case: source.image for source in sources})
         else:
             rows = read_scans(self.scans)
-            self._tell_doubtful(rows)
             sources, failures = sources_of_scans(rows, self.labels, self.trust or "", skip_check=self.skip_check)
         note_places(path for source in sources for path in (source.image, source.mask))
         return sources, failures
 
-    def _tell_doubtful(self, rows: Sequence[ScanRow]) -> None:
+    def telling(self, start: Start) -> Start:
+        """Say which scans are doubtful when work starts, and not before: a run that is refused has none to look at."""
+
+        def tell_and_start(count: int) -> Callable[[int], None]:
+            if not self.images:
+                self._tell_doubtful()
+            return start(count)
+
+        return tell_and_start
+
+    def _tell_doubtful(self) -> None:
         """Say which scans are marked `check`, and what becomes of them."""
+        from tumorgen.tables import read_scans
+
+        rows = read_scans(self.scans)
         doubtful = [row for row in rows if row.status == "check"]
         if doubtful:
             told = few([f"{row.case} ({row.reason or 'no reason given'})" for row in doubtful])

@@ -99,7 +99,7 @@ def robustness(
         force=force,
         copies=COPIES,
         patients=scans.name_patients((source.case for source in sources), partial(patients_there, dataset)),
-        start=progress("robustness", "sample"),
+        start=scans.telling(progress("robustness", "sample")),
         check=progress("compare what an interrupted run left", "sample"),
         compare=progress("compare scans that may have changed", "scan"),
         tell=tell_step,

@@ -184,7 +184,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
             log_file=work.log_file,
             patients=scans.name_patients((source.case for source in sources), partial(patients_there, dataset)),
         )
-        run = work.of(run, cluster)
+        run = replace(work.of(run, cluster), start=scans.telling(progress("synth", "sample")))
         if work.estimate:
             print_estimate(run)
             there = None

@@ -167,6 +167,14 @@ class TestSkipCheck:
         )
         assert self.cases() == ["ball_0", "ball_1", "ball_2"]
 
+    def test_not_before_the_run_is_refused_for_something_else(self, table: Path) -> None:
+        assert self.synth().exit_code == 0
+        Path("patients.csv").write_text("case,person\nball_0,a\n")
+        for wrong in (("--seed", "5"), ("--patients", "patients.csv")):
+            refused = self.synth(*wrong)
+            assert refused.exit_code != 0
+            assert "marked check" not in refused.output
+
     def test_and_left_out_where_that_is_asked_for(self, table: Path) -> None:
         made = self.synth("--skip-check")
         assert made.exit_code == 0, made.output
