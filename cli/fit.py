@@ -76,15 +76,14 @@ def fit(
     and the rest of the recipe lifelike: one half for eight lesions, 0.93 for thirty. Values are held within limits that
     the file states. Several scans of a patient weigh as one.
     """
-    from tumorgen.imaging import refuse_unwritable
     from tumorgen.method import load_recipe
     from tumorgen.realism import draw_fit, fit_recipe, lesion_frame, no_looks, write_recipe
 
     if not (real or labels):
         raise click.UsageError("Give REAL, a folder of images and labels, or --labels, or both.")
-    refuse_unwritable(output.parent, ANOTHER_OUTPUT)
-    if plot:
-        refuse_unwritable(plot.parent, "choose another --plot")
+    if plot and plot.suffix.lower() != ".png":
+        raise click.UsageError(f"--plot {str(plot)!r} does not end in .png, and the picture is a PNG.")
+    _refuse_outputs(output, plot)
     seen, measured, failures = _measure(real, labels, patients, trust or "", jobs)
     found = fit_recipe(
         measured,
@@ -99,6 +98,19 @@ def fit(
         draw_fit(found, plot, " and ".join(_name_folder(folder) for folder in (real, labels) if folder))
     _print_fit(found, seen, sum(each.burden.too_small for each in measured), output)
     report_failures([*(seen.failures if seen else ()), *failures], there=len(measured))
+
+
+def _refuse_outputs(output: Path, plot: Path | None) -> None:
+    """Refuse, before the work, files that cannot be written, and those of others that would be lost."""
+    from tumorgen.figures import PICTURE_MARKS
+    from tumorgen.imaging import refuse_foreign_files, refuse_unwritable
+    from tumorgen.realism import refuse_other_recipe
+
+    refuse_unwritable(output.parent, ANOTHER_OUTPUT)
+    refuse_other_recipe(output, ANOTHER_OUTPUT)
+    if plot:
+        refuse_unwritable(plot.parent, "choose another --plot")
+        refuse_foreign_files(plot.parent, {plot.name: PICTURE_MARKS}, "choose another --plot")
 
 
 def _print_fit(found: Fit, seen: MeasuredSet | None, too_small: int, output: Path) -> None:

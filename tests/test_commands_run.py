@@ -40,6 +40,7 @@ NEW = {  # what a line makes, which is there for other lines
     "synth": "nnUNet_raw/Dataset501_*",
     "robustness": "nnUNet_raw/Dataset504_*",
     "turing make": "study",
+    "fit": "mine.toml",
 }
 BEFORE = {"verify nnUNet_raw/Dataset501_SynthLiver --preprocessed": "preprocess -d 501"}
 PIXEL = base64.b64decode(
@@ -103,7 +104,7 @@ def begin_anew(line: str, folder: Path) -> None:
     """Remove what a line is to make."""
     for command, made in NEW.items():
         for there in folder.glob(made) if line.startswith(command) else ():
-            shutil.rmtree(there)
+            shutil.rmtree(there) if there.is_dir() else there.unlink()
 
 
 @pytest.mark.parametrize(

@@ -344,6 +344,33 @@ def test_an_evaluation_of_another_dataset_of_the_same_scans_is_refused(made, tmp
     assert refusal in plan("of Dataset524_X", "Dataset601_X")
 
 
+@pytest.mark.parametrize("name", ["notes.csv", "notes.tumors.csv"])
+def test_tables_of_others_are_left_alone(made, tmp_path, name):
+    folder, mine = scored(made, "Dataset501_X", tmp_path / "e", {}), tmp_path / name
+    mine.write_text("sample,level,dimension\n")
+    manifest = made / "Dataset501_X" / "manifest.csv"
+    done = command("worst", folder, manifest, "--output", tmp_path / "notes.csv", "--jobs", 1)
+    refused = f"Error: {mine}: was not written by this command, and stays as it is; choose another --output\n"
+    assert (done.exit_code, done.output) == (1, refused)
+    assert mine.read_text() == "sample,level,dimension\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"e", name}
+
+
+def test_samples_that_have_been_made_keep_their_manifest(made, tmp_path):
+    """A manifest of new samples is written anew; that of another dataset is not, though its columns are the same."""
+    folder, output = scored(made, "Dataset501_X", tmp_path / "e", {}), tmp_path / "manifest.csv"
+    words = ("worst", folder, made / "Dataset501_X" / "manifest.csv", "--count", 2, "--output", output, "--jobs", 1)
+    assert [command(*words).exit_code for _ in range(2)] == [0, 0]
+    for table in ("manifest.csv", "tumors.csv"):
+        shutil.copy(made / "Dataset504_Robustness" / table, tmp_path)
+    done = command(*words)
+    assert done.output == (
+        f"Error: {output}: is the manifest of samples that have been made, and stays as it is; choose another"
+        " --output\n"
+    )
+    assert output.read_bytes() == (made / "Dataset504_Robustness" / "manifest.csv").read_bytes()
+
+
 @pytest.mark.parametrize("option", [("--per-scan", 3), ("--sizes", "tiny"), ("--seed", 0), ("--estimate",)])
 def test_what_a_manifest_has_decided_is_not_asked_again(made, tmp_path, option):
     done = command("synth", "--from-manifest", made / "Dataset501_X" / "manifest.csv", "--output", tmp_path, *option)

@@ -260,6 +260,39 @@ class TestCommand:
         assert "note: real: 4 lesions measured in part or not at all: clipped" in done.output
         assert "heterogeneity are those of 24 lesions, 3 scans, 3 patients" in (tmp_path / "mine.toml").read_text()
 
+    def test_a_recipe_is_written_anew_unless_it_was_changed_since(self, real, tmp_path):
+        mine, words = tmp_path / "mine.toml", (real, "--output", tmp_path / "mine.toml", "--plot", tmp_path / "m.png")
+        for _ in range(2):
+            assert run(*words).exit_code == 0
+        changed = mine.read_text().replace("least_chance = ", "least_chance = 0")
+        mine.write_text(changed)
+        refused = run(*words)
+        assert refused.exit_code == 1
+        assert refused.output == (
+            f"Error: {mine}: may have been changed by hand since it was written, and stays as it is; choose another"
+            " --output\n"
+        )
+        assert mine.read_text() == changed
+
+    @pytest.mark.parametrize("text", ["case,patient\np0,ann\n", "# tumorgen fit\n[[real.bins]]", "[[real.bins]]\n", ""])
+    def test_files_of_others_are_left_alone(self, real, tmp_path, text, monkeypatch):
+        monkeypatch.setattr("tumorgen.realism.measure_folder", lambda *_, **__: pytest.fail("has begun"))
+        file = tmp_path / "keep.png"
+        file.write_text(text)
+        for words in (("--output", file), ("--output", tmp_path / "mine.toml", "--plot", file)):
+            refused = run(real, *words)
+            assert refused.exit_code == 1
+            assert refused.output == (
+                f"Error: {file}: was not written by this command, and stays as it is; choose another {words[-2]}\n"
+            )
+            assert file.read_text() == text
+
+    def test_a_picture_is_called_what_it_is(self, real, tmp_path):
+        refused = run(real, "--output", tmp_path / "mine.toml", "--plot", tmp_path / "patients.csv")
+        assert refused.exit_code == 2
+        assert "patients.csv' does not end in .png, and the picture is a PNG." in refused.output
+        assert {path.name for path in tmp_path.iterdir()} == {"real"}
+
     def test_samples_of_one_scan_weigh_as_one_in_looks_and_shapes(self, real, tmp_path):
         """A manifest beside the labels says whose they are."""
         (real / "manifest.csv").write_text("sample,case\np0,x\np1,x\np2,y\n")

@@ -17,7 +17,7 @@ from numpy.random import Generator
 
 from ..errors import Failure, LeftOutError, TumorgenError
 from ..evaluation import CaseScore, level_number, read_evaluation
-from ..imaging import refuse_unwritable
+from ..imaging import refuse_foreign_files, refuse_unwritable
 from ..method import (
     MuRange,
     Plan,
@@ -38,12 +38,24 @@ from ..method import (
 )
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..seeds import stable_rng
-from ..tables import Dial, Record, Source, Sources, find_sources, read_manifest, tumors_path, write_manifest
+from ..tables import (
+    Dial,
+    Record,
+    Source,
+    Sources,
+    find_sources,
+    read_entries,
+    read_manifest,
+    tumors_path,
+    write_manifest,
+)
 from .dials import CONTROL, DIALS, DIMENSIONS, LOCATION
 from .references import refuse_other_references
 from .regions import BEST, REGIONS, Regions, find_site, is_clear
 
 SIZE_CLASS = "size_class"
+_MARKS = ("source_image_sha256", "dimension", "level")  # what the tables that are written here hold
+_TUMOR_MARKS = ("sample", "center_x_mm", "volume_mm3")
 _DRAWS = 20  # of a sample, before its cell counts as too small for the scan
 
 
@@ -148,11 +160,7 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
         or a scan is not known.
     """
     manifest = wanted.manifest
-    if wanted.output.resolve() in (manifest.resolve(), tumors_path(manifest).resolve()):
-        raise TumorgenError(
-            f"{wanted.output}: is the manifest of the samples that were evaluated; choose another --output"
-        )
-    refuse_unwritable(wanted.output.parent, "choose another --output")
+    _refuse_output(wanted.output, manifest)
     records = read_manifest(manifest)
     scores = {case.case: case for case in read_evaluation(wanted.evaluation).cases}
     ranked = rank_cells(records, scores)
@@ -169,6 +177,17 @@ def plan_worst(wanted: WorstCases, *, jobs: int = -1, start: Start = no_progress
         write_manifest(planned, wanted.output, parents=True)
     unscored = sum(record.plan.sample not in scores or not scores[record.plan.sample].scored for record in records)
     return WorstReport(tuple(ranked), len(aims), tuple(planned), failures + left_out, unscored)
+
+
+def _refuse_output(output: Path, manifest: Path) -> None:
+    """Refuse, before the work, tables that cannot be written, those of samples that are made, and those of others."""
+    remedy = "choose another --output"
+    if output.resolve() in (manifest.resolve(), tumors_path(manifest).resolve()):
+        raise TumorgenError(f"{output}: is the manifest of the samples that were evaluated; {remedy}")
+    refuse_unwritable(output.parent, remedy)
+    refuse_foreign_files(output.parent, {output.name: _MARKS, tumors_path(output).name: _TUMOR_MARKS}, remedy)
+    if any(entry.is_written for entry in read_entries(output)):
+        raise TumorgenError(f"{output}: is the manifest of samples that have been made, and stays as it is; {remedy}")
 
 
 def _find_work(wanted: WorstCases, records: Sequence[Record], cells: int) -> list[Case[_Share]]:

@@ -1,6 +1,18 @@
 from .livers import LiverPictures, draw_livers
 from .markup import page_environment
-from .page import FAINT, INK, MARGIN, MUTED, WIDTH, new_figure, place_axes, save_figure, shorten, write_text
+from .page import (
+    FAINT,
+    INK,
+    MARGIN,
+    MUTED,
+    PICTURE_MARKS,
+    WIDTH,
+    new_figure,
+    place_axes,
+    save_figure,
+    shorten,
+    write_text,
+)
 from .panels import WINDOW_HU
 from .plots import new_plot, style_axes, svg_of
 from .preview import preview_dataset
@@ -12,6 +24,7 @@ __all__ = [
     "INK",
     "MARGIN",
     "MUTED",
+    "PICTURE_MARKS",
     "WIDTH",
     "WINDOW_HU",
     "LiverPictures",

@@ -8,7 +8,7 @@ from .fitting import Fit, fit_recipe, no_looks
 from .label_maps import MeasuredLabels, measure_label_maps, read_labels
 from .lesions import LEAST_RADIUS_MM, LEAST_VOXELS, FoundLesions, Lesion, find_lesions
 from .measuring import MeasuredSet, join_sets
-from .recipe_files import write_recipe
+from .recipe_files import refuse_other_recipe, write_recipe
 from .scans import (
     LabelledScan,
     call_after_scans,
@@ -63,6 +63,7 @@ __all__ = [
     "quantize_grey",
     "read_labels",
     "refuse_case_folder",
+    "refuse_other_recipe",
     "refuse_synthetic",
     "signed_distance_mm",
     "write_audit",

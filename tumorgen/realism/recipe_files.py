@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from ..errors import TumorgenError
 from ..fields import dump_toml
-from ..imaging import whole_file
+from ..imaging import refuse_foreign_files, whole_file
 from ..wording import plural
 from .bin_tables import HALF, LIMITS, BinLesions, own_part
 from .fitting import Fit
 
 WIDTH = 118
+_MARKS = ("# tumorgen fit ", "[[real.bins]]")  # what a recipe of this command holds, of whatever version
+_SEAL = "# SHA-256 of this file without this line, as it was written: "
 _BIN = "[[real.bins]]\n"
 
 
@@ -29,7 +33,31 @@ def write_recipe(fit: Fit, path: Path, command: str) -> None:
         The file cannot be written.
     """
     with whole_file(path) as partial:
-        partial.write_text(format_recipe(fit, command), encoding="utf-8")
+        partial.write_text(_seal(format_recipe(fit, command)), encoding="utf-8")
+
+
+def refuse_other_recipe(path: Path, remedy: str) -> None:
+    """Refuse, before the work, to write over a file of others, or over a recipe that was changed since it was written.
+
+    Raises
+    ------
+    TumorgenError
+        It is no recipe that `write_recipe` wrote, or not as it was written; `remedy` says what to do then.
+    """
+    refuse_foreign_files(path.parent, {path.name: _MARKS}, remedy)
+    if path.exists() and not _is_as_written(path.read_bytes()):
+        raise TumorgenError(f"{path}: may have been changed by hand since it was written, and stays as it is; {remedy}")
+
+
+def _seal(text: str) -> str:
+    """The text with its checksum as the second line, so that changes by hand are seen."""
+    first, rest = text.split("\n", 1)
+    return f"{first}\n{_SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n{rest}"
+
+
+def _is_as_written(content: bytes) -> bool:
+    first, _, rest = content.decode(errors="replace").split("\n", 2)
+    return _seal(f"{first}\n{rest}").encode() == content
 
 
 def format_recipe(fit: Fit, command: str) -> str:
