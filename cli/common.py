@@ -50,7 +50,10 @@ def note_renamed(volumes: Mapping[str, Path]) -> None:
         if case == case_name(path) != raw_name(path)
     ]
     if renamed:
-        say_note(f"names of cases keep letters a to z, digits, `.`, `_` and `-` alone: {few(renamed, most=3)}")
+        say_note(
+            f"names of cases keep letters a to z, digits, `.`, `_` and `-` alone: {few(renamed, most=3)}; tables keep"
+            " the names of files as they are, so rename files that are called after patients before you go on"
+        )
 
 
 def made_in(made: int, seconds: float, kept: int, hint: str = "") -> str:

@@ -74,6 +74,8 @@ class DatasetPath(MeantPath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The folder's path."""
+        if ctx and param:
+            ctx.meta[f"{__name__}.{param.name}"] = str(value)
         if not _is_plain(value):
             value = _look_up(self, value, param, ctx)
         return super().convert(value, param, ctx)
@@ -110,6 +112,11 @@ def _look_up(kind: click.ParamType[Any], value: Any, param: click.Parameter | No
         return find_dataset(Path(value), raw_root(None, "the folder"))
     except click.UsageError as error:
         kind.fail(error.message, param, ctx)
+
+
+def typed_dataset(name: str) -> str:
+    """What was typed for a parameter of this type: a number or a name says less than the path it stands for."""
+    return str(click.get_current_context().meta[f"{__name__}.{name}"])
 
 
 DATASET, MANIFEST = DatasetPath(), ManifestPath()

@@ -13,7 +13,7 @@ from tumorgen.wording import plural
 
 from .bars import progress
 from .common import report_failures
-from .datasets import DATASET
+from .datasets import DATASET, typed_dataset
 from .kinds import EXISTING_FILE, EXISTING_FOLDER, FILE, Once
 from .options import ANOTHER_OUTPUT, jobs_option, trust_option
 from .verbosity import say_note, sum_up, telling
@@ -93,7 +93,7 @@ def fit(
         jobs=jobs,
         start=progress("tables", "bin"),
     )
-    write_recipe(found, output, _command(real, output, labels, patients, alone, trust))
+    write_recipe(found, output, _command(real and typed_dataset("real"), output, labels, patients, alone, trust))
     if plot:
         draw_fit(found, plot, " and ".join(_name_folder(folder) for folder in (real, labels) if folder))
     _print_fit(found, seen, sum(each.burden.too_small for each in measured), output)

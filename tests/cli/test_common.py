@@ -50,7 +50,10 @@ def test_it_is_said_what_slices_were_too_thick_for(capsys, left_out, placed, sai
 def test_a_case_that_has_not_the_name_of_its_file_is_told(capsys, files, said):
     note_renamed({case_name(Path(file)): Path("ct", file) for file in files})
     rule = "names of cases keep letters a to z, digits, `.`, `_` and `-` alone"
-    assert capsys.readouterr().out == (f"note: {rule}: {said}\n" if said else "")
+    files_too = (
+        "tables keep the names of files as they are, so rename files that are called after patients before you go on"
+    )
+    assert capsys.readouterr().out == (f"note: {rule}: {said}; {files_too}\n" if said else "")
 
 
 def test_a_scan_that_lies_in_a_folder_of_its_own_is_not_renamed(capsys):

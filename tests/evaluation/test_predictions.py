@@ -629,6 +629,17 @@ def test_what_rounds_to_nothing_has_no_sign(capsys):
     assert capsys.readouterr().out.split()[1:5] == ["0.000", "0.000", "to", "-0.200"]
 
 
+def test_command_names_no_folder_that_was_not_typed(folders, tmp_path, monkeypatch):
+    predictions, reference = folders
+    (reference.parent / "manifest.csv").write_text("sample,case\na,p\nb,p\nc,p\n")
+    for folder, typed in ((tmp_path, (predictions.name, reference.name)), (reference, (predictions, "."))):
+        monkeypatch.chdir(folder)
+        assert call(*map(str, typed), "--output", str(tmp_path / "out")).exit_code == 0
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert summary["manifest"] == ("manifest.csv" if folder == tmp_path else "../manifest.csv")
+        assert summary["names"][0]["table"] == summary["manifest"]
+
+
 def test_command_takes_the_manifest_beside_the_labels(folders, tmp_path):
     write_manifest(folders[1].parent, "sample,case\na,p\nb,p\nc,p\n")
     result = call(*folders, "--output", str(tmp_path / "out"))

@@ -133,6 +133,15 @@ def test_every_file_is_known_again_and_those_of_others_are_left_alone(sets, done
         assert result.output == refused
 
 
+def test_sets_are_called_by_the_names_of_their_folders_alone(sets, done):
+    record = json.loads((done[1] / "audit.json").read_text(encoding="utf-8"))
+    assert [record[name]["folder"] for name in ("real", "synthetic")] == ["real", "ringed"]
+    page = (done[1] / "audit.html").read_text(encoding="utf-8")
+    assert "(<b>ringed</b>), beside" in page
+    for file in done[1].iterdir():
+        assert str(sets).encode() not in file.read_bytes(), file.name
+
+
 def test_tables_hold_every_lesion_and_scan(done):
     output = done[1]
     lesions, scans = rows(output / "lesions.csv"), rows(output / "scans.csv")

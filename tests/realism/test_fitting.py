@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -286,6 +287,17 @@ class TestCommand:
                 f"Error: {file}: was not written by this command, and stays as it is; choose another {words[-2]}\n"
             )
             assert file.read_text() == text
+
+    def test_the_first_line_is_what_was_typed(self, real, tmp_path, monkeypatch):
+        """A number stands for a folder below $nnUNet_raw, whose path is nobody else's matter."""
+        monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+        monkeypatch.chdir(tmp_path)
+        shutil.copytree(real, tmp_path / "raw" / "Dataset003_Liver")
+        for typed in ("3", "Dataset003_Liver", "raw/Dataset003_Liver"):
+            assert run(typed, "--output", f"{len(typed)}.toml").exit_code == 0
+            text = Path(f"{len(typed)}.toml").read_text()
+            assert text.startswith(f"# tumorgen fit {typed} --output {len(typed)}.toml\n")
+            assert str(tmp_path) not in text
 
     def test_a_picture_is_called_what_it_is(self, real, tmp_path):
         refused = run(real, "--output", tmp_path / "mine.toml", "--plot", tmp_path / "patients.csv")

@@ -46,6 +46,13 @@ def test_the_key_says_what_each_case_is(made):
     assert all(row.tumors == 1 and abs(row.tumor_radius_mm - 9) < 1.5 for row in key.values())
 
 
+def test_no_file_names_the_folder_that_a_set_lies_in(sets, made):
+    drawn_from = json.loads((made[0] / "key" / "drawn.json").read_text())
+    assert (drawn_from["real"], drawn_from["synthetic"]) == tuple(folder.name for folder in sets)
+    for file in made[0].rglob("*"):
+        assert not file.is_file() or str(sets[0].parent).encode() not in file.read_bytes(), file
+
+
 def test_files_of_cases_differ_in_their_voxels_alone(made):
     study, found = made
     files = [case_file(study, row.case).read_bytes() for row in found.rows]

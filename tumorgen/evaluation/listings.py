@@ -144,8 +144,9 @@ def read_listings(manifest: Path) -> dict[str, Listing]:
 
 
 def manifest_beside(reference: Path) -> Path | None:
-    """The manifest of the dataset that a folder of labels belongs to; None if there is none."""
-    manifest = reference.absolute().parent / "manifest.csv"
+    """The manifest of the dataset that a folder of labels belongs to, by a path like theirs; None if there is none."""
+    parent = reference / ".." if reference.name in ("", "..") else reference.parent
+    manifest = parent / "manifest.csv"
     if not manifest.is_file():
         return None
     with manifest.open(encoding="utf-8-sig", errors="replace") as file:

@@ -233,8 +233,8 @@ def _start_of(found: Survey, field: Field) -> tuple[float, float, float]:
 def _drawn_from(wanted: Wanted) -> dict[str, object]:
     return {
         "tumorgen_version": __version__,
-        "real": str(wanted.real.absolute()),
-        "synthetic": str(wanted.synthetic.absolute()),
+        "real": wanted.real.resolve().name,  # no path: studies are handed on
+        "synthetic": wanted.synthetic.resolve().name,
         "count": wanted.count,
         "share_real": wanted.share_real,
         "seed": wanted.seed,
