@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -318,6 +319,26 @@ def test_a_dataset_of_tumours_is_left_alone(folders):
 def test_trainer_path_is_the_folder_of_the_trainer():
     folder = Path(command("trainer-path").stdout.strip())
     assert (folder / "nnUNetTrainerTumorgen.py").is_file()
+
+
+def test_tumours_that_nnunet_would_clip_are_told_before_it_has_plans(folders):
+    """Masks without any fat; then masks of which a hundredth is fat, so that the range begins there."""
+    done = command("healthy", *folders, "--jobs", 1)
+    (note,) = re.findall(r"note: (nnU-Net will clip .*)", done.stdout)
+    low, high, share = map(int, re.search(r"to about (\S+) to (\S+), .* about (\d+)% of the tumours", note).groups())
+    hu = [read_volume(path).array for path in sorted(Path("ct").iterdir())]
+    livers = [read_volume(path).array > 0 for path in sorted(Path("livers").iterdir())]
+    expected = np.percentile(np.concatenate([a[b] for a, b in zip(hu, livers, strict=True)]), (0.5, 99.5))
+    assert (low, high) == pytest.approx(expected, abs=1.5)  # quantiles of each, joined
+    assert share > 20
+    assert "nnU-Net will clip" not in command("healthy", *folders, "--jobs", 1).stdout  # what is there is not read
+    for path, liver in zip(sorted(Path("ct").iterdir()), livers, strict=True):
+        ct = read_volume(path)
+        ct.array[tuple(np.argwhere(liver)[::80].T)] = -100
+        write_volume(ct, path)
+    again = command("healthy", *folders, "--jobs", 1)
+    assert "3 written now" in again.stdout
+    assert "nnU-Net will clip" not in again.stdout
 
 
 def test_scans_that_are_not_stored_in_axial_slices_are_named(folders):

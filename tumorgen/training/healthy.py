@@ -58,11 +58,21 @@ from ..tables import (
     write_hosts,
 )
 from ..wording import few, plural
+from .clipping import LiverHu, describe_clipping
 
 ABOUT = "dataset.json"
 MASKS = "masks"  # key of what was chosen from the masks
-Written = tuple[HostRow, bool, tuple[str, ...]]  # a case's row, whether its slices are axial, doubts about its liver
 _CHOICE = ("liver_labels", "real_tumor_labels")  # as the manifest calls them
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is known of a case that was written or read: its row, whether its slices are axial, its liver, and doubts."""
+
+    row: HostRow
+    is_axial: bool
+    liver: LiverHu | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,7 @@ def _write_scans(
         map_cases(partial(_write_or_read, dataset=dataset), [_case_of(task) for task in tasks], jobs, start=start)
     )
     found, failures = split_failures(results)
-    rows |= {row.case: replace(row, patient=_patient_of(row.case, rows)) for row, *_ in found}
+    rows |= {each.row.case: replace(each.row, patient=_patient_of(each.row.case, rows)) for each in found}
     there = _there(dataset)
     _describe(dataset, chosen)
     hosts = [rows.get(case, HostRow(case)) for case in there]
@@ -142,17 +152,24 @@ def _write_scans(
     folds = _deal_folds(dataset, hosts, missing, patients)
     notes = (*stayed, *folds, *_describe_others(dataset, there, sources))
     made = sum(not isinstance(result, Failure) for result in results[: len(todo)])
-    notes = (*notes, *_describe_odd(found))
+    notes = (*notes, *_describe_odd(found), *_describe_clipped(found, there))
     return HealthyReport(dataset, tuple(there), made, failures, notes)
 
 
-def _describe_odd(found: Sequence[Written]) -> Iterator[str]:
+def _describe_odd(found: Sequence[_Case]) -> Iterator[str]:
     """Say of scans that were written or read now which are not axial, and whose liver is hardly one."""
-    lying = [row.case for row, is_axial, _ in found if not is_axial]
+    lying = [each.row.case for each in found if not each.is_axial]
     if lying:
         yield describe_not_axial(lying)
-    for row, _, doubts in found:
-        yield from (f"{row.case}: {doubt}; is it the liver, and is the spacing right?" for doubt in doubts)
+    for each in found:
+        yield from (f"{each.row.case}: {doubt}; is it the liver, and is the spacing right?" for doubt in each.doubts)
+
+
+def _describe_clipped(found: Sequence[_Case], there: Sequence[str]) -> Iterator[str]:
+    """Say how many tumours nnU-Net's range would flatten, where the voxels of all livers have been read."""
+    livers = [each.liver for each in found if each.liver]
+    if len(livers) == len(there):
+        yield from filter(None, [describe_clipping(livers)])
 
 
 def _read_rows(dataset: Dataset) -> dict[str, HostRow]:
@@ -262,15 +279,15 @@ def _case_of(task: Source | Path) -> Case[Source | Path]:
     return Case(task, case_name(task))
 
 
-def _write_or_read(task: Source | Path, dataset: Dataset) -> Written:
+def _write_or_read(task: Source | Path, dataset: Dataset) -> _Case:
     """Write a case, or read the image of one that is there."""
     if isinstance(task, Source):
         return _write(task, dataset)
     ct = read_ct(task)
-    return HostRow(case_name(task), source_fingerprint=fingerprint_ct(ct.array)), ct.geometry.is_axial, ()
+    return _Case(HostRow(case_name(task), source_fingerprint=fingerprint_ct(ct.array)), ct.geometry.is_axial)
 
 
-def _write(source: Source, dataset: Dataset) -> Written:
+def _write(source: Source, dataset: Dataset) -> _Case:
     """Write one case: while its image is written there is no label, so that it counts as none."""
     if source.case.endswith("_seg"):
         raise TumorgenError(f"{source.image}: nnU-Net takes no case whose name ends in _seg; rename the file")
@@ -293,7 +310,7 @@ def _write(source: Source, dataset: Dataset) -> Written:
         image_file_sha256=image_sha256,
         mask_file_sha256=mask_sha256,
     )
-    return row, ct.geometry.is_axial, doubts
+    return _Case(row, ct.geometry.is_axial, LiverHu.of(ct.array, label.array), doubts)
 
 
 def _doubt(ct: Volume, liver: NDArray[Any], source: Source) -> tuple[str, ...]:
