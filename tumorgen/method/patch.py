@@ -44,7 +44,14 @@ class Outcome:
     center_z_voxel: Annotated[int, _center_along("z")]
     center_y_voxel: Annotated[int, _center_along("y")]
     center_x_voxel: Annotated[int, _center_along("x")]
-    volume_mm3: Annotated[float, About("volume of the voxels that it labels tumour", "mm3")]
+    volume_mm3: Annotated[
+        float,
+        About(
+            "volume of the voxels that it labels tumour; where the liver's edge is smoothed (recipe `lifelike`) or"
+            " moved (`turing`) a few of them may lie outside the liver mask (docs/usage.md)",
+            "mm3",
+        ),
+    ]
     equivalent_radius_mm: Annotated[float, About("radius of the sphere of that volume", "mm")]
     mean_hu: Annotated[float, About("mean of the image in those voxels; `nan` where there are none", "HU")]
     sd_hu: Annotated[float, About("standard deviation of the image in those voxels", "HU")]
