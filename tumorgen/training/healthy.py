@@ -67,7 +67,7 @@ _CHOICE = ("liver_labels", "real_tumor_labels")  # as the manifest calls them
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What is known of a case that was written or read: its row, whether its slices are axial, its liver, and doubts."""
+    """What is known of a case that was written or read: its row, whether its slices are axial, its liver, doubts."""
 
     row: HostRow
     is_axial: bool
