@@ -82,8 +82,8 @@ RULES: Mapping[str, str] = {
 class SetFacts:
     """What a set holds: numbers of scans, patients and lesions, of components too small to be measured, of failures.
 
-    `folder` is the name of its folder, without those above, which may name a user; `real_left_out` are lesions that were
-    in the scans of a synthetic set before, as its manifest says.
+    `folder` is the name of its folder, without those above, which may name a user; `real_left_out` are lesions that
+    were in the scans of a synthetic set before, as its manifest says.
     """
 
     folder: str
