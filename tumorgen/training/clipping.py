@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import LIVER
-from ..method import DEFAULT_RECIPE, load_recipe, measure_parenchyma
+from ..method import DEFAULT_RECIPE, load_recipe, measure_parenchyma, refuse_no_liver
 from .frame import Normalization, share_below_clipping
 
 _QUANTILES = (np.arange(2000) + 0.5) / 2000  # ten of them below 0.5 %
@@ -31,12 +31,17 @@ class LiverHu:
     quantiles_hu: NDArray[np.float32]
 
     @classmethod
-    def of(cls, hu: NDArray[Any], label: NDArray[np.uint8]) -> LiverHu | None:
-        """Measure a case; None where no voxel is liver."""
-        liver = hu[label == LIVER]
-        if not liver.size:
-            return None
-        return cls(*measure_parenchyma(liver), np.quantile(hu[label > 0], _QUANTILES).astype(np.float32))
+    def of(cls, hu: NDArray[Any], label: NDArray[Any]) -> LiverHu:
+        """Measure a case.
+
+        Raises
+        ------
+        TumorgenError
+            What is labelled liver cannot be one.
+        """
+        mu_p, sigma_p = measure_parenchyma(hu[label == LIVER])
+        refuse_no_liver(mu_p, sigma_p)
+        return cls(mu_p, sigma_p, np.quantile(hu[label > 0], _QUANTILES).astype(np.float32))
 
 
 def describe_clipping(livers: Sequence[LiverHu]) -> str:

@@ -11,10 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..dataset import (
     HEALTHY_NAME,
@@ -44,8 +42,7 @@ from ..imaging import (
     read_mask,
     refuse_misfit,
 )
-from ..labels import LIVER
-from ..method import doubt_liver, measure_parenchyma, refuse_no_liver
+from ..method import doubt_liver
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import (
     HOSTS,
@@ -296,7 +293,10 @@ def _write(source: Source, dataset: Dataset) -> _Case:
     refuse_misfit(source.mask, liver.geometry, source.image, ct.geometry)
     fingerprint = fingerprint_ct(ct.array)
     source.refuse_other_scan(fingerprint)
-    doubts = _doubt(ct, liver.array, source)
+    try:
+        liver_hu = LiverHu.of(ct.array, liver.array)
+    except TumorgenError as error:
+        raise TumorgenError(f"{source.image}: {error}") from error
     with as_unwritable(dataset.label(source.case)):
         dataset.label(source.case).unlink(missing_ok=True)
     ChunkedVolume.from_volume(ct).write(dataset.image(source.case), [])
@@ -310,21 +310,7 @@ def _write(source: Source, dataset: Dataset) -> _Case:
         image_file_sha256=image_sha256,
         mask_file_sha256=mask_sha256,
     )
-    return _Case(row, ct.geometry.is_axial, LiverHu.of(ct.array, label.array), doubts)
-
-
-def _doubt(ct: Volume, liver: NDArray[Any], source: Source) -> tuple[str, ...]:
-    """What is not plausible about a liver; of one that liver-mask has listed, the table of scans says it.
-
-    Raises
-    ------
-    TumorgenError
-        It cannot be a liver.
-    """
-    try:
-        mean_hu, sd_hu = measure_parenchyma(ct.array[liver == LIVER])
-        refuse_no_liver(mean_hu, sd_hu)
-    except TumorgenError as error:
-        raise TumorgenError(f"{source.image}: {error}") from error
-    volume_ml = np.count_nonzero(liver) * ct.geometry.voxel_volume_mm3 / 1000
-    return () if source.fingerprint else tuple(doubt_liver(volume_ml, mean_hu).values())
+    volume_ml = np.count_nonzero(label.array) * ct.geometry.voxel_volume_mm3 / 1000
+    # Of a liver that liver-mask has listed, the table of scans says what is doubtful.
+    doubts = () if source.fingerprint else tuple(doubt_liver(volume_ml, liver_hu.mu_p_hu).values())
+    return _Case(row, ct.geometry.is_axial, liver_hu, doubts)
