@@ -56,7 +56,8 @@ def _seal(text: str) -> str:
 
 
 def _is_as_written(content: bytes) -> bool:
-    first, _, rest = content.decode(errors="replace").split("\n", 2)
+    first, _, after = content.decode(errors="replace").partition("\n")
+    _, _, rest = after.partition("\n")
     return _seal(f"{first}\n{rest}").encode() == content
 
 
