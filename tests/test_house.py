@@ -113,3 +113,17 @@ def test_commands_in_messages_quote_for_the_shell_what_they_name() -> None:
         if not (isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "typed")
     ]
     assert plain == []
+
+
+def test_no_class_derives_from_clicks_param_type_with_a_type_in_brackets() -> None:
+    """click has that since 8.4, and earlier versions are allowed: no command would start with them."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        and any(
+            isinstance(base, ast.Subscript) and ast.unparse(base).startswith("click.ParamType[") for base in node.bases
+        )
+    ]
+    assert found == []
