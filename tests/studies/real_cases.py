@@ -21,7 +21,7 @@ from tumorgen.method.scan import Scan
 from tumorgen.method.settings import Settings
 from tumorgen.realism.scans import find_labelled
 from tumorgen.tables import fit_names, read_patients
-from tumorgen.training.arrays import measure_arrays
+from tumorgen.training.arrays import prepare_arrays
 from tumorgen.wording import plural
 
 MARGIN_MM = 20.0  # kept around the liver
@@ -103,4 +103,6 @@ def healthy_part(case: Case) -> NDArray[np.bool_]:
 
 def host_of(case: Case, settings: Settings) -> Scan:
     """A case made ready for the settings' tumours in the healthy part of its liver."""
-    return measure_arrays(case.image, healthy_part(case), case.spacing_mm, case=case.name, settings=settings)
+    return prepare_arrays(
+        case.image, healthy_part(case), case.spacing_mm, case=case.name, settings=settings, clipped=True
+    )

@@ -26,7 +26,7 @@ from tumorgen.method.sampling import draw_variant
 from tumorgen.method.scan import MEASURED_LATER
 from tumorgen.method.settings import Settings, Vessels
 from tumorgen.training import measuring, preprocessed
-from tumorgen.training.arrays import measure_arrays
+from tumorgen.training.arrays import prepare_arrays
 from tumorgen.training.frame import Frame, Normalization
 from tumorgen.training.measuring import measure_case, measure_cases, recall_scan
 from tumorgen.training.preprocessed import TumorCases, fixed_tumors, fresh_tumors
@@ -93,7 +93,7 @@ def test_measured_once_and_again_when_something_has_changed(cases, tmp_path):
 def test_what_is_stored_is_what_was_measured(cases, tmp_path):
     tumors = with_tumors(cases, tmp_path)
     data, seg, _, _ = cases.load_case("ball_0")
-    direct = measure_arrays(CLIPPED.to_hu(data[0]), seg[0], SPACING, case="ball_0")
+    direct = prepare_arrays(CLIPPED.to_hu(data[0]), seg[0], SPACING, case="ball_0", clipped=True)
     scan = tumors.scan("ball_0", data, seg)
     for name in ("candidates", "clearance_mm", "vessels"):
         assert_array_equal(getattr(scan, name), getattr(direct, name))
@@ -115,7 +115,7 @@ def test_what_tumours_need_besides_is_stored_and_not_measured_at_every_load(case
     tumors = TumorCases(cases, folder, FRAME, settings, fresh_tumors(settings))
     data, seg, _, _ = cases.load_case("ball_0")
     stored = tumors.scan("ball_0", data, seg)
-    direct = measure_arrays(CLIPPED.to_hu(data[0]), seg[0], SPACING, case="ball_0")
+    direct = prepare_arrays(CLIPPED.to_hu(data[0]), seg[0], SPACING, case="ball_0", clipped=True)
     known = [name for name in MEASURED_LATER if name in vars(stored)]
     assert tuple(known) == needed_by(settings)
     for name, array in measured_arrays(direct, known).items():
@@ -143,7 +143,7 @@ def test_the_clipping_hardly_moves_the_statistics(cases):
     the filter of Eq. 1 sees -20 HU where there was air of -1000, which brings a few voxels of them back."""
     volume, liver = ball_volume(SPACING, vessel_radius_mm=4.0)
     clipped = CLIPPED.to_hu(CLIPPED.to_values(volume.array))
-    whole, cut = (measure_arrays(hu, liver, SPACING) for hu in (volume.array.astype(np.float32), clipped))
+    whole, cut = (prepare_arrays(hu, liver, SPACING, clipped=True) for hu in (volume.array.astype(np.float32), clipped))
     assert cut.mu_p_hu == pytest.approx(whole.mu_p_hu, abs=0.5)
     assert cut.sigma_p_hu == pytest.approx(whole.sigma_p_hu, rel=0.02)
     assert (cut.vessels != whole.vessels).sum() <= 0.05 * whole.vessels.sum()
@@ -155,7 +155,7 @@ def test_a_cut_is_the_cut_of_the_rendered_case(cases, tmp_path):
     data, seg, _, properties = tumors.load_case("ball_0")
     plain, healthy, _, _ = cases.load_case("ball_0")
     whole, label = np.array(data[:]), np.array(seg[:])
-    scan = measure_arrays(CLIPPED.to_hu(plain[0]), healthy[0], SPACING, case="ball_0")
+    scan = prepare_arrays(CLIPPED.to_hu(plain[0]), healthy[0], SPACING, case="ball_0", clipped=True)
     expected = [render(scan, draw_variant(scan, SMALL, 0, variant)).apply(scan) for variant in range(6)]
     (image,) = [image for image, truth in expected if np.array_equal(truth, np.maximum(label[0], 0))]
     # Values beyond the clipping have no way back; rounding of float32 in HU is 1e-5, in units of 25 HU less.

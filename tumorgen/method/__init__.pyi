@@ -5,7 +5,7 @@ from .labelled import least_radius_mm, render_labelled
 from .measured import measure_for, measured_arrays, measured_from, needed_by
 from .patch import Block, Outcome, Patch
 from .placement import count_clear, move_to_candidate
-from .plan import Plan, Tumor, sample_name, size_along, spacing_along
+from .plan import SPACING_MM, Plan, Tumor, sample_name, size_along, spacing_along
 from .plausibility import DOUBTS, doubt_liver, refuse_no_liver
 from .reach import changed_mm
 from .real import SampleTraits, fit_to_real
@@ -43,6 +43,7 @@ __all__ = [
     "REAL",
     "RECIPES",
     "SIZES",
+    "SPACING_MM",
     "VARIATIONS",
     "VARIED_RECIPE",
     "Bin",

@@ -21,6 +21,7 @@ _MOST = 2**31  # of what is counted: more than any scan or run has
 _SEED = (0, 2**64 - 1)
 
 _DECIMALS = 4  # of what is drawn
+SPACING_MM = (0.01, 100)  # of scans: nothing finer or coarser is one
 
 
 def size_along(axis: str, low: float | None = None, high: float | None = None) -> About:
@@ -182,9 +183,9 @@ class Plan:
     shape_z: Annotated[int, size_along("z", 2, _MOST)]
     shape_y: Annotated[int, size_along("y", 2, _MOST)]
     shape_x: Annotated[int, size_along("x", 2, _MOST)]
-    spacing_z_mm: Annotated[float, spacing_along("z", 0.01, 100)]
-    spacing_y_mm: Annotated[float, spacing_along("y", 0.01, 100)]
-    spacing_x_mm: Annotated[float, spacing_along("x", 0.01, 100)]
+    spacing_z_mm: Annotated[float, spacing_along("z", *SPACING_MM)]
+    spacing_y_mm: Annotated[float, spacing_along("y", *SPACING_MM)]
+    spacing_x_mm: Annotated[float, spacing_along("x", *SPACING_MM)]
     mu_p_hu: Annotated[float, About("mean of the parenchyma", "HU", -1000, 4000, symbol="mu_p")]
     sigma_p_hu: Annotated[
         float, About("SD of the parenchyma; the noise that the mass effect keeps", "HU", 0, 1000, symbol="sigma_p")

@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import TumorgenError
 from ..imaging import MASK, Box, Geometry, LabelChoice, Triple, Volume, find_liver, paste, refuse_no_ct
-from ..method import Scan, Settings, Vessels, load_recipe, measure_for, prepare_scan, render_labelled
+from ..method import SPACING_MM, Scan, Settings, Vessels, load_recipe, measure_for, prepare_scan, render_labelled
 from .patches import draw_any_class, render_box
-
-SPACING_MM = (0.01, 100.0)  # what a plan may hold
 
 
 def prepare_arrays(
@@ -30,6 +28,7 @@ def prepare_arrays(
     *,
     settings: Settings | None = None,
     labels: LabelChoice = MASK,
+    clipped: bool = False,
 ) -> Scan:
     """Measure a case once: HU statistics, vessels, where tumours may lie. Keep the result while the case is used.
 
@@ -50,6 +49,8 @@ def prepare_arrays(
         it. What tumours of other settings need is measured when the first are drawn. `load_recipe()` by default.
     labels
         Numbers of the label map that are liver, `LabelChoice(("5",))`, and that are tumours which are really there.
+    clipped
+        Whether the HU were clipped on purpose, as nnU-Net clips them: then there need not be air in them.
 
     Returns
     -------
@@ -66,21 +67,8 @@ def prepare_arrays(
         The settings are none.
     """
     _refuse_no_volume(image, spacing_mm)
-    refuse_no_ct(image, "image")
-    return measure_arrays(image, label, spacing_mm, vessels, case, settings=settings, labels=labels)
-
-
-def measure_arrays(
-    image: NDArray[Any],
-    label: NDArray[Any],
-    spacing_mm: Triple,
-    vessels: Vessels | None = None,
-    case: str = "case",
-    *,
-    settings: Settings | None = None,
-    labels: LabelChoice = MASK,
-) -> Scan:
-    """The same for HU that were clipped on purpose, as nnU-Net clips them: there need not be air in them."""
+    if not clipped:
+        refuse_no_ct(image, "image")
     _refuse_no_settings(settings)
     shape = (int(image.shape[0]), int(image.shape[1]), int(image.shape[2]))
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
@@ -176,7 +164,7 @@ def _refuse_no_volume(image: NDArray[Any], spacing_mm: Triple) -> None:
     """Refuse an image without three axes, and sizes of a voxel that are none."""
     if np.ndim(image) != 3 or not np.size(image):
         raise TumorgenError(f"the image has the shape {np.shape(image)}, but (z, y, x) is needed, without channels")
-    low_mm, high_mm = SPACING_MM
+    low_mm, high_mm = SPACING_MM  # what a plan may hold
     if np.shape(spacing_mm) != (3,) or not all(low_mm <= size <= high_mm for size in spacing_mm):
         raise TumorgenError(
             f"spacing_mm is {spacing_mm}, but three sizes of a voxel (z, y, x) are needed, each of {low_mm:g} to"

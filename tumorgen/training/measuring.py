@@ -23,7 +23,7 @@ from ..imaging import whole_file
 from ..labels import TUMOR
 from ..method import Scan, Settings, measured_arrays, measured_from, needed_by
 from ..parallel import Case, map_cases, split_failures
-from .arrays import measure_arrays
+from .arrays import prepare_arrays
 from .frame import Frame
 
 _NUMBERS = ("mu_p_hu", "sigma_p_hu", "sigma_a", "image_sha256", "mask_sha256")
@@ -70,7 +70,8 @@ def measure_case(dataset: Any, case: str, folder: Path, frame: Frame, settings: 
     if (label == TUMOR).any():
         return "has tumours already; it is used as it is"
     try:
-        scan = measure_arrays(image, label, frame.spacing_of(properties), case=case, settings=settings)
+        spacing_mm = frame.spacing_of(properties)
+        scan = prepare_arrays(image, label, spacing_mm, case=case, settings=settings, clipped=True)
     except TumorgenError as error:
         return str(error)
     store_scan(scan, folder, about)
