@@ -38,7 +38,7 @@ def healthy(scans: AnyScans, new: NewDataset, jobs: int) -> None:
     dataset = new.dataset()
     sources, missing = scans.sources()
     patients = scans.name_patients(
-        (source.case for source in sources),
+        {s.case: s.study for s in sources},
         lambda: {case: row.patient for case, row in read_hosts(dataset.folder / HOSTS).items()},
     )
     written = write_healthy_dataset(

@@ -6,7 +6,7 @@ import functools
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -230,34 +230,25 @@ class Scans(Folders):
                     f" ({doubt} in manifest.csv)"
                 )
 
-    def name_patients(self, cases: Iterable[str], known: Callable[[], Mapping[str, str]]) -> dict[str, str]:
+    def name_patients(self, studies: Mapping[str, str], known: Callable[[], Mapping[str, str]]) -> dict[str, str]:
         """Whose the scans are, as far as the table of patients says, or their DICOM studies; what is odd is printed.
 
-        `known` finds whose the scans of a dataset are that is there; it is called where there is a table of patients.
+        `studies` has the scans, and of which study each is, or nothing. `known` finds whose the scans of a dataset are
+        that is there; it is called where there is a table of patients.
         """
-        from tumorgen.tables import keep_patients, name_patients
+        from tumorgen.tables import keep_patients, name_by_study, name_patients
 
-        chosen = set(cases)
-        by_study = self._name_by_study(chosen)
+        by_study = name_by_study(studies)
+        if by_study:
+            what = f"{len(by_study)} scans are of one DICOM study with others, and so of one patient"
+            say_note(f"{what}: {few([f'{case} with {first}' for case, first in by_study.items() if case != first])}")
         if self.patients is None:
             return by_study
-        patients, notes = name_patients(self.patients, chosen, known())
+        patients, notes = name_patients(self.patients, set(studies), known())
         joined, more = keep_patients(by_study.items(), patients)
         for note in (*notes, *more):
             say_note(note)
         return {**by_study, **joined}
-
-    def _name_by_study(self, cases: Collection[str]) -> dict[str, str]:
-        """Whose those scans of the table are that are of one DICOM study with others."""
-        from tumorgen.tables import name_by_study, read_scans
-
-        if self.images or not (cases and self.scans.exists()):
-            return {}
-        patients = name_by_study({row.case: row.study for row in read_scans(self.scans) if row.case in cases})
-        if patients:
-            what = f"{len(patients)} scans are of one DICOM study with others, and so of one patient"
-            say_note(f"{what}: {few([f'{case} with {first}' for case, first in patients.items() if case != first])}")
-        return patients
 
 
 @dataclass(frozen=True, slots=True)

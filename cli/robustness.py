@@ -98,7 +98,7 @@ def robustness(
         jobs=jobs,
         force=force,
         copies=COPIES,
-        patients=scans.name_patients((source.case for source in sources), partial(patients_there, dataset)),
+        patients=scans.name_patients({s.case: s.study for s in sources}, partial(patients_there, dataset)),
         start=scans.telling(progress("robustness", "sample")),
         check=progress("compare what an interrupted run left", "sample"),
         compare=progress("compare scans that may have changed", "scan"),

@@ -182,7 +182,7 @@ def synth(scans: AnyScans, from_manifest: Path | None, new: NewDataset, drawing:
             per_scan=drawing.per_scan,
             shard=shard,
             log_file=work.log_file,
-            patients=scans.name_patients((source.case for source in sources), partial(patients_there, dataset)),
+            patients=scans.name_patients({s.case: s.study for s in sources}, partial(patients_there, dataset)),
         )
         run = replace(work.of(run, cluster), start=scans.telling(progress("synth", "sample")))
         if work.estimate:
@@ -212,7 +212,8 @@ def _replay(dataset: Dataset, manifest: Path, scans: AnyScans, log_file: Path | 
         training=True,
         log_file=log_file,
         patients=scans.name_patients(
-            list_cases(manifest) if scans.patients else (), lambda: patients_there(dataset) | list_patients(manifest)
+            dict.fromkeys(list_cases(manifest) if scans.patients else (), ""),
+            lambda: patients_there(dataset) | list_patients(manifest),
         ),
     )
 

@@ -13,12 +13,10 @@ from ..dataset import Dataset
 from ..errors import Failure
 from ..imaging import fingerprint_ct
 from ..parallel import Case, Start, map_cases
-from ..tables import Entry, Source, stamps_of
+from ..tables import UNSEEN, Entry, Source, stamps_of
 from ..wording import plural, typed
 from .batches import Batch
 from .worker import refuse_changed
-
-_MISSING = "-"  # a file's stamp, where it is not there
 
 
 def compare_finished(
@@ -37,11 +35,12 @@ def compare_finished(
     """
     unknown, cases = 0, []
     for batch in batches:
-        samples = finished[batch.source.case]
-        if not _is_listed(batch.source, samples[0]):
+        source, samples = batch.source, finished[batch.source.case]
+        now = stamps_of(source.image, source.mask)
+        if not _is_listed(source, samples[0], now):
             unknown += 1
-        elif not _is_same(batch.source, samples[0]):
-            cases.append(Case(batch, batch.source.case, len(samples), batch.about))
+        elif not _is_same(source, samples[0], now):
+            cases.append(Case(batch, source.case, len(samples), batch.about))
     found = list(map_cases(_read_and_compare, cases, jobs, start=start)) if cases else []
     return [result for result in found if result], [describe_unread(batches[0].dataset, unknown)] if unknown else []
 
@@ -54,19 +53,19 @@ def describe_unread(dataset: Dataset, count: int) -> str:
     )
 
 
-def _is_listed(source: Source, entry: Entry) -> bool:
+def _is_listed(source: Source, entry: Entry, now: str) -> bool:
     """Whether the table of scans and the sample's row say so much of a scan that they can be compared.
 
-    Of one whose files are gone, nothing can be said.
+    Of one whose files are gone, by their stamps now, nothing can be said.
     """
     says = source.seen, source.fingerprint, source.mask_sha256, entry.source_fingerprint
-    return all(says) and _MISSING not in stamps_of(source.image, source.mask).split()
+    return all(says) and UNSEEN not in now.split()
 
 
-def _is_same(source: Source, entry: Entry) -> bool:
+def _is_same(source: Source, entry: Entry, now: str) -> bool:
     """Whether the table lists the files that are there now, and the scan that the sample is of."""
     listed, drawn = (source.fingerprint, source.mask_sha256), (entry.source_fingerprint, entry.source_mask_sha256)
-    return source.seen == stamps_of(source.image, source.mask) and listed == drawn
+    return source.seen == now and listed == drawn
 
 
 def _read_and_compare(batch: Batch) -> None:

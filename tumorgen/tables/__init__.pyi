@@ -54,7 +54,7 @@ from .patients import (
     read_patients,
 )
 from .scan_paths import find_recorded, given_path
-from .scans import SCANS, ScanRow, forget_scans, join_stamps, read_scans, record_scans, stamps_of
+from .scans import SCANS, UNSEEN, ScanRow, forget_scans, join_stamps, read_scans, record_scans, stamps_of
 from .sources import Reading, Source, find_sources, match_sources, refuse_same_case, sources_of_scans
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "SAMPLES",
     "SCANS",
     "TUMORS",
+    "UNSEEN",
     "VOXELS",
     "Dial",
     "Entry",

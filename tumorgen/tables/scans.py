@@ -21,7 +21,7 @@ from .turns import one_at_a_time
 
 SCANS = Path("manifests") / "scans.csv"
 STATUSES = ("ok", "check", "failed")
-_UNSEEN = "-"  # of a file that is not there or cannot be read
+UNSEEN = "-"  # stamp of a file that is not there or cannot be read
 
 
 TrustedForm = Annotated[
@@ -127,7 +127,7 @@ def stamps_of(image: Path, mask: Path) -> str:
 
 def join_stamps(image: str, mask: str) -> str:
     """What the table of scans has of two stamps."""
-    return f"{image or _UNSEEN} {mask or _UNSEEN}"
+    return f"{image or UNSEEN} {mask or UNSEEN}"
 
 
 def read_scans(path: Path = SCANS) -> list[ScanRow]:

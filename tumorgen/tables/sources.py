@@ -22,7 +22,7 @@ class Source:
 
     `fingerprint` is that of the scan for which the mask was made, and `mask_sha256` the checksum of the liver that a
     row was drawn with, or that the table of scans lists, where these are known; `seen` says how the files were when it
-    listed them (`stamps_of`).
+    listed them (`stamps_of`), and `study` of which DICOM study the scan is.
     """
 
     case: str
@@ -33,6 +33,7 @@ class Source:
     fingerprint: str = ""
     mask_sha256: str = ""
     seen: str = ""
+    study: str = ""
 
     @property
     def trusted_form(self) -> str:
@@ -175,7 +176,8 @@ def sources_of_scans(
             place, fingerprint = trust or row.trusted_form, row.source_fingerprint
             is_listed = labels == MASK and place == row.trusted_form  # its checksum is of this reading of the files
             sha256, seen = (row.source_mask_sha256, row.files_seen) if is_listed else ("", "")
-            sources.append(Source(row.case, Path(row.image), Path(row.mask), labels, place, fingerprint, sha256, seen))
+            files = Path(row.image), Path(row.mask)
+            sources.append(Source(row.case, *files, labels, place, fingerprint, sha256, seen, row.study))
     if not sources:
         raise TumorgenError(_why_none(failures, skipped))
     _refuse_all_missing(sources)
