@@ -7,10 +7,10 @@ beside them while they are where they were, else by the volumes of their tumours
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ..dataset import is_dataset_name
 from ..errors import TumorgenError
 from ..evaluation import CaseScore, manifest_beside
 from ..tables import Record, read_entries
@@ -77,4 +77,4 @@ def _named(manifest: Path) -> str:
 
 def _name_of(name: str) -> str:
     """The name of a dataset; empty where it is none."""
-    return name if re.match(r"Dataset\d{3}_", name) else ""
+    return name if is_dataset_name(name) else ""

@@ -165,6 +165,11 @@ def find_written_dataset(folder: Path, remedies: Mapping[str, str] | None = None
     raise TumorgenError(f"{folder}: holds no {dataset.manifest.name}; give a dataset folder that tumorgen wrote")
 
 
+def is_dataset_name(name: str) -> bool:
+    """Whether a folder is called as nnU-Net wants datasets to be, `DatasetXXX_Name`."""
+    return re.match(r"Dataset\d{3}_", name) is not None
+
+
 def refuse_inside_dataset(output: Path) -> None:
     """Refuse to write something else into a dataset of tumorgen's, or into a folder of it.
 
@@ -176,19 +181,24 @@ def refuse_inside_dataset(output: Path) -> None:
     folder = resolved(output)
     for place in (folder, *folder.parents):
         is_ours = (place / SAMPLES).is_file() or _read_name(place) in _WITHOUT_MANIFEST
-        if is_ours and re.match(r"Dataset\d{3}_", place.name):
+        if is_ours and is_dataset_name(place.name):
             raise TumorgenError(
                 f"{output}: lies in {place.name}, a dataset, which holds nothing else; choose another --output"
             )
 
 
+def read_about(folder: Path) -> dict[str, Any]:
+    """What a dataset's dataset.json says; nothing where that cannot be read."""
+    try:
+        found = json.loads((folder / "dataset.json").read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _read_name(folder: Path) -> str:
     """What a dataset's dataset.json calls it; empty where nothing can be read."""
-    try:
-        found = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return ""
-    return str(found.get("name")) if isinstance(found, dict) else ""
+    return str(read_about(folder).get("name", ""))
 
 
 def refuse_other_part(dataset: Dataset) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..dataset import HEALTHY_NAME, Dataset
+from ..dataset import HEALTHY_NAME, Dataset, read_about
 from ..errors import TumorgenError
 from ..tables import HOSTS, Entry, read_entries, read_hosts
 from ..wording import few, plural, typed
@@ -23,7 +22,7 @@ def describe_siblings(dataset: Dataset, removed: Collection[Entry]) -> Iterator[
     for folder in _list_folders(own.parent):
         if folder == own:
             continue
-        about = _read_description(folder)
+        about = read_about(folder)
         lost = sum(_is_lost(files, folder, own) for files in _list_files(about))
         if lost:
             yield (
@@ -49,14 +48,6 @@ def _list_folders(root: Path) -> list[Path]:
         return sorted(path for path in root.iterdir() if path.is_dir())
     except OSError:
         return []
-
-
-def _read_description(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "dataset.json").read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _list_files(about: dict[str, Any]) -> Iterator[list[str]]:

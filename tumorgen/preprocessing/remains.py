@@ -59,7 +59,7 @@ def remove_torn_cases(folder: Path, state: State, made: Collection[str], jobs: i
 def remove_gone_labels(folder: Path, dataset: Dataset, records: Sequence[Record]) -> None:
     """Remove labels to score with of samples that the dataset has no more: of a patient who has withdrawn, say."""
     there = {dataset.label(record.plan.sample).name for record in records}
-    for path in (folder / GROUND_TRUTH).glob("*_v*.nii.gz"):
+    for path in (folder / GROUND_TRUTH).glob("*"):
         if path.name not in there and re.search(r"_v\d{4,}\.nii\.gz$", path.name):
             with as_unwritable(path):
                 path.unlink(missing_ok=True)
