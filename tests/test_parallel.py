@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from joblib import Parallel
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tumorgen.errors import Failure, TumorgenError
@@ -102,6 +103,32 @@ def test_thread_pools_are_held_to_one_unless_the_work_has_a_process_of_its_own()
 def test_workers_never_hear_of_an_interruption() -> None:
     handlers = list(map_cases(handler_of_sigint, cases_of(1, 2), 2))
     assert handlers == [signal.SIG_IGN] * 2
+
+
+@pytest.mark.filterwarnings("ignore:[0-9]* tasks:UserWarning")  # of which the command line says nothing
+def test_an_interruption_before_a_worker_has_its_work_says_nothing_else(monkeypatch) -> None:
+    """loky's thread looks for work that it has forgotten, if it is shut down before it could pass it to a worker."""
+    from joblib.externals.loky.process_executor import _ExecutorManagerThread
+
+    looked, pass_work = [], _ExecutorManagerThread.add_call_item_to_queue
+
+    def pass_work_late(thread) -> None:
+        if thread.executor_flags.shutdown:
+            looked.append(thread.work_ids_queue.qsize())
+            pass_work(thread)
+
+    monkeypatch.setattr(_ExecutorManagerThread, "add_call_item_to_queue", pass_work_late)
+    monkeypatch.setattr("joblib.Parallel", lambda **settings: InterruptedParallel(**settings))
+    with pytest.raises(KeyboardInterrupt):
+        list(run_in_processes(abs, [-1, -2, -3], 2))
+    assert looked[0] > 0
+
+
+class InterruptedParallel(Parallel):
+    def __call__(self, calls):
+        results = super().__call__(calls)
+        signal.raise_signal(signal.SIGINT)
+        return results
 
 
 def handler_of_sigint(item: int) -> signal.Handlers:

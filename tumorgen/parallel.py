@@ -234,11 +234,13 @@ def _run_with_joblib(
     )
     left = dict(enumerate(items))
     tell([*islice(left.values(), jobs)])
+    calls = map(joblib.delayed(partial(_number_result, work)), enumerate(items))
     try:
-        for number, result in _begin(parallel, map(joblib.delayed(partial(_number_result, work)), enumerate(items))):
-            del left[number]
-            tell([*islice(left.values(), jobs)])
-            yield result
+        with _cut_short_quietly():
+            for number, result in _begin(parallel, calls):
+                del left[number]
+                tell([*islice(left.values(), jobs)])
+                yield result
     except TerminatedWorkerError as error:
         raise TumorgenError(f"a worker process was killed, probably for want of memory; {advice}") from error
 
@@ -268,6 +270,27 @@ def _unheard() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _cut_short_quietly() -> Iterator[None]:
+    """Have nobody told of the `KeyError` that the thread of loky's executor may end with where the work is cut short.
+
+    Shut down, it forgets the calls that wait, and then looks for one that it had yet to pass to a worker. By then it
+    has killed the workers, so nothing else is left undone.
+    """
+    before = threading.excepthook
+
+    def tell(raised: threading.ExceptHookArgs) -> None:
+        named = raised.thread is not None and raised.thread.name == "ExecutorManagerThread"
+        if not (named and raised.exc_type is KeyError):
+            before(raised)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _end_with(parent: int) -> None:
