@@ -36,7 +36,7 @@ from tumorgen.parallel import Start, no_progress
 from tumorgen.phantom.folder import write_phantoms
 from tumorgen.preprocessing import nnunet
 from tumorgen.preprocessing.case_files import case_files
-from tumorgen.preprocessing.fingerprint import DRAWS
+from tumorgen.preprocessing.fingerprint import draws_of
 from tumorgen.preprocessing.run import Preprocessing, PreprocessReport, preprocess_dataset
 from tumorgen.tables.manifest import Record
 from tumorgen.tables.sources import match_sources
@@ -142,7 +142,7 @@ def preprocess_with_nnunet(dataset: Dataset, count: int, sample: Record, folder:
     configuration, clock = plans.get_configuration("3d_fullres"), Clock()
     image, label = [str(dataset.image(sample.plan.sample))], str(dataset.label(sample.plan.sample))
     with contextlib.redirect_stdout(StringIO()):
-        DatasetFingerprintExtractor.analyze_case(image, label, SimpleITKIO, int(DRAWS // count))
+        DatasetFingerprintExtractor.analyze_case(image, label, SimpleITKIO, draws_of(count))
         target = str(folder / sample.plan.sample)
         DefaultPreprocessor(verbose=False).run_case_save(target, image, label, plans, configuration, about)
     return clock.seconds()

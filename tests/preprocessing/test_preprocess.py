@@ -29,6 +29,7 @@ from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import read_volume, write_volume
 from tumorgen.method.recipes import load_recipe
 from tumorgen.method.settings import override
+from tumorgen.preprocessing import fingerprint as preprocessing_fingerprint
 from tumorgen.preprocessing import remains
 from tumorgen.preprocessing import run as preprocessing_run
 from tumorgen.preprocessing.case_files import case_files
@@ -89,7 +90,7 @@ def nnunet(tmp_path_factory):
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preprocessing_run, "DRAWS", DRAWS)
+        patch.setattr(preprocessing_fingerprint, "DRAWS", DRAWS)
         before = DatasetFingerprintExtractor.__init__
 
         def begin(self, *arguments, **options):
@@ -572,6 +573,20 @@ def test_whatever_is_spoilt_is_found(copied):
     assert proved.exit_code == 1
     for name, reason in said.items():
         assert any(f"{name}: {reason}" in line for line in proved.stderr.splitlines()), (name, proved.stderr)
+
+
+def test_a_fingerprint_that_is_not_what_nnunet_finds_is_told(copied):
+    path, noted = copied.folder / "dataset_fingerprint.json", copied.folder / "tumorgen.json"
+    fingerprint, state = json.loads(path.read_text()), json.loads(noted.read_text())
+    fingerprint["foreground_intensity_properties_per_channel"]["0"]["mean"] += 1.0
+    path.write_text(json.dumps(fingerprint))
+    proved = verify(copied, "--replays", 0)
+    assert f"{path.name}: was changed or removed since it was written" in proved.stderr
+    noted.write_text(json.dumps({**state, "written": {**state["written"], path.name: sha256_of(path)}}))
+    assert verify(copied, "--replays", 0).exit_code == 0  # as if it had been written so
+    proved = verify(copied, "--replays", -1)
+    assert f"{path.name}: its foreground_intensity_properties_per_channel is not what nnU-Net finds" in proved.stderr
+    assert "1 problem in" in proved.stderr
 
 
 def test_an_estimate_tells_time_and_room_and_leaves_nothing(copied):

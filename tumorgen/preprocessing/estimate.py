@@ -20,9 +20,8 @@ from ..parallel import count_jobs
 from ..tables import Record, Source, find_sources, spread_samples
 from . import nnunet
 from .case_files import SCRATCH, case_files
-from .fingerprint import DRAWS, fingerprint_of
+from .fingerprint import FINGERPRINT, draws_of, fingerprint_of
 from .healthy import Part
-from .planning import FINGERPRINT
 from .run import Preprocessing, find_missing, find_resamplings, read_dataset
 from .state import State, describe_manifest
 from .traits import Traits, find_traits
@@ -150,7 +149,7 @@ def _find_plans(
     if plans.is_file():
         return plans, 0.0
     nnunet.refuse_unknown_plans(plans)
-    part = Part(chosen[0], dataset, tuple(chosen[1]), folder, {}, {}, int(DRAWS // len(records)))
+    part = Part(chosen[0], dataset, tuple(chosen[1]), folder, {}, {}, draws_of(len(records)))
     found, looking = _timed(find_traits, part)
     traits = {trait.sample: trait for trait in _without_failures(found)}
     known = [traits.get(record.plan.sample) or _of_header(record) for record in records]

@@ -14,9 +14,15 @@ from numpy.typing import NDArray
 from ..errors import TumorgenError
 from .traits import Traits
 
+FINGERPRINT = "dataset_fingerprint.json"
 DRAWS = 10e7  # voxels of the foreground of all samples together (`num_foreground_voxels_for_intensitystats`)
 _AT_ONCE = 1 << 17  # values that are summed or counted together
 _PERCENTILES = {"percentile_00_5": 0.5, "median": 50.0, "percentile_99_5": 99.5}
+
+
+def draws_of(samples: int) -> int:
+    """How many intensities nnU-Net draws from each of so many samples."""
+    return int(DRAWS // samples)
 
 
 def fingerprint_of(traits: Sequence[Traits]) -> dict[str, Any]:

@@ -26,10 +26,12 @@ from .resampling import Resampling, find_ranges, resample_labels
 temporary_folder()  # which nnU-Net asks for as it is imported
 try:
     import torch
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
     from nnunetv2.experiment_planning.experiment_planners.residual_unets import (
         residual_encoder_unet_planners as residual,
     )
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
     from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask
     from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
@@ -343,6 +345,20 @@ def preprocess_anew(
             [str(image)], str(label), plans, plans.get_configuration(configuration), about
         )
     return data[0], seg[0], properties
+
+
+def analyze_anew(
+    image: Path, label: Path, draws: int
+) -> tuple[tuple[int, ...], tuple[float, ...], float, NDArray[Any]]:
+    """What nnU-Net's own extractor of fingerprints finds in a sample's files.
+
+    Shape after cropping, spacing in mm (both z, y, x), share of the voxels that cropping leaves, and so many
+    intensities of the foreground.
+    """
+    shape, spacing, intensities, _, relative_size = DatasetFingerprintExtractor.analyze_case(
+        [str(image)], str(label), SimpleITKIO, draws
+    )
+    return tuple(shape), tuple(spacing), float(relative_size), np.asarray(intensities[0])
 
 
 def plan(dataset: Path, plans_name: str, fingerprint: Path, scratch: Path, before: Path) -> Path:

@@ -17,9 +17,8 @@ from ..imaging import scratch_folder, whole_file
 from ..wording import typed
 from . import nnunet
 from .case_files import SCRATCH
+from .fingerprint import FINGERPRINT
 from .state import State, describe_cases
-
-FINGERPRINT = "dataset_fingerprint.json"
 
 
 def make_plans(

@@ -41,7 +41,7 @@ from ..tables import SAMPLES, Reading, Record, find_sources, read_manifest
 from ..wording import plural, typed
 from . import nnunet
 from .case_files import GROUND_TRUTH, SCRATCH, case_files, score_label, sync_case
-from .fingerprint import DRAWS, fingerprint_of
+from .fingerprint import draws_of, fingerprint_of
 from .healthy import Part
 from .planning import describe_misfits, make_plans
 from .remains import remove_gone_labels, remove_other_labels, remove_partial_files, remove_torn_cases
@@ -270,8 +270,8 @@ class _Parts:
 
 
 def _write_fingerprint(parts: _Parts, path: Path) -> None:
-    draws = int(DRAWS // len(parts.records))
-    traits, failures = split_failures(parts.do(find_traits, parts.cut(draws=draws), "fingerprint"))
+    cut = parts.cut(draws=draws_of(len(parts.records)))
+    traits, failures = split_failures(parts.do(find_traits, cut, "fingerprint"))
     if failures:
         more = f" (and {plural(len(failures) - 1, 'other failure')})" if len(failures) > 1 else ""
         raise TumorgenError(f"{failures[0].name}: {failures[0].reason}{more}; nothing was preprocessed")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,15 +19,17 @@ from ..errors import Failure, TumorgenError, printable
 from ..generation import Problem
 from ..imaging import scratch_folder
 from ..labels import LABELS
-from ..parallel import Case, Start, map_cases, no_progress
+from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from ..tables import Reading, Record, Source, find_sources, spread_samples
 from . import nnunet
 from .case_files import GROUND_TRUTH, case_files, is_of_row, properties_file, read_array, score_label
-from .cases import NO_DATA, Labels, Values
+from .cases import NO_DATA
+from .fingerprint import FINGERPRINT, draws_of, fingerprint_of
 from .planning import Planned, find_planned
 from .raw_files import write_raw_files
 from .run import read_dataset
 from .state import State, describe_manifest
+from .traits import Traits
 
 MOST_SD = 1e-4  # that an image may differ from nnU-Net's by, in standard deviations
 
@@ -64,10 +67,11 @@ def verify_preprocessed(
     """Prove the preprocessed cases of a dataset.
 
     All files are there, whole and of the right size and type; labels are known ones, and places drawn for each label
-    have it; labels to score with are the dataset's. Of each configuration `replays` cases (a negative number: all) are
-    preprocessed by nnU-Net itself from the dataset's files: labels and properties are equal, and images within 1e-4
-    standard deviations. Where the dataset keeps no files, they are made of the scans, which are where the manifest
-    says, or in two folders.
+    have it; labels to score with are the dataset's; the fingerprint is as it was written. Of each configuration
+    `replays` cases (a negative number: all) are preprocessed by nnU-Net itself from the dataset's files: labels and
+    properties are equal, and images within 1e-4 standard deviations. Where that is all, the fingerprint is what
+    nnU-Net's own extractor finds, too. Where the dataset keeps no files, they are made of the scans, which are where
+    the manifest says, or in two folders.
 
     Raises
     ------
@@ -93,6 +97,10 @@ def verify_preprocessed(
     named = [Case(case, f"{case.configuration.identifier}/{case.record.plan.sample}") for case in cases]
     for case, found in zip(named, map_cases(work, named, jobs, start=start), strict=True):
         problems += [Problem(case.name, found.reason)] if isinstance(found, Failure) else found
+    if replays < 0 and state.is_ours(target / FINGERPRINT) and state.manifest == describe_manifest(dataset):
+        find = partial(_find_traits_anew, dataset=dataset, draws=draws_of(len(records)))
+        samples_of = [Case((record, sources[record.plan.case]), record.plan.sample) for record in records]
+        problems += _compare_fingerprint(target / FINGERPRINT, map_cases(find, samples_of, jobs, start=start))
     return PreprocessedVerdict(len(cases), sum(case.again for case in cases), tuple(problems))
 
 
@@ -106,6 +114,8 @@ def _check_state(
 ) -> Iterator[Problem]:
     """Plans and cases were made of this manifest, the cases with all plans there, and no other is in their folders."""
     manifest = describe_manifest(dataset)
+    if FINGERPRINT in state.written and not state.is_ours(folder / FINGERPRINT):
+        yield Problem(FINGERPRINT, "was changed or removed since it was written")
     for name in sorted(state.plans):
         if state.is_stale(folder / name, manifest):
             yield Problem(name, "the dataset has changed since; run `tumorgen preprocess` again")
@@ -171,20 +181,23 @@ def _check_score_label(record: Record, folder: Path, dataset: Dataset) -> Iterat
         yield f"its label in {GROUND_TRUTH} is not the dataset's"
 
 
-def _preprocess_anew(case: _Case, dataset: Dataset) -> tuple[Values, Labels, dict[str, Any]]:
-    """What nnU-Net makes of a sample's files; where none are kept, they are made for it."""
-    sample = case.record.plan.sample
+@contextmanager
+def _raw_files(record: Record, source: Source, dataset: Dataset) -> Iterator[tuple[Path, Path]]:
+    """Image and label of a sample; where none are kept, they are made for as long as the block lasts."""
+    sample = record.plan.sample
     with nullcontext(dataset.folder) if dataset.raw else scratch_folder() as folder:
         there = replace(dataset, folder=folder)
         image, label = there.image(sample), there.label(sample)
         if not dataset.raw:
-            write_raw_files(case.record, case.source, image, label)
-        return nnunet.preprocess_anew(case.plans, dataset.folder, case.configuration.name, image, label)
+            write_raw_files(record, source, image, label)
+        yield image, label
 
 
 def _compare(case: _Case, dataset: Dataset, found: tuple[NDArray[Any], NDArray[Any], dict[str, Any]]) -> Iterator[str]:
     """What differs from what nnU-Net's own preprocessor makes of the sample's files."""
-    image, label, properties = _preprocess_anew(case, dataset)
+    with _raw_files(case.record, case.source, dataset) as files:
+        name = case.configuration.name
+        image, label, properties = nnunet.preprocess_anew(case.plans, dataset.folder, name, *files)
     if image.shape != found[0].shape:
         yield f"nnU-Net makes {image.shape} voxels of it"
         return
@@ -197,3 +210,20 @@ def _compare(case: _Case, dataset: Dataset, found: tuple[NDArray[Any], NDArray[A
     same = places.keys() == own.keys() and all(np.array_equal(places[value], own[value]) for value in places)
     if properties != found[2] or not same:
         yield "its properties are not those that nnU-Net makes"
+
+
+def _find_traits_anew(sample: tuple[Record, Source], dataset: Dataset, draws: int) -> Traits:
+    record, source = sample
+    with _raw_files(record, source, dataset) as files:
+        return Traits(record.plan.sample, *nnunet.analyze_anew(*files, draws))
+
+
+def _compare_fingerprint(path: Path, found: Iterable[Traits | Failure]) -> list[Problem]:
+    """What differs in a fingerprint from that of what nnU-Net's extractor finds in the samples."""
+    traits, failures = split_failures(found)
+    if failures:
+        return [Problem(failure.name, f"nnU-Net finds no fingerprint of it ({failure.reason})") for failure in failures]
+    written = json.loads(path.read_text(encoding="utf-8"))
+    anew = json.loads(nnunet.fingerprint_text(fingerprint_of(traits)))
+    differing = [name for name in anew if anew[name] != written.get(name)]
+    return [Problem(path.name, f"its {name} is not what nnU-Net finds") for name in differing]
