@@ -501,6 +501,18 @@ def test_what_stands_in_the_way_is_one_line(copied, monkeypatch):
     assert "nnUNet_preprocessed is not set" in command("-d", 501).output
 
 
+def test_a_scan_that_is_too_thin_for_the_voxels_of_the_plans_fails_in_a_line(copied):
+    plans = plans_of(copied)
+    plans["configurations"]["3d_fullres"]["spacing"] = [3.2, 500.0, 3.2]
+    (copied.folder / "nnUNetPlans.json").write_text(json.dumps(plans))
+    report = copied.preprocess(configurations=("3d_fullres",))
+    assert report.made == 0
+    assert [failure.name for failure in report.failures] == ["scan_0", "scan_1"]
+    assert report.failures[0].reason.startswith(
+        "3d_fullres is planned for voxels of 3.2 x 500 x 3.2 mm: none is left of"
+    )
+
+
 @pytest.mark.parametrize("mode", [(), ("--estimate",)])
 def test_a_configuration_that_no_plans_can_have_is_refused_before_any_work(copied, mode):
     shutil.rmtree(copied.folder)

@@ -103,10 +103,22 @@ class Configuration:
         return values
 
     def resampling(self, cropped: Index, spacing_mm: Sequence[float]) -> Resampling:
-        """How a cropped case is resampled; its spacing is that of the scan, (z, y, x), not transposed."""
+        """How a cropped case is resampled; its spacing is that of the scan, (z, y, x), not transposed.
+
+        Raises
+        ------
+        TumorgenError
+            It is thinner along an axis than half a voxel of the plans, which leave nothing of it.
+        """
         old = [spacing_mm[axis] for axis in self.transpose]
         new = [*old[: 3 - len(self.spacing_mm)], *self.spacing_mm]
         shape = compute_new_shape(cropped, old, new)
+        if not all(shape):
+            sizes = " x ".join(f"{n * mm:.3g}" for n, mm in zip(cropped, old, strict=True))
+            voxel = " x ".join(f"{mm:.3g}" for mm in new)
+            raise TumorgenError(
+                f"{self.name} is planned for voxels of {voxel} mm: none is left of a scan of {sizes} mm"
+            )
         separate, axis = determine_do_sep_z_and_axis(None, old, new)
         return Resampling(cropped, (int(shape[0]), int(shape[1]), int(shape[2])), int(axis) if separate else None)
 

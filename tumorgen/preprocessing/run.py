@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -379,7 +379,10 @@ def find_resamplings(
     configurations: Sequence[nnunet.Configuration],
     wanted: Mapping[str, Sequence[str]],
 ) -> list[Resampling]:
-    """How each wanted case will be resampled, about: its scan is taken as it is, and not cropped."""
+    """How each wanted case will be resampled, about: its scan is taken as it is, and not cropped.
+
+    A scan that is too thin for a configuration is left out, and fails when its turn comes.
+    """
     by_name = {configuration.name: configuration for configuration in configurations}
     found = []
     for record in records:
@@ -387,7 +390,8 @@ def find_resamplings(
         for name in wanted.get(plan.sample, ()):
             whole = plan.shape_z, plan.shape_y, plan.shape_x
             shape = tuple(whole[axis] for axis in by_name[name].transpose)
-            found.append(by_name[name].resampling((shape[0], shape[1], shape[2]), plan.spacing_mm))
+            with suppress(TumorgenError):
+                found.append(by_name[name].resampling((shape[0], shape[1], shape[2]), plan.spacing_mm))
     return found
 
 
