@@ -15,6 +15,7 @@ from matplotlib.image import imread
 from phantoms import ball_volume, write_balls
 
 from tumorgen.cli import main
+from tumorgen.errors import TumorgenError
 from tumorgen.figures.livers import PER_PAGE, STRIPS, Page, draw_livers, draw_page, draw_strip
 from tumorgen.imaging.geometry import Volume
 from tumorgen.tables.scans import ScanRow, write_scans
@@ -120,8 +121,20 @@ class TestFiles:
         assert not redrawn(rows)
         assert redrawn([rows[0], replace(rows[1], status="check", reason="it runs into the heart"), rows[2]])
         assert redrawn(rows[:2])
-        page.write_bytes(page.read_bytes()[:20])
-        assert redrawn(rows[:2])
+        page.unlink()
+        draw_livers(rows[:2], tmp_path, jobs=1)
+        assert page.exists()
+
+    def test_pictures_of_others_stay(self, balls: Path, tmp_path: Path) -> None:
+        page, other = tmp_path / "overview.png", tmp_path / "overview-of-mine.png"
+        page.write_bytes(b"mine")
+        other.write_bytes(b"mine, too")
+        with pytest.raises(TumorgenError, match=r"overview.png: was not written by this command, and stays as it is"):
+            draw_livers([row(balls, 0)], tmp_path, jobs=1)
+        assert page.read_bytes() == b"mine"
+        page.unlink()
+        draw_livers([row(balls, 0)], tmp_path, jobs=1)
+        assert other.read_bytes() == b"mine, too"
 
     def test_livers_that_cannot_be_drawn_cost_no_mask(self, balls: Path, tmp_path: Path, capsys) -> None:
         (tmp_path / "overview.png").mkdir()

@@ -21,7 +21,7 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from ..errors import Failure, TumorgenError
-from ..imaging import EVERYTHING, Volume, bounding_box, read_ct, read_mask, stamp_of_volume
+from ..imaging import EVERYTHING, Volume, bounding_box, read_ct, read_mask, refuse_foreign_files, stamp_of_volume
 from ..labels import LIVER
 from ..liver import STRIPS
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
@@ -34,6 +34,7 @@ from .page import (
     INK,
     MARGIN,
     MUTED,
+    PICTURE_MARKS,
     WIDTH,
     new_figure,
     place_axes,
@@ -106,7 +107,7 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
     Raises
     ------
     TumorgenError
-        The folder cannot be written to.
+        The folder cannot be written to, or another's picture has the name of a page.
     """
     strips = folder.absolute() / STRIPS  # worker processes may have another working directory
     todo = [row for row in rows if row.status != "failed" and not _shows(strips / f"{row.case}.png", row)]
@@ -120,11 +121,14 @@ def draw_livers(rows: Sequence[ScanRow], folder: Path, *, jobs: int = -1, start:
         Page(number, len(shown), tuple(some), len(rows), counts["failed"], counts["check"])
         for number, some in enumerate(shown, 1)
     ]
+    remedy = "move it away, and run the same command again"
+    refuse_foreign_files(folder, dict.fromkeys((page.name for page in pages), PICTURE_MARKS), remedy)
     files = tuple(folder / page.name for page in pages)
     stale = [page for page in pages if read_shown(folder / page.name) != page.digest(strips)]
     _save_pages(stale, folder.absolute(), jobs)
     for old in {*folder.glob("overview-*.png")} - {*files}:
-        old.unlink()
+        if read_shown(old):
+            old.unlink()
     return LiverPictures(files, len(todo) - len(failures), failures)
 
 
