@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 from realism_hosts import count_off_parenchyma, write_hosts
-from realism_page import Findings, page_text
+from realism_page import Findings, draw_lines, page_text
 from realism_pictures import write_pictures
 from realism_places import compare_places
 from study import write_between_markers
@@ -27,7 +27,7 @@ from tumorgen.fields import to_plain
 from tumorgen.method import RECIPES, load_recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "realism.md"
-MARKER = "realism"
+MARKER, DRAWS_MARKER = "realism", "realism-draws"
 DATASET = "Dataset500_Realism"
 
 
@@ -78,9 +78,11 @@ def once(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def synthesize(recipe: str, images: Path, masks: Path, output: Path, per_scan: int, jobs: int) -> Path:
+def synthesize(
+    recipe: str, images: Path, masks: Path, output: Path, per_scan: int, jobs: int, *, seed: int = 0
+) -> Path:
     """Draw a recipe's tumours into scans; the dataset."""
-    drawn = ("--recipe", recipe, "--per-scan", per_scan, "--dataset-id", 500, "--name", "Realism")
+    drawn = ("--recipe", recipe, "--per-scan", per_scan, "--dataset-id", 500, "--name", "Realism", "--seed", seed)
     run("synth", "--images", images, "--masks", masks, "--output", output, "--jobs", jobs, *drawn)
     return output / DATASET
 
@@ -104,6 +106,19 @@ def audit_recipe(study: Study, recipe: str, names: Sequence[str]) -> Findings:
         for whose, masks in (("experts", study.hosts / "masks"), ("liver-mask", study.found))
     }
     return Findings(recipe, json.loads((results / "audit.json").read_text(encoding="utf-8")), places, centers)
+
+
+def audit_draw(study: Study, recipe: str, seed: int) -> Findings:
+    """What forests say of a recipe's tumours, drawn with a seed."""
+    folder = study.folder(recipe) / f"seed-{seed}"
+    results = folder / f"audit-of-{study.per_scan}"
+    if not (results / "audit.json").exists():
+        images, masks = study.hosts / "images", study.hosts / "masks"
+        dataset = synthesize(recipe, images, masks, folder, study.per_scan, study.jobs, seed=seed)
+        patients = ("--patients", study.patients) if study.patients else ()
+        words = ("--output", results, "--jobs", study.jobs, "--no-network")
+        run("audit", dataset, "--real", study.real, *patients, *words)
+    return Findings(recipe, json.loads((results / "audit.json").read_text(encoding="utf-8")), {}, {})
 
 
 def count_off(study: Study, recipe: str, names: Sequence[str], masks: Path) -> list[int]:
@@ -141,12 +156,24 @@ def show_recipe(study: Study, recipe: str) -> Path:
 @click.option(
     "--networks", default=",".join(RECIPES), show_default=True, help="Recipes about which a network is asked: minutes."
 )
+@click.option(
+    "--draws",
+    type=click.IntRange(0),
+    default=0,
+    help="Audit so many draws of the first recipe, by forests, and no more.",
+)
 @click.option("--work", type=click.Path(path_type=Path), default=Path("realism-study"), show_default=True)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--write", is_flag=True, help="Also write the tables and the figures into docs/.")
-def main(recipes: str, networks: str, write: bool, **given: Any) -> None:
+def main(recipes: str, networks: str, draws: int, write: bool, **given: Any) -> None:
     study = Study(networks=tuple(networks.split(",")), **given)
     names = write_hosts(study.real, study.hosts)
+    if draws:
+        text = draw_lines([audit_draw(study, recipes.split(",")[0], seed) for seed in range(draws)])
+        click.echo("\n".join(text))
+        if write:
+            write_between_markers(PAGE, text, DRAWS_MARKER)
+        return
     find_livers(study, names)
     found = [audit_recipe(study, recipe, names) for recipe in recipes.split(",")]
     text = page_text(found)

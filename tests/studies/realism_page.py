@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -95,6 +95,36 @@ def summary_lines(found: Sequence[Findings]) -> list[str]:
     return table(["", *(f"`{each.recipe}`" for each in found)], rows)
 
 
+def draw_lines(found: Sequence[Findings]) -> list[str]:
+    """A column for each draw of a recipe, seeds from 0 on, and one for what they have on average."""
+    mean = Findings("mean", {"comparisons": [asdict(row) for row in _mean_rows(found)]}, {}, {})
+    rows = [
+        ["medians inside the real band", *(_medians(each.rows()) for each in (mean, *found))],
+        ["share of lesions inside, mean", *(f"{mean_inside(each):.2f}" for each in (mean, *found))],
+        ["least share inside", *(f"{_least_row(each).inside:.2f}" for each in (mean, *found))],
+    ]
+    for name in FORESTS:
+        verdicts = [each.verdict(name) for each in found]
+        kinds = {f"{name}: AUC": [each["auc"] for each in verdicts]}
+        kinds |= {f"... {_radii(radii)}": [each["by_radius"].get(radii) for each in verdicts] for radii in RADIUS_BINS}
+        aucs = {kind: [each["value"] for each in of] for kind, of in kinds.items() if all(of)}
+        aucs["... with lesions left out"] = [each["auc_by_lesion"] for each in verdicts]
+        rows += [[kind, *map(number, (fmean(values), *values))] for kind, values in aucs.items()]
+    return table(["seed", "mean", *map(str, range(len(found)))], rows)
+
+
+def _mean_rows(found: Sequence[Findings]) -> list[Comparison]:
+    """What is compared, the synthetic medians and the shares inside being means over several audits."""
+    return [
+        replace(
+            rows[0],
+            synthetic_median=fmean(row.synthetic_median for row in rows),
+            inside=fmean(row.inside for row in rows),
+        )
+        for rows in zip(*(each.rows() for each in found), strict=True)
+    ]
+
+
 def _each(found: Sequence[Findings], cell: Callable[[Findings], str]) -> list[str]:
     return [cell(each) for each in found]
 
@@ -124,8 +154,12 @@ def mean_inside(found: Findings) -> float:
 
 
 def _least_inside(found: Findings) -> str:
-    row = min(_overall(found), key=lambda row: row.inside)
+    row = _least_row(found)
     return f"{row.inside:.2f} ({STATISTIC_NAMES[row.statistic]})"
+
+
+def _least_row(found: Findings) -> Comparison:
+    return min(_overall(found), key=lambda row: row.inside)
 
 
 def _overall(found: Findings) -> list[Comparison]:
