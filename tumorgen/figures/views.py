@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import Geometry, Triple, Volume, read_volume
+from ..imaging import Geometry, Triple, Volume, orientation_of, read_volume
 
 _TARGET = ("RL", "AP", "IS")  # x, y, z of a display volume: towards the patient's left, back and head
 
@@ -41,7 +40,7 @@ def to_lps(volume: Volume) -> Volume:
     For display only. The array is a view: no voxel is copied or resampled. An oblique scan keeps its own planes.
     """
     geometry = volume.geometry
-    letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction)  # of image x, y, z
+    letters = orientation_of(geometry)  # of image x, y, z
     order = [next(i for i, letter in enumerate(letters) if letter in pair) for pair in _TARGET]
     flipped = [letters[i] == pair[0] for i, pair in zip(order, _TARGET, strict=True)]
 

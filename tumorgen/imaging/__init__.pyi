@@ -28,7 +28,7 @@ from .files import (
 from .fingerprint import fingerprint_ct
 from .geometry import GEOMETRY_TOLERANCE_MM, Geometry, Index, Triple, Volume, describe_not_axial
 from .image_folders import find_images, list_images
-from .itk import to_image
+from .itk import orientation_of, to_image
 from .label_maps import as_label_map
 from .mask_folders import find_masks, refuse_other_name
 from .mask_labels import (
@@ -102,6 +102,7 @@ __all__ = [
     "list_images",
     "list_volumes",
     "names_tumor",
+    "orientation_of",
     "overlap",
     "part_of",
     "paste",

@@ -1,6 +1,6 @@
 """What ITK is asked for: images to write, files that it reads, and what a header says of a volume's place in space.
 
-Only these functions, and what decompresses DICOM, import SimpleITK, and only once they are called.
+SimpleITK is imported in the functions that need it, here and elsewhere: runs over plain NIfTI files do without it.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def geometry_of(reader: sitk.ImageFileReader, claim: Claim, path: Path) -> Geome
 
 
 def orientation_of(geometry: Geometry) -> str:
-    """Whither the axes x, y and z of an image run, in three letters as `SimpleITK.DICOMOrient` takes them: LPS."""
+    """Where the axes x, y and z of an image run to, as three letters: LPS is to the left, the back and the head."""
     import SimpleITK as sitk
 
     return str(sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction))

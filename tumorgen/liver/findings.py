@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..dicom import SERIES_FLAGS
-from ..imaging import Geometry, Volume
+from ..imaging import Geometry, Volume, orientation_of
 from ..method import DOUBTS, doubt_liver
 
 DROPPED = 0.05  # of the liver; more than that in other pieces is no speckle, and one of them may be the liver
@@ -49,10 +48,9 @@ class Findings:
 
 def touched_sides(mask: Mask, geometry: Geometry) -> list[str]:
     """Sides of the scan that a mask (z, y, x) reaches, as the patient has them: `top`, `left`, ..."""
-    towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction)[::-1]
     return [
         _SIDES[letter][end]
-        for axis, letter in enumerate(towards)
+        for axis, letter in enumerate(orientation_of(geometry)[::-1])
         for end, index in enumerate((0, -1))
         if mask.take(index, axis=axis).any()
     ]

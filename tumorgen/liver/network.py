@@ -14,11 +14,10 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import Triple, Volume, temporary_folder
+from ..imaging import Triple, Volume, orientation_of, temporary_folder
 from .coarse import OWN_TRAINER, load_coarse, read_checkpoint
 from .devices import pick_device
 from .models import Model
@@ -188,7 +187,7 @@ def _as_is(array: Array) -> Array:
 
 def _oriented(ct: Volume) -> tuple[Array, Triple, Callable[[Array], Array]]:
     """A CT's array turned to RAS, its spacing (z, y, x), and the way back, all of them views."""
-    towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(ct.geometry.direction)[::-1]
+    towards = orientation_of(ct.geometry)[::-1]
     pairs = ("SI", "AP", "RL")  # of z, y, x; the first letter is where the axis is to run
     axes = [next(axis for axis, letter in enumerate(towards) if letter in pair) for pair in pairs]
     flips = tuple(axis for axis, pair in enumerate(pairs) if towards[axes[axis]] != pair[0])
