@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging import Triple, bounding_box, grow
-from ..method import distance_inside
+from ..method import distance_inside, outside_with_margin
 
 Mask = NDArray[np.bool_]
 
@@ -37,8 +37,7 @@ def fill_holes(mask: Mask) -> Mask:
     Not slice by slice: within a slice the liver also encloses what is not liver, such as the caval vein behind the
     caudate lobe or the gallbladder in its fossa, and no tumour may land there.
     """
-    outside = cc3d.connected_components(np.pad(~mask, 1, constant_values=True), connectivity=6)
-    return np.asarray(outside[1:-1, 1:-1, 1:-1] != outside[0, 0, 0])
+    return ~outside_with_margin(mask)[1:-1, 1:-1, 1:-1]
 
 
 def cut_necks(mask: Mask, spacing_mm: Triple) -> Mask:

@@ -1,6 +1,6 @@
 from .body import occupied_voxels
 from .bulk import median_and_robust_sd
-from .distances import distance_inside
+from .distances import distance_inside, outside_with_margin
 from .labelled import least_radius_mm, render_labelled
 from .measured import measure_for, measured_arrays, measured_from, needed_by
 from .patch import Block, Outcome, Patch
@@ -91,6 +91,7 @@ __all__ = [
     "nearest_recipe",
     "needed_by",
     "occupied_voxels",
+    "outside_with_margin",
     "override",
     "plan_for",
     "prepare_scan",

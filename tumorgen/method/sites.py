@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging import Triple, bounding_box
-from .distances import distance_inside
+from .distances import distance_inside, outside_with_margin
 
 OUTSIDE, OTHER, PARENCHYMA = range(3)  # what a voxel is: no liver, liver that is no parenchyma, parenchyma
 DEPTH_STEP_MM = 0.1  # depths are told apart by; well below a voxel
@@ -80,11 +79,4 @@ def depth_below_surface(liver: NDArray[np.bool_], spacing_mm: Triple) -> NDArray
 
     What lies beyond the array is outside.
     """
-    return distance_inside(_filled(liver), spacing_mm)[1:-1, 1:-1, 1:-1]
-
-
-def _filled(liver: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A liver without holes, with a margin of one voxel that is outside."""
-    parts = cc3d.connected_components(np.pad(~liver, 1, constant_values=True), connectivity=6)
-    filled: NDArray[np.bool_] = parts != parts[0, 0, 0]
-    return filled
+    return distance_inside(~outside_with_margin(liver), spacing_mm)[1:-1, 1:-1, 1:-1]

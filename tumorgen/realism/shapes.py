@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import About
 from ..imaging import Box, Triple, bounding_box
 from ..labels import BACKGROUND, TUMOR
+from ..method import outside_with_margin
 from .lesions import FoundLesions, Lesion
 
 _SQUARE = 1e-3  # pixels whose sides differ by less, as a share, are square
@@ -76,7 +76,7 @@ def measure_shapes(labels: NDArray[Any], spacing_mm: Triple, lesions: Sequence[L
     if not lesions:
         return ()
     window = bounding_box(labels != BACKGROUND)
-    outside = _outside(labels[window])
+    outside = outside_with_margin(labels[window] != BACKGROUND)
     depths = _depths(outside, window, [lesion.center for lesion in lesions], spacing_mm)
     return tuple(
         _measure(lesion, outside[_around(lesion, window)], depth_mm, spacing_mm)
@@ -84,15 +84,8 @@ def measure_shapes(labels: NDArray[Any], spacing_mm: Triple, lesions: Sequence[L
     )
 
 
-def _outside(labels: NDArray[Any]) -> Mask:
-    """What is not the liver, with a margin of a voxel on every side; holes in the liver are liver."""
-    parts = cc3d.connected_components(np.pad(labels == BACKGROUND, 1, constant_values=True), connectivity=6)
-    outside: Mask = parts == parts[0, 0, 0]
-    return outside
-
-
 def _around(lesion: Lesion, window: Box) -> Box:
-    """A lesion's box with a margin of a voxel, in the array that `_outside` makes of a window of the label map."""
+    """A lesion's box with a margin of a voxel, in what `outside_with_margin` makes of a window of the label map."""
     z, y, x = (slice(b.start - w.start, b.stop - w.start + 2) for b, w in zip(lesion.box, window, strict=True))
     return z, y, x
 
