@@ -130,7 +130,7 @@ def _keeps_outside(hu: NDArray[Any], outside: NDArray[np.bool_] | None, change: 
         return True
     z, y, x = hu.shape
     around = grow(change.box, (1, 1, 1), (z, y, x))
-    beside = np.zeros(tuple(s.stop - s.start for s in around), bool)
+    beside = np.zeros(shape_of(around), bool)
     inner = window(around, change.box)
     for axis in range(3):
         at_border = np.zeros(hu.shape[axis], bool)

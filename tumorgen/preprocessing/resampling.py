@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import Box, Index, shape_of
+from ..imaging import EMPTY, Box, Index, shape_of
 
 Floats = NDArray[np.float64]
 
@@ -280,4 +280,4 @@ def _whole(shape: Index) -> Box:
 
 def _as_box(spans: Sequence[slice]) -> Box:
     z, y, x = spans
-    return (z, y, x) if all(shape_of((z, y, x))) else (slice(0, 0), slice(0, 0), slice(0, 0))
+    return (z, y, x) if all(shape_of((z, y, x))) else EMPTY

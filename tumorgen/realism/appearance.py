@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from ..fields import About
-from ..imaging import Box, Triple, grow
+from ..imaging import Triple, grow, paste
 from ..labels import LIVER, TUMOR
 from ..method import median_and_robust_sd
 from .lesions import Lesion
@@ -176,13 +176,12 @@ def _surroundings(
     slices = lesion.main_slices
     first, last = int(slices[0]), int(slices[-1]) + 1
     reach = [math.ceil((RING_MM[1] + OTHERS_MM) / mm) for mm in spacing_mm]
-    z, y, x = grow(
-        (slice(first, last), *lesion.box[1:]), (math.ceil(OTHERS_MM / spacing_mm[0]), *reach[1:]), _shape(hu)
-    )
-    window: Box = z, y, x
+    margin = math.ceil(OTHERS_MM / spacing_mm[0]), *reach[1:]
+    window = grow((slice(first, last), *lesion.box[1:]), margin, hu.shape)
     near = labels[window]
-    own = _paste_mask(lesion, window)
-    kept = slices - z.start  # of a lesion that narrows in between, only the wide slices
+    own = np.zeros(near.shape, bool)
+    paste(own, window, lesion.mask, lesion.box)
+    kept = slices - window[0].start  # of a lesion that narrows in between, only the wide slices
     others = (near == TUMOR) & ~own
     apart = _distance_to(others, spacing_mm) > OTHERS_MM
     own, liver, apart = own[kept], near[kept] >= LIVER, apart[kept]
@@ -192,23 +191,6 @@ def _surroundings(
     grey = quantize_grey(hu[window][kept])
     ring = usable & deep & (distance >= RING_MM[0]) & (distance <= RING_MM[1])
     return _Surroundings(grey, distance, usable, _without_outliers(grey, ring), spacing_mm)
-
-
-def _shape(array: NDArray[Any]) -> tuple[int, int, int]:
-    z, y, x = array.shape
-    return z, y, x
-
-
-def _paste_mask(lesion: Lesion, window: Box) -> Mask:
-    """The lesion's voxels in a window, which may leave out some of its slices."""
-    z, y, x = window
-    own = np.zeros((z.stop - z.start, y.stop - y.start, x.stop - x.start), bool)
-    inner = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(lesion.box[1:], (y, x), strict=True))
-    low, high = max(z.start, lesion.box[0].start), min(z.stop, lesion.box[0].stop)
-    own[(slice(low - z.start, high - z.start), *inner)] = lesion.mask[
-        low - lesion.box[0].start : high - lesion.box[0].start
-    ]
-    return own
 
 
 def signed_distance_mm(mask: Mask, spacing_mm: Triple) -> Numbers:

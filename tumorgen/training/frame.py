@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import TumorgenError
 from ..imaging import Triple
 from ..labels import LABELS
-from ..method import Settings, draw_drafts
+from ..method import Settings, draw_drafts, variant_class
 
 _SAMPLES = 200  # that a share is estimated from
 
@@ -111,6 +111,6 @@ def share_below_clipping(settings: Settings, mu_p_hu: float, sigma_p_hu: float, 
     They lose texture or even depth for the network, which sees every scan through the same clipping.
     """
     rng, parenchyma = np.random.default_rng(0), (mu_p_hu, sigma_p_hu)
-    samples = [draw_drafts(settings, settings.sizes[n % len(settings.sizes)], parenchyma, rng) for n in range(_SAMPLES)]
+    samples = [draw_drafts(settings, variant_class(settings, n), parenchyma, rng) for n in range(_SAMPLES)]
     drawn = np.array([tumor.mu_t_hu for sample in samples for tumor in sample])
     return float((drawn - sigma_p_hu < normalization.low_hu).mean())
