@@ -14,7 +14,7 @@ from numpy.random import Generator
 
 from ..errors import TumorgenError
 from ..fields import FINITE, About, check_domains
-from ..imaging import LONGEST_SAMPLE, Geometry, Triple, refuse_unsafe_name
+from ..imaging import LONGEST_SAMPLE, Geometry, Index, Triple, refuse_unsafe_name
 from . import settings
 
 _MOST = 2**31  # of what is counted: more than any scan or run has
@@ -240,6 +240,11 @@ class Plan:
         check_domains(self)
 
     @property
+    def shape(self) -> Index:
+        """Voxels (z, y, x) of the scan."""
+        return self.shape_z, self.shape_y, self.shape_x
+
+    @property
     def spacing_mm(self) -> Triple:
         """Spacing (z, y, x) of the scan in mm."""
         return self.spacing_z_mm, self.spacing_y_mm, self.spacing_x_mm
@@ -252,7 +257,7 @@ class Plan:
         TumorgenError
             Shape, spacing, voxels or mask differ.
         """
-        shape, spacing = (self.shape_z, self.shape_y, self.shape_x), self.spacing_mm
+        shape, spacing = self.shape, self.spacing_mm
         if shape != geometry.shape or not all(
             math.isclose(a, b, rel_tol=1e-6) for a, b in zip(spacing, geometry.spacing_mm, strict=True)
         ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median_low
 from typing import TypeVar
@@ -95,9 +95,9 @@ def estimate_preprocessing(run: Preprocessing) -> PreprocessEstimate:
     chosen = _choose(records)
     source = find_sources(records, run.images, run.masks, run.reading)[chosen[0].plan.case]
     with scratch_folder(nearest_folder(folder.parent), prefix=SCRATCH) as scratch:
-        plans, planning = _find_plans(run, dataset, records, (source, chosen), folder, scratch)
+        plans, planning = _find_plans(run, dataset, records, source, chosen, folder, scratch)
         configurations = nnunet.read_configurations(plans, run.configurations)
-        missing = find_missing((dataset, records), configurations, folder, state, describe_manifest(dataset))
+        missing = find_missing(dataset, records, configurations, folder, state, describe_manifest(dataset))
         nnunet.refuse_other_resampling(find_resamplings(records, configurations, missing))
         made = Part(
             source,
@@ -124,7 +124,7 @@ def estimate_preprocessing(run: Preprocessing) -> PreprocessEstimate:
 
 
 def _voxels(record: Record) -> int:
-    return math.prod((record.plan.shape_z, record.plan.shape_y, record.plan.shape_x))
+    return math.prod(record.plan.shape)
 
 
 def _choose(records: Sequence[Record]) -> list[Record]:
@@ -140,7 +140,8 @@ def _find_plans(
     run: Preprocessing,
     dataset: Dataset,
     records: Sequence[Record],
-    chosen: tuple[Source, Sequence[Record]],
+    source: Source,
+    chosen: Sequence[Record],
     folder: Path,
     scratch: Path,
 ) -> tuple[Path, float]:
@@ -149,24 +150,22 @@ def _find_plans(
     if plans.is_file():
         return plans, 0.0
     nnunet.refuse_unknown_plans(plans)
-    part = Part(chosen[0], dataset, tuple(chosen[1]), folder, {}, {}, draws_of(len(records)))
+    part = Part(source, dataset, tuple(chosen), folder, {}, {}, draws_of(len(records)))
     found, looking = _timed(find_traits, part)
     traits = {trait.sample: trait for trait in _without_failures(found)}
     known = [traits.get(record.plan.sample) or _of_header(record) for record in records]
     fingerprint = scratch / FINGERPRINT
     fingerprint.write_text(nnunet.fingerprint_text(fingerprint_of(known)), encoding="utf-8")
-    arguments = dataset.folder, run.plans, fingerprint, scratch / "plans", plans
     began = time.perf_counter()
-    made = nnunet.plan(*arguments)
-    looked_at = looking / len(chosen[1]) * len(records) / count_jobs(run.jobs)
+    made = nnunet.plan(dataset.folder, run.plans, fingerprint, scratch / "plans", plans)
+    looked_at = looking / len(chosen) * len(records) / count_jobs(run.jobs)
     return made, looked_at + time.perf_counter() - began
 
 
 def _of_header(record: Record) -> Traits:
     """What a row alone says of a sample."""
     plan = record.plan
-    shape = plan.shape_z, plan.shape_y, plan.shape_x
-    return Traits(plan.sample, shape, plan.spacing_mm, 1.0, np.empty(0, np.float32))
+    return Traits(plan.sample, plan.shape, plan.spacing_mm, 1.0, np.empty(0, np.float32))
 
 
 def _make(part: Part) -> tuple[float, float, float]:
@@ -174,8 +173,7 @@ def _make(part: Part) -> tuple[float, float, float]:
     for configuration in part.configurations.values():
         (part.folder / configuration.identifier).mkdir()
     try:
-        one = Part(part.source, part.dataset, part.records[:1], part.folder, part.wanted, part.configurations)
-        first, until_first = _timed(preprocess_part, one)
+        first, until_first = _timed(preprocess_part, replace(part, records=part.records[:1]))
         _without_failures(first)
         made, all_seconds = _timed(preprocess_part, part)
     finally:

@@ -155,7 +155,7 @@ def _preprocess(parts: _Parts, hold: Hold) -> PreprocessReport:
         asked = [configuration.identifier for configuration in configurations]
         notes += remove_torn_cases(folder, state, asked, run.jobs)
         remove_other_labels(folder, dataset, records, run.jobs)
-    wanted = find_missing((dataset, records), configurations, folder, state, manifest)
+    wanted = find_missing(dataset, records, configurations, folder, state, manifest)
     resamplings = find_resamplings(records, configurations, wanted)
     nnunet.refuse_other_resampling(resamplings)
     if not run.force:
@@ -321,7 +321,8 @@ def _begin_cases(configurations: Sequence[nnunet.Configuration], folder: Path, s
 
 
 def find_missing(
-    samples: tuple[Dataset, Sequence[Record]],
+    dataset: Dataset,
+    records: Sequence[Record],
     configurations: Sequence[nnunet.Configuration],
     folder: Path,
     state: State,
@@ -331,7 +332,6 @@ def find_missing(
 
     A sample whose label to score with is not there is made again in the first of them: the label comes with it.
     """
-    dataset, records = samples
     wanted: dict[str, list[str]] = {}
     for number, configuration in enumerate(configurations):
         cases = folder / configuration.identifier
@@ -388,10 +388,9 @@ def find_resamplings(
     for record in records:
         plan = record.plan
         for name in wanted.get(plan.sample, ()):
-            whole = plan.shape_z, plan.shape_y, plan.shape_x
-            shape = tuple(whole[axis] for axis in by_name[name].transpose)
+            z, y, x = (plan.shape[axis] for axis in by_name[name].transpose)
             with suppress(TumorgenError):
-                found.append(by_name[name].resampling((shape[0], shape[1], shape[2]), plan.spacing_mm))
+                found.append(by_name[name].resampling((z, y, x), plan.spacing_mm))
     return found
 
 

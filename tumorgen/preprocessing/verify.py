@@ -81,12 +81,13 @@ def verify_preprocessed(
     dataset, records = read_dataset(folder)
     target = nnunet.find_plans_folder(dataset.folder.name)
     state = State.read(target)
-    planned = find_planned(target, state, describe_manifest(dataset))
+    manifest = describe_manifest(dataset)
+    planned = find_planned(target, state, manifest)
     if not planned:
         raise TumorgenError(f"{target}: nothing was preprocessed there; run `tumorgen preprocess`")
     samples = [record.plan.sample for record in records]
     again = spread_samples(samples, replays)
-    problems = list(_check_state(dataset, target, state, planned, samples))
+    problems = list(_check_state(target, state, manifest, planned, samples))
     sources = find_sources(records, images, masks, reading)
     cases = [
         _Case(each.configuration, each.plans, record, sources[record.plan.case], record.plan.sample in again)
@@ -97,7 +98,7 @@ def verify_preprocessed(
     named = [Case(case, f"{case.configuration.identifier}/{case.record.plan.sample}") for case in cases]
     for case, found in zip(named, map_cases(work, named, jobs, start=start), strict=True):
         problems += [Problem(case.name, found.reason)] if isinstance(found, Failure) else found
-    if replays < 0 and state.is_ours(target / FINGERPRINT) and state.manifest == describe_manifest(dataset):
+    if replays < 0 and state.is_ours(target / FINGERPRINT) and state.manifest == manifest:
         find = partial(_find_traits_anew, dataset=dataset, draws=draws_of(len(records)))
         samples_of = [Case((record, sources[record.plan.case]), record.plan.sample) for record in records]
         problems += _compare_fingerprint(target / FINGERPRINT, map_cases(find, samples_of, jobs, start=start))
@@ -110,10 +111,9 @@ def _one_a_folder(planned: Sequence[Planned]) -> list[Planned]:
 
 
 def _check_state(
-    dataset: Dataset, folder: Path, state: State, planned: Sequence[Planned], samples: Sequence[str]
+    folder: Path, state: State, manifest: str, planned: Sequence[Planned], samples: Sequence[str]
 ) -> Iterator[Problem]:
     """Plans and cases were made of this manifest, the cases with all plans there, and no other is in their folders."""
-    manifest = describe_manifest(dataset)
     if FINGERPRINT in state.written and not state.is_ours(folder / FINGERPRINT):
         yield Problem(FINGERPRINT, "was changed or removed since it was written")
     for name in sorted(state.plans):
