@@ -30,7 +30,7 @@ from ..method import (
     sample_name,
 )
 from ..parallel import Case, attempt
-from ..tables import Files, Record, Source
+from ..tables import Files, Record, Source, stamps_of
 from ..wording import typed
 from .batches import Batch
 from .memory import keep_memory, release_memory
@@ -42,7 +42,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 Result = Record | Failure
 Timed = tuple[Result, float]  # seconds
-States = tuple[tuple[int, int], ...]
 
 _at_work = threading.Lock()
 
@@ -204,7 +203,7 @@ def _partial_files(dataset: Dataset) -> Iterator[Path | None]:
         yield folder
 
 
-_kept: dict[tuple[Source, Vessels, States], Prepared] = {}  # at most one
+_kept: dict[tuple[Source, Vessels, str], Prepared] = {}  # at most one
 
 
 def prepare_for(batch: Batch) -> Prepared:
@@ -217,7 +216,7 @@ def prepare_for(batch: Batch) -> Prepared:
     TumorgenError
         The scan cannot be used.
     """
-    wanted = batch.source, batch.vessels, _states(batch.source)
+    wanted = batch.source, batch.vessels, stamps_of(batch.source.image, batch.source.mask)
     if wanted not in _kept:
         _kept.clear()
         _kept[wanted] = _prepare_scan(batch.source, batch.vessels)
@@ -253,12 +252,3 @@ def _planes_at_hand(scan: Scan) -> slice:
     z = scan.roi[0]
     more = round(REACH_MM / scan.geometry.spacing_mm[0])
     return slice(max(0, z.start - more), min(scan.geometry.shape[0], z.stop + more))
-
-
-def _states(source: Source) -> States:
-    """Size and time of change of a scan's files; of a file that is not there, nothing: reading it says so."""
-    try:
-        found = [path.stat() for path in (source.image, source.mask) if path.exists()]
-    except OSError:  # no permission, a name too long
-        return ()
-    return tuple((state.st_size, state.st_mtime_ns) for state in found)
