@@ -174,9 +174,9 @@ def score(study: Path, answers: Path | None, output: Path | None) -> None:
     positive answer. Written are score.html, score.json, score.csv, and answers.csv with what each case is.
     """
     from tumorgen.imaging import refuse_foreign_files
-    from tumorgen.turing import MARKS, PAGE, score_folder, write_score
+    from tumorgen.turing import MARKS, PAGE, SCORE, score_folder, write_score
 
-    folder = output or study / "score"
+    folder = output or study / SCORE
     refuse_foreign_files(folder, MARKS, ANOTHER_OUTPUT)
     found = score_folder(study, answers)
     write_score(found, folder)

@@ -7,7 +7,7 @@ from .durable import (
     sync_samples,
 )
 from .folds import describe_groups, find_leaks, share_out_folds
-from .lock import LOCK, Hold, find_missing_folders, locked_folder, remove_empty_folders
+from .lock import LOCK, Hold, locked_folder, remove_empty_folders
 from .provenance import (
     IN_ROWS,
     begin_provenance,
@@ -83,7 +83,6 @@ __all__ = [
     "find_contradictions",
     "find_dataset",
     "find_leaks",
-    "find_missing_folders",
     "find_written_dataset",
     "finish_provenance",
     "forget_beginning",

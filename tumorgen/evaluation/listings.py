@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import TumorgenError
 from ..tables import (
+    SAMPLES,
     NameCheck,
     columns_in,
     fit_names,
@@ -146,7 +147,7 @@ def read_listings(manifest: Path) -> dict[str, Listing]:
 def manifest_beside(reference: Path) -> Path | None:
     """The manifest of the dataset that a folder of labels belongs to, by a path like theirs; None if there is none."""
     parent = reference / ".." if reference.name in ("", "..") else reference.parent
-    manifest = parent / "manifest.csv"
+    manifest = parent / SAMPLES
     if not manifest.is_file():
         return None
     with manifest.open(encoding="utf-8-sig", errors="replace") as file:

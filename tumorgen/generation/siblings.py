@@ -9,7 +9,7 @@ from typing import Any
 
 from ..dataset import HEALTHY_NAME, Dataset, read_about
 from ..errors import TumorgenError
-from ..tables import HOSTS, Entry, read_entries, read_hosts
+from ..tables import HOSTS, SAMPLES, Entry, read_entries, read_hosts
 from ..wording import few, plural, typed
 
 
@@ -69,7 +69,7 @@ def _is_lost(files: Iterable[str], folder: Path, other: Path) -> bool:
 def _find_same(folder: Path, removed: Iterable[Entry]) -> Iterator[str]:
     """Cases of a dataset whose samples are of the same CTs, by their checksums."""
     try:
-        there = read_entries(folder / "manifest.csv")
+        there = read_entries(folder / SAMPLES)
     except (OSError, TumorgenError):
         return
     gone = {sha256 for entry in removed for sha256 in (entry.source_image_sha256, entry.source_fingerprint)} - {""}

@@ -52,6 +52,7 @@ from .reading import (
     read_volume,
     refuse_misfit,
     refuse_no_ct,
+    refuse_no_tissue,
     stamp_of_volume,
     write_volume,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "refuse_irregular",
     "refuse_misfit",
     "refuse_no_ct",
+    "refuse_no_tissue",
     "refuse_other_name",
     "refuse_undecodable",
     "refuse_unsafe_name",

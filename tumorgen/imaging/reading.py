@@ -160,8 +160,21 @@ def refuse_no_ct(array: NDArray[Any], where: str) -> None:
         clipped = "was it clipped? take it as it was, or set its lowest value to -1000 throughout"
         why = clipped if low < 0 and high > TISSUE_ABOVE_HU else "offset by 1024, windowed or normalised?"
         raise TumorgenError(f"{where}: not a CT in HU: its lowest value is {low:g}, so there is no air in it ({why})")
-    if high < TISSUE_ABOVE_HU:
-        raise TumorgenError(f"{where}: not a CT in HU: its highest value is {high:g}, so there is no tissue in it")
+    refuse_no_tissue(high, where)
+
+
+def refuse_no_tissue(highest_hu: float, where: str) -> None:
+    """Refuse a CT by its highest value in HU; `where` says what that is of, for messages.
+
+    Raises
+    ------
+    TumorgenError
+        Nothing in it is as bright as tissue.
+    """
+    if highest_hu < TISSUE_ABOVE_HU:
+        raise TumorgenError(
+            f"{where}: not a CT in HU: its highest value is {highest_hu:g}, so there is no tissue in it"
+        )
 
 
 def refuse_misfit(mask: Path, lies: Geometry, image: Path, grid: Geometry, remedy: str = RESAMPLE) -> None:

@@ -33,7 +33,6 @@ from .scans import find_labelled
 from .telling import ALIGNED, FORESTS, Verdict, judge_by_forest, judge_by_network
 from .weighting import RESAMPLES
 
-GOOD_SHARE = 0.8  # of the synthetic lesions inside a band that holds 90 % of the real ones
 _SHOWN = 3  # reasons that a note gives
 
 RULES: Mapping[str, str] = {

@@ -21,7 +21,7 @@ from ..errors import Failure, TumorgenError
 from ..evaluation import RADIUS_BINS, radius_bin
 from ..fields import About
 from ..figures import to_lps
-from ..imaging import Geometry, Triple, Volume, read_volume
+from ..imaging import Geometry, Triple, Volume, read_volume, refuse_no_tissue
 from ..labels import LIVER
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .appearance import GREY_HIGH_HU, GREY_LEVELS, GREY_LOW_HU, GREY_STEP_HU, Appearance, measure_appearance
@@ -32,7 +32,6 @@ from .scans import LabelledScan, join_patients
 from .shapes import LesionShape, TumorBurden, measure_burden, measure_shapes
 
 SETS = ("real", "synthetic")
-TISSUE_ABOVE_HU = 50.0
 COARSE = 1.2  # a scan's steps over those of the grid: from here on it is called coarse
 FARTHEST_MM = 2.0  # that an outline is moved
 VIEW_SLICES = 3
@@ -210,9 +209,7 @@ def refuse_other_values(image: NDArray[Any], labels: NDArray[np.uint8], where: P
     TumorgenError
         Nothing in it is as bright as tissue, or its liver is nothing that a window of soft tissue shows.
     """
-    highest = float(image.max())
-    if highest < TISSUE_ABOVE_HU:
-        raise TumorgenError(f"{where}: not a CT in HU: its highest value is {highest:g}, so there is no tissue in it")
+    refuse_no_tissue(float(image.max()), str(where))
     liver = float(np.median(image[labels >= LIVER]))
     if not GREY_LOW_HU < liver < GREY_HIGH_HU:
         raise TumorgenError(f"{where}: not a CT in HU: its liver has a median of {liver:g}; offset, or normalised?")

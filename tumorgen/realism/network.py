@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..errors import TumorgenError
+from ..labels import LIVER
 from ..parallel import Case, Start, map_cases, no_progress, split_failures
 from .appearance import GREY_STEP_HU
 from .matching import Contest
@@ -84,7 +85,7 @@ def crop_view(view: View) -> Pictures:
     """The middles of a view's slices (slice, y, x), relative to the median of the liver in the first of them."""
     corners = [(length - VIEW_PIXELS) // 2 for length in view.labels.shape]
     y, x = (slice(corner, corner + VIEW_PIXELS) for corner in corners)
-    liver = view.grey[0][view.labels == 1]
+    liver = view.grey[0][view.labels == LIVER]
     level = float(np.median(liver)) if liver.size else float(np.median(view.grey[0]))
     scaled: Pictures = (view.grey[:, y, x].astype(np.float32) - np.float32(level)) * np.float32(GREY_STEP_HU / SCALE_HU)
     return scaled.clip(-LIMIT, LIMIT)

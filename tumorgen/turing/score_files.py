@@ -20,7 +20,7 @@ from .answers import ANSWERS, UNSURE, Answer, read_answers
 from .scoring import RULES, Answers, ReaderScore, StudyScore, last_answers, score_study
 from .study import STUDY, KeyRow, read_key, read_study
 
-SCORE = "score"
+SCORE = "score"  # folder of a score, in that of the study
 PAGE = "score.html"
 MARKS = {
     PAGE: ("<title>Visual Turing Test", "tumorgen"),

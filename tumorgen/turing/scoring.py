@@ -126,7 +126,7 @@ def score_study(key: Mapping[str, KeyRow], answers: Answers) -> StudyScore:
         kinds.count(REAL),
         kinds.count(SYNTHETIC),
         tuple(score_reader(name, key, given) for name, given in answers.items()),
-        _together(key, answers) if len(answers) > 1 else {},
+        _shares(key, list(answers.values())) if len(answers) > 1 else {},
         _agreement(answers),
     )
 
@@ -170,10 +170,6 @@ def _mean_confidence(key: Mapping[str, KeyRow], answers: Mapping[str, Answer], *
         if answer.confidence is not None and (answer.answer == key[case].kind) == right
     ]
     return float(np.mean(found)) if found else math.nan
-
-
-def _together(key: Mapping[str, KeyRow], answers: Answers) -> dict[str, ConfidenceInterval]:
-    return _shares(key, list(answers.values()))
 
 
 def _shares(key: Mapping[str, KeyRow], given: Sequence[Mapping[str, Answer]]) -> dict[str, ConfidenceInterval]:
