@@ -130,7 +130,7 @@ def find_scans(source: Path) -> Found:
     Raises
     ------
     TumorgenError
-        There is nothing at that path, or two scans have one case name.
+        There is nothing at that path, two scans have one case name, or a case has several channels.
     """
     volumes = list_images(source)
     if not source.is_dir():

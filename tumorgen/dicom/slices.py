@@ -78,8 +78,8 @@ class Slice:
         Rows and columns.
     spacing_mm
         (y, x).
-    position_mm, along_mm
-        Of the first voxel; along the series' normal.
+    position_mm
+        Of the first voxel, (x, y, z).
     orientation
         Direction cosines of x, then of y.
     slope, intercept

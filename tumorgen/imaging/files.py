@@ -39,7 +39,7 @@ def case_name(path: Path) -> str:
 
 
 def raw_name(path: Path) -> str:
-    """The same before it is made safe (`safe_name`): names that differ may be one case name."""
+    """Name of the case in a file's name, not yet made safe (`safe_name`): names that differ may be one case name."""
     name = path.name[: len(path.name) - len(extension_of(path))]
     return unicodedata.normalize("NFC", re.sub(r"_0000$", "", name))
 

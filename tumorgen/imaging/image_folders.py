@@ -43,12 +43,12 @@ def _list_cases(folder: Path) -> dict[str, Path]:
 
 
 def find_images(folder: Path) -> dict[str, Path]:
-    """The same, of a folder that must have some.
+    """Case name -> CT in a folder (or of one file) that must have some, as `list_images` finds them.
 
     Raises
     ------
     TumorgenError
-        There is none.
+        There is none, nothing at that path, two CTs have one case name, or a case has several channels.
     """
     found = list_images(folder)
     if not found:

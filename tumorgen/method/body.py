@@ -66,7 +66,7 @@ class Body:
         Raises
         ------
         TumorgenError
-            The centre lies outside the image.
+            The centre lies outside the image, or the tumour is too large to be rendered.
         """
         bare = tumor_grid(tumor, geometry)
         shape, inside, grid = widened_for_blurs(*deformed_shape(tumor, bare), tumor, bare)
@@ -88,7 +88,7 @@ def tumor_grid(tumor: Tumor, geometry: Geometry) -> Grid:
     Raises
     ------
     TumorgenError
-        The centre lies outside the image, or the tumour reaches further than any liver.
+        The centre lies outside the image, or the tumour is too large to be rendered.
     """
     center = geometry.to_index(tumor.center_mm)
     if not all(-0.5 <= c <= n - 0.5 for c, n in zip(center, geometry.shape, strict=True)):
@@ -144,7 +144,7 @@ def occupied_voxels(tumor: Tumor, geometry: Geometry) -> NDArray[np.bool_]:
     Raises
     ------
     TumorgenError
-        The centre lies outside the image.
+        The centre lies outside the image, or the tumour is too large to be rendered.
     """
     grid = tumor_grid(tumor, geometry)
     shape, box = deformed_shape(tumor, grid)
@@ -203,6 +203,11 @@ def widened_for_blurs(
     -------
     shape, box, grid
         The shape on the whole of the new grid's fine parts, its box there, and the new grid.
+
+    Raises
+    ------
+    TumorgenError
+        The tumour is too large to be rendered.
     """
     rim = 3 * [tumor.sigma_d_mm if tumor.capsule_hu else 0.0]
     edge = edge_widths_mm(tumor, grid)

@@ -53,7 +53,7 @@ class Background:
         return apply_separable(along, self.hu[cells])
 
     def slabs(self, box: Box) -> Iterator[tuple[slice, Floats]]:
-        """The same, some planes (z, y, x) at a time: slices of the box's planes, and these."""
+        """The background in a box, some planes (z, y, x) at a time: slices of the box's planes, and these."""
         along, cells = self._between_cells(box)
         for planes, hu in separable_slabs(along, self.hu[cells][None]):
             yield planes, hu[0]
