@@ -126,7 +126,7 @@ def report_without_voxel(records: Iterable[Record]) -> None:
     rendered = [outcome for record in records for outcome in record.outcomes if outcome and not outcome.has_voxels]
     if rendered:
         say_note(
-            f"{plural(len(rendered), 'tumour')} changed the image and labels no voxel, as the rows ask for"
+            f"{plural(len(rendered), 'tumour')} changed the image without labelling a voxel, as the rows ask for"
             " (volume_mm3 is 0 in tumors.csv)"
         )
 

@@ -47,7 +47,7 @@ def made_of_rows() -> Path:
     write_manifest([Record(plan, (None,) * len(plan.tumors), None) for plan in plans], Path("rows.csv"))
     done = command("replay", "rows.csv", *SCANS, "--output", "old")
     assert done.exit_code == 0, done.output
-    assert "changed the image and labels no voxel" in done.stdout
+    assert "changed the image without labelling a voxel" in done.stdout
     return Path("old")
 
 
@@ -113,7 +113,7 @@ def test_a_scan_is_healthy_only_where_the_manifest_says_so(thick):
 def test_rows_render_as_they_say_and_verify_tells(thick):
     done = command("verify", made_of_rows())
     assert done.exit_code == 0, done.output
-    assert "changed the image and label no voxel" in done.stdout
+    assert "changed the image without labelling a voxel" in done.stdout
 
 
 def test_the_estimate_says_what_the_slices_hold(thick):

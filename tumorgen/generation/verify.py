@@ -172,8 +172,8 @@ def _describe_without_voxel(numbers: Sequence[int]) -> Iterator[str]:
     """Tumours that changed the image and label no voxel, as versions before 0.2 made them on thick slices."""
     if numbers:
         yield (
-            f"{plural(sum(numbers), 'tumour')} of {plural(len(numbers), 'sample')} changed the image and"
-            " label no voxel (volume_mm3 is 0 in tumors.csv): too small for the slices"
+            f"{plural(sum(numbers), 'tumour')} of {plural(len(numbers), 'sample')} changed the image without"
+            " labelling a voxel (volume_mm3 is 0 in tumors.csv): too small for the slices"
         )
 
 
