@@ -108,6 +108,21 @@ def refuse_excess(claim: Claim, file: BinaryIO, path: Path) -> None:
         )
 
 
+def damaged(path: Path, error: Exception) -> TumorgenError:
+    """The error of a file whose compressed stream breaks."""
+    return TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again")
+
+
+def truncated(path: Path, count: int) -> TumorgenError:
+    """The error of a file that ends before the bytes of voxels that its header says."""
+    return TumorgenError(f"{path}: is truncated: its header says {count} bytes of voxels; copy it again")
+
+
+def too_long(path: Path) -> TumorgenError:
+    """The error of a file that holds more after its voxels than its header leaves room for."""
+    return TumorgenError(f"{path}: goes on long after its last voxel; its header does not fit it")
+
+
 def _refuse_size(size: tuple[int, ...], path: Path) -> None:
     """Refuse what is no volume by its numbers of voxels (x, y, z).
 

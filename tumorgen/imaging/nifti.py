@@ -26,7 +26,7 @@ from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from .claims import SLACK, Claim, first_bytes, refuse_excess
+from .claims import SLACK, Claim, damaged, first_bytes, refuse_excess, too_long, truncated
 from .files import extension_of, open_regular
 from .geometry import Geometry, Volume
 from .itk import geometry_of_nifti, nifti_header_of
@@ -107,7 +107,7 @@ def refuse_torn_nifti(file: BinaryIO, path: Path) -> None:
         while step := len(stream.read(_STEP)):
             length += step
     if length < claim.offset + claim.bytes:
-        raise _truncated(path, claim.bytes)
+        raise truncated(path, claim.bytes)
 
 
 def says_place(path: Path) -> bool:
@@ -376,11 +376,7 @@ def _unpacking(file: BinaryIO, path: Path, *, packed: bool) -> Iterator[Any]:
         file.seek(0)
         yield igzip.IGzipFile(fileobj=file, mode="rb") if packed else file  # type: ignore[no-untyped-call]
     except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:  # type: ignore[misc]
-        raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
-
-
-def _truncated(path: Path, count: int) -> TumorgenError:
-    return TumorgenError(f"{path}: is truncated: its header says {count} bytes of voxels; copy it again")
+        raise damaged(path, error) from error
 
 
 def _scaled_type(stored: np.dtype[Any]) -> np.dtype[Any]:
@@ -406,9 +402,9 @@ def _fill(voxels: NDArray[Any], file: Any, path: Path, offset: int) -> None:
             break
         done += step
     if done < len(wanted):
-        raise _truncated(path, len(wanted))
+        raise truncated(path, len(wanted))
     if len(file.read(SLACK + 1)) > SLACK:
-        raise TumorgenError(f"{path}: goes on long after its last voxel; its header does not fit it")
+        raise too_long(path)
 
 
 def refuse_non_finite(voxels: NDArray[Any], path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import TumorgenError
-from .claims import SLACK, Claim, first_bytes
+from .claims import SLACK, Claim, damaged, first_bytes, too_long, truncated
 from .files import refuse_irregular
 
 LONGEST_HEADER = 1 << 20  # bytes: headers with all DICOM tags have some ten thousand
@@ -150,7 +150,7 @@ def check_stream(claim: Claim, file: BinaryIO, path: Path) -> None:
     """
     if not claim.compressed:
         if os.fstat(file.fileno()).st_size - claim.offset > claim.bytes + SLACK:
-            raise _too_long(path)
+            raise too_long(path)
         return
     unpacker, length = zlib.decompressobj(47), 0  # 47: gzip as in NRRD, or zlib as in MetaImage
     try:
@@ -160,14 +160,14 @@ def check_stream(claim: Claim, file: BinaryIO, path: Path) -> None:
             length += len(unpacker.decompress(packed, _STEP))
             packed = unpacker.unconsumed_tail or file.read(_STEP)
     except (OSError, zlib.error) as error:
-        raise TumorgenError(f"{path}: is damaged or cut off ({error}); copy it again") from error
+        raise damaged(path, error) from error
     if length > claim.bytes:
-        raise _too_long(path)
+        raise too_long(path)
     packed_bytes = file.tell() - claim.offset - len(packed) - len(unpacker.unused_data)
     if claim.packed_bytes and packed_bytes > claim.packed_bytes:
         raise TumorgenError(f"{path}: its header says {claim.packed_bytes} compressed bytes; there are more")
     if length < claim.bytes or not unpacker.eof:
-        raise TumorgenError(f"{path}: is truncated: its header says {claim.bytes} bytes of voxels; copy it again")
+        raise truncated(path, claim.bytes)
 
 
 def _header_lines(start: bytes, end: re.Match[bytes] | None, path: Path) -> tuple[list[str], int]:
@@ -253,10 +253,6 @@ def _refuse_other_unit(unit: str, path: Path) -> None:
     """Refuse lengths that are not in mm, for which ITK takes them whatever the header says; it may say nothing."""
     if not re.fullmatch(r"(?i)\s*(mm|milli ?met(er|re)s?|\?*)\s*", unit):
         raise TumorgenError(f"{path}: its header says lengths in {unit[:40]!r}; write it anew in mm")
-
-
-def _too_long(path: Path) -> TumorgenError:
-    return TumorgenError(f"{path}: goes on long after its last voxel; its header does not fit it")
 
 
 def _without_spacing(path: Path, needed: str) -> TumorgenError:
