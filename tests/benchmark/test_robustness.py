@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner, Result
 from phantoms import write_balls
+from trees import files_in
 
 from tumorgen.benchmark.dials import DIALS, DIMENSIONS, Benchmark, Default, with_levels
 from tumorgen.benchmark.run import benchmark_run, find_departures, make_benchmark
@@ -56,10 +57,6 @@ def made(scans, tmp_path_factory) -> Path:
 
 def command(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def array(path: Path) -> np.ndarray:
@@ -163,7 +160,7 @@ def test_verify_still_asks_for_what_came_out(made, tmp_path):
 def test_replay_gives_the_same_test_set(made, tmp_path):
     report = replay_manifest(Replay(Dataset(tmp_path / "again"), made / "manifest.csv", jobs=1))
     assert not report.failures
-    again, before = tree(tmp_path / "again"), tree(made)
+    again, before = files_in(tmp_path / "again"), files_in(made)
     for name in ("SHA256SUMS", "provenance.json"):  # which know of fewer files, and of no settings
         del again[name]
     assert {name: before[name] for name in again} == again
@@ -182,13 +179,13 @@ def test_the_same_command_does_only_what_is_missing(made, scans, tmp_path):
     (folder / "imagesTs" / "scan_0_v0004_0000.nii.gz").unlink()
     report = make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), FEW)
     assert report.made == 1 + SAMPLES
-    assert tree(folder) == tree(made)
+    assert files_in(folder) == files_in(made)
 
 
 def test_two_processes_make_what_one_does(made, scans, tmp_path):
     folder = tmp_path / "Dataset504_Robustness"
     make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=2), FEW)
-    assert tree(folder) == tree(made)
+    assert files_in(folder) == files_in(made)
 
 
 def test_levels_of_a_benchmark_that_made_no_sample_bind_no_other(made, scans, tmp_path, monkeypatch):
@@ -203,7 +200,7 @@ def test_levels_of_a_benchmark_that_made_no_sample_bind_no_other(made, scans, tm
             make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), Benchmark())
     assert (folder / BENCHMARK).exists()
     make_benchmark(Run(Dataset(folder, TEST), sources(scans), Settings(), jobs=1), FEW)
-    assert tree(folder) == tree(made)
+    assert files_in(folder) == files_in(made)
 
 
 def test_levels_in_force_are_written_and_others_refused(made, scans):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from phantoms import ball_volume
+from trees import files_in
 
 from tumorgen.checksums import sha256_of
 from tumorgen.dataset import durable
@@ -40,10 +41,6 @@ def make(scans: Path, folder: Path, per_scan: int = 4, **options: Any) -> int:
     return synthesize_dataset(run).made
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 TORN = {
     "empty": lambda path: path.write_bytes(b""),
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:-100]),
@@ -57,13 +54,13 @@ TORN = {
 def test_after_a_power_cut_what_is_torn_is_made_again(scans, tmp_path, how, part):
     folder = tmp_path / "D"
     make(scans, folder)
-    before = tree(folder)
+    before = files_in(folder)
     dataset = Dataset(folder)
     TORN[how](getattr(dataset, part)("liver_v0002"))
     (folder / "SHA256SUMS").unlink()  # which a run writes when all is on disk: this one did not get that far
     (folder / ".lock").write_text("left by a process that is no more")
     assert make(scans, folder) == 1
-    assert tree(folder) == before
+    assert files_in(folder) == before
 
 
 def test_an_image_that_is_a_link_to_itself_is_made_again(scans, tmp_path):

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import pytest
 from click.testing import CliRunner, Result
 from phantoms import ball_volume
+from trees import files_in
 
 from tumorgen.cli import main
 from tumorgen.imaging.geometry import Volume
@@ -158,7 +159,7 @@ def write_scans(root: Path, spacing_mm: tuple[float, float, float]) -> None:
 
 def tree(root: Path) -> dict[str, bytes]:
     """All files, hidden ones too, but the log, which has times in it."""
-    found = {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    found = files_in(root)
     found.pop("log.jsonl", None)
     return found
 

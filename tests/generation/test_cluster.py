@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from phantoms import write_balls
+from trees import tree
 
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset
@@ -47,11 +48,6 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(scans: Path, folder: Path, **options):
     sources, _ = match_sources(scans / "images", scans / "masks")
     return synthesize_dataset(Run(Dataset(folder), sources, SETTINGS, per_scan=PER_SCAN, **options))
-
-
-def tree(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder, hidden and empty folders included."""
-    return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from phantoms import write_balls
+from trees import tree
 
 from tumorgen.cli import main
 from tumorgen.dataset.raw import AUDIT_FILES, Dataset
@@ -41,11 +42,6 @@ def make(scans: Path, root: Path, cases: tuple[str, ...]) -> Dataset:
     run = Run(dataset, chosen, SETTINGS, per_scan=2, val_per_scan=1, jobs=1, copies=root / "manifests")
     assert not synthesize_dataset(run).failures
     return dataset
-
-
-def tree(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder."""
-    return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 
 
 @pytest.fixture(scope="module")

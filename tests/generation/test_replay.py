@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
 from phantoms import ball_volume
+from trees import files_in
 
 from tumorgen.cli import main
 from tumorgen.dataset.provenance import read_val_per_scan, versions
@@ -68,10 +69,6 @@ def edit(folder: Path, to: Path, row_of: str, number: str, /, **cells: str) -> P
         writer.writeheader()
         writer.writerows(rows)
     return to / "edited.csv"
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_replay_gives_the_same_files(made):
@@ -192,14 +189,14 @@ def test_what_synth_has_drawn_takes_no_samples_but_its_own(made, tmp_path, lost)
     label = dataset.label("scan_0_v0000").read_bytes()
     if lost:
         dataset.label("scan_0_v0000").unlink()
-    before = tree(dataset.folder)
+    before = files_in(dataset.folder)
     stranger = "scan_0_v0000" if lost else "scan_1_v0000"
     command = ["synth", "--from-manifest", str(made / "Dataset501_X" / "manifest.csv"), "--output", str(tmp_path)]
     refused = CliRunner().invoke(main, [*command, "--jobs", "1"])
     assert refused.exit_code == 1
     with pytest.raises(TumorgenError, match=f"was drawn by `synth` or `robustness`, and '{stranger}' is none of its"):
         replay_manifest(Replay(dataset, made / "Dataset501_X" / "manifest.csv", samples=[stranger], jobs=1))
-    assert tree(dataset.folder) == before
+    assert files_in(dataset.folder) == before
     own = tmp_path / "own.csv"
     for name, copy in (("manifest.csv", own), ("tumors.csv", tmp_path / "own.tumors.csv")):
         copy.write_bytes((dataset.folder / name).read_bytes())

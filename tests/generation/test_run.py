@@ -14,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
 from phantoms import ball_volume
+from trees import files_in
 
 from tumorgen.cli import main
 from tumorgen.dataset.folds import splits
@@ -64,11 +65,6 @@ def dataset(scans, tmp_path_factory):
     report = make(scans, folder, copies=folder.parent / "manifests")
     assert not report.failures
     return folder
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, the paths of the sources apart."""
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_layout_is_nnunets(dataset):
@@ -160,7 +156,7 @@ def test_copies_of_the_manifest(dataset):
 
 def test_two_jobs_give_the_same_bits(dataset, scans, tmp_path):
     make(scans, tmp_path / "Dataset501_SynthLiver", jobs=2)
-    assert tree(tmp_path / "Dataset501_SynthLiver") == tree(dataset)
+    assert files_in(tmp_path / "Dataset501_SynthLiver") == files_in(dataset)
 
 
 def test_two_halves_give_the_same_bits(dataset, scans, tmp_path):
@@ -168,14 +164,14 @@ def test_two_halves_give_the_same_bits(dataset, scans, tmp_path):
     first = make(scans, folder, per_scan=1)
     second = make(scans, folder)
     assert (first.made, second.made) == (3, 6)
-    assert tree(folder) == tree(dataset)
+    assert files_in(folder) == files_in(dataset)
 
 
 def test_the_same_command_again_does_nothing(dataset, scans):
-    before = tree(dataset)
+    before = files_in(dataset)
     tables = [(dataset / name).stat() for name in ("manifest.csv", "tumors.csv")]
     assert make(scans, dataset).made == 0
-    assert tree(dataset) == before
+    assert files_in(dataset) == before
     again = [(dataset / name).stat() for name in ("manifest.csv", "tumors.csv")]
     assert [(table.st_ino, table.st_mtime_ns) for table in again] == [(t.st_ino, t.st_mtime_ns) for t in tables]
 
@@ -185,7 +181,7 @@ def test_a_lost_file_is_made_again(dataset, scans, tmp_path):
     make(scans, folder)
     (folder / "labelsTr" / "liver_01_v0002.nii.gz").unlink()
     assert make(scans, folder).made == 1
-    assert tree(folder) == tree(dataset)
+    assert files_in(folder) == files_in(dataset)
 
 
 def test_an_interrupted_manifest_is_mended(dataset, scans, tmp_path):
@@ -195,7 +191,7 @@ def test_an_interrupted_manifest_is_mended(dataset, scans, tmp_path):
         text = (folder / table).read_text()
         (folder / table).write_text(text[: -len(text) // 3])
     assert make(scans, folder).made > 0
-    assert tree(folder) == tree(dataset)
+    assert files_in(folder) == files_in(dataset)
 
 
 def test_where_nothing_is_missing_no_table_is_written_and_no_tumour_is_read(scans, tmp_path, monkeypatch):
@@ -226,14 +222,14 @@ def test_tables_that_no_row_is_left_of_go_when_there_is_a_new_one(dataset, scans
     (folder / "manifest.csv").write_text("sample,ca")  # a header that was cut off, of which columns nobody knows
     (folder / "tumors.csv").write_text("sample,tumor\nnever_finished_v0000,0\n")
     make(scans, folder)
-    assert tree(folder) == tree(dataset)
+    assert files_in(folder) == files_in(dataset)
 
 
 def test_adding_a_scan_changes_no_other_sample(dataset, scans, tmp_path):
     sources, _ = match_sources(scans / "images", scans / "masks")
     folder = tmp_path / "Dataset501_SynthLiver"
     synthesize_dataset(Run(Dataset(folder), sources[1:2], Settings(sizes=("tiny", "small")), per_scan=3, jobs=1))
-    for name, content in tree(folder).items():
+    for name, content in files_in(folder).items():
         if name.startswith(("imagesTr", "labelsTr")):
             assert content == (dataset / name).read_bytes()
 
@@ -258,23 +254,23 @@ def begun(scans, tmp_path, monkeypatch):
             make(scans, folder, settings=Settings(sizes=("large",)), seed=5, descriptions={"benchmark.toml": ""})
     for name in (".", "imagesTr", "labelsTr"):
         (folder / name / ".partial-killed").mkdir(parents=True)
-    assert sorted(tree(folder)) == [".lock", "benchmark.toml", "provenance.json", "settings.toml"]
+    assert sorted(files_in(folder)) == [".lock", "benchmark.toml", "provenance.json", "settings.toml"]
     return folder
 
 
 def test_a_run_that_made_no_sample_binds_no_other(begun, dataset, scans):
     make(scans, begun)
-    assert tree(begun) == tree(dataset)
+    assert files_in(begun) == files_in(dataset)
     assert not list(begun.rglob(".*"))
 
 
 @pytest.mark.parametrize("name", ["imagesTr/liver_00_v0000_0000.nii.gz", "labelsTr/x", "manifest.csv", "notes.txt"])
 def test_it_does_where_anything_of_a_sample_is_there(begun, scans, name):
     (begun / name).write_bytes(b"")
-    before = tree(begun)
+    before = files_in(begun)
     with pytest.raises(TumorgenError, match=r"begun with (other settings|tumorgen 0\.1\.9)"):
         make(scans, begun)
-    assert tree(begun).keys() == before.keys()
+    assert files_in(begun).keys() == before.keys()
 
 
 def test_it_does_for_a_shard_beside_which_another_may_be_beginning(begun, scans):

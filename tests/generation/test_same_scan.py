@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from phantoms import ball_volume
+from trees import files_in
 
 from tumorgen.cli import main
 from tumorgen.dataset.raw import Dataset, write_sums
@@ -240,12 +241,12 @@ def test_a_second_table_that_lists_all_of_a_patient_parts_them(batches):
 
 def test_a_table_that_parts_a_patient_in_part_is_refused_before_anything_is_made(batches):
     synth("--patients", "second.csv", scans=only("scan2"))
-    before = {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
+    before = files_in(FOLDER)
     Path("third.csv").write_text("case,patient\nscan0,Doe\nscan1,Poe\n")
     refused = command("synth", *SCANS, "--per-scan", 3, "--sizes", "tiny", "--patients", "third.csv")
     assert refused.exit_code == 1
     assert "parts scan0 and scan1, which were of one patient, and does not say whose scan2 is" in refused.stderr
-    assert {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()} == before
+    assert files_in(FOLDER) == before
 
 
 def test_samples_of_a_manifest_keep_their_patients_beside_a_second_table(batches):
@@ -263,7 +264,7 @@ def test_a_scan_named_as_one_that_is_there_but_for_capitals_is_refused_before_an
     synth(scans=only("Scan1"))
     replayed = ("--dataset-id", 504, "--name", "Replayed", "--jobs", 1)
     assert command("synth", "--from-manifest", FOLDER / "manifest.csv", *replayed).exit_code == 0
-    before = {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
+    before = files_in(FOLDER)
     for folder in ("ct", "livers"):
         Path(folder, "Scan1.nii.gz").rename(Path(folder, "scan1.nii.gz"))
     refused = command("synth", *only("scan1", "scan2"), "--per-scan", 2, "--sizes", "tiny")
@@ -275,7 +276,7 @@ def test_a_scan_named_as_one_that_is_there_but_for_capitals_is_refused_before_an
     again = FOLDER.with_name("Dataset503_Again") / "manifest.csv"
     refused = command("synth", "--from-manifest", again, *replayed)
     assert "case 'scan1' is in the dataset as 'Scan1'" in refused.stderr
-    assert {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()} == before
+    assert files_in(FOLDER) == before
     assert verify() == []
 
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from phantoms import write_balls
+from trees import tree
 
 from tumorgen.cli import main
 from tumorgen.dataset.raw import TEST, Dataset
@@ -47,11 +48,6 @@ def make(scans: Path, root: Path, shard: str | None = None, **options) -> RunRep
 
 def joined(root: Path) -> MergeReport:
     return merge_shards(Dataset(root / NAME), copies=root / "manifests")
-
-
-def tree(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder, hidden and empty folders included."""
-    return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 
 
 @pytest.fixture(scope="module")

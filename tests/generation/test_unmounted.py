@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from phantoms import write_balls
+from trees import files_in
 
 from tumorgen.cli import main
 from tumorgen.generation import pool
@@ -24,10 +25,6 @@ def command(*words: object) -> Result:
 def synth(*more: object) -> Result:
     scans = ("--images", "images", "--masks", "masks")
     return command("synth", *scans, "--per-scan", 2, "--sizes", "tiny", "--jobs", 1, "--output", ".", *more)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +69,12 @@ WRITING = {
 def test_whatever_writes_is_refused_and_nothing_changes(here, words, folder):
     disk = link_to_a_disk(folder)
     disk.rename("unmounted")
-    before = tree(here)
+    before = files_in(here)
     refused = command(*words)
     assert refused.exit_code == 1
     told = f"{NAME}/{folder}: is a link to {disk / folder}, which is not there; is its disk mounted?\n"
     assert refused.stderr.endswith(told)
-    assert tree(here) == before
+    assert files_in(here) == before
 
 
 def test_so_is_a_test_set(here):
@@ -117,7 +114,7 @@ def test_of_files_that_are_gone_the_rows_stay_until_there_is_a_new_one(here, mad
 def test_who_deleted_the_images_makes_them_again(here, made):
     shutil.rmtree(Path(NAME, "imagesTr"))
     assert "4 made in" in synth("--per-scan", 2).stdout
-    assert tree(here) == tree(made)
+    assert files_in(here) == files_in(made)
 
 
 def test_rows_whose_files_are_gone_do_not_stay_beside_new_ones(here):

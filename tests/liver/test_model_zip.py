@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from trees import files_in
 
 from tumorgen.errors import TumorgenError
 from tumorgen.liver import model_zip
@@ -43,13 +44,9 @@ def make(path: Path, files: dict[str, bytes], *, odd: zipfile.ZipInfo | None = N
     return path
 
 
-def listed(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 def test_what_is_needed_is_there_as_long_as_the_block_lasts(tmp_path, scratch):
     with unpacked_model(make(tmp_path / "m.zip", FILES)) as folder:
-        assert listed(folder) == {
+        assert files_in(folder) == {
             "plans.json": b"{}",
             "dataset.json": b"{}",
             "fold_0/checkpoint_final.pth": b"weights 0",
@@ -61,14 +58,14 @@ def test_what_is_needed_is_there_as_long_as_the_block_lasts(tmp_path, scratch):
 def test_the_best_weights_where_there_are_no_final_ones(tmp_path):
     files = {name: content for name, content in FILES.items() if "final" not in name}
     with unpacked_model(make(tmp_path / "m.zip", files)) as folder:
-        assert "fold_0/checkpoint_best.pth" in listed(folder)
+        assert "fold_0/checkpoint_best.pth" in files_in(folder)
 
 
 @pytest.mark.parametrize("depth", ["", "a__b__c/", "results/Dataset003_Liver/a__b__c/"])
 def test_at_any_depth(tmp_path, depth):
     files = {name.replace(f"{MODEL}/", depth): content for name, content in FILES.items()}
     with unpacked_model(make(tmp_path / "m.zip", files)) as folder:
-        assert listed(folder)["fold_0/checkpoint_final.pth"] == b"weights 0"
+        assert files_in(folder)["fold_0/checkpoint_final.pth"] == b"weights 0"
 
 
 def test_a_folder_is_itself(tmp_path):

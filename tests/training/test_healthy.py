@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
 from phantoms import ball_volume
+from trees import files_in
 
 from tumorgen.cli import main
 from tumorgen.dataset.lock import locked_folder
@@ -141,11 +142,11 @@ def test_a_scan_named_as_one_that_is_there_but_for_capitals_is_refused(folders):
     command("healthy", *folders, "--jobs", 1)
     for folder in ("ct", "livers"):
         Path(folder, "case_1.nii.gz").rename(Path(folder, "Case_1.nii.gz"))
-    before = {path: path.read_bytes() for path in DATASET.rglob("*") if path.is_file()}
+    before = files_in(DATASET)
     refused = command("healthy", *folders, "--jobs", 1)
     assert refused.exit_code == 1
     assert "case 'Case_1' is in the dataset as 'case_1'" in refused.stderr
-    assert {path: path.read_bytes() for path in DATASET.rglob("*") if path.is_file()} == before
+    assert files_in(DATASET) == before
 
 
 def test_one_run_writes_at_a_time(folders):
