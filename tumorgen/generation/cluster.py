@@ -18,11 +18,10 @@ ANSWER_S = 10  # a scheduler that is there answers in less
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where work goes: joblib's backend, the number of worker processes and of all their threads."""
+    """Where work goes: joblib's backend, and the number of worker processes."""
 
     backend: Any
     workers: int
-    threads: int
 
 
 @contextmanager
@@ -51,8 +50,8 @@ def connect_cluster(address: str, answer_s: float = ANSWER_S) -> Iterator[Cluste
     except (OSError, ValueError) as error:
         raise TumorgenError(f"{address}: no Dask scheduler answers ({_first_line(error)})") from error
     with client:
-        threads = _workers(client, address, answer_s)
-        yield Cluster(_backend(client, address), len(threads), sum(threads.values()))
+        workers = _count_workers(client, address, answer_s)
+        yield Cluster(_backend(client, address), workers)
 
 
 async def _ask(address: str) -> Any:
@@ -63,8 +62,8 @@ async def _ask(address: str) -> Any:
         return await scheduler.identity()
 
 
-def _workers(client: Any, address: str, answer_s: float) -> dict[str, int]:
-    """Threads of each worker, once there is one."""
+def _count_workers(client: Any, address: str, answer_s: float) -> int:
+    """Number of workers, once there is one; each has the versions that are here."""
     try:
         client.wait_for_workers(1, timeout=answer_s)
         versions = client.run(_version)
@@ -75,8 +74,7 @@ def _workers(client: Any, address: str, answer_s: float) -> dict[str, int]:
     for worker, version in versions.items():
         if version != _version():
             raise TumorgenError(f"{worker}: has {version}, here is {_version()}; the same bits need the same versions")
-    threads: dict[str, int] = client.nthreads()
-    return threads
+    return len(versions)
 
 
 def _version() -> str:
