@@ -93,7 +93,7 @@ def fit(
         jobs=jobs,
         start=progress("tables", "bin"),
     )
-    write_recipe(found, output, _command(real and typed_dataset("real"), output, labels, patients, alone, trust))
+    write_recipe(found, output, _command(real, output, labels, patients, trust, alone=alone))
     if plot:
         draw_fit(found, plot, " and ".join(_name_folder(folder) for folder in (real, labels) if folder))
     _print_fit(found, seen, sum(each.burden.too_small for each in measured), output)
@@ -169,12 +169,13 @@ def _name_folder(folder: Path) -> str:
     return "/".join(parts[-2:]) if last.startswith("labels") else last
 
 
-def _command(*given: object) -> str:
+def _command(
+    real: Path | None, output: Path, labels: Path | None, patients: Path | None, trust: str | None, *, alone: bool
+) -> str:
     """The line that was typed, without what changes no recipe."""
-    real, output, labels, patients, alone, trust = given
     words: Iterable[object] = (
         *("tumorgen", "fit"),
-        *((real,) if real else ()),
+        *((typed_dataset("real"),) if real else ()),
         *(("--labels", labels) if labels else ()),
         *(("--patients", patients) if patients else ()),
         *(("--alone",) if alone else ()),
