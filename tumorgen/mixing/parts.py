@@ -90,7 +90,7 @@ def read_part(kind: str, folder: Path, *, jobs: int = -1, start: Start = no_prog
 
 
 def plain_path(path: Path) -> Path:
-    """An absolute path without `..`; links in it are followed only where they must be to get rid of that."""
+    """An absolute path without `..`; links are followed, all of them, only in a path that has one."""
     return path.resolve() if ".." in path.parts else path.absolute()
 
 
