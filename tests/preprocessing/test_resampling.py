@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tumorgen.imaging import Box
+from tumorgen.imaging import Box, whole_box
 from tumorgen.preprocessing.resampling import (
     UNCHANGED,
     Resampling,
@@ -35,11 +35,6 @@ GRIDS = {
 }
 CLIP = -1, 1.5
 FLOAT32 = 1e-6  # sd; nnU-Net sums in another order, which changes the last bit of a float32
-
-
-def whole(shape: tuple[int, ...]) -> Box:
-    z, y, x = (slice(0, n) for n in shape)
-    return z, y, x
 
 
 def noise(shape: tuple[int, ...]) -> np.ndarray:
@@ -78,7 +73,7 @@ def test_an_image_is_resampled_as_nnunet_does_it(grid):
 @pytest.mark.parametrize("smooth", [0, 1.0])
 def test_labels_are_resampled_voxel_for_voxel_as_nnunet_does_it(grid, smooth):
     label = labels(grid.old, smooth)
-    assert (resample_labels(grid, label, whole(grid.new)) == by_nnunet(grid, label.astype(np.float32), 1)).all()
+    assert (resample_labels(grid, label, whole_box(grid.new)) == by_nnunet(grid, label.astype(np.float32), 1)).all()
 
 
 def boxes(shape: tuple[int, ...], count: int) -> Iterator[Box]:
@@ -91,7 +86,7 @@ def boxes(shape: tuple[int, ...], count: int) -> Iterator[Box]:
 
 def test_a_box_of_labels_is_what_the_whole_is_there(grid):
     label = labels(grid.old, 0)
-    everything = resample_labels(grid, label, whole(grid.new))
+    everything = resample_labels(grid, label, whole_box(grid.new))
     for box in boxes(grid.new, 5):
         assert (resample_labels(grid, label, box) == everything[box]).all()
 

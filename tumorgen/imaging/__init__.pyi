@@ -1,4 +1,4 @@
-from .boxes import EMPTY, Box, Boxed, bounding_box, grow, hull, overlap, part_of, paste, shape_of, window
+from .boxes import EMPTY, Box, Boxed, bounding_box, grow, hull, overlap, part_of, paste, shape_of, whole_box, window
 from .claims import limit_bytes
 from .files import (
     EXTENSIONS,
@@ -132,6 +132,7 @@ __all__ = [
     "sync_to_disk",
     "temporary_folder",
     "to_image",
+    "whole_box",
     "whole_file",
     "window",
     "write_volume",

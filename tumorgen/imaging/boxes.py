@@ -25,6 +25,12 @@ class Boxed(Protocol):
         ...
 
 
+def whole_box(shape: Sequence[int]) -> Box:
+    """The box of all voxels of an image of a shape (z, y, x)."""
+    z, y, x = (slice(0, n) for n in shape)
+    return z, y, x
+
+
 def bounding_box(mask: NDArray[np.bool_]) -> Box:
     """Smallest box that holds all of a mask (z, y, x); for an empty mask its first voxel, so that no box is empty."""
     over = np.logical_or.reduce

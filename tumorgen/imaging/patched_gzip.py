@@ -28,7 +28,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from .boxes import Box, shape_of
+from .boxes import Box, shape_of, whole_box
 from .files import whole_file
 from .geometry import Index, Volume
 from .nifti import nifti_header
@@ -156,8 +156,7 @@ class ChunkedVolume:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Voxels:
         """All voxels."""
-        z, y, x = (slice(0, n) for n in self.shape)
-        return self[z, y, x].astype(dtype or self.dtype, copy=False)
+        return self[whole_box(self.shape)].astype(dtype or self.dtype, copy=False)
 
     @property
     def size(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, overlap, part_of
+from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, overlap, part_of, whole_box
 from .annotation import annotated, is_annotated, label_width_mm
 from .coins import coins_hu
 from .contrast import added_hu
@@ -303,6 +303,5 @@ def annotators_label(
 
 def clip_to_image(grid: Grid, shape: Index) -> tuple[Box, Box]:
     """The part of a grid inside an image, as a box of the image and as one of the grid; or two empty boxes."""
-    z, y, x = (slice(0, n) for n in shape)
     k, j, i = (slice(a, a + n) for a, n in zip(grid.start, grid.shape, strict=True))
-    return overlap((z, y, x), (k, j, i)) or (EMPTY, EMPTY)
+    return overlap(whole_box(shape), (k, j, i)) or (EMPTY, EMPTY)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..imaging import EMPTY, Index, Triple, overlap
+from ..imaging import EMPTY, Index, Triple, overlap, whole_box
 from .footprint import Footprint
 from .plan import Tumor
 from .reach import Keep, Placed, apart_as_balls, apart_as_shapes
@@ -210,8 +210,7 @@ def is_level(scan: Scan, voxel: Index) -> bool:
     filters = [smoothing_sigma(scan.sigma_a, scan.geometry), *(mm / spacing for mm in _LEVEL_MM)]
     weights = _gaussians(tuple(tuple(sigmas.tolist()) for sigmas in filters))
     z, y, x = (slice(i - n // 2, i + n // 2 + 1) for i, n in zip(voxel, weights.shape[1:], strict=True))
-    depth, height, width = (slice(0, n) for n in scan.geometry.shape)
-    here, (k, j, i) = overlap((depth, height, width), (z, y, x)) or (EMPTY, EMPTY)
+    here, (k, j, i) = overlap(whole_box(scan.geometry.shape), (z, y, x)) or (EMPTY, EMPTY)
     weights = weights[:, k, j, i]
     sums = np.einsum("zyx,fzyx->f", scan.hu[here].astype(np.float32) - np.float32(scan.mu_p_hu), weights)
     limit = _LEVEL_SD * scan.sigma_p_hu

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError, UnplannedError
-from ..imaging import Geometry, Index, Volume, as_not_written, temporary_folder, write_volume
+from ..imaging import Geometry, Index, Volume, as_not_written, temporary_folder, whole_box, write_volume
 from ..labels import LABELS
 from .case_files import image_file
 from .cases import Labels, Values
@@ -262,12 +262,11 @@ def _refuse_other_resampling(probe: Resampling) -> None:
     rng = np.random.default_rng(0)
     values, labels = rng.standard_normal(old, np.float32), rng.integers(-1, 3, old).astype(np.int8)
     separate = probe.apart is not None
-    whole = slice(0, new[0]), slice(0, new[1]), slice(0, new[2])
     with redirect_stdout(StringIO()):
         image = resample_data_or_seg(values[None], new, False, probe.apart, 3, separate, order_z=0)[0]
         label = resample_data_or_seg(labels[None].astype(np.float32), new, True, probe.apart, 1, separate, order_z=0)[0]
     ours = probe.resample(values, find_ranges(values, probe.apart))
-    if np.abs(ours - image).max() > _PROBE_SD or (resample_labels(probe, labels, whole) != label).any():
+    if np.abs(ours - image).max() > _PROBE_SD or (resample_labels(probe, labels, whole_box(new)) != label).any():
         raise TumorgenError(
             "this version of nnU-Net resamples otherwise than is known here; preprocess with nnUNetv2_preprocess"
         )

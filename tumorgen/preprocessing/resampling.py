@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import EMPTY, Box, Index, shape_of
+from ..imaging import EMPTY, Box, Index, shape_of, whole_box
 
 Floats = NDArray[np.float64]
 
@@ -118,7 +118,7 @@ class Resampling:
         """The new image, or a box of it, with what the spline was beyond the ranges brought back to them."""
         if self.is_none:
             return values.astype(np.float32, copy=False)
-        low, high = (self._at(side, box or _whole(self.new)).astype(np.float32) for side in ranges)
+        low, high = (self._at(side, box or whole_box(self.new)).astype(np.float32) for side in ranges)
         clipped: NDArray[np.float32] = np.clip(values, low, high, dtype=np.float32, casting="same_kind")
         return clipped
 
@@ -271,11 +271,6 @@ def _span(where: NDArray[np.bool_]) -> slice:
     """From the first to the last that is true; empty where none is."""
     found = np.flatnonzero(where)
     return slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(0, 0)
-
-
-def _whole(shape: Index) -> Box:
-    z, y, x = (slice(0, n) for n in shape)
-    return z, y, x
 
 
 def _as_box(spans: Sequence[slice]) -> Box:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import LeftOutError
 from ..figures import to_lps
-from ..imaging import Box, Geometry, Triple, Volume, bounding_box, read_ct, refuse_misfit, to_image
+from ..imaging import Box, Geometry, Triple, Volume, bounding_box, read_ct, refuse_misfit, to_image, whole_box
 from ..labels import LIVER
 from ..realism import DrawnTumors, find_drawn, read_labels
 
@@ -162,8 +162,7 @@ def resample_ct(image: Volume, target: Geometry) -> NDArray[np.float32]:
 
 def _part_for(image: Volume, target: Geometry) -> Volume:
     """The part of an image that a grid needs."""
-    whole = tuple(slice(0, n) for n in target.shape)
-    corners = np.array([image.geometry.to_index(point) for point in _corners(target, whole)])  # type: ignore[arg-type]
+    corners = np.array([image.geometry.to_index(point) for point in _corners(target, whole_box(target.shape))])
     low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
     box = tuple(
         slice(max(0, int(a) - _SUPPORT), min(n, int(b) + _SUPPORT + 1))
