@@ -198,6 +198,17 @@ def test_signed_rank_knows_of_patients():
     assert signed_rank(np.repeat(differences, 25), names(150))[0] < 1e-6 < once[0]
 
 
+def test_patients_without_a_difference_leave_the_p_value_exact():
+    """Five patients that all differ one way, whoever else does not: 2 / 2^5, by hand."""
+    assert signed_rank([1.0] * 5 + [0.0] * 28, names(33)) == (0.0625, 33)
+    assert signed_rank([0.1, 0.2, 0.3, 0.4, 0.5] + [0.0] * 28, names(33)) == (0.0625, 33)
+
+
+def test_differences_that_rounding_alone_tells_apart_are_equal():
+    """The first patient's sum to 0, the others are 0.2: 5.6e-17, 0.2 and 0.20000000000000007 in floating point."""
+    assert signed_rank([0.1, 0.2, -0.3, 0.6 - 0.4, 0.8 - 0.6], ["a", "a", "a", "b", "c"]) == (0.5, 3)
+
+
 @pytest.mark.parametrize(("differences", "expected"), [([0.0, 0.0], (1.0, 2)), ([0.5], (1.0, 1))])
 def test_signed_rank_of_next_to_nothing(differences, expected):
     assert signed_rank(differences, names(len(differences))) == expected

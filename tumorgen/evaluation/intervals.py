@@ -17,6 +17,7 @@ from statsmodels.stats.proportion import proportion_confint
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 _ROUNDING = 1e-12
+_DECIMALS = 12
 _BATCH = 1_000_000  # numbers drawn at once: 8 MB, whatever the number of patients
 
 Numbers = NDArray[np.float64]
@@ -122,10 +123,12 @@ def mean_interval(
 def signed_rank(differences: ArrayLike, patients: ArrayLike, counts: ArrayLike | None = None) -> tuple[float, int]:
     """Two-sided p-value of Wilcoxon's signed-rank test on the patients' mean differences, and how many patients.
 
-    Differences of 0 are dropped, as Wilcoxon did (1945). nan without any difference; 1 where all are 0.
+    Differences of 0 are dropped, as Wilcoxon did (1945), and those that differ by rounding alone are equal. nan without
+    any difference; 1 where all are 0.
     """
     sums, numbers = sum_by_patient(differences, patients, counts)
-    means = sums / numbers
+    means = np.round(sums / numbers, _DECIMALS)
     if not means.any():
         return (1.0 if len(means) else math.nan), len(means)
-    return float(stats.wilcoxon(means, zero_method="wilcox").pvalue), len(means)
+    # scipy counts zeros among the patients when it decides whether there are few enough for an exact p-value.
+    return float(stats.wilcoxon(means[means != 0]).pvalue), len(means)
