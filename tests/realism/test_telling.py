@@ -62,6 +62,17 @@ def test_lower_values_have_an_auc_below_a_half_alone():
     assert verdict.giveaways[0].alone < 0.2
 
 
+def test_medians_weigh_as_the_auc_does():
+    """Nine real lesions of 3 mm get four matches each, eleven of 10 mm one: most matches are small, none differs."""
+    radii = np.repeat([3.0, 10.0], [9, 11]), np.repeat([3.0, 10.0], [36, 11])
+    real, synthetic = (
+        lesions(0, len(each), name=name).assign(radius_mm=each, depth=each)
+        for name, each in zip("pq", radii, strict=True)
+    )
+    (depth,) = (each for each in judge(PLACES, real, synthetic).giveaways if each.statistic == "depth")
+    assert (depth.alone, depth.real_median, depth.synthetic_median) == (pytest.approx(0.5), 10, 10)
+
+
 def test_what_is_missing_gives_nothing_away():
     real, synthetic = lesions(0, 120), lesions(1, 300)
     verdict = judge(LOOKS, real, synthetic.assign(lag1=math.nan))

@@ -23,7 +23,7 @@ from ..seeds import stable_rng
 from .comparing import APPEARANCE, LEAST_LESIONS, SHAPE, lesion_frame
 from .matching import Contest, deal_lesions, deal_patients, without_unknown
 from .measuring import MeasuredSet
-from .weighting import RESAMPLES, interval_of
+from .weighting import RESAMPLES, Weighted, interval_of
 
 TREES, LEAST_LEAF = 120, 2
 SHUFFLES = 10
@@ -51,8 +51,10 @@ class Giveaway:
         About("by how much the AUC falls where this is shuffled, others known; lesions as folds; nan with one lesion"),
     ]
     alone: Annotated[float, About("AUC of this alone; above 0.5 where it is higher in synthetic lesions")]
-    real_median: Annotated[float, About("median of the real lesions that take part")]
-    synthetic_median: Annotated[float, About("median of those that match them")]
+    real_median: Annotated[float, About("median of the real lesions that take part, weighed as for the AUC")]
+    synthetic_median: Annotated[
+        float, About("median of those that match them, which share the weight of their real lesion")
+    ]
 
     @property
     def worth(self) -> float:
@@ -311,14 +313,13 @@ def _auc_interval(
 
 
 def _giveaway(classifier: str, statistic: str, values: Numbers, contest: Contest, importance: float) -> Giveaway:
-    real, synthetic = (values[contest.is_synthetic == which] for which in (False, True))
-    known = [each[np.isfinite(each)] for each in (real, synthetic)]
-    medians = [float(np.median(each)) if each.size else math.nan for each in known]
+    sets = (contest.is_synthetic == which for which in (False, True))
+    real, synthetic = (Weighted.of(values[of], contest.weights[of], contest.patients[of]) for of in sets)
     return Giveaway(
         classifier=classifier,
         statistic=statistic,
         importance=importance,
         alone=weighted_auc(values, contest),
-        real_median=medians[0],
-        synthetic_median=medians[1],
+        real_median=float(real.quantiles([0.5], real.weights[None])[0, 0]),
+        synthetic_median=float(synthetic.quantiles([0.5], synthetic.weights[None])[0, 0]),
     )
