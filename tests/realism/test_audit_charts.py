@@ -42,6 +42,17 @@ def test_profiles_go_on_over_distances_that_no_voxel_has(discs: MeasuredSet) -> 
     np.testing.assert_array_equal(line.get_ydata(), PROFILE_MM[::3])
 
 
+def test_profiles_of_a_patient_who_was_scanned_three_times_weigh_as_one(discs: MeasuredSet) -> None:
+    """Three scans of a patient show one lesion, at 0 HU; another patient's scan has two lesions, at 10 HU."""
+    first, second = (with_profiles(discs, [hu] * len(PROFILE_MM)).scans[0] for hu in (0.0, 10.0))
+    thrice = [replace(first, scan=replace(first.scan, case=f"scan{n}"), lesions=first.lesions[:1]) for n in range(3)]
+    place = replace(second.lesions[0].place, patient="other")
+    twice = tuple(replace(each, place=place) for each in second.lesions[:2])
+    once = replace(second, scan=replace(second.scan, case="other", patient="other"), lesions=twice)
+    line = draw_profiles(discs, replace(discs, scans=(*thrice, once))).axes[1].lines[1]
+    assert set(line.get_ydata()) == {10.0}
+
+
 def test_profiles_say_where_voxels_are_too_coarse_for_any(discs: MeasuredSet) -> None:
     figure = draw_profiles(discs, with_profiles(discs, [math.nan] * len(PROFILE_MM)))
     labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]

@@ -18,6 +18,7 @@ from ..figures import INK, MUTED, new_plot, style_axes
 from .appearance import PROFILE_MM
 from .comparing import APPEARANCE, BAND, SHAPE, STATISTIC_NAMES, lesion_frame
 from .measuring import MeasuredSet
+from .weighting import Weighted, weigh_patients
 
 SYNTHETIC = "#d55e00"  # Okabe and Ito's
 COLUMNS, BARS = 3, 24
@@ -29,7 +30,8 @@ _LEAST = 3  # lesions, for a curve
 def draw_profiles(real: MeasuredSet, synthetic: MeasuredSet) -> Figure:
     """Mean HU against the distance from the label's outline, by radius: median and 5 to 95 % of the lesions.
 
-    A dot stands for a bin of distances. Bins that no voxel falls into, as where voxels are larger, have none.
+    Patients weigh alike per scan. A dot stands for a bin of distances. Bins that no voxel falls into, as where voxels
+    are larger, have none.
     """
     figure = new_plot(9.6, 5.6)
     for number, radii in enumerate(RADIUS_BINS, 1):
@@ -53,7 +55,10 @@ def _draw_profile(axes: Axes, found: MeasuredSet, radii: str, color: str) -> Non
     known = np.isfinite(profiles).sum(0) >= max(1, min(_LEAST, len(chosen)))
     label = f"{found.name} (n = {len(chosen)}){'' if known.any() or not chosen else ': voxels too coarse'}"
     at_mm, values = np.array(PROFILE_MM)[known], profiles[:, known]
-    low, median, high = np.nanquantile(values, BAND, axis=0) if known.any() else np.empty((3, 0))
+    weigh = weigh_patients(each.scan.patient for each in found.scans)
+    weights, patients = [weigh[each.place.patient] for each in chosen], [each.place.patient for each in chosen]
+    samples = [Weighted.of(of_bin, weights, patients) for of_bin in values.T]
+    low, median, high = np.array([each.quantiles(BAND, each.weights[None])[0] for each in samples]).reshape(-1, 3).T
     axes.fill_between(at_mm, low, high, color=color, alpha=0.15, linewidth=0)
     axes.plot(at_mm, median, ".-", color=color, linewidth=1.6, markersize=5, label=label)
 
