@@ -58,7 +58,8 @@ RULES: Mapping[str, str] = {
     "band": f"5 to 95 % of the real lesions; inside: share of the synthetic ones between (0.90 would be perfect); bins"
     f" of fewer than {LEAST_LESIONS} real lesions are shown, and nothing is concluded from them",
     "weights": "several scans of one patient weigh as one: a lesion weighs one over the number of its patient's scans",
-    "intervals": f"95 %, percentiles of {RESAMPLES} resamples of patients; none with a single patient",
+    "intervals": f"95 %, percentiles of {RESAMPLES} resamples of patients; none with a single patient. That of an AUC"
+    " takes what a classifier has learned as given, and is too narrow: of sets that are alike, seven in ten hold 0.5",
     "scans_without_lesions": "count in the number of lesions per scan, and nowhere else",
     "matching": f"each real lesion gets up to {MATCHES} synthetic ones of radii within a factor of {CALIPER}, none"
     " twice: of the same scan where at least two patients have one with lesions of both sets, else of any; what has no"
