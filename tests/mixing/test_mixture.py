@@ -84,6 +84,12 @@ def make_test_set(folder: Path) -> None:
         (folder / f"{kind}Tr").rename(folder / f"{kind}Ts")
 
 
+def write_unmerged(folder: Path) -> None:
+    """Files of a sample that is in no row yet, as a shard leaves them."""
+    for name in ("imagesTr/host_v000{}_0000.nii.gz", "labelsTr/host_v000{}.nii.gz"):
+        shutil.copyfile(folder / name.format(2), folder / name.format(3))
+
+
 def interrupt(*_: object, **__: object) -> None:
     """Like Ctrl-C while labels are written, when some are."""
     (MIXED / "labelsTr").mkdir()
@@ -339,6 +345,9 @@ class TestLabels:
         (lambda: (RAW / REAL / "imagesTr/liver_1_0000.nii.gz").write_bytes(b"x"), "liver_1_0000.nii.gz"),
         (lambda: (RAW / SYNTHETIC / "labelsTr/host_v0001.nii.gz").unlink(), "has no files of host_v0001"),
         (lambda: (RAW / SYNTHETIC / "manifest.csv").unlink(), "holds no manifest.csv"),
+        (lambda: write_unmerged(RAW / SYNTHETIC), "its manifest.csv does not list host_v0003"),
+        (lambda: (RAW / SYNTHETIC / ".lock").touch(), "a run is writing to it, or one was killed"),
+        (lambda: (RAW / SYNTHETIC / ".lock-1-of-2").touch(), "a run is writing to it, or one was killed"),
         (lambda: make_test_set(RAW / SYNTHETIC), "is a test set"),
         (lambda: MIXED.mkdir() or (MIXED / "mine.txt").write_text(""), "holds another dataset"),
     ],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..dataset import HEALTHY_NAME, TEST, find_dataset, find_written_dataset, refuse_without_raw
+from ..dataset import HEALTHY_NAME, LOCK, TEST, find_dataset, find_written_dataset, refuse_without_raw
 from ..errors import TumorgenError
 from ..imaging import AS_ITK, describe_two_places, fingerprint_ct, names_tumor, read_ct
 from ..labels import BACKGROUND, LABELS, LIVER, TUMOR
@@ -70,11 +70,13 @@ def read_part(kind: str, folder: Path, *, jobs: int = -1, start: Start = no_prog
     ------
     TumorgenError
         It is no raw dataset of single-channel CTs, one of its files is missing or unreadable, a real one gives two
-        places that contradict each other, or no table of tumorgen's lies in a folder that is said to hold its samples.
+        places that contradict each other, a run of tumorgen's did not come to its end in it, or no table of tumorgen's
+        lies in a folder that is said to hold its samples, or not of all of them.
     """
     folder = plain_path(folder)
     about = _read_description(folder)
     _refuse_other_kind(kind, folder, about)
+    _refuse_unfinished(folder)
     ending = str(about["file_ending"])
     files = _find_files(folder, ending)
     has_hosts = kind == HEALTHY or about.get("name") == HEALTHY_NAME  # `healthy` writes real tumours, too
@@ -139,6 +141,18 @@ def _refuse_other_kind(kind: str, folder: Path, about: Mapping[str, Any]) -> Non
         raise TumorgenError(f"{folder}: is a test set, of which nothing is trained; give a dataset with imagesTr")
 
 
+def _refuse_unfinished(folder: Path) -> None:
+    """Refuse a dataset in which a run of tumorgen's is at work or was killed: it lacks cases, and files may be torn.
+
+    Raises
+    ------
+    TumorgenError
+        It is one.
+    """
+    if any(folder.glob(f"{LOCK}*")):
+        raise TumorgenError(f"{folder}: a run is writing to it, or one was killed; run its command again, then mix")
+
+
 def _find_files(folder: Path, ending: str) -> dict[str, tuple[Path, Path]]:
     """Image and label of each case that has a label.
 
@@ -164,7 +178,7 @@ def _scans_of(
     Raises
     ------
     TumorgenError
-        The manifest of synthetic samples is missing, or lists one that has no files.
+        The manifest of synthetic samples is missing, lists one that has no files, or does not list one that has.
     """
     if kind != SYNTHETIC:
         rows = read_hosts(folder / HOSTS) if has_hosts else {}
@@ -173,6 +187,8 @@ def _scans_of(
     scans = {record.plan.sample: record.plan.case for record in records}
     if lost := sorted(scans.keys() - files.keys()):
         raise TumorgenError(f"{folder}: has no files of {few(lost)}; see `tumorgen verify`")
+    if unlisted := sorted(files.keys() - scans.keys()):  # of shards that are not merged, or whose rows were lost
+        raise TumorgenError(f"{folder}: its {SAMPLES} does not list {few(unlisted)}; see `tumorgen verify`")
     return scans, dict(marks_of_records(records))
 
 
