@@ -194,6 +194,18 @@ def test_an_interrupted_manifest_is_mended(dataset, scans, tmp_path):
     assert files_in(folder) == files_in(dataset)
 
 
+def test_files_that_a_killed_run_left_and_no_row_describes_are_named(dataset, scans, tmp_path):
+    """As where the run is not begun again with the scan that it was at, or with fewer variants."""
+    folder = tmp_path / "Dataset501_SynthLiver"
+    make(scans, folder)
+    shutil.copy(folder / "imagesTr/liver_01_v0002_0000.nii.gz", folder / "imagesTr/liver_01_v0003_0000.nii.gz")
+    shutil.copy(folder / "labelsTr/liver_01_v0002.nii.gz", folder / "labelsTr/liver_01_v0003.nii.gz")
+    (note,) = (note for note in make(scans, folder).notes if "has no row for" in note)
+    assert "2 files" in note
+    assert "imagesTr/liver_01_v0003_0000.nii.gz and labelsTr/liver_01_v0003.nii.gz" in note
+    assert not any("has no row for" in note for note in make(scans, folder, per_scan=4).notes)
+
+
 def test_where_nothing_is_missing_no_table_is_written_and_no_tumour_is_read(scans, tmp_path, monkeypatch):
     folder = tmp_path / "Dataset501_SynthLiver"
     make(scans, folder)

@@ -1,6 +1,7 @@
 from .durable import (
     count_synced,
     digests_of_ended_runs,
+    find_unlisted,
     has_settled_tables,
     remove_torn_samples,
     select_complete,
@@ -83,6 +84,7 @@ __all__ = [
     "find_contradictions",
     "find_dataset",
     "find_leaks",
+    "find_unlisted",
     "find_written_dataset",
     "finish_provenance",
     "forget_beginning",

@@ -123,6 +123,15 @@ def select_complete(dataset: Dataset, entries: Iterable[Entry]) -> list[Entry]:
     ]
 
 
+def find_unlisted(dataset: Dataset, entries: Iterable[Entry]) -> list[str]:
+    """Images and labels, from the dataset's folder on, that are of none of the entries."""
+    samples, found = [entry.sample for entry in entries], list[str]()
+    for folder, ending in ((dataset.images, IMAGE_ENDING), (dataset.labels, LABEL_ENDING)) if dataset.raw else ():
+        listed = {f"{sample}{ending}" for sample in samples}
+        found += [f"{folder.name}/{name}" for name in sorted(_list_files(folder) - listed)]
+    return found
+
+
 def _list_files(folder: Path) -> set[str]:
     """Names of the files in a folder; none where there is no such folder."""
     try:

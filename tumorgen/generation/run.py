@@ -22,6 +22,7 @@ from ..dataset import (
     count_synced,
     describe_groups,
     digests_of_ended_runs,
+    find_unlisted,
     finish_provenance,
     has_settled_tables,
     locked_folder,
@@ -45,7 +46,7 @@ from ..tables import (
     recover_manifest,
     sort_entries,
 )
-from ..wording import plural
+from ..wording import few, plural
 from .batches import Batch, Sampler, ordinary_sampler, useful_processes
 from .cluster import Cluster
 from .copies import copy_or_note
@@ -354,9 +355,21 @@ def describe_dataset(
         notes += copy_or_note(dataset, copies, entries)
     if not remove_finished_shards(dataset, entries):
         remove_partial_files(dataset)
+        notes += _describe_unlisted(dataset, entries)
     if not dataset.folder.is_dir():
         raise TumorgenError(f"{dataset.folder}: has vanished during the run; nothing more is written")
     return RunReport(dataset, tuple(entries), outcomes.made, outcomes.failures, tuple(notes))
+
+
+def _describe_unlisted(dataset: Dataset, entries: Sequence[Entry]) -> Iterator[str]:
+    """Name files that no row describes. They stay: their rows may have been lost, and their scans be gone."""
+    unlisted = find_unlisted(dataset, entries)
+    if unlisted:
+        yield (
+            f"{dataset.folder}: {dataset.manifest.name} has no row for {plural(len(unlisted), 'file')}, which nnU-Net"
+            f" would take for cases: {few(unlisted)}; remove them, or, where a killed run has left them, run its"
+            " command again, with the same scans"
+        )
 
 
 def remove_partial_files(dataset: Dataset) -> None:
