@@ -115,6 +115,13 @@ def test_nothing_is_copied_and_paths_survive_a_move(parts: Path) -> None:
         assert (MIXED / each["label"]).is_file()
 
 
+def test_a_killed_run_that_left_a_partial_file_alone_holds_nobody_up(parts: Path) -> None:
+    (MIXED / ".partial-of-dataset.json").mkdir(parents=True)
+    (MIXED / ".lock").touch()
+    assert mix().exit_code == 0
+    assert not [*MIXED.rglob(".*")]
+
+
 def test_a_fold_holds_out_real_cases_and_trains_on_nothing_of_their_scans(parts: Path) -> None:
     """The third real scan and `host` are one CT, which no table says."""
     made = mix()

@@ -160,10 +160,17 @@ def test_one_run_writes_at_a_time(folders):
 
 
 def test_a_killed_run_holds_nobody_up(folders):
-    DATASET.mkdir(parents=True)
+    assert command("healthy", *folders, "--jobs", 1).exit_code == 0
+    for left in (".partial-of-a-table", "imagesTr/.partial-of-an-image"):
+        (DATASET / left).mkdir()
     (DATASET / ".lock").write_text('{"pid": 1}\n')
     assert command("healthy", *folders, "--jobs", 1).exit_code == 0
-    assert not (DATASET / ".lock").exists()
+    assert not [*DATASET.rglob(".*")]
+
+
+def test_a_killed_run_that_left_a_partial_file_alone_holds_nobody_up(folders):
+    (DATASET / ".partial-1").mkdir(parents=True)
+    assert command("healthy", *folders, "--jobs", 1).exit_code == 0
 
 
 def test_a_dataset_of_an_earlier_version_goes_on_and_its_images_are_read_once(folders):

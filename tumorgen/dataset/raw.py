@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..checksums import SUMS, parse_sums, sums_text
 from ..errors import TumorgenError, as_unwritable
-from ..imaging import PARTIAL, resolved, whole_file
+from ..imaging import PARTIAL, remove_folder, resolved, whole_file
 from ..interruptions import interruptions_held
 from ..labels import LABELS
 from ..tables import SAMPLES, TUMORS, Entry, Marks, group_scans
@@ -230,15 +231,10 @@ def refuse_unmounted(dataset: Dataset) -> None:
             raise TumorgenError(f"{folder}: is a link to {folder.readlink()}, which is not there; is its disk mounted?")
 
 
-def refuse_other_dataset(dataset: Dataset, name: str, besides: str = "") -> None:
+def refuse_other_dataset(dataset: Dataset, name: str) -> None:
     """Refuse a folder that holds anything but a dataset of this name, as its dataset.json says it.
 
-    Parameters
-    ----------
-    dataset, name
-        The dataset to write, and its name.
-    besides
-        What names of files begin with that do not count; empty: all count.
+    Locks and partial files do not count: a run that was killed may have left nothing else.
 
     Raises
     ------
@@ -248,8 +244,16 @@ def refuse_other_dataset(dataset: Dataset, name: str, besides: str = "") -> None
     about = dataset.folder / "dataset.json"
     known = about.is_file() and name in about.read_text(encoding="utf-8", errors="replace")
     there = dataset.folder.iterdir() if dataset.folder.is_dir() else ()
-    if not known and any(not (besides and path.name.startswith(besides)) for path in there):
+    if not known and any(not path.name.startswith((LOCK, PARTIAL)) for path in there):
         raise TumorgenError(f"{dataset.folder}: holds another dataset; choose another --dataset-id, --name or --output")
+
+
+def remove_partial_files(dataset: Dataset) -> None:
+    """Remove the partial files of processes that were killed; none may be at work any more."""
+    for folder in (dataset.folder, dataset.images, dataset.labels):
+        for left in folder.glob(f"{PARTIAL}*"):
+            with suppress(TumorgenError):  # others may be removing it, too
+                remove_folder(left)
 
 
 def remove_description(dataset: Dataset, written: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,12 @@ from ..dataset import (
     has_settled_tables,
     locked_folder,
     refuse_unmounted,
+    remove_partial_files,
     remove_torn_samples,
     sync_samples,
     write_description,
 )
 from ..errors import Failure, TumorgenError
-from ..imaging import PARTIAL, remove_folder
 from ..method import Settings
 from ..parallel import Start, count_jobs, no_progress, split_failures
 from ..tables import (
@@ -370,11 +370,3 @@ def _describe_unlisted(dataset: Dataset, entries: Sequence[Entry]) -> Iterator[s
             f" would take for cases: {few(unlisted)}; remove them, or, where a killed run has left them, run its"
             " command again, with the same scans"
         )
-
-
-def remove_partial_files(dataset: Dataset) -> None:
-    """Remove the partial files of processes that were killed; none may be at work any more."""
-    for folder in (dataset.folder, dataset.images, dataset.labels):
-        for left in folder.glob(f"{PARTIAL}*"):
-            with suppress(TumorgenError):  # others may be removing it, too
-                remove_folder(left)

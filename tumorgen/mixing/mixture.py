@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from ..dataset import (
-    LOCK,
     MIXTURE_NAME,
     Dataset,
     dataset_json,
@@ -18,6 +17,7 @@ from ..dataset import (
     locked_folder,
     refuse_other_dataset,
     refuse_unmounted,
+    remove_partial_files,
     share_out_folds,
     write_json,
     write_splits,
@@ -97,12 +97,13 @@ def mix_datasets(
     if labels:
         _refuse_labels(parts, labels)
     dataset = Dataset(plain_path(dataset.folder))
-    refuse_other_dataset(dataset, MIXTURE_NAME, besides=LOCK)
+    refuse_other_dataset(dataset, MIXTURE_NAME)
     refuse_unmounted(dataset)
     marks = _marks_of(parts, patients or {})
     cases = tuple(name_cases(parts, group_scans(marks), dataset))
     split = _deal_folds(cases, weights)
     with as_unwritable(dataset.folder), locked_folder(dataset.folder):
+        remove_partial_files(dataset)
         (dataset.folder / MIXTURE).unlink(missing_ok=True)  # no half of a mixture passes for one
         # An empty description first, by which the next run knows what is left of this one.
         write_json(_description(()), dataset.folder / "dataset.json")

@@ -16,7 +16,6 @@ import numpy as np
 
 from ..dataset import (
     HEALTHY_NAME,
-    LOCK,
     Dataset,
     dataset_json,
     describe_groups,
@@ -24,6 +23,7 @@ from ..dataset import (
     refuse_other_dataset,
     refuse_unmounted,
     remove_description,
+    remove_partial_files,
     share_out_folds,
     write_json,
     write_splits,
@@ -106,10 +106,11 @@ def write_healthy_dataset(
         another run writes to it, two scans have one name, or patients do not fit those of scans that are there
         (`tables.keep_patients`).
     """
-    refuse_other_dataset(dataset, HEALTHY_NAME, besides=LOCK)
+    refuse_other_dataset(dataset, HEALTHY_NAME)
     refuse_unmounted(dataset)
     dataset = Dataset(dataset.folder.absolute())  # worker processes may have another working directory
     with locked_folder(dataset.folder) as hold:
+        remove_partial_files(dataset)
         begun = (dataset.folder / ABOUT).exists()
         report = _write_scans(sources, dataset, patients or {}, jobs, start)
         if not (begun or report.cases):
