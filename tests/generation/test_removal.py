@@ -204,6 +204,16 @@ def test_the_log_says_when_and_the_next_run_which_scans_it_was_not_given(dataset
     assert "note: 2 samples in the dataset, of 1 other scan, not of those given" in result.stdout
 
 
+def test_a_table_that_was_changed_since_is_named_before_it_gets_new_checksums(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = dataset.folder / "tumors.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([*lines[:-1], lines[-1].replace(",tiny,", ",small,")]))
+    told = f"note: {table}: is not as the last run that ended wrote it; its rows are taken as they stand"
+    assert told in CliRunner().invoke(main, ["remove", str(dataset.folder), "--case", "liver_1"]).stdout
+    assert told not in CliRunner().invoke(main, ["remove", str(dataset.folder), "--case", "liver_0"]).stdout
+
+
 @pytest.fixture(scope="module")
 def built(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset made of two folders, with its siblings: a healthy one, a mixture of both, another of the same scans."""

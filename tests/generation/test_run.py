@@ -190,8 +190,12 @@ def test_an_interrupted_manifest_is_mended(dataset, scans, tmp_path):
     for table in ("manifest.csv", "tumors.csv"):
         text = (folder / table).read_text()
         (folder / table).write_text(text[: -len(text) // 3])
-    assert make(scans, folder).made > 0
+    report = make(scans, folder)
+    assert report.made > 0
+    changed = [note for note in report.notes if "is not as the last run that ended wrote it" in note]
+    assert [note.partition(":")[0] for note in changed] == [str(folder / "manifest.csv"), str(folder / "tumors.csv")]
     assert files_in(folder) == files_in(dataset)
+    assert not any("is not as the last run" in note for note in make(scans, folder, per_scan=4).notes)
 
 
 def test_files_that_a_killed_run_left_and_no_row_describes_are_named(dataset, scans, tmp_path):

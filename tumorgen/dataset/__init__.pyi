@@ -1,6 +1,7 @@
 from .durable import (
     count_synced,
     digests_of_ended_runs,
+    find_changed_tables,
     find_unlisted,
     has_settled_tables,
     remove_torn_samples,
@@ -82,6 +83,7 @@ __all__ = [
     "dataset_json",
     "describe_groups",
     "digests_of_ended_runs",
+    "find_changed_tables",
     "find_contradictions",
     "find_dataset",
     "find_leaks",

@@ -61,6 +61,16 @@ def has_settled_tables(dataset: Dataset) -> bool:
         return False
 
 
+def find_changed_tables(dataset: Dataset) -> list[str]:
+    """Names of tables that are not, byte for byte, what the last run that came to its end wrote."""
+    try:
+        sums = read_sums(dataset)
+    except TumorgenError:
+        return []  # nobody knows
+    tables = dataset.manifest, tumors_path(dataset.manifest)
+    return [table.name for table in tables if table.name in sums and not _is(table, sums[table.name])]
+
+
 def count_synced(table: Path, digests: Collection[str]) -> int:
     """How many rows of a table, from the first, are those of its last state that has one of the digests (SHA-256)."""
     whole, rows, found = hashlib.sha256(), -1, 0  # the header is no row

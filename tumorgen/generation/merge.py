@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..dataset import Dataset, read_val_per_scan, select_complete
 from ..errors import TumorgenError
 from ..tables import join_entries, read_entries, select_whole
-from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
+from .run import Outcomes, RunReport, describe_changed, describe_dataset, locked_dataset, rewrite_manifest
 from .shards import Sample, Shard, list_tables, read_division
 
 
@@ -60,9 +60,11 @@ def merge_shards(dataset: Dataset, *, copies: Path | None = None) -> MergeReport
             if division is None:
                 raise TumorgenError(f"{dataset.folder}: an interrupted run has left no whole sample; run it again")
             raise TumorgenError(f"{dataset.folder}: its shards have made no samples yet")
+        edited = describe_changed(dataset, hold)
         rewrite_manifest(dataset.manifest, entries, tables)
         val_per_scan = division.val_per_scan if division else read_val_per_scan(dataset)
         report = describe_dataset(dataset, Outcomes(), val_per_scan, copies)
+        report = replace(report, notes=(*edited, *report.notes))
         hold.unfinished = False
         if division is None:
             return MergeReport(report, {}, interrupted=True)

@@ -41,7 +41,7 @@ from ..tables import (
 from ..wording import few, typed
 from .copies import refuse_uncopied
 from .log import open_log
-from .run import Outcomes, RunReport, describe_dataset, locked_dataset, rewrite_manifest
+from .run import Outcomes, RunReport, describe_changed, describe_dataset, locked_dataset, rewrite_manifest
 from .shards import find_unmerged, read_division, take_from_division
 from .siblings import describe_siblings
 
@@ -93,7 +93,7 @@ def remove_cases(
     with locked_dataset(dataset) as hold, open_log(log_file) if log_file else nullcontext() as log:
         rows = read_entries(dataset.manifest)
         inputs = tuple(_find_inputs(dataset.manifest, cases, copies)) if rows else ()
-        torn = tuple(_describe_torn(dataset))
+        edited, torn = describe_changed(dataset, hold), tuple(_describe_torn(dataset))
         whole = select_whole(rows, [dataset.manifest]) if torn or hold.interrupted else rows
         entries = select_complete(dataset, whole) if hold.interrupted else whole
         known = {entry.case for entry in rows}
@@ -119,7 +119,7 @@ def remove_cases(
     kin = _describe_kin(group_scans(marks_of_entries(rows)), cases)
     state = _describe_state(dataset, repaired=repaired)
     siblings = describe_siblings(dataset, [entry for entry in rows if entry.case in cases])
-    notes = (*torn, *state, *audit, *kin, *siblings, *report.notes)
+    notes = (*edited, *torn, *state, *audit, *kin, *siblings, *report.notes)
     return RemovalReport(removed, replace(report, notes=notes), inputs)
 
 

@@ -43,6 +43,7 @@ from .log import open_log
 from .run import (
     RunReport,
     Writing,
+    describe_changed,
     describe_dataset,
     locked_dataset,
     rewrite_manifest,
@@ -104,7 +105,7 @@ def replay_manifest(replay: Replay) -> RunReport:
         locked_dataset(dataset, jobs=replay.jobs, start=replay.check) as hold,
         open_log(replay.log_file) if replay.log_file else nullcontext() as log,
     ):
-        rows = _read_rows(dataset, interrupted=hold.interrupted)
+        edited, rows = describe_changed(dataset, hold), _read_rows(dataset, interrupted=hold.interrupted)
         there = select_complete(dataset, map(Entry.of, rows))
         made = {entry.sample for entry in there}
         _refuse_other_samples(dataset, rows, made, records)
@@ -131,7 +132,7 @@ def replay_manifest(replay: Replay) -> RunReport:
             remove_description(dataset, {PROVENANCE})
         unread = sources.keys() - {record.plan.case for record in missing}
         more = [describe_unread(dataset, len(unread))] if unread else []
-        return replace(report, notes=(*notes, *report.notes, *more))
+        return replace(report, notes=(*edited, *notes, *report.notes, *more))
 
 
 def _refuse_full_disk(dataset: Dataset, sources: Mapping[str, Source], missing: Sequence[Record]) -> None:

@@ -22,6 +22,7 @@ from ..dataset import (
     count_synced,
     describe_groups,
     digests_of_ended_runs,
+    find_changed_tables,
     find_unlisted,
     finish_provenance,
     has_settled_tables,
@@ -210,6 +211,17 @@ def locked_dataset(
         if hold.interrupted:
             repair_after_crash(dataset, hold, [shard.manifest(dataset)] if shard else list_tables(dataset), jobs, start)
         yield hold
+
+
+def describe_changed(dataset: Dataset, hold: Hold) -> tuple[str, ...]:
+    """Say which tables somebody, or a disk, has changed since the last run: this one will give them new checksums.
+
+    Of one that was interrupted nobody knows.
+    """
+    return tuple(
+        f"{dataset.folder / name}: is not as the last run that ended wrote it; its rows are taken as they stand"
+        for name in (() if hold.interrupted else find_changed_tables(dataset))
+    )
 
 
 def repair_after_crash(

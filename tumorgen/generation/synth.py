@@ -45,7 +45,7 @@ from ..wording import plural
 from .batches import Batch, split_batches, useful_processes
 from .copies import refuse_uncopied
 from .log import Log, open_log
-from .run import Run, RunReport, describe_dataset, locked_dataset, rewrite_manifest, run_batches
+from .run import Run, RunReport, describe_changed, describe_dataset, locked_dataset, rewrite_manifest, run_batches
 from .shards import Division, Shard, list_tables, record_division, refuse_other_division
 from .space import refuse_full_disk
 from .unchanged import compare_finished
@@ -66,10 +66,10 @@ def synthesize_dataset(run: Run) -> RunReport:
         locked_dataset(run.dataset, run.shard, jobs=run.jobs, start=run.check) as hold,
         open_log(run.log_file) if run.log_file else nullcontext() as log,
     ):
-        todo = find_outstanding(run)
+        todo, edited = find_outstanding(run), describe_changed(run.dataset, hold)
         report = _synthesize(run, todo, hold, log)
         changed, notes = _compare_finished(run, todo, log)
-        return replace(report, failures=(*report.failures, *changed), notes=(*report.notes, *notes))
+        return replace(report, failures=(*report.failures, *changed), notes=(*edited, *report.notes, *notes))
 
 
 def _synthesize(run: Run, todo: Outstanding, hold: Hold, log: Log | None) -> RunReport:
