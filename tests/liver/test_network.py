@@ -130,7 +130,10 @@ def test_spacing_goes_with_its_axis(tmp_path, axis):
     assert found.sum() == pytest.approx(truth(ct).sum(), rel=0.05)  # linear resampling moves edges by part of a voxel
 
 
-@pytest.mark.parametrize(("reader", "step"), [("SimpleITKIO", 1), ("NibabelIO", 1), ("NibabelIOWithReorient", -1)])
+@pytest.mark.parametrize(
+    ("reader", "step"),
+    [("SimpleITKIO", 1), ("NibabelIO", 1), ("NibabelIOWithReorient", -1), ("SimpleITKIOWithReorient", -1)],
+)
 def test_the_scan_is_turned_only_for_models_that_were_trained_so(tmp_path, reader, step):
     """A model that moves its answer along +x of what it sees: in LPS as stored that is +x, turned to RAS it is -x."""
     model = threshold_model(tmp_path / "model", shift=(0, 0, 1), reader=reader)

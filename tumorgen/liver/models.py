@@ -20,7 +20,8 @@ from .model_zip import unpacked_model
 SHIPPED = Path(__file__).parent / "weights"
 SHIPPED_SUMS_SHA256 = "2a494cf97ca01bc5ce5fb6532f417f99568ff6b5dee32409462f8562546c81da"  # of its file of checksums
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")  # the first that any fold has
-REORIENTING = "NibabelIOWithReorient"  # nnU-Net's reader that turns every image to RAS; the others leave it as stored
+# nnU-Net's readers that turn every image to RAS; the others leave it as stored
+REORIENTING = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def find_model(path: Path, folds: Sequence[str] = ()) -> Model:
     absent = [fold for fold in chosen if fold not in found]
     if absent:
         raise TumorgenError(f"{folder}: no weights of fold {', '.join(absent)}; there are {', '.join(found)}")
-    return Model(folder, checkpoint, chosen, _labels(dataset, folder), plans.get("image_reader_writer") == REORIENTING)
+    return Model(folder, checkpoint, chosen, _labels(dataset, folder), plans.get("image_reader_writer") in REORIENTING)
 
 
 def _model_folder(path: Path) -> Path:
