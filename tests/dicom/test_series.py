@@ -355,6 +355,15 @@ def test_a_series_whose_uids_were_taken_out_is_its_folder(tmp_path, uid):
     np.testing.assert_array_equal(read_series(found["a"]).array, phantom())
 
 
+@pytest.mark.parametrize("changes", [{}, {"SeriesInstanceUID": "", "FrameOfReferenceUID": None}])
+def test_slices_of_two_studies_are_no_volume(tmp_path, changes):
+    """Of two patients, one above the other: anonymisers empty UIDs, or give all files the same."""
+    for name, study, first in (("a", "10", 40), ("b", "11", 120)):
+        positions = [(-20.0, -30.0, first + 5.0 * k) for k in range(16)]
+        write_series(tmp_path / "in", prefix=name, positions=positions, StudyInstanceUID=f"{ROOT}{study}", **changes)
+    assert problem(tmp_path / "in").startswith("its slices are of 2 studies")
+
+
 def test_a_folder_that_is_called_as_a_uid_gives_a_hash(tmp_path):
     write_series(tmp_path / f"{ROOT}1")
     write_series(tmp_path / f"CT.{ROOT}2", "2")

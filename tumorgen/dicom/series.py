@@ -72,7 +72,7 @@ class Series:
     problem
         Why it cannot be read; empty if it can.
     study
-        16 digits of the SHA-256 of the UID of its study; empty if its slices say none, or several.
+        16 digits of the SHA-256 of the UID of its study; empty if not all of its slices say it.
     """
 
     case: str
@@ -245,6 +245,9 @@ def _slices_problem(slices: Sequence[Slice]) -> str:
         fault, count = faults.most_common(1)[0]
         return f"{count} of {plural(len(slices), 'slice')} with {fault}; export the series again"
     first = slices[0]
+    studies = {one.study for one in slices if one.study}
+    if len(studies) > 1:  # no scanner does that: the UID of the series was taken out, or was made one by an anonymiser
+        return f"its slices are of {len(studies)} studies, so perhaps of several patients; split it into series"
     shapes = {one.shape for one in slices}
     if len(shapes) > 1:
         sizes = " and ".join(f"{rows} x {columns}" for rows, columns in sorted(shapes)[:3])
