@@ -12,6 +12,11 @@ from tumorgen.method.plausibility import doubt_liver, refuse_no_liver
 from tumorgen.method.sampling import draw_plan
 from tumorgen.method.scan import prepare_scan
 from tumorgen.method.settings import Settings, Vessels
+from tumorgen.training.clipping import LiverHu
+
+
+def measured_for_training(ct: Volume, mask: np.ndarray) -> LiverHu:
+    return LiverHu.of(ct.array, mask.astype(np.uint8))
 
 
 @pytest.mark.parametrize(("mean_hu", "sd_hu"), [(-50, 20), (0, 100), (300, 40)])
@@ -48,6 +53,17 @@ def test_parenchyma_is_held_to_the_limits_as_the_whole_is():
     hu = np.where(np.arange(volume.array.shape[0])[:, None, None] % 14 < 5, -200, volume.array).astype(np.int16)
     with pytest.raises(TumorgenError, match=r"mean in the liver mask is -\d+, but"):
         prepare_scan(Volume(hu, volume.geometry), liver, Vessels(offset_hu=-50.0), "fat")
+
+
+@pytest.mark.parametrize("measure", [lambda ct, mask: prepare_scan(ct, mask, Vessels(), "a"), measured_for_training])
+def test_a_mask_with_lung_in_it_is_refused_though_most_of_it_is_liver(measure):
+    """As a mask that is mirrored or shifted has it: what is left of it without outliers looks like a liver."""
+    volume, liver = ball_volume((5.0, 4.0, 4.0))
+    measure(volume, liver)
+    shifted = np.roll(liver, 4, axis=0)
+    hu = np.where(shifted & ~liver, -800, volume.array).astype(np.int16)
+    with pytest.raises(TumorgenError, match=r"\d+% of the liver mask is lung or gas"):
+        measure(Volume(hu, volume.geometry), shifted)
 
 
 def test_doubts_are_those_of_volume_and_mean():

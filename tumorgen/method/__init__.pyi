@@ -6,7 +6,7 @@ from .measured import measure_for, measured_arrays, measured_from, needed_by
 from .patch import Block, Outcome, Patch
 from .placement import count_clear, move_to_candidate
 from .plan import SPACING_MM, Plan, Tumor, sample_name, size_along, spacing_along
-from .plausibility import DOUBTS, doubt_liver, refuse_no_liver
+from .plausibility import DOUBTS, doubt_liver, refuse_air, refuse_no_liver
 from .reach import changed_mm
 from .real import SampleTraits, fit_to_real
 from .recipes import (
@@ -95,6 +95,7 @@ __all__ = [
     "override",
     "plan_for",
     "prepare_scan",
+    "refuse_air",
     "refuse_no_liver",
     "render",
     "render_labelled",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import TumorgenError
 
 LIVER_HU = (-50.0, 300.0)  # fatty without contrast to late arterial; outside it the values are not HU
 MOST_SD_HU = 100.0  # of parenchyma, noise included: thin slices at a low dose have some 60
 VOLUME_ML = (500.0, 4000.0)  # a child's liver to a very large one; the 95 % range of adults is about 900 to 2200
+AIR_HU, MOST_AIR = -200.0, 0.05  # of seven livers that were outlined in real scans at most 0.1 % is as dark
 MEAN_HU = (0.0, 200.0)  # severe steatosis without contrast, to the brightest hepatic phase
 
 DOUBTS = {
@@ -33,6 +39,22 @@ def refuse_no_liver(mean_hu: float, sd_hu: float) -> None:
     else:
         return
     raise TumorgenError(f"the {found}, but a liver has {has}; the mask is wrong, or the values are not HU")
+
+
+def refuse_air(hu: NDArray[Any]) -> None:
+    """Refuse voxels of a mask of which too many are lung or gas: mean and spread of the rest may be a liver's.
+
+    Raises
+    ------
+    TumorgenError
+        More than `MOST_AIR` of them are below `AIR_HU`.
+    """
+    share = np.count_nonzero(hu < AIR_HU) / hu.size
+    if share > MOST_AIR:
+        raise TumorgenError(
+            f"{share:.0%} of the liver mask is lung or gas (below {AIR_HU:g} HU), but a liver has none; the mask"
+            " is mirrored, shifted or of another scan"
+        )
 
 
 def doubt_liver(volume_ml: float, mean_hu: float) -> dict[str, str]:

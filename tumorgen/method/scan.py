@@ -35,7 +35,7 @@ from ..labels import LIVER
 from .bulk import median_and_robust_sd
 from .compiled import gaussian_filter
 from .distances import distance_inside
-from .plausibility import refuse_no_liver
+from .plausibility import refuse_air, refuse_no_liver
 from .settings import Vessels
 from .sites import Sites
 from .tissue import Tissue
@@ -215,8 +215,10 @@ def prepare_scan(image: Volume, liver: NDArray[Any], vessels: Vessels, case: str
     if liver.shape != image.array.shape or not healthy.any():
         raise TumorgenError(f"the liver mask, of shape {liver.shape}, is empty or has another shape than the image")
     liver_box = bounding_box(liver)
-    mean_hu, first_sd = estimate_liver_hu(image.array[liver_box][healthy[liver_box]])
+    liver_hu = image.array[liver_box][healthy[liver_box]]
+    mean_hu, first_sd = estimate_liver_hu(liver_hu)
     refuse_no_liver(mean_hu, first_sd)
+    refuse_air(liver_hu)
 
     # Table 1's sigma_a needs sigma_p, which needs the vessels, which need sigma_a: a robust estimate over the whole
     # liver breaks the circle.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels import LIVER
-from ..method import DEFAULT_RECIPE, load_recipe, measure_parenchyma, refuse_no_liver
+from ..method import DEFAULT_RECIPE, load_recipe, measure_parenchyma, refuse_air, refuse_no_liver
 from .frame import Normalization, share_below_clipping
 
 _QUANTILES = (np.arange(2000) + 0.5) / 2000  # ten of them below 0.5 %
@@ -39,8 +39,10 @@ class LiverHu:
         TumorgenError
             What is labelled liver cannot be one.
         """
-        mu_p, sigma_p = measure_parenchyma(hu[label == LIVER])
+        liver_hu = hu[label == LIVER]
+        mu_p, sigma_p = measure_parenchyma(liver_hu)
         refuse_no_liver(mu_p, sigma_p)
+        refuse_air(liver_hu)
         return cls(mu_p, sigma_p, np.quantile(hu[label > 0], _QUANTILES).astype(np.float32))
 
 
