@@ -105,11 +105,13 @@ def draw_lines(found: Sequence[Findings]) -> list[str]:
     ]
     for name in FORESTS:
         verdicts = [each.verdict(name) for each in found]
-        kinds = {f"{name}: AUC": [each["auc"] for each in verdicts]}
-        kinds |= {f"... {_radii(radii)}": [each["by_radius"].get(radii) for each in verdicts] for radii in RADIUS_BINS}
-        aucs = {kind: [each["value"] for each in of] for kind, of in kinds.items() if all(of)}
-        aucs["... with lesions left out"] = [each["auc_by_lesion"] for each in verdicts]
-        rows += [[kind, *map(number, (fmean(values), *values))] for kind, values in aucs.items()]
+        judged: dict[str, list[Any]] = {f"{name}: AUC": [each.get("auc", {}).get("value") for each in verdicts]}
+        for radii in RADIUS_BINS:
+            of_size = [each.get("by_radius", {}).get(radii) or {} for each in verdicts]
+            judged[f"... {_radii(radii)}"] = [each.get("value") for each in of_size]
+        judged["... with lesions left out"] = [each.get("auc_by_lesion") for each in verdicts]
+        known = {kind: values for kind, values in judged.items() if None not in values}
+        rows += [[kind, *map(number, (fmean(values), *values))] for kind, values in known.items()]
     return table(["seed", "mean", *map(str, range(len(found)))], rows)
 
 

@@ -12,7 +12,7 @@ import realism
 from click.testing import CliRunner
 from phantoms import ball_scan, ball_volume
 from realism_hosts import CLIPPED_TO_HU, deviations, healthy_liver, with_air, write_hosts
-from realism_page import Findings, statistic_lines, summary_lines
+from realism_page import Findings, draw_lines, statistic_lines, summary_lines
 from realism_pictures import RADII_MM, choose_sizes
 from test_real_study import write_annotated
 
@@ -102,6 +102,16 @@ def test_the_bars_stand_in_one_table():
     assert "| centres off the parenchyma, `liver-mask`'s masks | 1 of 49 |" in lines
 
 
+def test_several_draws_stand_beside_what_they_have_on_average():
+    """A median may lie outside in one draw and inside on average."""
+    lines = draw_lines([findings(row("rim_hu", "all", 3.5, 0.7)), findings(row("rim_hu", "all", 1.5, 0.9))])
+    assert lines[0] == "| seed | mean | 0 | 1 |"
+    assert "| medians inside the real band | 1 of 1 | 0 of 1 | 1 of 1 |" in lines
+    assert "| least share inside | 0.80 | 0.70 | 0.90 |" in lines
+    assert "| forest on appearance: AUC | 0.60 | 0.60 | 0.60 |" in lines
+    assert "| ... r < 5 mm | 0.60 | 0.60 | 0.60 |" in lines
+
+
 def test_the_sheet_has_a_lesion_of_each_size_or_none():
     lesions = [SimpleNamespace(shape=SimpleNamespace(radius_mm=r)) for r in (3.1, 3.2, 8.0, 60.0)]
     chosen = choose_sizes(lesions)
@@ -140,3 +150,18 @@ def test_the_study_runs_and_goes_on(tmp_path, monkeypatch):
     assert again.exit_code == 0
     (counts,) = (tmp_path / "work").glob("lifelike-*/audit-of-2-*/centers-experts.json")
     assert json.loads(counts.read_text())[1] == 0
+
+
+@pytest.mark.slow
+def test_draws_are_audited_one_after_the_other(tmp_path, monkeypatch):
+    for seed, name in enumerate(("a", "b")):
+        write_annotated(tmp_path / "real", name, seed)
+    page = tmp_path / "realism.md"
+    page.write_text("<!-- realism-draws: begin -->\n<!-- realism-draws: end -->\n")
+    monkeypatch.setattr(realism, "PAGE", page)
+    words = ["--real", str(tmp_path / "real"), "--work", str(tmp_path / "work"), "--per-scan", "1"]
+    result = CliRunner().invoke(realism.main, [*words, "--draws", "2", "--write"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "| seed | mean | 0 | 1 |" in page.read_text()
+    drawn = [path.read_bytes() for path in sorted(tmp_path.glob("work/lifelike-*/seed-*/*/tumors.csv"))]
+    assert len({*drawn}) == 2
