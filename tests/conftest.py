@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from phantoms import ball_scan
+from trees import describe_difference
 
 from tumorgen.method.scan import Scan
 
@@ -28,6 +29,14 @@ settings.load_profile("untimed")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest begin first, so that no process is left alone with one in the end."""
     items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Tell how two trees differ: pytest shows the ends of two files, which seldom do."""
+    if not (op == "==" and isinstance(left, dict) and isinstance(right, dict)):
+        return None
+    are_trees = all(isinstance(each, bytes | None) for each in (*left.values(), *right.values()))
+    return ["two trees are equal", *describe_difference(left, right)] if are_trees else None
 
 
 @pytest.fixture(autouse=True)
