@@ -174,8 +174,8 @@ class Scans(Folders):
     )
     patients: Path | None = option(
         None,
-        "Table with columns `case` (a scan) and `patient`: no patient is on both sides of a fold.  [default: each scan"
-        " is a patient of its own; files of one CT are one]",
+        "Table with columns `case` (a scan) and `patient`, whose scans stay together: in folds, and for `evaluate`."
+        "  [default: each scan is a patient of its own; files of one CT are one]",
         type=EXISTING_FILE,
         cls=Once,
     )
