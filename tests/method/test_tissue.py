@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from scipy import ndimage
 
 from tumorgen.method.tissue import Tissue, find_foreign, measure_background, smooth_hu, subtract_background
@@ -35,6 +36,14 @@ def test_a_vessel_is_foreign_and_parenchyma_is_not(taken):
     assert taken.foreign[far].mean() < 0.002
     assert not (taken.foreign & taken.parenchyma).any()
     assert taken.parenchyma[far].mean() > 0.99
+
+
+def test_voxels_may_lie_in_any_order_in_memory(taken):
+    """Nibabel's arrays have z's neighbours, not x's, beside each other."""
+    hu, liver = 100 + noise() + 60 * tube(), np.ones(SHAPE, bool)
+    turned = Tissue.of(np.asfortranarray(hu), np.asfortranarray(liver), (100.0, 15.0), SPACING)
+    assert_array_equal(turned.foreign, taken.foreign)
+    assert_array_equal(turned.parenchyma, taken.parenchyma)
 
 
 def test_what_is_smaller_than_60_mm3_is_no_piece():

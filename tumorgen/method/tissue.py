@@ -160,8 +160,8 @@ def find_foreign(
 
 
 def subtract_background(values: Floats, background: Background) -> Floats:
-    """Values over the whole region less its background, as a new array."""
-    residual = np.empty_like(values)
+    """Values over the whole region less its background, as a new array, its rows one behind the other in memory."""
+    residual = np.empty(values.shape, np.float32)
     z, y, x = (slice(0, size) for size in values.shape)
     for planes, mean in background.slabs((z, y, x)):
         np.subtract(values[planes], mean, out=residual[planes])
