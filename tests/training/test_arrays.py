@@ -179,3 +179,36 @@ def test_another_generator_and_the_name_of_a_recipe_are_refused(case):
         add_tumors(image, liver, spacing, np.random.default_rng(0), "paper")
     with pytest.raises(TypeError, match="settings are a str"):
         prepare_arrays(image, liver, spacing, settings="paper")
+
+
+@pytest.mark.parametrize("recipe", ["lifelike", "paper"])
+def test_tumours_do_not_depend_on_the_order_of_the_voxels_in_memory(recipe):
+    """Nibabel's arrays are laid out the other way round: their voxels of noise once stayed foreign tissue."""
+    volume, liver = ball_volume((2.0, 2.0, 2.0), vessel_radius_mm=4.0)
+    settings = replace(load_recipe(recipe), sizes=("small",))
+    same, turned = (
+        add_tumors(image, mask, (2.0, 2.0, 2.0), np.random.default_rng(0), settings)
+        for image, mask in ((volume.array, liver), (np.asfortranarray(volume.array), np.asfortranarray(liver)))
+    )
+    for one, other in zip(same, turned, strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("made", [list, lambda image: np.ma.masked_less(image, -500)], ids=["list", "masked"])
+def test_an_image_that_is_no_plain_array_is_refused(case, made):
+    image, liver, scan = case
+    with pytest.raises(TypeError, match=r"the image is a \w+, but a plain numpy array is needed"):
+        add_tumors(made(image), liver, scan.geometry.spacing_mm, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "along_z",
+    [slice(-20, -1), slice(0, 10**6), slice(0, 20, 2), slice(9, 9), slice(None, 9), slice(9, None), (0, 20), 3],
+)
+def test_a_box_that_is_not_inside_the_case_is_refused(case, along_z):
+    """Numpy counts -20 from the end: such a patch came without tumours."""
+    scan = case[2]
+    with pytest.raises(TumorgenError, match=r"three slices \(z, y, x\) with start and stop inside a case of \("):
+        patch_with_tumors(scan, (along_z, slice(0, 9), slice(0, 9)), np.random.default_rng(0), SMALL)
+    with pytest.raises(TumorgenError, match="three slices"):
+        patch_with_tumors(scan, (slice(0, 9),) * 2, np.random.default_rng(0), SMALL)

@@ -7,6 +7,7 @@ spacings are (z, y, x); HU and mm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,8 @@ def prepare_arrays(
     Returns
     -------
     Scan
-        What `patch_with_tumors`, `draw_plan` and `render` work on. It keeps `image` and a mask of its shape.
+        What `patch_with_tumors`, `draw_plan` and `render` work on. It keeps `image` (a copy, where its rows do not lie
+        one behind the other in memory) and a mask of its shape.
 
     Raises
     ------
@@ -64,8 +66,9 @@ def prepare_arrays(
         voxel is none; the liver is empty, of another shape than the image, or of values that no liver has in HU; the
         label is no mask, and nothing is chosen from it.
     TypeError
-        The settings are none.
+        The image is no numpy array, or one with a mask of its own; the settings are none.
     """
+    _refuse_no_array(image)
     _refuse_no_volume(image, spacing_mm)
     if not clipped:
         refuse_no_ct(image, "image")
@@ -73,7 +76,7 @@ def prepare_arrays(
     shape = (int(image.shape[0]), int(image.shape[1]), int(image.shape[2]))
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
     settings = settings or load_recipe()
-    volume = Volume(image, Geometry(shape, spacing))
+    volume = Volume(np.ascontiguousarray(image), Geometry(shape, spacing))  # in memory as what scans are read to
     liver = find_liver(np.asarray(label), labels)
     return measure_for(prepare_scan(volume, liver, vessels or settings.vessels, case), settings)
 
@@ -114,7 +117,7 @@ def add_tumors(
     TumorgenError
         As `prepare_arrays` has it.
     TypeError
-        The generator or the settings are none.
+        As there; or the generator is none.
     """
     _refuse_no_generator(rng)
     _refuse_no_settings(settings)
@@ -146,11 +149,14 @@ def patch_with_tumors(
 
     Raises
     ------
+    TumorgenError
+        The box is not three slices inside the case.
     TypeError
         The generator or the settings are none.
     """
     _refuse_no_generator(rng)
     _refuse_no_settings(settings)
+    _refuse_no_box(box, scan.geometry.shape)
     image, label = scan.hu[box].copy(), scan.inside[box].astype(np.uint8)
     if not label.any():
         return image, label
@@ -158,6 +164,30 @@ def patch_with_tumors(
         paste(image, box, block.image, block.box)
         paste(label, box, block.label, block.box)
     return image, label
+
+
+def _refuse_no_array(image: object) -> None:
+    """Refuse tensors, lists and images of other libraries, and masked arrays, whose masks would be lost."""
+    if not isinstance(image, np.ndarray) or isinstance(image, np.ma.MaskedArray):
+        raise TypeError(
+            f"the image is a {type(image).__name__}, but a plain numpy array is needed, as tensor.numpy() gives"
+        )
+
+
+def _refuse_no_box(box: Sequence[object], shape: Sequence[int]) -> None:
+    """Refuse what numpy would cut otherwise than tumours are placed: from the end, in steps, or beyond the case."""
+    if len(box) != len(shape) or not all(
+        isinstance(cut, slice)
+        and cut.step in (None, 1)
+        and cut.start is not None
+        and cut.stop is not None
+        and 0 <= cut.start < cut.stop <= size
+        for cut, size in zip(box, shape, strict=True)
+    ):
+        raise TumorgenError(
+            f"the box is {box}, but three slices (z, y, x) with start and stop inside a case of {tuple(shape)} are"
+            " needed"
+        )
 
 
 def _refuse_no_volume(image: NDArray[Any], spacing_mm: Triple) -> None:
