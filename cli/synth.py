@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from tumorgen.wording import plural, typed
+from tumorgen.wording import few, plural, typed
 
 from .bars import progress
 from .common import (
@@ -75,10 +75,14 @@ class Drawing:
 
     def load(self) -> Settings:
         """The settings with what the command line says on top."""
-        from tumorgen.method import override
+        from tumorgen.method import find_idle_settings, is_variation, override
 
         given = {"sizes": self.sizes, "pattern": self.pattern, "intensity": self.intensity}
-        return override(Method(self.recipe, self.settings).load(), **given, without=self.without)
+        settings = override(Method(self.recipe, self.settings).load(), **given, without=self.without)
+        if self.settings and not is_variation(self.settings):
+            for why, keys in find_idle_settings(self.settings, settings).items():
+                say_note(f"{self.settings}: no tumour depends on {few(keys)} ({why})")
+        return settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,12 @@ def test_an_unknown_name_is_one_line_that_says_which_there_are(command):
         ("paper", "[capsule]\nadded_hu = 90.0\nenabled = true", ""),
         ("paper", "[capsule]\nadded_hu = 90.0\nenabled = false", ""),
         ("paper", "capsule = 3", ""),  # which is refused
+        (
+            "lifelike",
+            "[edge]\nsigma_c_mm = [2, 3]",
+            "mine.toml: no tumour depends on edge.sigma_c_mm (edge.model is fitted",
+        ),
+        ("paper", "[edge]\nsigma_c_mm = [2, 3]", ""),
     ],
 )
 def test_a_file_that_does_not_what_it_is_about_is_told(tmp_path, monkeypatch, recipe, settings, said):

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..fields import check_choice, read_toml, to_plain
-from .settings import STEPS, Settings, load_settings
+from .settings import MIDDLE, MIX, PAPER, PARENCHYMA, PUBLISHED, SCAN, STEPS, Settings, load_settings
 
 # Names and what they stand for.
 RECIPES: Mapping[str, str] = MappingProxyType(
@@ -33,6 +33,21 @@ VARIATIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 _ABOUT: Mapping[str, tuple[str, ...]] = MappingProxyType({"severe": ("mass_effect", "capsule")})  # without naming them
+# Settings that are drawn from only where another one has a value: how their names begin, those others, the value.
+_ONLY_WITH: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
+    (("intensity.lowest_", "intensity.least_", "intensity.fallback_"), ("intensity.model",), PAPER),
+    (("published.drop_hu",), ("intensity.model",), PUBLISHED),
+    (("published.level",), ("intensity.model", "texture.model"), PUBLISHED),
+    (("published.",), ("texture.model",), PUBLISHED),
+    (("texture.necrosis",), ("texture.model",), SCAN),
+    (("texture.eta", "texture.sigma_b_mm"), ("texture.model",), PAPER),
+    (("shape.half_axes",), ("shape.model",), PAPER),
+    (("edge.sigma_c_mm",), ("edge.model",), PAPER),
+    (("places.most_", "places.gap_mm"), ("places.model",), PARENCHYMA),
+    (("places.slices", "places.inside_mm"), ("places.model",), MIDDLE),
+    (("multifocal.",), ("pattern",), "multifocal"),
+    (("satellite.",), ("pattern",), "satellite"),
+)
 DEFAULT_RECIPE = "lifelike"
 # All that version 0.1.0 knew, and what the robustness benchmark dials: `Settings()`, but that bone stays where it is.
 TABLE_1_RECIPE = "turing"
@@ -89,6 +104,37 @@ def find_idle_steps(path: Path, settings: Settings) -> tuple[str, ...]:
     steps = [section for section, switch in STEPS.values() if switch == "enabled"]
     named = {step for step in steps if isinstance(given.get(step), Mapping) and "enabled" not in given[step]}
     return tuple(step for step in steps if step in named.union(about) and not getattr(settings, step).enabled)
+
+
+def find_idle_settings(path: Path, settings: Settings) -> Mapping[str, tuple[str, ...]]:
+    """Settings of a file that nothing is drawn from: their names, by why they are not.
+
+    A copy of a recipe lists all settings, so only those count that no recipe has with this value.
+
+    Raises
+    ------
+    TumorgenError
+        The file cannot be read.
+    """
+    now, found = _flat(to_plain(settings)), dict[str, tuple[str, ...]]()
+    for key in _flat(read_toml(path)):
+        why = _why_idle(key, settings, now)
+        if why and all(now[key] != _flat_recipe(name).get(key) for name in RECIPES):
+            found[why] = (*found.get(why, ()), key)
+    return found
+
+
+def _why_idle(key: str, settings: Settings, now: Mapping[str, object]) -> str:
+    """Why nothing is drawn from a setting, by its dotted name; empty where something is."""
+    sizes = {*settings.sizes, *(settings.mix if MIX in settings.sizes else ())}
+    section, _, name = key.partition(".")
+    if (section == "mix" and MIX not in sizes) or (section == "classes" and name.partition(".")[0] not in sizes):
+        return f"sizes: {', '.join(settings.sizes)}"
+    for begins, others, value in _ONLY_WITH:
+        if key.startswith(begins):
+            away = value not in [now[other] for other in others]
+            return " and ".join(f"{other} is {now[other]}, not {value}" for other in others) if away else ""
+    return ""
 
 
 def nearest_recipe(settings: Settings) -> str:
