@@ -246,7 +246,7 @@ def _in_column(name: str) -> str:
 def _print_cases(evaluations: Sequence[Evaluation], output: Path) -> None:
     """Print what is to be known of single cases, and exit with 1 if some have a fault; the first evaluation counts."""
     from tumorgen.errors import by_reason
-    from tumorgen.evaluation import REPORT
+    from tumorgen.evaluation import REPORT, name_models
 
     first = evaluations[0].cases
     if lost := sum(case.lost_its_tumors for case in first):
@@ -254,16 +254,19 @@ def _print_cases(evaluations: Sequence[Evaluation], output: Path) -> None:
             f"in {plural(lost, 'case')} the manifest lists tumours, and the reference has no voxel of any"
             " (too small for the slices): not counted as scans without tumour"
         )
-    faults = [case for each in evaluations for case in each.cases if not case.scored]
-    for status, failures in _by_status(faults).items():
-        for reason in by_reason(failures):
-            for line in reason.lines():
-                click.echo(f"{status}: {line}", err=True)
+    models = name_models(*evaluations) if len(evaluations) > 1 else ("",)
+    faults = [[case for case in each.cases if not case.scored] for each in evaluations]
+    faulty = []
+    for model, cases in zip(models, faults, strict=True):
+        whose = {"model": model} if model else {}
+        faulty += [{**whose, "case": case.case, "status": case.status, "reason": case.reason} for case in cases]
+        for status, failures in _by_status(cases).items():
+            for line in (line for reason in by_reason(failures) for line in reason.lines()):
+                click.echo(f"{status}{f' in {model}' if model else ''}: {line}", err=True)
     scored = sum(case.scored for case in first)
-    faulty = [{"case": case.case, "status": case.status, "reason": case.reason} for case in faults]
     sum_up(output=output, scored=scored, faults=faulty)
-    click.echo(f"{output}: {plural(scored, 'case')} scored, {plural(len(faults), 'fault')}; look at {output / REPORT}")
-    if faults:
+    click.echo(f"{output}: {plural(scored, 'case')} scored, {plural(len(faulty), 'fault')}; look at {output / REPORT}")
+    if faulty:
         click.echo("cases with a fault are left out of all figures", err=True)
         sys.exit(1)
 

@@ -680,9 +680,10 @@ def test_what_others_have_put_beside_the_tables_of_the_other_model_stays(folders
 
 def test_a_fault_of_the_other_is_told_too(folders, tmp_path):
     (folders[0] / "a.nii.gz").unlink()
-    result = call(folders[1], folders[1], "--compare", str(folders[0]), "--output", str(tmp_path / "out"))
+    result = call(folders[1], folders[1], "--compare", str(folders[0]), "--output", str(tmp_path / "out"), "--json")
     assert result.exit_code == 1
-    assert "missing_prediction: a: " in result.stderr
+    assert f"missing_prediction in {folders[0].name}: a: " in result.stderr  # the first model has it
+    assert [fault["model"] for fault in json.loads(result.stdout)["faults"]] == [folders[0].name]
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["compare"]["liver_dsc"]["n"] == 2
 
 
