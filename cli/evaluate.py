@@ -160,6 +160,8 @@ def evaluate(
     images = images_beside(reference, found)
     write_report(found, summary, output / REPORT, other=other, images=images, conventions=conventions)
     _print_summary(summary)
+    if scoring.label and not scoring.tumor_label and not any(case.predicted_tumor_mm3 for case in found.cases):
+        say_note("no prediction has a label that is called a tumour; if one is, --tumour-label says which")
     if other:
         _print_comparison(summary, found, other)
     _print_cases([found, other] if other else [found], output)

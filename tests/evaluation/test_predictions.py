@@ -315,10 +315,14 @@ def test_of_organs_alone_the_liver_is_scored_and_no_tumour_is_predicted(folders,
     renumber(predictions, 5, 5)
     write(predictions / "a.nii.gz", np.where(labels() == 1, 5, 2).astype(np.uint8))
     write(predictions / "b.nii.gz", labels() * 0)  # the scan ends above the liver
-    assert call(predictions, reference, "--output", str(tmp_path / "out"), "--label", "5").exit_code == 0
+    out, note = ("--output", str(tmp_path / "out")), "note: no prediction has a label that is called a tumour"
+    result = call(predictions, reference, *out, "--label", "5")
+    assert result.exit_code == 0
+    assert note in result.stdout
     a, b, _ = read_evaluation(tmp_path / "out").cases
     assert (a.liver_dsc, a.predicted_tumor_mm3) == (1, 0)
     assert (b.liver_dsc, b.predicted_tumor_mm3) == (0, 0)
+    assert note not in call(predictions, reference, *out, "--label", "5", "--tumour-label", "9").stdout  # as was asked
 
 
 def test_what_is_chosen_for_predictions_must_be_labels(folders, tmp_path):
