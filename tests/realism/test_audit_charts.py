@@ -58,6 +58,7 @@ def test_profiles_say_where_voxels_are_too_coarse_for_any(discs: MeasuredSet) ->
     labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert labels[1] == "synthetic (n = 4): voxels too coarse"
     assert figure.axes[3].get_legend().get_texts()[1].get_text() == "synthetic (n = 0)"
+    assert [len(axes.get_yticks()) > 0 for axes in (figure.axes[1], figure.axes[3])] == [True, False]
 
 
 def test_histograms_say_whose_bars_are_whose_and_what_share_they_are(discs: MeasuredSet) -> None:

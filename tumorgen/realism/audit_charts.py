@@ -45,6 +45,8 @@ def draw_profiles(real: MeasuredSet, synthetic: MeasuredSet) -> Figure:
         axes.set_xlabel("mm from the outline (negative: inside)")
         axes.set_ylabel("HU above parenchyma")
         style_axes(axes)
+        if not any(np.size(line.get_xdata()) for line in axes.lines[:2]):
+            axes.set_yticks(())  # matplotlib's hundredths of a HU are of nothing
         axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
     return figure
 
