@@ -66,7 +66,8 @@ def synthesize_dataset(run: Run) -> RunReport:
         locked_dataset(run.dataset, run.shard, jobs=run.jobs, start=run.check) as hold,
         open_log(run.log_file) if run.log_file else nullcontext() as log,
     ):
-        todo, edited = find_outstanding(run), describe_changed(run.dataset, hold)
+        todo = find_outstanding(run)
+        edited = () if todo.settled else describe_changed(run.dataset, hold)
         report = _synthesize(run, todo, hold, log)
         changed, notes = _compare_finished(run, todo, log)
         return replace(report, failures=(*report.failures, *changed), notes=(*edited, *report.notes, *notes))
