@@ -132,19 +132,17 @@ def preprocess(dataset: Dataset, jobs: int = 1) -> tuple[PreprocessReport, dict[
 
 def preprocess_with_nnunet(dataset: Dataset, count: int, sample: Record, folder: Path) -> Seconds:
     """What nnU-Net takes to look at one of some samples for its fingerprint, and to preprocess it."""
-    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
-    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     plans = PlansManager(str(Path(os.environ["nnUNet_preprocessed"]) / dataset.folder.name / "nnUNetPlans.json"))
     about = json.loads((dataset.folder / "dataset.json").read_text(encoding="utf-8"))
     configuration, clock = plans.get_configuration("3d_fullres"), Clock()
-    image, label = [str(dataset.image(sample.plan.sample))], str(dataset.label(sample.plan.sample))
+    image, label = dataset.image(sample.plan.sample), dataset.label(sample.plan.sample)
     with contextlib.redirect_stdout(StringIO()):
-        DatasetFingerprintExtractor.analyze_case(image, label, SimpleITKIO, draws_of(count))
+        nnunet.analyze_anew(image, label, draws_of(count))
         target = str(folder / sample.plan.sample)
-        DefaultPreprocessor(verbose=False).run_case_save(target, image, label, plans, configuration, about)
+        DefaultPreprocessor(verbose=False).run_case_save(target, [str(image)], str(label), plans, configuration, about)
     return clock.seconds()
 
 
