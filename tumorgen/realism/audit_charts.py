@@ -18,7 +18,7 @@ from ..figures import INK, MUTED, new_plot, style_axes
 from .appearance import PROFILE_MM
 from .comparing import APPEARANCE, BAND, SHAPE, STATISTIC_NAMES, lesion_frame
 from .measuring import MeasuredSet
-from .weighting import Weighted, weigh_patients
+from .weighting import quantiles_of, weigh_patients
 
 SYNTHETIC = "#d55e00"  # Okabe and Ito's
 COLUMNS, BARS = 3, 24
@@ -58,9 +58,8 @@ def _draw_profile(axes: Axes, found: MeasuredSet, radii: str, color: str) -> Non
     label = f"{found.name} (n = {len(chosen)}){'' if known.any() or not chosen else ': voxels too coarse'}"
     at_mm, values = np.array(PROFILE_MM)[known], profiles[:, known]
     weigh = weigh_patients(each.scan.patient for each in found.scans)
-    weights, patients = [weigh[each.place.patient] for each in chosen], [each.place.patient for each in chosen]
-    samples = [Weighted.of(of_bin, weights, patients) for of_bin in values.T]
-    low, median, high = np.array([each.quantiles(BAND, each.weights[None])[0] for each in samples]).reshape(-1, 3).T
+    weights = [weigh[each.place.patient] for each in chosen]
+    low, median, high = np.array([quantiles_of(of_bin, weights, BAND) for of_bin in values.T]).reshape(-1, 3).T
     axes.fill_between(at_mm, low, high, color=color, alpha=0.15, linewidth=0)
     axes.plot(at_mm, median, ".-", color=color, linewidth=1.6, markersize=5, label=label)
 

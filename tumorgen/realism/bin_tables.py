@@ -25,7 +25,8 @@ import pandas as pd
 
 from ..method import Bin, Quantiles, Real, Settings
 from .appearance import INSIDE_MM, INSIDE_TINY_MM, SMOOTH_MM, TINY_MM, WIDTH_OF_SIGMA
-from .shape_tables import MEASURES, Numbers, RealShapes, fit_shapes, quantiles_of, rising
+from .shape_tables import MEASURES, Numbers, RealShapes, fit_shapes, rising
+from .weighting import quantiles_of
 
 BINS_MM = (5.0, 10.0, 20.0, 200.0)  # where bins of radii end
 STEPS = 10  # of probability in a table of a bin
@@ -142,7 +143,7 @@ def without_scatter(values: pd.Series[float], weights: pd.Series[float], scatter
     known = values.notna()
     if not known.any():
         return values
-    middle = float(quantiles_of(np.asarray(values, np.float64), np.asarray(weights, np.float64), [0.5])[0])
+    middle = float(quantiles_of(values, weights, [0.5])[0])
     mean = float(np.average(values[known], weights=weights[known]))
     variance = float(np.average((values[known] - mean) ** 2, weights=weights[known]))
     kept = math.sqrt(max(0.0, 1 - scatter**2 / variance)) if variance else 0.0

@@ -34,7 +34,7 @@ from ..method import (
 )
 from .lesions import find_lesions
 from .shapes import LesionShape, measure_shapes
-from .weighting import Weighted
+from .weighting import quantiles_of
 
 Numbers = NDArray[np.float64]
 
@@ -74,13 +74,6 @@ class RealShapes:
     def quantiles(self, name: str, shares: Sequence[float]) -> Numbers:
         """Quantiles of a measure."""
         return quantiles_of(self.measures[name], self.weights, shares)
-
-
-def quantiles_of(values: Numbers, weights: Numbers, shares: Sequence[float]) -> Numbers:
-    """Quantiles of weighted values."""
-    found = Weighted.of(values, weights, np.zeros(len(values), int))
-    quantiles: Numbers = found.quantiles(shares, found.weights[None])[0]
-    return quantiles
 
 
 def fit_shapes(real: RealShapes, start: Bin, limits: Mapping[str, tuple[float, float]], settings: Settings) -> Bin:

@@ -23,7 +23,7 @@ from ..seeds import stable_rng
 from .comparing import APPEARANCE, LEAST_LESIONS, SHAPE, lesion_frame
 from .matching import Contest, deal_lesions, deal_patients, without_unknown
 from .measuring import MeasuredSet
-from .weighting import RESAMPLES, Weighted, interval_of
+from .weighting import RESAMPLES, interval_of, quantiles_of
 
 TREES, LEAST_LEAF = 120, 2
 SHUFFLES = 10
@@ -314,12 +314,12 @@ def _auc_interval(
 
 def _giveaway(classifier: str, statistic: str, values: Numbers, contest: Contest, importance: float) -> Giveaway:
     sets = (contest.is_synthetic == which for which in (False, True))
-    real, synthetic = (Weighted.of(values[of], contest.weights[of], contest.patients[of]) for of in sets)
+    real_median, synthetic_median = (float(quantiles_of(values[of], contest.weights[of], [0.5])[0]) for of in sets)
     return Giveaway(
         classifier=classifier,
         statistic=statistic,
         importance=importance,
         alone=weighted_auc(values, contest),
-        real_median=float(real.quantiles([0.5], real.weights[None])[0, 0]),
-        synthetic_median=float(synthetic.quantiles([0.5], synthetic.weights[None])[0, 0]),
+        real_median=real_median,
+        synthetic_median=synthetic_median,
     )

@@ -91,6 +91,13 @@ class Weighted:
         return np.vstack([self.weights, drawn[:, self.patients] * self.weights])
 
 
+def quantiles_of(values: ArrayLike, weights: ArrayLike, shares: Sequence[float]) -> Numbers:
+    """Quantiles of weighted values, as `Weighted.quantiles` has them; nan where no value is known."""
+    found = Weighted.of(values, weights, np.zeros(np.size(values), int))
+    quantiles: Numbers = found.quantiles(shares, found.weights[None])[0]
+    return quantiles
+
+
 def weigh_patients(patients: Iterable[str]) -> dict[str, float]:
     """Weight of what lies in one of a patient's scans: one over their number; `patients` has one for each scan."""
     return {patient: 1 / scans for patient, scans in Counter(patients).items()}
