@@ -114,6 +114,25 @@ def test_level_is_what_is_within_two_sd_by_every_filter(leaking):
     assert not is_level(scan, edge)
 
 
+def test_a_scan_that_ends_beside_the_liver_is_mirrored_there():
+    """As scipy smooths it by default, at each voxel of a scan that is shorter than the widest filter is wide."""
+    volume, liver = ball_volume((2.0, 2.0, 2.0), noise_sd=8.0)
+    middle = volume.geometry.shape[0] // 2
+    thin = np.ascontiguousarray(volume.array[middle - 4 : middle + 4])
+    thin[0] -= np.linspace(0, 160, thin.shape[2]).astype(thin.dtype)  # fat in the first slice, more and more of it
+    geometry = replace(volume.geometry, shape=thin.shape)
+    scan = prepare_scan(Volume(thin, geometry), liver[middle - 4 : middle + 4], Vessels(), "thin")
+    hu = thin.astype(np.float64)
+    widths = (smoothing_sigma(scan.sigma_a, geometry), (0.5,) * 3, (1.0,) * 3, (1.5,) * 3)
+    worst = np.max([np.abs(ndimage.gaussian_filter(hu, sigmas) - scan.mu_p_hu) for sigmas in widths], axis=0)
+    judged = {True: 0, False: 0}
+    for voxel in map(tuple, np.argwhere(scan.liver)[::7]):
+        if abs(worst[voxel] - 2 * scan.sigma_p_hu) > 0.5:  # the filters differ a little where they are cut off
+            assert is_level(scan, voxel) == (worst[voxel] <= 2 * scan.sigma_p_hu)
+            judged[is_level(scan, voxel)] += 1
+    assert min(judged.values()) > 100
+
+
 def test_centres_are_sites(scan):
     for plan in drawn(scan, 5):
         for tumor in plan.tumors:

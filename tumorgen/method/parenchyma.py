@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..imaging import EMPTY, Index, Triple, overlap, whole_box
+from ..imaging import EMPTY, Box, Index, Triple, overlap, whole_box
 from .footprint import Footprint
 from .plan import Tumor
 from .reach import Keep, Placed, apart_as_balls, apart_as_shapes
@@ -204,17 +205,23 @@ def is_level(scan: Scan, voxel: Index) -> bool:
     """Whether the scan around a voxel is parenchyma: smoothed by any filter, within 2 sigma_p of mu_p.
 
     The filters are that of Eq. 1 and Gaussians of 1, 2 and 3 mm. What lies beyond the liver's edge counts, so that a
-    place is refused where the mask leaks; beyond the scan's end there is nothing.
+    place is refused where the mask leaks; beyond its end a scan is mirrored, as it is where Eq. 1 is applied to it.
     """
     spacing = np.array(scan.geometry.spacing_mm)
     filters = [smoothing_sigma(scan.sigma_a, scan.geometry), *(mm / spacing for mm in _LEVEL_MM)]
     weights = _gaussians(tuple(tuple(sigmas.tolist()) for sigmas in filters))
     z, y, x = (slice(i - n // 2, i + n // 2 + 1) for i, n in zip(voxel, weights.shape[1:], strict=True))
-    here, (k, j, i) = overlap(whole_box(scan.geometry.shape), (z, y, x)) or (EMPTY, EMPTY)
-    weights = weights[:, k, j, i]
-    sums = np.einsum("zyx,fzyx->f", scan.hu[here].astype(np.float32) - np.float32(scan.mu_p_hu), weights)
+    hu = _mirrored(scan, (z, y, x)).astype(np.float32)
+    sums = np.einsum("zyx,fzyx->f", hu - np.float32(scan.mu_p_hu), weights)
     limit = _LEVEL_SD * scan.sigma_p_hu
     return bool((np.abs(sums) <= limit * weights.sum(axis=(1, 2, 3))).all())
+
+
+def _mirrored(scan: Scan, box: Box) -> NDArray[Any]:
+    """HU in a box around a voxel of a scan, which is mirrored at its ends where the box reaches beyond them."""
+    here, inside = overlap(whole_box(scan.geometry.shape), box) or (EMPTY, EMPTY)
+    beyond = [(i.start, b.stop - b.start - i.stop) for i, b in zip(inside, box, strict=True)]
+    return np.pad(scan.hu[here], beyond, mode="symmetric") if any(map(any, beyond)) else scan.hu[here]
 
 
 @lru_cache(maxsize=8)
