@@ -169,7 +169,7 @@ def test_depths_follow_the_table():
         for n in range(300)
     ]
     expected = [quantile(table, p) for p in (np.arange(2000) + 0.5) / 2000]
-    # Sites lie within 1 mm, a quarter of the radius, of what is drawn; a voxel's depth is that of its middle.
+    # Sites lie within 0.5 mm, an eighth of the radius, of what is drawn; a voxel's depth is that of its middle.
     assert stats.ks_2samp(depths, expected).pvalue > 0.01
     uniform = 15 * (1 - np.cbrt(np.random.default_rng(0).random(2000)))
     assert stats.ks_2samp(depths, uniform).pvalue < 1e-4
@@ -181,7 +181,7 @@ def test_the_depth_drawn_does_not_depend_on_the_scan():
     for variant in range(12):
         one, other = (draw_variant(scan, asked, 5, variant).tumors[0] for scan in (first, second))
         apart = abs(distance_from_middle(first, one) - distance_from_middle(second, other))
-        assert apart <= 2 * 1.0 + 1.0  # both lie within 1 mm of it; a voxel's depth is that of its middle
+        assert apart <= 2 * 0.5 + 1.0  # both lie within 0.5 mm of it; a voxel's depth is that of its middle
 
 
 def test_a_depth_that_the_liver_does_not_have_is_its_deepest():
@@ -189,6 +189,30 @@ def test_a_depth_that_the_liver_does_not_have_is_its_deepest():
     bins = (replace(REAL.bins[0], below_mm=200.0, depth=(90.0, 100.0)),)
     for plan in drawn(scan, 5, pattern="single", sizes=("tiny",), real=replace(REAL, bins=bins)):
         assert distance_from_middle(scan, plan.tumors[0]) <= 3.0
+
+
+@pytest.mark.parametrize(("depth", "along"), [(0.7, True), (2.0, False)])
+def test_tumours_near_the_surface_lie_along_it(depth, along):
+    """Discs with the axis z: near the surface of a ball most lie at its poles, and deep inside anywhere."""
+    scan = ball_scan((2.0, 2.0, 2.0), noise_sd=5.0)
+    flat = replace(
+        REAL.bins[0],
+        below_mm=200.0,
+        depth=(depth,) * 2,
+        elongation=(0.5,) * 2,
+        axis_ratio=(1.0,) * 2,
+        irregularity=(0.0,) * 2,
+    )
+    discs = {"real": replace(REAL, bins=(flat,)), "shape": replace(IN_PARENCHYMA.shape, model="fitted")}
+    tumors = [plan.tumors[0] for plan in drawn(scan, 60, pattern="single", sizes=("small",), **discs)]
+    towards_pole = [
+        abs(voxel_of(scan, tumor)[0] - scan.geometry.shape[0] // 2) * 2.0 / distance_from_middle(scan, tumor)
+        for tumor in tumors
+    ]
+    if along:
+        assert np.mean(towards_pole) > 0.75
+    else:  # the height on a ball is uniform
+        assert stats.kstest(towards_pole, "uniform").pvalue > 0.01
 
 
 @pytest.mark.parametrize(("name", "most"), [("small", 0.2), ("medium", 0.35)])

@@ -1,7 +1,8 @@
 """Places in parenchyma: as deep below the liver's surface as real tumours lie, with what is around them parenchyma too.
 
-A depth is drawn before the scan is looked at. The place is drawn from the admissible ones of a narrow range of depths
-around it; where there are none, the range widens. Arrays are (z, y, x).
+A depth is drawn before the scan is looked at. Places are drawn from a narrow range of depths around it; where none is
+admissible, the range widens. Of the first few that are, the one counts where the liver's edge cuts off the least: near
+the surface real tumours lie along it, and less of them is cut off than chance would have it. Arrays are (z, y, x).
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from .settings import Settings
 from .shape import extent_mm, squared_distance
 
 LARGE_MM = 10.0  # radius from which on more of what lies under a tumour may be no parenchyma
-_WIDTH_MM = 1.0  # of the range of depths that is looked at first, to either side; then twice that, and so on
+_WIDTH_MM = 0.5  # of the range of depths that is looked at first, to either side; then twice that, and so on
 _TRIES = 128  # sites drawn from a range of depths before it is widened
-_LOOKED_AT = (8, 40)  # of those that are allowed, how many are looked at before the next ones are
+_LOOKED_AT = (8, 40)  # of those that are allowed, how many are compared before the next ones are looked at
 _LAST_TRIES, _MOST = 512, 2**14  # sites drawn from the whole liver in the end, and where none of these will do
 _MOST_LOOKED_AT = 2048  # of those that are allowed
 _CHECKED = 16  # sites whose surroundings are looked at before others are drawn
@@ -127,13 +128,17 @@ def _nearby(scan: Scan, depth_mm: float, rng: Generator) -> Iterator[NDArray[np.
 
 
 def _admissible(scan: Scan, demand: Demand, keep: Keep, numbers: NDArray[np.int64]) -> Iterator[Index]:
-    """Those of some sites where the tumour would lie as it is asked for, as indices in the whole image."""
+    """Those of some sites where the tumour would lie as it is asked for, as indices in the whole image.
+
+    Of those that are compared the ones come first of which the liver's edge cuts off the least.
+    """
     allowed, (few, many) = _allowed(scan, keep, numbers), _LOOKED_AT
     for some in (allowed[:few], allowed[few:many], allowed[many:]):
         if not some.size:
             return
         outside, other = _shares(scan, demand, some)
-        for pick in np.flatnonzero((outside <= demand.most_outside) & (other <= demand.most_other)):
+        fit = np.flatnonzero((outside <= demand.most_outside) & (other <= demand.most_other))
+        for pick in fit[np.argsort(outside[fit], kind="stable")]:
             if _fits(scan, demand, some[pick], outside[pick]):
                 yield _voxel(scan, some[pick])
 
