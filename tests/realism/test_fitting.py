@@ -23,6 +23,7 @@ from tumorgen.realism.bin_tables import (
     BINS_MM,
     SCATTER,
     blend,
+    depth_before_cut,
     own_part,
     part_within,
     prior_bin,
@@ -91,6 +92,20 @@ def test_distributions_are_given_back_within_their_scatter(shapes_as_they_were):
     assert middle.heterogeneity[5] == pytest.approx(math.sqrt((10**2 - noise) / seen) / 40, abs=0.02)
     assert middle.depth[5] == pytest.approx(2.7, abs=0.05)  # 2 + r / 10
     assert middle.grain_mm == pytest.approx(prior_bin(LIFELIKE.real, 10.0).grain_mm)
+
+
+@pytest.mark.parametrize("center", [0.0, 0.3, 0.6, 0.9])
+def test_the_depth_before_the_cut_is_that_of_a_balls_centre(center):
+    z, y, x = np.meshgrid(*[(np.arange(-80, 80) + 0.5) / 80] * 3, indexing="ij")
+    left = (z**2 + y**2 + x**2 <= 1) & (z >= -center)  # the surface is a plane, z the way inside
+    measured = pd.Series([center + z[left].mean()])
+    assert depth_before_cut(measured)[0] == pytest.approx(center, abs=0.005)
+
+
+def test_a_lesion_that_nothing_is_cut_off_is_as_deep_as_measured():
+    assert depth_before_cut(pd.Series([1.0, 1.3, 9.0])).tolist() == [1.0, 1.3, 9.0]
+    assert np.isnan(depth_before_cut(pd.Series([np.nan]))[0])
+    assert depth_before_cut(pd.Series([3 / 8]))[0] == pytest.approx(0)  # half a ball
 
 
 def test_few_lesions_are_blended_as_stated(shapes_as_they_were):

@@ -2,7 +2,8 @@
 
 What is measured becomes what is drawn:
 
-- contrast of the core, and depth, are drawn as they are measured;
+- contrast of the core is drawn as it is measured;
+- depth is that of the centre before the liver's surface cuts a part off (`depth_before_cut`);
 - sigma of the edge is the measured width over 2.563, as it is an error function that is drawn. The scan's own point
   spread and the annotator's hand are in it: what is drawn on a scan is not blurred again by the scanner;
 - of contrast and edge, the scatter that comes of measuring (`SCATTER`) is taken out of the spread;
@@ -120,8 +121,19 @@ def fit_bin(lesions: BinLesions, settings: Settings) -> Bin:
             frame["radius_mm"].to_numpy(float), frame[list(SPACING)].to_numpy(float), _weights(frame), measures
         )
         found = fit_shapes(real, found, LIMITS, settings)
-        found = dataclasses.replace(found, depth=table_of(frame, "depth", "depth", STEPS))
+        drawn = frame.assign(depth=depth_before_cut(frame["depth"]))
+        found = dataclasses.replace(found, depth=table_of(drawn, "depth", "depth", STEPS))
     return dataclasses.replace(found, **_look_tables(lesions.looks, lesions.prior.below_mm))
+
+
+def depth_before_cut(depth: pd.Series[float]) -> pd.Series[float]:
+    """Depth of a ball's centre over its radius, from that of the centroid of what the liver's surface leaves of it.
+
+    A plane at t radii from the centre leaves a ball whose centroid lies 3 (1 - t)^2 / (4 (2 - t)) radii deeper; this is
+    t of the measured depth m, 1 + 2 m - 2 sqrt(m^2 - m + 1), below 0 for less than half a ball. From 1 on nothing is
+    cut off.
+    """
+    return depth.where(depth >= 1, 1 + 2 * depth - 2 * (depth**2 - depth + 1) ** 0.5)
 
 
 def _look_tables(looks: pd.DataFrame, below_mm: float) -> dict[str, Any]:

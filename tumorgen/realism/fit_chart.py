@@ -47,8 +47,8 @@ def draw_fit(fit: Fit, path: Path, name: str) -> None:
 
     `name` is what was measured, for the title.
 
-    Of axis ratio, elongation and irregularity the dots are measures of what becomes of the draws (on voxels, deformed),
-    so that curve and dots need not agree.
+    Of axis ratio, elongation, irregularity and depth the dots are measures of what becomes of the draws (on voxels,
+    deformed, cut off by the liver's surface), so that curve and dots need not agree.
 
     Raises
     ------
