@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 from realism_hosts import count_off_parenchyma, write_hosts
-from realism_page import Findings, draw_lines, page_text
+from realism_page import Findings, Record, draw_lines, page_text
 from realism_pictures import write_pictures
-from realism_places import compare_places
+from realism_places import compare_places, compare_real
 from study import write_between_markers
 
 from tumorgen.cli import main as tumorgen
@@ -108,6 +108,14 @@ def audit_recipe(study: Study, recipe: str, names: Sequence[str]) -> Findings:
     return Findings(recipe, json.loads((results / "audit.json").read_text(encoding="utf-8")), places, centers)
 
 
+def compare_with_others(study: Study) -> Record | None:
+    """What is told of real lesions of other patients, if there are more label maps."""
+    real, labels, patients = study.real, study.labels, study.patients
+    return (
+        once(study.work / "others.json", lambda: compare_real(real, labels, patients, study.jobs)) if labels else None
+    )
+
+
 def audit_draw(study: Study, recipe: str, seed: int) -> Findings:
     """What forests say of a recipe's tumours, drawn with a seed."""
     folder = study.folder(recipe) / f"seed-{seed}"
@@ -176,7 +184,7 @@ def main(recipes: str, networks: str, draws: int, write: bool, **given: Any) -> 
         return
     find_livers(study, names)
     found = [audit_recipe(study, recipe, names) for recipe in recipes.split(",")]
-    text = page_text(found)
+    text = page_text(found, compare_with_others(study))
     click.echo("\n".join(text))
     if write:
         audits = {each.recipe: study.results(each.recipe) for each in found}

@@ -53,10 +53,11 @@ class Findings:
         return next((each for each in self.audit["verdicts"] if each["classifier"] == classifier), {})
 
 
-def page_text(found: Sequence[Findings]) -> list[str]:
-    """What the page says of the results."""
+def page_text(found: Sequence[Findings], others: Record | None = None) -> list[str]:
+    """What the page says of the results; `others` is what `compare_real` has found."""
     parts = [
         summary_lines(found),
+        *([reference_lines(others)] if others and others["verdict"] else []),
         ["### Looks, places and shapes over all sizes", "", *statistic_lines(found, "audit", (ALL,))],
         ["### What gives them away", "", *giveaway_lines(found)],
     ]
@@ -93,6 +94,17 @@ def summary_lines(found: Sequence[Findings]) -> list[str]:
         name = {"experts": "experts' masks"}.get(whose, f"`{whose}`'s masks")
         rows += [[f"centres off the parenchyma, {name}", *_each(found, lambda each, w=whose: _off(each.centers[w]))]]
     return table(["", *(f"`{each.recipe}`" for each in found)], rows)
+
+
+def reference_lines(others: Record) -> list[str]:
+    """What a forest can tell where real lesions of other patients are in the place of synthetic ones."""
+    verdict = others["verdict"]
+    rows = [
+        ["forest on shape and place: AUC", _auc(verdict["auc"])],
+        ["... with lesions left out", _by_lesion(verdict)],
+    ]
+    rows += [[f"... {_radii(radii)}", _auc(found)] for radii, found in verdict["by_radius"].items()]
+    return table(["", f"real lesions of {others['scans']} other label maps, matched by radius"], rows)
 
 
 def draw_lines(found: Sequence[Findings]) -> list[str]:

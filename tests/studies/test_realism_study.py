@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,13 +13,18 @@ import realism
 from click.testing import CliRunner
 from phantoms import ball_scan, ball_volume
 from realism_hosts import CLIPPED_TO_HU, deviations, healthy_liver, with_air, write_hosts
-from realism_page import Findings, draw_lines, statistic_lines, summary_lines
+from realism_page import Findings, draw_lines, reference_lines, statistic_lines, summary_lines
 from realism_pictures import RADII_MM, choose_sizes
+from realism_places import as_scan, without_lesions_of
 from test_real_study import write_annotated
 
 from tumorgen.imaging.geometry import Volume
 from tumorgen.imaging.reading import read_volume, write_volume
+from tumorgen.realism import MeasuredLabels
 from tumorgen.realism.comparing import Comparison
+from tumorgen.realism.measuring import MeasuredSet
+from tumorgen.realism.scans import LabelledScan
+from tumorgen.realism.shapes import LesionShape, TumorBurden
 
 SPACING_MM = (5.0, 3.0, 3.0)
 
@@ -117,6 +123,50 @@ def test_the_sheet_has_a_lesion_of_each_size_or_none():
     chosen = choose_sizes(lesions)
     assert len(chosen) == len(RADII_MM)
     assert [each.shape.radius_mm for each in chosen if each] == [3.1, 8.0]
+
+
+def measured(*radii_mm: float, circularity: float = 0.9) -> list[LesionShape]:
+    """Lesions of which nothing but size and roundness matters."""
+    return [LesionShape(r, r**3 / 250, 0, r, 1, 0.95, circularity, 0.8, 0.6, 1) for r in radii_mm]
+
+
+def label_maps_of(name: str, **scans: list[LesionShape]) -> MeasuredSet:
+    """A set of label maps, by the lesions of each."""
+    nowhere, burden = Path("nowhere"), TumorBurden(1, 0, 1500.0, 10.0)
+    return MeasuredSet(
+        name,
+        nowhere,
+        tuple(
+            as_scan(
+                name,
+                LabelledScan(case, case, case, nowhere, nowhere),
+                MeasuredLabels(case, case, (1, 1, 1), burden, tuple(lesions)),
+            )
+            for case, lesions in scans.items()
+        ),
+        (),
+    )
+
+
+def test_a_case_that_is_in_both_sets_is_left_out():
+    real = label_maps_of("real", ours=measured(3.0, 6.0))
+    labels = label_maps_of(
+        "other", liver_0=measured(6.0, 9.0), liver_1=measured(6.1), liver_2=measured(6.0, circularity=0.8)
+    )
+    assert [each.scan.case for each in without_lesions_of(labels, real).scans] == ["liver_1", "liver_2"]
+
+
+def test_real_lesions_of_other_patients_stand_below_the_bars():
+    auc = {"value": 0.6, "low": 0.5, "high": 0.7, "count": 20}
+    verdict = {"auc": auc, "auc_by_lesion": 0.55, "by_radius": {"<5": auc}}
+    assert reference_lines({"scans": 116, "verdict": verdict})[0].endswith(
+        "| real lesions of 116 other label maps, matched by radius |"
+    )
+    assert reference_lines({"scans": 116, "verdict": verdict})[2:] == [
+        "| forest on shape and place: AUC | 0.60 (0.50 to 0.70) |",
+        "| ... with lesions left out | 0.55 |",
+        "| ... r < 5 mm | 0.60 (0.50 to 0.70) |",
+    ]
 
 
 @pytest.mark.slow
