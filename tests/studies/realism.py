@@ -110,10 +110,10 @@ def audit_recipe(study: Study, recipe: str, names: Sequence[str]) -> Findings:
 
 def compare_with_others(study: Study) -> Record | None:
     """What is told of real lesions of other patients, if there are more label maps."""
-    real, labels, patients = study.real, study.labels, study.patients
-    return (
-        once(study.work / "others.json", lambda: compare_real(real, labels, patients, study.jobs)) if labels else None
-    )
+    if not study.labels:
+        return None
+    folders = study.real, study.labels, study.patients
+    return once(study.work / "others.json", lambda: compare_real(*folders, study.jobs))
 
 
 def audit_draw(study: Study, recipe: str, seed: int) -> Findings:

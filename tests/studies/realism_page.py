@@ -102,8 +102,8 @@ def reference_lines(others: Record) -> list[str]:
     rows = [
         ["forest on shape and place: AUC", _auc(verdict["auc"])],
         ["... with lesions left out", _by_lesion(verdict)],
+        *([f"... {_radii(radii)}", _auc(found)] for radii, found in verdict["by_radius"].items()),
     ]
-    rows += [[f"... {_radii(radii)}", _auc(found)] for radii, found in verdict["by_radius"].items()]
     return table(["", f"real lesions of {others['scans']} other label maps, matched by radius"], rows)
 
 
