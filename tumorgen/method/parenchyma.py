@@ -214,12 +214,12 @@ def is_level(scan: Scan, voxel: Index) -> bool:
     """
     spacing = np.array(scan.geometry.spacing_mm)
     filters = [smoothing_sigma(scan.sigma_a, scan.geometry), *(mm / spacing for mm in _LEVEL_MM)]
-    weights = _gaussians(tuple(tuple(sigmas.tolist()) for sigmas in filters))
+    weights, totals = _gaussians(tuple(tuple(sigmas.tolist()) for sigmas in filters))
     z, y, x = (slice(i - n // 2, i + n // 2 + 1) for i, n in zip(voxel, weights.shape[1:], strict=True))
     hu = _mirrored(scan, (z, y, x)).astype(np.float32)
     sums = np.einsum("zyx,fzyx->f", hu - np.float32(scan.mu_p_hu), weights)
     limit = _LEVEL_SD * scan.sigma_p_hu
-    return bool((np.abs(sums) <= limit * weights.sum(axis=(1, 2, 3))).all())
+    return bool((np.abs(sums) <= limit * totals).all())
 
 
 def _mirrored(scan: Scan, box: Box) -> NDArray[Any]:
@@ -230,11 +230,15 @@ def _mirrored(scan: Scan, box: Box) -> NDArray[Any]:
 
 
 @lru_cache(maxsize=8)
-def _gaussians(filters: tuple[tuple[float, ...], ...]) -> NDArray[np.float32]:
-    """Weights (f, z, y, x) of Gaussian filters with widths in voxels (z, y, x): the same for all tumours of a scan."""
+def _gaussians(filters: tuple[tuple[float, ...], ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights (f, z, y, x) of Gaussian filters with widths in voxels (z, y, x), and the sum of each filter's (f).
+
+    They are the same for all tumours of a scan.
+    """
     reach = np.ceil(FILTER_TRUNCATE * np.max(filters, axis=0)).astype(int)
     weights = []
     for sigmas in filters:
         steps = [np.arange(-n, n + 1) / s for n, s in zip(reach, sigmas, strict=True)]
         weights.append(np.exp(-0.5 * squared_distance(steps)).astype(np.float32))
-    return np.stack(weights)
+    stacked = np.stack(weights)
+    return stacked, stacked.sum(axis=(1, 2, 3))
