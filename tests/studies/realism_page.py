@@ -80,11 +80,7 @@ def summary_lines(found: Sequence[Findings]) -> list[str]:
     ]
     for name in (*FORESTS, NETWORK):
         if any(each.verdict(name) for each in found):
-            rows += [
-                [f"{name}: AUC", *_each(found, lambda each, n=name: _auc(each.verdict(n).get("auc")))],
-                ["... with lesions left out", *_each(found, lambda each, n=name: _by_lesion(each.verdict(n)))],
-                *_auc_rows(found, name),
-            ]
+            rows += _verdict_rows(found, name)
     if found[0].places:
         rows += [
             ["places and shapes: medians inside the band of the label maps", *_each(found, _medians_of_places)],
@@ -99,12 +95,8 @@ def summary_lines(found: Sequence[Findings]) -> list[str]:
 def reference_lines(others: Record) -> list[str]:
     """What a forest can tell where real lesions of other patients are in the place of synthetic ones."""
     verdict = others["verdict"]
-    rows = [
-        ["forest on shape and place: AUC", _auc(verdict["auc"])],
-        ["... with lesions left out", _by_lesion(verdict)],
-        *([f"... {_radii(radii)}", _auc(found)] for radii, found in verdict["by_radius"].items()),
-    ]
-    return table(["", f"real lesions of {others['scans']} other label maps, matched by radius"], rows)
+    found = Findings(f"real lesions of {others['scans']} other label maps", {"verdicts": [verdict]}, {}, {})
+    return table(["", f"{found.recipe}, matched by radius"], _verdict_rows([found], verdict["classifier"]))
 
 
 def draw_lines(found: Sequence[Findings]) -> list[str]:
@@ -191,8 +183,10 @@ def _by_lesion(verdict: Record) -> str:
     return number(verdict.get("auc_by_lesion"))
 
 
-def _auc_rows(found: Sequence[Findings], classifier: str) -> Iterator[list[str]]:
-    """The judgements of a classifier by radius, where there are enough real lesions."""
+def _verdict_rows(found: Sequence[Findings], classifier: str) -> Iterator[list[str]]:
+    """What a classifier can tell: patients left out, lesions left out, and by radius, with enough real lesions."""
+    yield [f"{classifier}: AUC", *_each(found, lambda each: _auc(each.verdict(classifier).get("auc")))]
+    yield ["... with lesions left out", *_each(found, lambda each: _by_lesion(each.verdict(classifier)))]
     for radii in RADIUS_BINS:
         known = [each.verdict(classifier).get("by_radius", {}).get(radii) for each in found]
         if any(known):
