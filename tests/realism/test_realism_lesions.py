@@ -55,6 +55,13 @@ def test_what_is_too_small_is_counted_and_left_out():
     assert found.too_small == 2
 
 
+def test_a_few_stray_voxels_alone_are_no_lesions():
+    labels = np.ones((4, 5, 9), np.uint8)
+    labels[2, 2, 2:7:2] = 2
+    found = find_lesions(labels, (1.0, 1.0, 1.0))
+    assert (found.lesions, found.too_small) == ((), 3)
+
+
 def test_a_scan_without_tumour_has_no_lesions():
     found = find_lesions(np.ones((4, 5, 6), np.uint8), (1.0, 1.0, 1.0))
     assert (found.lesions, found.too_small) == ((), 0)

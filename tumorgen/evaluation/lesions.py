@@ -16,7 +16,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import Triple
+from ..imaging import Triple, label_components
 
 LEAST_IOU = 0.5  # LiTS: detected if the intersection over union is above it
 
@@ -52,10 +52,10 @@ class Components:
 
 def find_components(mask: NDArray[np.bool_]) -> Components:
     """Find the components of a mask (z, y, x), in the order of their first voxel."""
-    numbers, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    numbers = label_components(mask)
     found = cc3d.statistics(numbers)
-    voxels = np.asarray(found["voxel_counts"], np.int64)[1 : count + 1]
-    return Components(numbers, voxels, np.asarray(found["centroids"], np.float64)[1 : count + 1])
+    voxels = np.asarray(found["voxel_counts"], np.int64)[1:]
+    return Components(numbers, voxels, np.asarray(found["centroids"], np.float64)[1:])
 
 
 def find_lesions(

@@ -1,5 +1,6 @@
 from .boxes import EMPTY, Box, Boxed, bounding_box, grow, hull, overlap, part_of, paste, shape_of, whole_box, window
 from .claims import limit_bytes
+from .components import label_components
 from .files import (
     EXTENSIONS,
     LONGEST_CASE,
@@ -99,6 +100,7 @@ __all__ = [
     "grow",
     "hull",
     "is_dicom",
+    "label_components",
     "limit_bytes",
     "list_images",
     "list_volumes",

@@ -9,12 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TumorgenError
-from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, overlap, part_of, whole_box
+from ..imaging import EMPTY, Box, Geometry, Index, Triple, bounding_box, label_components, overlap, part_of, whole_box
 from .annotation import annotated, is_annotated, label_width_mm
 from .coins import coins_hu
 from .contrast import added_hu
@@ -169,10 +168,11 @@ def largest_piece(shape: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
     """Largest connected part of a shape, and its box: strong deformation tears bits off, but a row is one tumour."""
     box = bounding_box(shape)
     shape = np.ascontiguousarray(shape[box])
-    parts, count = cc3d.connected_components(shape, connectivity=26, return_N=True)
-    if count < 2:
+    parts = label_components(shape)
+    voxels = np.bincount(parts.ravel())[1:]
+    if voxels.size < 2:
         return shape, box
-    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    largest = parts == 1 + np.argmax(voxels)
     inner = bounding_box(largest)
     return largest[inner], part_of(box, inner)
 

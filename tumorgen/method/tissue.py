@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import Box, Triple
+from ..imaging import Box, Triple, label_components
 from .bulk import median_and_robust_sd
 from .compiled import gaussian_filter
 from .operators import Floats, Operator, apply_separable, linear_shares, separable_slabs
@@ -149,13 +148,10 @@ def find_foreign(
     np.abs(residual, out=residual)
     weak = residual > np.float32(_WEAK_SD * sd)
     weak &= liver
-    pieces, count = cc3d.connected_components(weak, connectivity=26, return_N=True)
-    voxels = np.flatnonzero(weak)
-    piece = pieces.reshape(-1)[voxels]
-    strong = np.zeros(count + 1, bool)
-    strong[piece[residual.reshape(-1)[voxels] > np.float32(_STRONG_SD * sd)]] = True
-    keep = strong & (np.bincount(piece, minlength=count + 1) * voxel_mm3 >= _LEAST_MM3)
-    weak.reshape(-1)[voxels] = keep[piece]
+    piece = label_components(weak)[weak]
+    strong = np.bincount(piece, residual[weak] > np.float32(_STRONG_SD * sd)) > 0
+    large = np.bincount(piece) * voxel_mm3 >= _LEAST_MM3
+    weak[weak] = (strong & large)[piece]
     return weak
 
 

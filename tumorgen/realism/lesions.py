@@ -15,7 +15,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import Box, Triple, bounding_box, part_of
+from ..imaging import Box, Triple, bounding_box, label_components, part_of
 from ..labels import TUMOR
 
 LEAST_VOXELS = 20
@@ -90,7 +90,7 @@ def find_lesions(labels: NDArray[Any], spacing_mm: Triple) -> FoundLesions:
     """Find the lesions of a label map (z, y, x) with voxels of a spacing (z, y, x) in mm; there may be none."""
     tumors = labels == TUMOR
     window = bounding_box(tumors)
-    numbers = cc3d.connected_components(tumors[window], connectivity=26)
+    numbers = label_components(tumors[window])
     found = cc3d.statistics(numbers)
     components = [
         _component(numbers, number, box, window, spacing_mm)

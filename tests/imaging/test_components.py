@@ -1,0 +1,35 @@
+"""Components of masks, beside scipy's."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from tumorgen.imaging import label_components
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 3, 3), (3, 3, 3), (7, 1, 1), (5, 4, 9), (2, 2, 2), (0, 3, 3)])
+def test_as_many_single_voxels_as_a_mask_can_hold_are_a_component_each(shape):
+    mask = np.zeros(shape, bool)
+    mask[::2, ::2, ::2] = True
+    numbers = label_components(mask)
+    assert numbers.shape == shape
+    np.testing.assert_array_equal(numbers[mask], np.arange(1, mask.sum() + 1))
+    assert not numbers[~mask].any()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("seed", range(20))
+def test_components_and_their_order_are_those_of_scipy(seed, order):
+    rng = np.random.default_rng(seed)
+    mask = np.asarray(rng.random(rng.integers(1, 12, 3)) < rng.uniform(0.05, 0.5), order=order)
+    expected, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    np.testing.assert_array_equal(label_components(mask), expected)
+
+
+def test_a_part_of_a_larger_mask_is_numbered_by_itself_and_left_as_it_was():
+    whole = np.zeros((9, 9, 9), bool)
+    whole[2, 2, 2:5:2] = True
+    whole[8] = True
+    before = whole.copy()
+    assert label_components(whole[2:3, 2:3, 2:5]).tolist() == [[[1, 0, 2]]]
+    np.testing.assert_array_equal(whole, before)
