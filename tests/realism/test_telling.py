@@ -130,6 +130,8 @@ def test_bins_with_enough_real_lesions_have_an_auc_of_their_own():
     assert [*verdict.by_radius] == ["<5", "5-10", "10-20"]
     assert all(each.value > 0.85 for each in verdict.by_radius.values())
     assert sum(each.count for each in verdict.by_radius.values()) == verdict.auc.count
+    assert [*verdict.by_lesion_and_radius] == ["<5", "5-10", "10-20"]
+    assert all(value > 0.85 for value in verdict.by_lesion_and_radius.values())
 
 
 def test_one_patient_only_has_no_auc_over_patients_and_says_so():

@@ -108,14 +108,11 @@ def draw_lines(found: Sequence[Findings]) -> list[str]:
         ["least share inside", *(f"{_least_row(each).inside:.2f}" for each in (mean, *found))],
     ]
     for name in FORESTS:
-        verdicts = [each.verdict(name) for each in found]
-        judged: dict[str, list[Any]] = {f"{name}: AUC": [each.get("auc", {}).get("value") for each in verdicts]}
-        for radii in RADIUS_BINS:
-            of_size = [each.get("by_radius", {}).get(radii) or {} for each in verdicts]
-            judged[f"... {_radii(radii)}"] = [each.get("value") for each in of_size]
-        judged["... with lesions left out"] = [each.get("auc_by_lesion") for each in verdicts]
-        known = {kind: values for kind, values in judged.items() if None not in values}
-        rows += [[kind, *map(number, (fmean(values), *values))] for kind, values in known.items()]
+        for kind, aucs in _judged(found, name):
+            values = [auc["value"] if auc else None for auc in aucs]
+            known = [value for value in values if value is not None]
+            if len(known) == len(found):
+                rows.append([kind, *map(number, (fmean(known), *known))])
     return table(["seed", "mean", *map(str, range(len(found)))], rows)
 
 
@@ -179,18 +176,34 @@ def _auc(found: Record | None) -> str:
     return number(found["value"]) + limits
 
 
-def _by_lesion(verdict: Record) -> str:
-    return number(verdict.get("auc_by_lesion"))
-
-
 def _verdict_rows(found: Sequence[Findings], classifier: str) -> Iterator[list[str]]:
-    """What a classifier can tell: patients left out, lesions left out, and by radius, with enough real lesions."""
-    yield [f"{classifier}: AUC", *_each(found, lambda each: _auc(each.verdict(classifier).get("auc")))]
-    yield ["... with lesions left out", *_each(found, lambda each: _by_lesion(each.verdict(classifier)))]
+    """Rows of what a classifier can tell."""
+    return ([kind, *map(_auc, aucs)] for kind, aucs in _judged(found, classifier))
+
+
+def _judged(found: Sequence[Findings], classifier: str) -> Iterator[tuple[str, list[Record | None]]]:
+    """A classifier's AUC in each audit: patients left out and lesions left out, of all sizes and by radius, if any has.
+
+    An AUC with lesions left out has no interval.
+    """
+    verdicts = [each.verdict(classifier) for each in found]
+    yield f"{classifier}: AUC", [each.get("auc") for each in verdicts]
+    yield from _by_radius("...", [each.get("by_radius", {}) for each in verdicts])
+    yield "... with lesions left out", [_without_interval(each.get("auc_by_lesion")) for each in verdicts]
+    of_size = [each.get("by_lesion_and_radius", {}) for each in verdicts]
+    alone = [{radii: _without_interval(auc) for radii, auc in each.items()} for each in of_size]
+    yield from _by_radius("... with lesions left out,", alone)
+
+
+def _by_radius(kind: str, aucs: Sequence[Record]) -> Iterator[tuple[str, list[Record | None]]]:
     for radii in RADIUS_BINS:
-        known = [each.verdict(classifier).get("by_radius", {}).get(radii) for each in found]
+        known = [each.get(radii) for each in aucs]
         if any(known):
-            yield [f"... {_radii(radii)}", *map(_auc, known)]
+            yield f"{kind} {_radii(radii)}", known
+
+
+def _without_interval(auc: float | None) -> Record | None:
+    return None if auc is None else {"value": auc, "low": None, "high": None}
 
 
 def _off(counts: Sequence[int]) -> str:

@@ -147,13 +147,15 @@ def test_a_case_that_is_in_both_sets_is_left_out():
 
 def test_real_lesions_of_other_patients_have_a_table():
     auc = {"value": 0.6, "low": 0.5, "high": 0.7, "count": 20}
-    verdict = {"classifier": "forest on shape and place", "auc": auc, "auc_by_lesion": 0.55, "by_radius": {"<5": auc}}
+    by_lesion = {"auc_by_lesion": 0.55, "by_lesion_and_radius": {"<5": 0.58}}
+    verdict = {"classifier": "forest on shape and place", "auc": auc, "by_radius": {"<5": auc}, **by_lesion}
     head, _, *rows = reference_lines({"scans": 116, "verdict": verdict})
     assert head == "|  | real lesions of 116 other label maps, matched by radius |"
     assert rows == [
         "| forest on shape and place: AUC | 0.60 (0.50 to 0.70) |",
-        "| ... with lesions left out | 0.55 |",
         "| ... r < 5 mm | 0.60 (0.50 to 0.70) |",
+        "| ... with lesions left out | 0.55 |",
+        "| ... with lesions left out, r < 5 mm | 0.58 |",
     ]
 
 

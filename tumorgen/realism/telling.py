@@ -77,6 +77,8 @@ class Verdict:
     auc_by_lesion
         The AUC with lesions left out instead of patients. It may learn the patients' own lesions by heart: where
         patients are few, the truth lies between the two. nan where that was not tried.
+    by_lesion_and_radius
+        That AUC by bin of radii, where at least eight real lesions take part; empty where it was not tried.
     giveaways
         What it goes by, the most telling first; empty for a network.
     note
@@ -89,6 +91,7 @@ class Verdict:
     auc: ConfidenceInterval
     by_radius: Mapping[str, ConfidenceInterval]
     auc_by_lesion: float
+    by_lesion_and_radius: Mapping[str, float]
     giveaways: tuple[Giveaway, ...]
     note: str
     unknown_real: int = 0
@@ -130,7 +133,7 @@ def judge_by_forest(
         contest,
         scores,
         rng,
-        auc_by_lesion=weighted_auc(by_lesion, contest),
+        by_lesion=by_lesion,
         giveaways=tuple(sorted(giveaways, key=lambda each: -each.worth)),
     )
 
@@ -161,8 +164,8 @@ def judge_by_network(
     folds = deal_patients(contest)
     scores = score(folds) if folds.any() else unknown
     mixed = deal_lesions(contest, rng)
-    by_lesion = score(mixed) if mixed.any() and _what_to_keep_in_mind(contest) else unknown
-    return give_verdict(NETWORK, lesions, contest, scores, rng, auc_by_lesion=weighted_auc(by_lesion, contest))
+    by_lesion = score(mixed) if mixed.any() and _what_to_keep_in_mind(contest) else None
+    return give_verdict(NETWORK, lesions, contest, scores, rng, by_lesion=by_lesion)
 
 
 def _lesions_of(real: pd.DataFrame, synthetic: pd.DataFrame, contest: Contest) -> pd.DataFrame:
@@ -178,22 +181,24 @@ def give_verdict(
     scores: Numbers,
     rng: np.random.Generator,
     *,
-    auc_by_lesion: float = math.nan,
+    by_lesion: Numbers | None = None,
     giveaways: tuple[Giveaway, ...] = (),
     note: str = "",
 ) -> Verdict:
-    """The verdict that scores amount to: of each lesion of a contest how synthetic it looks, nan where none was had."""
-    radii = lesions["radius_bin"].to_numpy(str)
-    large = {name: radii[contest.pairs] == name for name in RADIUS_BINS}  # a match goes with its real lesion
+    """The verdict that scores amount to: of each lesion of a contest how synthetic it looks, nan where none was had.
+
+    `scores` are those with patients left out, and `by_lesion` those with lesions left out, if that was tried.
+    """
+    radii = lesions["radius_bin"].to_numpy(str)[contest.pairs]  # a match goes with its real lesion
+    bins = {name: radii == name for name in RADIUS_BINS}
+    large = {name: of for name, of in bins.items() if np.count_nonzero(of & ~contest.is_synthetic) >= LEAST_LESIONS}
+    left_out = {} if by_lesion is None else {name: weighted_auc(by_lesion, contest, of) for name, of in large.items()}
     return Verdict(
         classifier=classifier,
         auc=_auc_interval(scores, contest, np.ones(len(scores), bool), rng),
-        by_radius={
-            name: _auc_interval(scores, contest, mask, rng)
-            for name, mask in large.items()
-            if np.count_nonzero(mask & ~contest.is_synthetic) >= LEAST_LESIONS
-        },
-        auc_by_lesion=auc_by_lesion,
+        by_radius={name: _auc_interval(scores, contest, of, rng) for name, of in large.items()},
+        auc_by_lesion=math.nan if by_lesion is None else weighted_auc(by_lesion, contest),
+        by_lesion_and_radius=left_out,
         giveaways=giveaways,
         note=note or _what_to_keep_in_mind(contest),
         unknown_real=contest.unknown_real,
@@ -281,9 +286,10 @@ def _shuffle_each(features: Numbers, times: int, rng: np.random.Generator) -> Nu
     return copies
 
 
-def weighted_auc(scores: Numbers, contest: Contest) -> float:
-    """Chance that a synthetic lesion has a higher score than a real one, ties half; nan without scores."""
-    return float(_aucs(scores, contest, contest.weights[None])[0])
+def weighted_auc(scores: Numbers, contest: Contest, among: NDArray[np.bool_] | None = None) -> float:
+    """Chance that a synthetic lesion has a higher score than a real one, ties half, among some; nan without scores."""
+    weights = contest.weights if among is None else contest.weights * among
+    return float(_aucs(scores, contest, weights[None])[0])
 
 
 def _aucs(scores: Numbers, contest: Contest, weights: Numbers) -> Numbers:
