@@ -134,9 +134,17 @@ def test_alone_blends_with_lesions_of_all_sizes(shapes_as_they_were):
     assert fit.settings.real.radius_mm == (8.0,) * 21
 
 
+def test_alone_takes_nothing_of_lifelike_where_two_lesions_are_too_few_for_a_table(shapes_as_they_were):
+    many = looks(100, np.random.default_rng(0)).assign(core_contrast_hu=-30.0)
+    two = many.iloc[:2].assign(radius_mm=15.0, core_contrast_hu=-80.0)
+    fit = fit_recipe([label_map("s", np.full(50, 8.0))], pd.concat([many, two]), LIFELIKE, alone=True, jobs=1)
+    assert set(fit.settings.real.bins[2].contrast_hu[2:]) == {-30.0}
+    assert (fit.bins[2].count("contrast_hu"), fit.bins[2].own_part("contrast_hu")) == (2, 0)
+
+
 def test_part_of_a_table_is_a_half_for_eight_lesions():
     assert [own_part(n) for n in (0, 8, 24)] == pytest.approx([0, 0.5, 0.9])
-    assert blend((1.0, 2.0, 3.0), (3.0, 4.0), 8) == pytest.approx((2.0, 2.75, 3.5))
+    assert blend((1.0, 2.0, 3.0), (3.0, 4.0), own_part(8)) == pytest.approx((2.0, 2.75, 3.5))
 
 
 def test_values_are_held_within_limits():

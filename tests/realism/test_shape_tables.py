@@ -27,11 +27,35 @@ def measured(shapes, radius_mm: float) -> RealShapes:
 
 
 def test_an_undeformed_tumour_measures_as_it_is_drawn():
-    settings = settings_with(axis_ratio=(0.7, 0.7), elongation=(1.2, 1.2), irregularity=(0.0, 0.0))
+    settings = settings_with(axis_ratio=(0.7, 0.7), elongation=(1.2, 1.2), irregularity=(0.0, 0.0), depth=(2.0, 2.0))
     shape = draw_shape(settings, 8.0, SPACING, 3)
     assert shape.radius_mm == pytest.approx(8, rel=0.02)
     assert shape.axis_ratio == pytest.approx(0.7, rel=0.03)
     assert shape.z_extent == pytest.approx(1.2, abs=1 / 16)  # a slice
+
+
+def test_the_surface_of_the_liver_cuts_off_as_much_as_where_tumours_are_placed():
+    ball = {"axis_ratio": (1.0, 1.0), "elongation": (1.0, 1.0), "irregularity": (0.0, 0.0)}
+    whole, grazed, cut = (
+        [draw_shape(settings_with(**ball, depth=(depth, depth)), 8.0, SPACING, seed) for seed in range(8)]
+        for depth in (1.2, 0.8, 0.2)
+    )
+    volume_ml = 4 / 3 * np.pi * 8**3 / 1000
+    cap = 0.2**2 * (3 - 0.2) / 4  # of a ball's volume, beyond a plane at 0.8 radii
+    assert LIFELIKE.places.most_clipped == 0.15
+    for shapes, kept in ((whole, 1), (grazed, 1 - cap), (cut, 0.85)):
+        assert [shape.volume_ml for shape in shapes] == pytest.approx([kept * volume_ml] * 8, rel=0.025)
+    assert all(shape.edge_share == 0 for shape in whole)
+    assert all(shape.edge_share > 0 for shape in cut)
+    assert np.mean([shape.elongation for shape in cut]) < np.mean([shape.elongation for shape in whole]) - 0.1
+
+
+def test_a_flat_tumour_at_the_surface_lies_along_it():
+    """The plane that cuts off least is the one along its long axes."""
+    flat = {"axis_ratio": (1.0, 1.0), "elongation": (0.5, 0.5), "irregularity": (0.0, 0.0), "depth": (0.6, 0.6)}
+    kept = [draw_shape(settings_with(**flat), 8.0, SPACING, seed).volume_ml for seed in range(40)]
+    volume_ml = 4 / 3 * np.pi * 8**3 / 2 / 1000
+    assert np.mean(np.array(kept) > 0.97 * volume_ml) > 0.8
 
 
 def test_a_tumour_too_small_to_be_measured_is_none():
@@ -63,4 +87,4 @@ def test_correction_goes_the_way_of_the_difference():
 def test_tables_rise_and_lines_stay_lines():
     assert rising(np.array([1.0, 3.0, 2.0, 4.0])) == (1.0, 2.5, 2.5, 4.0)
     assert smooth(np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx([1, 2, 3, 4])
-    assert smooth(np.array([0.0, 0.0, 4.0, 0.0, 0.0])) == pytest.approx([0, 1, 2, 1, 0])
+    assert smooth(np.array([0.0, 0.0, 4.0, 0.0, 0.0])) == pytest.approx([0, 0.2, 3.6, 0.2, 0])

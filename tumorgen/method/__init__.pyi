@@ -1,4 +1,4 @@
-from .body import occupied_voxels
+from .body import occupied_voxels, tumor_grid
 from .bulk import median_and_robust_sd
 from .distances import distance_inside, outside_with_margin
 from .labelled import least_radius_mm, render_labelled
@@ -8,7 +8,7 @@ from .placement import count_clear, move_to_candidate
 from .plan import SPACING_MM, Plan, Tumor, sample_name, size_along, spacing_along
 from .plausibility import DOUBTS, doubt_liver, refuse_air, refuse_no_liver
 from .reach import changed_mm
-from .real import SampleTraits, fit_to_real
+from .real import SampleTraits, draw_from, fit_to_real
 from .recipes import (
     DEFAULT_RECIPE,
     RECIPES,
@@ -70,6 +70,7 @@ __all__ = [
     "distance_inside",
     "doubt_liver",
     "draw_drafts",
+    "draw_from",
     "draw_plan",
     "draw_tumor",
     "draw_variant",
@@ -104,5 +105,6 @@ __all__ = [
     "sample_name",
     "size_along",
     "spacing_along",
+    "tumor_grid",
     "variant_class",
 ]

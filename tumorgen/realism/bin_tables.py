@@ -79,8 +79,16 @@ class BinLesions:
 
     def count(self, table: str) -> float:
         """How many lesions a table rests on, each one over the number of its patient's scans."""
+        return float(self._weights(table).sum())
+
+    def own_part(self, table: str) -> float:
+        """The part that a table of these lesions has in a blend: none where too few were measured to look for one."""
+        return own_part(self.count(table)) if len(self._weights(table)) >= _LEAST else 0.0
+
+    def _weights(self, table: str) -> pd.Series[float]:
+        """Weights of the lesions of which what a table is of was measured."""
         frame, column = (self.looks, LOOKS[table]) if table in LOOKS else (self.shapes, "depth")
-        return float(frame["weight"][frame[column].notna()].sum())
+        return frame["weight"][frame[column].notna()]
 
 
 def with_drawn(lesions: pd.DataFrame, grain_mm: pd.Series[float]) -> pd.DataFrame:
@@ -120,9 +128,9 @@ def fit_bin(lesions: BinLesions, settings: Settings) -> Bin:
         real = RealShapes(
             frame["radius_mm"].to_numpy(float), frame[list(SPACING)].to_numpy(float), _weights(frame), measures
         )
-        found = fit_shapes(real, found, LIMITS, settings)
         drawn = frame.assign(depth=depth_before_cut(frame["depth"]))
         found = dataclasses.replace(found, depth=table_of(drawn, "depth", "depth", STEPS))
+        found = fit_shapes(real, found, LIMITS, settings)
     return dataclasses.replace(found, **_look_tables(lesions.looks, lesions.prior.below_mm))
 
 
@@ -186,7 +194,7 @@ def _weights(frame: pd.DataFrame) -> Numbers:
 def blend_bin(fitted: Bin, prior: Bin, lesions: BinLesions) -> Bin:
     """A bin's tables, each blended with a prior's as many lesions as it rests on allow."""
     tables: dict[str, Any] = {
-        name: blend(getattr(fitted, name), getattr(prior, name), lesions.count(name))
+        name: blend(getattr(fitted, name), getattr(prior, name), lesions.own_part(name))
         for name in tables_of(prior)
         if name != "grain_mm"
     }
@@ -198,9 +206,8 @@ def tables_of(bin_: Bin) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(bin_) if field.name != "below_mm")
 
 
-def blend(fitted: Quantiles, prior: Quantiles, count: float) -> Quantiles:
-    """A fitted table of n lesions and a prior's, quantile by quantile, each as much as `own_part` says."""
-    own = own_part(count)
+def blend(fitted: Quantiles, prior: Quantiles, own: float) -> Quantiles:
+    """A fitted table and a prior's, quantile by quantile, the fitted one with a part from 0 to 1."""
     return rising(own * np.array(fitted) + (1 - own) * np.array(resampled(prior, len(fitted) - 1)))
 
 

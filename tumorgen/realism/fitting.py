@@ -174,7 +174,7 @@ def _blended(own: BinLesions, fitted: Bin, everything: Bin | None) -> Bin:
 def _sizes(frame: pd.DataFrame, name: str, prior: Real | None) -> tuple[float, ...]:
     """The table of sizes or of numbers, blended with a prior's if there is one."""
     fitted = table_of(frame, name, name, MANY_STEPS)
-    return blend(fitted, getattr(prior, name), float(frame["weight"].sum())) if prior else fitted
+    return blend(fitted, getattr(prior, name), own_part(float(frame["weight"].sum()))) if prior else fitted
 
 
 def share_of_patients(looks: pd.DataFrame, prior: float) -> float:

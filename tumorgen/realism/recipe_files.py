@@ -13,7 +13,7 @@ from ..errors import TumorgenError
 from ..fields import dump_toml
 from ..imaging import refuse_foreign_files, whole_file
 from ..wording import plural
-from .bin_tables import HALF, LIMITS, BinLesions, own_part
+from .bin_tables import HALF, LIMITS, BinLesions
 from .fitting import Fit
 
 WIDTH = 118
@@ -113,7 +113,5 @@ def _describe_bin(lesions: BinLesions) -> str:
         "sigma_c_mm": "edge",
         "heterogeneity": "heterogeneity",
     }
-    counts = [
-        f"{what} {lesions.count(table):.3g} ({own_part(lesions.count(table)):.0%})" for table, what in kinds.items()
-    ]
+    counts = [f"{what} {lesions.count(table):.3g} ({lesions.own_part(table):.0%})" for table, what in kinds.items()]
     return f"Lesions, and their part in the tables: {', '.join(counts)}."

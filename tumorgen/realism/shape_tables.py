@@ -1,9 +1,10 @@
 """Tables of shape that make drawn tumours measure like real lesions.
 
 What is drawn (the axes of an ellipsoid, the strength of its deformation) is not what is measured (moments, extents and
-outline of what came of it, on voxels). So the tables are found by trying: tumours are drawn from them, on the real
-lesions' voxels and of their radii; they are measured as lesions are; and each table is moved by the difference between
-the quantiles of both, until they agree. The same tumours are drawn in each round, but for their tables.
+outline of what came of it, on voxels, where the liver ends). So the tables are found by trying: tumours are drawn from
+them, on the real lesions' voxels and of their radii, and below a liver's surface that cuts some of them off; they are
+measured as lesions are; and each table is moved by the difference between the quantiles of both, until they agree. The
+same tumours are drawn in each round, but for their tables.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging import Geometry, Triple
-from ..labels import LIVER, TUMOR
+from ..labels import BACKGROUND, LIVER, TUMOR
 from ..method import (
     REAL,
     Bin,
@@ -28,9 +29,11 @@ from ..method import (
     Size,
     Tumor,
     apply_switches,
+    draw_from,
     draw_tumor,
     fit_to_real,
     occupied_voxels,
+    tumor_grid,
 )
 from .lesions import find_lesions
 from .shapes import LesionShape, measure_shapes
@@ -38,8 +41,10 @@ from .weighting import quantiles_of
 
 Numbers = NDArray[np.float64]
 
-DRAWN = 120  # tumours in each round
+DRAWN = 480  # tumours in each round
 ROUNDS = 5
+PLANES = 8  # the liver's surface is the one of these that cuts off least: so many sites are compared where tumours go
+_SMOOTHED = 0.1  # of a value in each round
 _MOST_PIXELS = 10.0  # over a radius; beyond that, finer voxels change no measure of an ellipsoid
 
 
@@ -84,7 +89,7 @@ def fit_shapes(real: RealShapes, start: Bin, limits: Mapping[str, tuple[float, f
     real
         The lesions.
     start
-        The bin whose tables these become; as many quantiles are found as it has of each.
+        The bin whose tables these become; as many quantiles are found as it has of each. Its depths are drawn.
     limits
         Least and greatest value of each table.
     settings
@@ -131,13 +136,13 @@ def correct(
 
 
 def smooth(values: Numbers) -> Numbers:
-    """Values of which each is the mean of itself and of the mean of its neighbours; the ends go on in a line.
+    """Values of which each has moved a little towards the mean of its neighbours; the ends go on in a line.
 
-    What is measured of tumours of one kind scatters, so that many tables fit equally well; this is the smooth one.
+    What is measured of tumours of one kind scatters, so that many tables fit equally well; this is a smooth one. Any
+    more of it, and the tails of a table are no longer those that fit.
     """
-    ends = 2 * values[:1] - values[1:2], values, 2 * values[-1:] - values[-2:-1]
-    longer = np.concatenate(ends)
-    return values / 2 + (longer[:-2] + longer[2:]) / 4
+    longer = np.pad(values, 1, "reflect", reflect_type="odd")
+    return (1 - _SMOOTHED) * values + _SMOOTHED * (longer[:-2] + longer[2:]) / 2
 
 
 def rising(values: Numbers) -> Quantiles:
@@ -149,7 +154,8 @@ def rising(values: Numbers) -> Quantiles:
 def draw_shape(settings: Settings, radius_mm: float, spacing_mm: Triple, seed: int) -> LesionShape | None:
     """Draw a tumour from the tables of settings, on voxels of a spacing (z, y, x), and measure it as a lesion.
 
-    None where it is too small to be measured.
+    It lies as deep below a liver's surface as is drawn, and is measured without its depth: little of a liver is around
+    it. None where it is too small to be measured.
     """
     rng = np.random.default_rng(seed)
     coarser = max(1.0, radius_mm / (_MOST_PIXELS * max(spacing_mm[1:])))
@@ -157,7 +163,8 @@ def draw_shape(settings: Settings, radius_mm: float, spacing_mm: Triple, seed: i
     size = Size(radius_mm, (1, 1), (0.0, 0.0))
     tumor = draw_tumor(settings, REAL, size, MuRange(0.0, 0.0), 0.0, rng)
     tumor = apply_switches(fit_to_real(tumor, settings, (0.0, 0.0), SampleTraits(0.0, 0.0), rng), settings)
-    labels = _label(tumor, spacing, rng)
+    depth_mm = radius_mm * draw_from(settings.real.bin_of(radius_mm).depth, rng)
+    labels = _label(tumor, spacing, depth_mm, settings.places.most_clipped, rng)
     found = find_lesions(labels, spacing)
     if not found.lesions:
         return None
@@ -165,12 +172,41 @@ def draw_shape(settings: Settings, radius_mm: float, spacing_mm: Triple, seed: i
     return measure_shapes(labels, spacing, (largest,))[0]
 
 
-def _label(tumor: Tumor, spacing_mm: Triple, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Label map of a tumour in a liver that goes on for a voxel around it, at a random place between voxels."""
+def _label(
+    tumor: Tumor, spacing_mm: Triple, depth_mm: float, most_clipped: float, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Label map of a tumour at a depth below a plane where the liver ends, at a random place between voxels.
+
+    As where tumours are placed, it is the plane of some at random that cuts off least, and the tumour lies deeper where
+    more than `most_clipped` of it would be cut off.
+    """
     x, y, z = (rng.uniform(-0.5, 0.5, 3) * spacing_mm[::-1]).tolist()
     placed = dataclasses.replace(tumor, center_x_mm=x, center_y_mm=y, center_z_mm=z)
-    occupied = occupied_voxels(placed, Geometry((1, 1, 1), spacing_mm))
-    return np.pad(np.where(occupied, TUMOR, LIVER).astype(np.uint8), 1, constant_values=LIVER)
+    geometry = Geometry((1, 1, 1), spacing_mm)
+    occupied = np.pad(occupied_voxels(placed, geometry), 1)
+    axes = [np.pad(axis, 1, "reflect", reflect_type="odd") for axis in tumor_grid(placed, geometry).axes(fine=False)]
+    labels = np.where(occupied, TUMOR, LIVER).astype(np.uint8)
+    labels[_beyond_surface(occupied, axes, depth_mm, most_clipped, rng)] = BACKGROUND
+    return labels
+
+
+def _beyond_surface(
+    occupied: NDArray[np.bool_],
+    axes: Sequence[NDArray[Any]],
+    depth_mm: float,
+    most_clipped: float,
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """What lies beyond the plane, of a grid with coordinates (z, y, x) from the tumour's centre."""
+    if not occupied.any():
+        return np.zeros_like(occupied)
+    upwards = rng.standard_normal((PLANES, 3))
+    upwards /= np.linalg.norm(upwards, axis=1, keepdims=True)
+    height_mm = np.stack([axis[at] for axis, at in zip(axes, np.nonzero(occupied), strict=True)], axis=1) @ upwards.T
+    plane = int(np.argmin((height_mm > depth_mm).mean(axis=0)))
+    surface_mm = max(depth_mm, float(np.quantile(height_mm[:, plane], 1 - most_clipped)))
+    z, y, x = (axis * step for axis, step in zip(axes, upwards[plane], strict=True))
+    return np.asarray(z[:, None, None] + y[:, None] + x > surface_mm)
 
 
 def _as_triple(values: Numbers) -> Triple:
