@@ -169,10 +169,9 @@ def largest_piece(shape: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Box]:
     box = bounding_box(shape)
     shape = np.ascontiguousarray(shape[box])
     parts = label_components(shape)
-    voxels = np.bincount(parts.ravel())[1:]
-    if voxels.size < 2:
+    if parts.max(initial=0) < 2:
         return shape, box
-    largest = parts == 1 + np.argmax(voxels)
+    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
     inner = bounding_box(largest)
     return largest[inner], part_of(box, inner)
 
