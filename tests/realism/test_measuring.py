@@ -122,3 +122,9 @@ def test_coarse_steps_and_narrow_ends_are_noted():
     assert describe_greys(np.rint(hu), labels) == {}
     (note,) = describe_greys(np.clip(np.rint(hu), 0, 300), labels).values()
     assert note == "its values end at 0 and 300 HU, within the -160 to 240 HU compared"
+
+
+def test_a_liver_of_two_voxels_has_no_steps():
+    """Of two values none lies between the percentiles that the steps are measured between."""
+    hu, labels = np.array([[[-1000.0, 60.0], [100.0, 1000.0]]]), np.array([[[0, 1], [1, 0]]], np.uint8)
+    assert describe_greys(hu, labels) == {}

@@ -275,11 +275,8 @@ def describe_greys(hu: NDArray[Any], labels: NDArray[Any]) -> dict[str, str]:
     A kind reads on after "3 of 40 scans".
     """
     inside = hu[labels >= LIVER]
-    low, high = np.percentile(inside, (5, 95))
-    distinct = np.unique(inside[(inside >= low) & (inside <= high)])
     found = {}
-    step = float(distinct[-1] - distinct[0]) / max(1, distinct.size - 1)
-    if inside.size >= 100 * GREY_LEVELS and step > COARSE * GREY_STEP_HU:
+    if inside.size >= 100 * GREY_LEVELS and (step := _step_of(inside)) > COARSE * GREY_STEP_HU:
         coarser = f"coarser than the {GREY_STEP_HU:.2f} HU that all are compared on"
         found[f"in steps {coarser}"] = f"in steps of {step:.1f} HU, {coarser}"
     ends = float(hu.min()), float(hu.max())
@@ -287,3 +284,10 @@ def describe_greys(hu: NDArray[Any], labels: NDArray[Any]) -> dict[str, str]:
         within = f"within the {GREY_LOW_HU:g} to {GREY_HIGH_HU:g} HU compared"
         found[f"with values that end {within}"] = f"its values end at {ends[0]:g} and {ends[1]:g} HU, {within}"
     return found
+
+
+def _step_of(hu: NDArray[Any]) -> float:
+    """Mean distance of neighbouring grey levels in the middle nine tenths of voxels, of which there must be some."""
+    low, high = np.percentile(hu, (5, 95))
+    distinct = np.unique(hu[(hu >= low) & (hu <= high)])
+    return float(distinct[-1] - distinct[0]) / max(1, distinct.size - 1)
