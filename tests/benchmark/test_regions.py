@@ -7,6 +7,7 @@ import pytest
 from phantoms import ball_scan, ball_volume
 
 from tumorgen.benchmark.regions import BEST, DEEPEST, REGIONS, Regions, find_site, is_clear, split_into_regions
+from tumorgen.errors import TumorgenError
 from tumorgen.imaging.geometry import Geometry, Volume
 from tumorgen.method.placement import count_clear
 from tumorgen.method.scan import Scan, prepare_scan
@@ -121,3 +122,13 @@ def test_a_scan_that_ends_in_the_liver_ends_the_liver_there():
 def test_one_scan_has_the_same_regions_every_time():
     first, second = (Regions.of(ball_scan((5.0, 4.0, 4.0))) for _ in range(2))
     assert all(np.array_equal(first.members[name], second.members[name]) for name in REGIONS)
+
+
+def test_a_liver_of_fewer_voxels_than_regions_is_refused_where_a_region_is_empty():
+    volume, _ = ball_volume((20.0, 20.0, 20.0))
+    liver = np.zeros(volume.array.shape, bool)
+    liver[2:4, 3, 3:5] = True
+    tiny = Regions.of(prepare_scan(volume, liver, Vessels(), "tiny"))
+    with pytest.raises(TumorgenError, match="region dome has no voxel: the whole liver mask has 4 voxels"):
+        find_site(tiny, "dome", 8.0, np.random.default_rng(0), avoid=True)
+    assert 0 <= find_site(tiny, None, 8.0, np.random.default_rng(0), avoid=True) < 4

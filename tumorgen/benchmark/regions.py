@@ -14,8 +14,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..errors import TumorgenError
 from ..imaging import shape_of
 from ..method import Scan, count_clear
+from ..wording import plural
 
 REGIONS = ("dome", "tip", "right", "left", "middle")
 # A place is drawn from the fiftieth of those that will do that lies deepest, where tumours are mostly whole; and where
@@ -77,9 +79,17 @@ def find_site(regions: Regions, region: str | None, radius_mm: float, rng: Gener
     With `avoid` it has no vessel within r; if there is no such place, it is one of the tenth with the most clearance.
     Of these places one is drawn from the fiftieth that lies deepest, so that the liver's edge cuts as little of the
     tumour as possible.
+
+    Raises
+    ------
+    TumorgenError
+        The region has no voxel, as some have where the liver has fewer than five.
     """
     scan = regions.scan
     inside = np.arange(scan.candidates.size) if region is None else np.flatnonzero(regions.members[region])
+    if not inside.size:
+        voxels = plural(scan.candidates.size, "voxel")
+        raise TumorgenError(f"region {region} has no voxel: the whole liver mask has {voxels}; leave out this scan")
     picks = inside  # by falling clearance, as the candidates are
     if avoid:
         clear = int(np.searchsorted(inside, count_clear(scan, radius_mm)))
