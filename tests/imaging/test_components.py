@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tumorgen.imaging import label_components
+from tumorgen.imaging import label_components, largest_component, without_specks
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 3, 3), (3, 3, 3), (7, 1, 1), (5, 4, 9), (2, 2, 2), (0, 3, 3)])
@@ -33,3 +33,25 @@ def test_a_part_of_a_larger_mask_is_numbered_by_itself_and_left_as_it_was():
     before = whole.copy()
     assert label_components(whole[2:3, 2:3, 2:5]).tolist() == [[[1, 0, 2]]]
     np.testing.assert_array_equal(whole, before)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_largest_component_and_those_that_are_no_specks_are_scipys(seed, order):
+    rng = np.random.default_rng(seed)
+    mask = np.asarray(rng.random(rng.integers(1, 12, 3)) < rng.uniform(0.05, 0.5), order=order)
+    numbers, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    voxels = np.bincount(numbers.ravel()) * (np.arange(numbers.max() + 1) > 0)
+    largest = largest_component(mask)
+    assert largest.sum() == voxels.max()
+    assert len(set(numbers[largest])) == (1 if mask.any() else 0)
+    for least in (1, 2, 5):
+        np.testing.assert_array_equal(without_specks(mask, least), (voxels >= least)[numbers] & mask)
+
+
+def test_single_voxels_can_be_the_largest_component_or_no_specks():
+    mask = np.zeros((3, 3, 3), bool)
+    mask[::2, ::2, ::2] = True
+    assert largest_component(mask).sum() == 1
+    np.testing.assert_array_equal(without_specks(mask, 1), mask)
+    assert not without_specks(mask, 2).any()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tumorgen.liver.cleaning import NECK_MM, clean_mask, cut_necks, fill_holes, largest_component
+from tumorgen.imaging import largest_component
+from tumorgen.liver.cleaning import NECK_MM, clean_mask, cut_necks, fill_holes
 
 SHAPE = (24, 40, 40)
 SPACING = (5.0, 5.0, 5.0)
@@ -39,6 +40,12 @@ def test_pieces_that_touch_at_a_corner_are_one():
     found = np.zeros((4, 4, 4), bool)
     found[:2, :2, :2] = found[2:, 2:, 2:] = True
     assert largest_component(found).sum() == 16
+
+
+def test_as_many_stray_voxels_as_a_scan_can_hold_are_cleaned_to_one():
+    found = np.zeros((3, 3, 3), bool)
+    found[::2, ::2, ::2] = True
+    assert clean_mask(found, SPACING).mask.sum() == 1
 
 
 def test_a_cavity_is_filled():

@@ -110,3 +110,11 @@ def test_it_is_what_it_is_written_plainly(spacing, center, dtype):
     plan = plan_of(scan, at(scan, replace(PUSHER, sigma_e_mm=2.0, sigma_c_mm=0.9), index))
     for quick, plain in zip(render(scan, plan).apply(scan), render_plainly(scan, plan), strict=True):
         np.testing.assert_array_equal(quick, plain)
+
+
+def test_bone_in_as_many_single_voxels_as_a_scan_can_hold_is_bone():
+    hu = np.full((3, 3, 3), 100, np.int16)
+    hu[::2, ::2, ::2] = 600
+    scan = scan_of(hu, (10.0, 10.0, 10.0), hu < 600)  # a voxel is twice as large as the least bone
+    freedom = freedom_beside_bone(scan, (slice(0, 3), slice(0, 3), slice(0, 3)), 180.0)
+    np.testing.assert_array_equal(freedom, hu < 600)

@@ -1,6 +1,6 @@
 from .boxes import EMPTY, Box, Boxed, bounding_box, grow, hull, overlap, part_of, paste, shape_of, whole_box, window
 from .claims import limit_bytes
-from .components import label_components
+from .components import label_components, largest_component, without_specks
 from .files import (
     EXTENSIONS,
     LONGEST_CASE,
@@ -101,6 +101,7 @@ __all__ = [
     "hull",
     "is_dicom",
     "label_components",
+    "largest_component",
     "limit_bytes",
     "list_images",
     "list_volumes",
@@ -137,5 +138,6 @@ __all__ = [
     "whole_box",
     "whole_file",
     "window",
+    "without_specks",
     "write_volume",
 ]

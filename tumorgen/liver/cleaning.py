@@ -8,7 +8,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import Triple, bounding_box, grow
+from ..imaging import Triple, bounding_box, grow, largest_component
 from ..method import distance_inside, outside_with_margin
 
 Mask = NDArray[np.bool_]
@@ -24,11 +24,6 @@ class Cleaned:
     mask: Mask
     dropped: float = 0.0
     cut_ml: float = 0.0
-
-
-def largest_component(found: Mask) -> Mask:
-    """The largest piece of a mask (z, y, x); pieces that touch at a corner are one, as in nnU-Net's own clean-up."""
-    return np.asarray(cc3d.largest_k(found, k=1, connectivity=26, binary_image=True), dtype=bool)
 
 
 def fill_holes(mask: Mask) -> Mask:
@@ -69,7 +64,8 @@ def cut_necks(mask: Mask, spacing_mm: Triple) -> Mask:
 def clean_mask(found: Mask, spacing_mm: Triple) -> Cleaned:
     """The largest piece of what a network found (z, y, x), without holes and without what hangs on by a neck.
 
-    Holes first: around a tumour that the network has left out the liver may be a shell, which is no neck.
+    Pieces that touch at a corner are one, as in nnU-Net's own clean-up. Holes first: around a tumour that the network
+    has left out the liver may be a shell, which is no neck.
     """
     if not found.any():
         return Cleaned(found)

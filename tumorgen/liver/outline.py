@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..imaging import Box, Triple, Volume, bounding_box, grow
-from .cleaning import fill_holes, largest_component
+from ..imaging import Box, Triple, Volume, bounding_box, grow, largest_component
+from .cleaning import fill_holes
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]

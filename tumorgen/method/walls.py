@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import cc3d
 import numpy as np
 
-from ..imaging import Box
+from ..imaging import Box, without_specks
 from .distances import distance_inside
 from .operators import Floats, Operator, apply_separable, linear_shares
 from .scan import Scan
@@ -48,7 +47,7 @@ def freedom_beside_bone(scan: Scan, box: Box, bone_hu: float) -> Floats | None:
     least = math.ceil(LEAST_BONE_MM3 / scan.geometry.voxel_volume_mm3 / math.prod(steps))
     if np.count_nonzero(bright) < least:
         return None
-    bone = cc3d.dust(bright, threshold=least, connectivity=26)
+    bone = without_specks(bright, least)
     if not bone.any():
         return None
     distance = distance_inside(~bone, [k * s for k, s in zip(steps, spacing, strict=True)])
