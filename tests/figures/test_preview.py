@@ -32,7 +32,16 @@ from tumorgen.figures.overview import draw_overview, order_classes
 from tumorgen.figures.page import DIMENSION_COLORS, DPI, RANGES, SIZE_COLORS, WIDTH, class_color, color_sizes, kind_of
 from tumorgen.figures.panels import LIVER_COLOR, REAL_COLOR, REAL_TUMOR, TUMOR_COLOR, Side
 from tumorgen.figures.preview import preview_dataset, read_sheet
-from tumorgen.figures.sheets import MAX_ROWS, Sheet, crop_thumbnail, draw_sheet, sort_tumors, zoom_mm
+from tumorgen.figures.sheets import (
+    MAX_ROWS,
+    TALLEST,
+    Sheet,
+    crop_thumbnail,
+    draw_sheet,
+    liver_size_mm,
+    sort_tumors,
+    zoom_mm,
+)
 from tumorgen.figures.views import PLANES, Window, cut_window, to_lps
 from tumorgen.generation.verify import verify_dataset
 from tumorgen.imaging.boxes import bounding_box
@@ -224,6 +233,19 @@ def test_scale_bar_has_its_length(drawn: Figure) -> None:
     (text,) = axes.texts
     assert np.ptp(bar.get_xdata()) == 20
     assert text.get_text() == "20 mm"
+
+
+def test_a_liver_of_one_column_makes_no_page_without_end(base: Scan) -> None:
+    sheet = ball_sheet(record_of(base), (2.0, 2.0, 2.0))
+    z, y, x = sheet.liver
+    column = replace(sheet, liver=(z, slice(y.start, y.start + 1), slice(x.start, x.start + 1)))
+    (axes,) = [a for a in draw_sheet(column).axes if a.get_label() == "liver coronal synthetic, label"]
+    extent = axes.get_window_extent()
+    assert extent.height / extent.width == pytest.approx(TALLEST)
+    # The same 2 mm are as many pixels along both axes, and the whole liver fits.
+    across, vertical = np.abs(np.ptp(axes.get_xlim())), np.abs(np.ptp(axes.get_ylim()))
+    assert vertical / across == pytest.approx(TALLEST, rel=0.02)
+    assert liver_size_mm(column)[1] > (z.stop - z.start) * 2.0
 
 
 def test_without_a_healthy_scan_the_sheet_says_so(base: Scan) -> None:

@@ -46,6 +46,7 @@ from .views import PLANES, Plane, Window
 
 MAX_ROWS = 6  # tumours shown, the largest first; a sample of class mix has up to 28
 THUMBNAIL_ASPECT = 1.25  # width over height
+TALLEST = 3.0  # height over width of what shows a whole liver: a column of voxels would make a page without end
 
 # What stands in a row, plane by plane. The axial one also shows the synthetic scan as a reader would see it, unmarked.
 # The first is called `source` on sheets of scans that have real tumours.
@@ -164,7 +165,8 @@ def sort_tumors(sheet: Sheet) -> list[_Shown]:
 def liver_size_mm(sheet: Sheet) -> tuple[float, float]:
     """Width and height of a window that shows the whole liver in any of the three planes, with a margin."""
     z, y, x = (float(b.stop - b.start) * s for b, s in zip(sheet.liver, sheet.geometry.spacing_mm, strict=True))
-    return 1.15 * max(x, y), 1.15 * max(y, z)
+    height = 1.15 * max(y, z)
+    return max(1.15 * max(x, y), height / TALLEST), height
 
 
 def middle_of_liver(sheet: Sheet) -> Triple:
