@@ -79,13 +79,17 @@ class BinLesions:
 
     def count(self, table: str) -> float:
         """How many lesions a table rests on, each one over the number of its patient's scans."""
-        return float(self._weights(table).sum())
+        return float(self._measured(table).sum())
+
+    def suffice_for(self, table: str) -> bool:
+        """Whether what a table is of was measured of enough lesions to look for one."""
+        return len(self._measured(table)) >= _LEAST
 
     def own_part(self, table: str) -> float:
-        """The part that a table of these lesions has in a blend: none where too few were measured to look for one."""
-        return own_part(self.count(table)) if len(self._weights(table)) >= _LEAST else 0.0
+        """The part that a table of these lesions has in a blend: none where they do not suffice for one."""
+        return own_part(self.count(table)) if self.suffice_for(table) else 0.0
 
-    def _weights(self, table: str) -> pd.Series[float]:
+    def _measured(self, table: str) -> pd.Series[float]:
         """Weights of the lesions of which what a table is of was measured."""
         frame, column = (self.looks, LOOKS[table]) if table in LOOKS else (self.shapes, "depth")
         return frame["weight"][frame[column].notna()]
@@ -122,7 +126,7 @@ def part_within(radius_mm: pd.Series[float], grain_mm: pd.Series[float] | float)
 def fit_bin(lesions: BinLesions, settings: Settings) -> Bin:
     """Tables of the lesions alone; those of a kind that was measured of fewer than three are the prior's."""
     found = lesions.prior
-    if len(lesions.shapes) >= _LEAST:
+    if lesions.suffice_for("depth"):
         frame = lesions.shapes
         measures = {each.name: frame[each.name].to_numpy(float) for each in MEASURES.values()}
         real = RealShapes(
@@ -131,7 +135,7 @@ def fit_bin(lesions: BinLesions, settings: Settings) -> Bin:
         drawn = frame.assign(depth=depth_before_cut(frame["depth"]))
         found = dataclasses.replace(found, depth=table_of(drawn, "depth", "depth", STEPS))
         found = fit_shapes(real, found, LIMITS, settings)
-    return dataclasses.replace(found, **_look_tables(lesions.looks, lesions.prior.below_mm))
+    return dataclasses.replace(found, **_look_tables(lesions))
 
 
 def depth_before_cut(depth: pd.Series[float]) -> pd.Series[float]:
@@ -144,14 +148,15 @@ def depth_before_cut(depth: pd.Series[float]) -> pd.Series[float]:
     return depth.where(depth >= 1, 1 + 2 * depth - 2 * (depth**2 - depth + 1) ** 0.5)
 
 
-def _look_tables(looks: pd.DataFrame, below_mm: float) -> dict[str, Any]:
+def _look_tables(lesions: BinLesions) -> dict[str, Any]:
     """Tables of what was measured of enough lesions."""
-    contrast_sd, edge_sd = SCATTER[below_mm]
+    looks = lesions.looks
+    contrast_sd, edge_sd = SCATTER[lesions.prior.below_mm]
     own = looks.assign(
         core_contrast_hu=without_scatter(looks["core_contrast_hu"], looks["weight"], contrast_sd),
         sigma_c_mm=np.exp(without_scatter(np.log(looks["sigma_c_mm"]), looks["weight"], edge_sd)),
     )
-    enough = {table for table, column in LOOKS.items() if looks[column].notna().sum() >= _LEAST}
+    enough = {table for table in LOOKS if lesions.suffice_for(table)}
     tables = {table: table_of(own, LOOKS[table], table, STEPS) for table in enough - {"heterogeneity"}}
     if "heterogeneity" in enough:
         tables["heterogeneity"] = _heterogeneity(looks)
