@@ -7,6 +7,18 @@ from scipy import ndimage
 from tumorgen.imaging import label_components, largest_component, without_specks
 
 
+@pytest.fixture(params=[(seed, order) for seed in range(20) for order in "CF"])
+def mask(request):
+    """A mask of odd and even sizes, sparse or dense."""
+    seed, order = request.param
+    rng = np.random.default_rng(seed)
+    return np.asarray(rng.random(rng.integers(1, 12, 3)) < rng.uniform(0.05, 0.5), order=order)
+
+
+def by_scipy(mask):
+    return ndimage.label(mask, structure=np.ones((3, 3, 3)))[0]
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 3, 3), (3, 3, 3), (7, 1, 1), (5, 4, 9), (2, 2, 2), (0, 3, 3)])
 def test_as_many_single_voxels_as_a_mask_can_hold_are_a_component_each(shape):
     mask = np.zeros(shape, bool)
@@ -17,13 +29,8 @@ def test_as_many_single_voxels_as_a_mask_can_hold_are_a_component_each(shape):
     assert not numbers[~mask].any()
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("seed", range(20))
-def test_components_and_their_order_are_those_of_scipy(seed, order):
-    rng = np.random.default_rng(seed)
-    mask = np.asarray(rng.random(rng.integers(1, 12, 3)) < rng.uniform(0.05, 0.5), order=order)
-    expected, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
-    np.testing.assert_array_equal(label_components(mask), expected)
+def test_components_and_their_order_are_those_of_scipy(mask):
+    np.testing.assert_array_equal(label_components(mask), by_scipy(mask))
 
 
 def test_a_part_of_a_larger_mask_is_numbered_by_itself_and_left_as_it_was():
@@ -35,12 +42,8 @@ def test_a_part_of_a_larger_mask_is_numbered_by_itself_and_left_as_it_was():
     np.testing.assert_array_equal(whole, before)
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("seed", range(20))
-def test_the_largest_component_and_those_that_are_no_specks_are_scipys(seed, order):
-    rng = np.random.default_rng(seed)
-    mask = np.asarray(rng.random(rng.integers(1, 12, 3)) < rng.uniform(0.05, 0.5), order=order)
-    numbers, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+def test_the_largest_component_and_those_that_are_no_specks_are_scipys(mask):
+    numbers = by_scipy(mask)
     voxels = np.bincount(numbers.ravel()) * (np.arange(numbers.max() + 1) > 0)
     largest = largest_component(mask)
     assert largest.sum() == voxels.max()

@@ -109,8 +109,7 @@ def draw_lines(found: Sequence[Findings]) -> list[str]:
     ]
     for name in FORESTS:
         for kind, aucs in _judged(found, name):
-            values = [auc["value"] if auc else None for auc in aucs]
-            known = [value for value in values if value is not None]
+            known = [auc["value"] for auc in aucs if auc and auc["value"] is not None]
             if len(known) == len(found):
                 rows.append([kind, *map(number, (fmean(known), *known))])
     return table(["seed", "mean", *map(str, range(len(found)))], rows)
